@@ -1,0 +1,261 @@
+"""From overrides to one plain config, through Hydra.
+
+Knows: Hydra's compose API, where `conf/` lies, and how to say in one sentence what is wrong with
+an override. Does not know: what a setting means (`config.py`) or how a grid is run (`sweeping/`).
+
+Systems have no files in `conf/`: `register` makes one option of the group `system` from each
+entry of the core's registry, so that there is a single list of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from study.config import GROUPS, ConfigError, Run, nearest
+from study.core.systems import SYSTEMS
+
+# Inside the package in a wheel, beside it in a checkout.
+_HERE = Path(__file__).resolve().parent
+CONF = next((p for p in (_HERE / "conf", _HERE.parent / "conf") if p.is_dir()), _HERE / "conf")
+ROOT = "config"
+
+# What belongs to a command as a whole: one value each, never a sweep over several.
+COMMAND_KEYS = frozenset(f.name for f in dataclasses.fields(Run)) | {
+    "experiment",
+    "grid",
+    "question",
+    "compile",
+}
+TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | {"seed", "precision", "device"}
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """Overrides taken apart.
+
+    - `fixed`: those with one value, as they were written.
+    - `swept`: config key or group -> its values, in the order given.
+    - `keys`: all that were given, fixed or swept.
+    """
+
+    fixed: tuple[str, ...]
+    swept: Mapping[str, tuple[Any, ...]]
+    keys: frozenset[str]
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def register() -> None:
+    """Tell Hydra what `conf/` does not hold: the systems, and the resolver `cores`."""
+    OmegaConf.register_new_resolver("cores", lambda *_: cores(), replace=True)
+    store = ConfigStore.instance()
+    for name, system in SYSTEMS.items():
+        store.store(group="system", name=name, node={"name": name, **system.constants})
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain config of one run without a sweep.
+
+    **Raises:** `ConfigError`, one sentence, for an override that cannot be right.
+    """
+    with _hydra() as loader:
+        command = read_overrides(overrides, loader)
+        for key in command.swept:
+            raise ConfigError(f"{key} has several values: one run takes one; sweeps take more")
+        check_overrides(overrides, loader)
+        return plain(hydra_compose(ROOT, list(overrides)))
+
+
+def check(overrides: Sequence[str]) -> None:
+    """Refuse overrides that Hydra could not compose, sweeps included.
+
+    **Raises:** `ConfigError`, one sentence with key, value and what would be right.
+    """
+    with _hydra() as loader:
+        check_overrides(overrides, loader)
+
+
+def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
+    """`check`, where Hydra is initialised already."""
+    parsed = _parse(overrides, loader)
+    groups = loader.list_groups("")
+    choices = [o for o in parsed if o.key_or_group in groups and not _is_mapping(o)]
+    for override in choices:
+        _check_choice(override, loader)
+    with sentences():
+        base = hydra_compose(ROOT, [_first_value(o) for o in choices])
+    known = flat_keys(plain(base))
+    for override in parsed:
+        if override not in choices:
+            _check_key(override, known, groups)
+    with sentences():
+        composed = hydra_compose(ROOT, [_first_value(o) for o in parsed], return_hydra_config=True)
+        for key in plain(composed):
+            if key not in TOP_KEYS:
+                raise ConfigError(unknown_key(key, TOP_KEYS))
+
+
+def read_overrides(overrides: Sequence[str], loader: ConfigLoader) -> CommandLine:
+    """Take a command line's overrides apart. **Raises:** `ConfigError`."""
+    parsed = _parse(overrides, loader)
+    swept: dict[str, tuple[Any, ...]] = {}
+    for override in parsed:
+        if override.is_sweep_override():
+            swept[override.key_or_group] = _values(override, loader)
+    fixed = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
+    return CommandLine(fixed, swept, frozenset(o.key_or_group for o in parsed))
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Plain data of a composed config, interpolations resolved, without Hydra's own part."""
+    with sentences():
+        bare = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        container = OmegaConf.to_container(bare, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """All dotted keys of a nested mapping, inner nodes included."""
+    keys: set[str] = set()
+    for key, value in config.items():
+        keys.add(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            keys |= flat_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The sentence for a key that is not there: the nearest, or its neighbours."""
+    known = sorted(known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if close:
+        return f"unknown key {key}: did you mean {close[0]}?"
+    parent = key.rpartition(".")[0]
+    beside = [k for k in known if k.rpartition(".")[0] == parent] or [
+        k for k in known if "." not in k
+    ]
+    return f"unknown key {key}: known are {', '.join(beside)}"
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """Turn Hydra's and OmegaConf's exceptions into `ConfigError`s of one sentence."""
+    try:
+        yield
+    except OverrideParseException as error:
+        raise ConfigError(
+            f"{error.override} is not an override: write key=value, "
+            "and quote a value with spaces, commas or brackets"
+        ) from None
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        lines = [str(e).strip().partition("\n")[0].rstrip(". ") for e in (error, cause) if e]
+        raise ConfigError("the config cannot be composed: " + "; ".join(lines)) from None
+
+
+@contextlib.contextmanager
+def _hydra() -> Iterator[ConfigLoader]:
+    with sentences(), initialize_config_dir(str(CONF), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
+    with sentences():
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    for override in parsed:
+        if override.is_delete():
+            raise ConfigError(
+                f"{override.input_line} would delete a setting: give {override.key_or_group} a value"
+            )
+    return parsed
+
+
+def _values(override: Override, loader: ConfigLoader) -> tuple[Any, ...]:
+    """All values of a sweep, typed as Hydra types single ones."""
+    key = override.key_or_group
+    if key in COMMAND_KEYS:
+        raise ConfigError(
+            f"{override.input_line} sweeps over {key}, which belongs to the whole command: "
+            "give it one value"
+        )
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{override.input_line} is a range to search in: a grid takes a list or range(a,b,step)"
+        )
+    with sentences():
+        options = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        if not options:
+            raise ConfigError(f"{override.input_line} holds no value: give at least one")
+        return tuple(o.value() for o in _parse(options, loader))
+
+
+def _check_choice(override: Override, loader: ConfigLoader) -> None:
+    """A group's option must exist, and '+' is for groups that are not in the defaults."""
+    group = override.key_or_group
+    options = loader.get_group_options(group)
+    if override.is_sweep_override():
+        values = _values(override, loader)
+    else:
+        values = (override.value(),)
+    for value in values:
+        if str(value) not in options:
+            raise ConfigError(f"unknown {group} {value}: {nearest(str(value), options)}")
+    if group == "experiment" and not override.is_add():
+        raise ConfigError(f"{override.input_line} needs a plus: write +{override.input_line}")
+    if group != "experiment" and override.is_add():
+        line = str(override.input_line)
+        raise ConfigError(f"{line} adds a second {group}: write {line.lstrip('+')}")
+
+
+def _check_key(override: Override, known: set[str], groups: Sequence[str]) -> None:
+    key = override.key_or_group
+    if key.split("/")[0].split(".")[0] == "hydra" or key.split(".")[0] == "grid":
+        return
+    if key in groups:
+        raise ConfigError(
+            f"{override.input_line} replaces the group {key}: name one, or set its keys one by one"
+        )
+    if key not in known:
+        raise ConfigError(unknown_key(key, known | set(groups)))
+    if override.is_add():
+        line = str(override.input_line)
+        raise ConfigError(f"{line} adds a key that exists: write {line.lstrip('+')}")
+
+
+def _is_mapping(override: Override) -> bool:
+    return isinstance(override._value, dict)
+
+
+def _first_value(override: Override) -> str:
+    """The override with the first value of its sweep, which a single composition takes."""
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{override.input_line} is a range to search in: a grid takes a list or range(a,b,step)"
+        )
+    first = next(iter(override.sweep_string_iterator()), None)
+    if first is None:
+        raise ConfigError(f"{override.input_line} holds no value: give at least one")
+    return f"{override.get_key_element()}={first}"

@@ -1,0 +1,364 @@
+"""The schema of `conf/`: types, ranges, and the one-sentence errors.
+
+Knows: which keys there are, what each may hold, how a cell is named, what the core's registries
+offer. Does not know: Hydra, grids, folders. `Cell` is one point of a design, complete and checked;
+`Run` is what surrounds the cells and cannot change their numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from study.core.models import ACTIVATIONS, INITS, MODELS, n_parameters
+from study.core.systems import SYSTEMS, System
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be right: one sentence with the key, the value and what would be."""
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """The tail of an error sentence: the nearest known name, then all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}Known: {', '.join(known)}"
+
+
+@dataclass(frozen=True, config=STRICT)
+class SystemConfig:
+    """A mechanical system by name, with its constants (`system.g=9.8`)."""
+
+    name: Name
+    constants: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if self.name not in SYSTEMS:
+            raise ConfigError(f"unknown system {self.name}: {nearest(self.name, SYSTEMS)}")
+        known = SYSTEMS[self.name].constants
+        for key in self.constants:
+            if key not in known:
+                raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Which states are trained on.
+
+    - `n_train`: points N; or `n_over_p`: N as a multiple of the parameters P. One fixes the
+      other; 4096 points if neither is given.
+    - `n_trajectories`: initial conditions in the pool (sampler `trajectories`).
+    - `pool_size`: points in the pool, of which the first N of one shuffle train.
+    - `noise`: standard deviation of label noise over that of the accelerations.
+    - `order`: minibatches `shuffled`, or `sequential` along the curve.
+    - `units`: `scaled` (one time, one length a coordinate) or `physical`.
+    """
+
+    sampler: Literal["trajectories", "uniform"]
+    n_train: Count | None
+    n_over_p: Positive | None
+    n_trajectories: Count
+    pool_size: Count
+    noise: NonNegative
+    order: Literal["shuffled", "sequential"]
+    units: Literal["scaled", "physical"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """A model by name; `depth` counts hidden layers."""
+
+    name: Name
+    width: Count
+    depth: Count
+    activation: Name
+    beta: Positive
+    encoding: Literal["raw", "trig"]
+    mass_prior: NonNegative
+    init: Name
+
+    def __post_init__(self) -> None:
+        if self.name not in MODELS:
+            raise ConfigError(f"unknown model {self.name}: {nearest(self.name, MODELS)}")
+        if self.activation == "relu":
+            raise ConfigError(
+                "model.activation=relu cannot learn a Lagrangian: its second derivative is zero, "
+                f"so the mass matrix is too; use one of {', '.join(sorted(ACTIVATIONS))}"
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"unknown activation {self.activation}: {nearest(self.activation, ACTIVATIONS)}"
+            )
+        if self.init not in INITS:
+            raise ConfigError(f"unknown init {self.init}: {nearest(self.init, INITS)}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimizerConfig:
+    """Adam: `lr` at the start of the schedule, `clip` the gradient norm of each replicate."""
+
+    name: Literal["adam"]
+    steps: Count
+    batch_size: Count
+    lr: Positive
+    schedule: Literal["cosine", "constant"]
+    clip: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class RolloutConfig:
+    """Integration of the learned dynamics; `horizon` in seconds, null for the system's own."""
+
+    horizon: Positive | None
+    n_trajectories: Count
+    n_times: Annotated[int, Field(ge=2)]
+    rtol: Annotated[float, Field(gt=0, le=1e-2)]
+    max_steps: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class Cell:
+    """One point of the design: every setting that can change its numbers, and no other.
+
+    `compile` and `block_size` change the bits and so belong here; the number of replicates
+    does not.
+    """
+
+    system: SystemConfig
+    data: DataConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    rollout: RolloutConfig
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    precision: Literal["float32", "float64"]
+    device: Literal["cpu", "cuda"]
+    compile: bool
+    block_size: Count
+
+    def __post_init__(self) -> None:
+        data = self.data
+        if data.n_train is not None and data.n_over_p is not None:
+            raise ConfigError(
+                f"data.n_train={data.n_train} and data.n_over_p={data.n_over_p}: "
+                "give one of them, the other follows"
+            )
+        if self.n_train > data.pool_size:
+            raise ConfigError(
+                f"data.n_train={self.n_train} is larger than the pool: "
+                f"at most data.pool_size={data.pool_size} points"
+            )
+        if data.sampler == "trajectories" and data.n_trajectories > data.pool_size:
+            raise ConfigError(
+                f"data.n_trajectories={data.n_trajectories} leaves some without a point: "
+                f"at most data.pool_size={data.pool_size}"
+            )
+
+    @property
+    def mechanics(self) -> System:
+        """The system with this cell's constants."""
+        return SYSTEMS[self.system.name].with_constants(**self.system.constants)
+
+    @functools.cached_property
+    def n_params(self) -> int:
+        """P, trainable parameters of one network."""
+        return n_parameters(self.mechanics.angles, dataclasses.asdict(self.model))
+
+    @functools.cached_property
+    def n_train(self) -> int:
+        """N, training points; from `n_over_p` rounded to the nearest point, at least one."""
+        if self.data.n_over_p is not None:
+            return max(1, round(self.data.n_over_p * self.n_params))
+        return self.data.n_train or DEFAULT_N_TRAIN
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, with N resolved: what is written, and what the hash is of."""
+        plain = dataclasses.asdict(self)
+        plain["data"] |= {"n_train": self.n_train, "n_over_p": None}
+        plain["system"] = {"name": self.system.name, **self.mechanics.constants}
+        return plain
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """The cell's name: 12 hexadecimal digits of the SHA-256 of its canonical JSON."""
+        canonical = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def factors(self) -> dict[str, Any]:
+        """The table's factor and derived columns, under their config names."""
+        D = self.mechanics.n_dof
+        return {
+            "system": self.system.name,
+            "data.n_train": self.n_train,
+            "data.noise": self.data.noise,
+            "data.sampler": self.data.sampler,
+            "data.order": self.data.order,
+            "data.n_trajectories": self.data.n_trajectories,
+            "data.units": self.data.units,
+            "model": self.model.name,
+            "model.width": self.model.width,
+            "model.depth": self.model.depth,
+            "model.activation": self.model.activation,
+            "model.beta": self.model.beta,
+            "model.encoding": self.model.encoding,
+            "model.mass_prior": self.model.mass_prior,
+            "model.init": self.model.init,
+            "optimizer": self.optimizer.name,
+            "optimizer.lr": self.optimizer.lr,
+            "optimizer.steps": self.optimizer.steps,
+            "optimizer.batch_size": self.optimizer.batch_size,
+            "optimizer.schedule": self.optimizer.schedule,
+            "optimizer.clip": self.optimizer.clip,
+            "precision": self.precision,
+            "n_params": self.n_params,
+            "n_equations": self.n_train * D,
+            "n_over_p": self.n_train / self.n_params,
+            "equations_per_param": self.n_train * D / self.n_params,
+        }
+
+    def block_seeds(self, block: int) -> list[tuple[int, int, int]]:
+        """(replicate, data seed, initialisation seed) of each replicate of a block.
+
+        Data and initialisation seeds are paired; both are drawn apart from other studies' by
+        `seed`.
+        """
+        first = block * self.block_size
+        return [
+            (k, self.seed * 10_000 + k, self.seed * 10_000 + k)
+            for k in range(first, first + self.block_size)
+        ]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Run:
+    """What surrounds the cells: how many replicates, by how many workers, where recorded."""
+
+    study: str
+    budget: Name
+    replicates: Count
+    block_size: Count
+    workers: Count
+    retries: Annotated[int, Field(ge=0)]
+    storage: str | None
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.study):
+            raise ConfigError(
+                f"study={self.study!r} is not a folder name under outputs/: "
+                "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            )
+        if self.study == "reference":
+            raise ConfigError(
+                "study=reference is kept for the committed reference tables: choose another name"
+            )
+        if self.replicates % self.block_size:
+            fewer = max(1, self.replicates // self.block_size) * self.block_size
+            raise ConfigError(
+                f"replicates={self.replicates} is not a multiple of block_size={self.block_size}: "
+                f"use replicates={fewer} or block_size={self.replicates}"
+            )
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of each cell."""
+        return self.replicates // self.block_size
+
+
+T = TypeVar("T")
+GROUPS: dict[str, type] = {
+    "system": SystemConfig,
+    "data": DataConfig,
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "rollout": RolloutConfig,
+}
+
+
+def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
+    """A checked cell from plain config data (`compile` as the plan resolved it).
+
+    **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
+    """
+    system = _mapping("system", plain.get("system"))
+    groups = {
+        **{name: _mapping(name, plain.get(name)) for name in GROUPS},
+        "system": {
+            "name": system.get("name"),
+            "constants": {k: v for k, v in system.items() if k != "name"},
+        },
+    }
+    made = {name: _build(kind, groups[name], f"{name}.") for name, kind in GROUPS.items()}
+    top = {key: plain.get(key) for key in ("seed", "precision", "device", "block_size")}
+    return _build(Cell, {**made, **top, "compile": compile}, "")
+
+
+def make_run(plain: Mapping[str, Any]) -> Run:
+    """The checked settings around the cells. **Raises:** `ConfigError`."""
+    return _build(Run, {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}, "")
+
+
+def _mapping(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key}={value!r} is a config group: use one of its names, or its keys")
+    return dict(value)
+
+
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter:
+    return TypeAdapter(kind)
+
+
+def _build(kind: type[T], values: dict[str, Any], prefix: str) -> T:
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown key {prefix}{key}: {nearest(key, known)}")
+    try:
+        # through the constructor, so that groups already built are taken as they are
+        _adapter(kind)
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, prefix)) from None
+
+
+def _sentence(error: ValidationError, prefix: str) -> str:
+    """The first failing setting of a pydantic error as one sentence."""
+    first = error.errors()[0]
+    if isinstance(first.get("ctx", {}).get("error"), ConfigError):
+        return str(first["ctx"]["error"])
+    place = [str(part) for part in first["loc"] if not _is_type_tag(str(part))]
+    if prefix == "system." and place[:1] == ["constants"]:
+        place = place[1:]
+    key = prefix + ".".join(place)
+    wants = re.sub(r"^Input should be ", "", first["msg"])
+    if first["type"] == "missing" or first["input"] is None:
+        return f"{key} is not given: it should be {wants.replace('Field required', 'set')}"
+    value = first["input"]
+    if first["type"] == "literal_error" and isinstance(value, str):
+        options = re.findall(r"'([^']*)'", wants)
+        return f"{key}={value} is not known: {nearest(value, options)}"
+    return f"{key}={value} is not allowed: it should be {wants}"
+
+
+def _is_type_tag(part: str) -> bool:
+    """pydantic puts the branch of a union into the location; a reader does not want it."""
+    return part.startswith(("constrained-", "int", "float", "none", "function-"))

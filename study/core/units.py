@@ -1,0 +1,55 @@
+"""Scaled units: one time for the system, one length a coordinate that is not an angle.
+
+Knows: how states and accelerations change with the units. Does not know: where data come from.
+Scaling accelerations while velocities keep theirs would be no change of units: the target would
+no longer be any Lagrangian's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """**Arguments:** `time` in seconds, `length` (D) in metres (1 for an angle)."""
+
+    time: float
+    length: Float[Array, " D"]
+
+    @classmethod
+    def physical(cls, n_dof: int) -> Units:
+        """Seconds, metres, radians."""
+        return cls(1.0, np.ones(n_dof))
+
+    @classmethod
+    def of(
+        cls, q: Float[Array, "n D"], qddot: Float[Array, "n D"], angles: tuple[bool, ...]
+    ) -> Units:
+        """Units in which coordinates that are not angles, and the accelerations, are of order one.
+
+        Lengths are the coordinates' standard deviations; the time makes the mean square of the
+        accelerations' standard deviations one.
+        """
+        length = np.where(angles, 1.0, q.std(0))
+        time = float(1 / np.sqrt(np.sqrt(np.mean((qddot.std(0) / length) ** 2))))
+        return cls(time, length)
+
+    def scale(
+        self, q: Float[Array, "*n D"], qdot: Float[Array, "*n D"]
+    ) -> tuple[Float[Array, "*n D"], Float[Array, "*n D"]]:
+        """(q, qdot) from physical to scaled units."""
+        return q / self.length, qdot * self.time / self.length
+
+    def acceleration_to_scaled(self, qddot: Float[Array, "*n D"]) -> Float[Array, "*n D"]:
+        """qddot from physical to scaled units."""
+        return qddot * self.time**2 / self.length
+
+    def acceleration_to_physical(self, qddot: Float[Array, "*n D"]) -> Float[Array, "*n D"]:
+        """qddot from scaled to physical units."""
+        return qddot * self.length / self.time**2

@@ -1,0 +1,196 @@
+"""The tidy tables: their schema, how they are found, loaded and saved.
+
+Knows: columns and files. Does not know: how a number came about. One row of `results` is one
+replicate of one cell; `curves` is long: cell, replicate, curve, x, metric, value.
+
+    from study import results
+    results.load("outputs/n_vs_p")
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
+
+
+class TableError(ValueError):
+    """A table that is missing or not of its schema: one sentence."""
+
+
+def _number(low: float | None = None, high: float | None = None, nullable: bool = True):
+    checks = []
+    if low is not None:
+        checks.append(pa.Check.ge(low))
+    if high is not None:
+        checks.append(pa.Check.le(high))
+    return pa.Column(float, checks, nullable=nullable, coerce=True)
+
+
+_text = pa.Column(str, coerce=True)
+_count = pa.Column("int64", pa.Check.ge(0), coerce=True)
+_positive = pa.Column("int64", pa.Check.ge(1), coerce=True)
+
+RESULTS = pa.DataFrameSchema(
+    {
+        "study": _text,
+        "cell": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
+        "replicate": _count,
+        "data_seed": _count,
+        "init_seed": _count,
+        "system": _text,
+        "data.n_train": _positive,
+        "data.noise": _number(0, nullable=False),
+        "data.sampler": _text,
+        "data.order": _text,
+        "data.n_trajectories": _positive,
+        "data.units": _text,
+        "model": _text,
+        "model.width": _positive,
+        "model.depth": _positive,
+        "model.activation": _text,
+        "model.beta": _number(0, nullable=False),
+        "model.encoding": _text,
+        "model.mass_prior": _number(0, nullable=False),
+        "model.init": _text,
+        "optimizer": _text,
+        "optimizer.lr": _number(0, nullable=False),
+        "optimizer.steps": _positive,
+        "optimizer.batch_size": _positive,
+        "optimizer.schedule": _text,
+        "optimizer.clip": _number(0),
+        "precision": _text,
+        "n_params": _positive,
+        "n_equations": _positive,
+        "n_over_p": _number(0, nullable=False),
+        "equations_per_param": _number(0, nullable=False),
+        # acceleration error: mean squared, normalised coordinate by coordinate by the variance of
+        # the test targets; mean, median and 99th percentile over points
+        "train_nmse": _number(0),
+        "test_mse": _number(0),
+        "test_nmse": _number(0),
+        "test_nmse_median": _number(0),
+        "test_nmse_p99": _number(0),
+        "test_nmse_in_range": _number(0),
+        "test_nmse_out_of_range": _number(0),
+        "test_nmse_median_in_range": _number(0),
+        "test_nmse_median_out_of_range": _number(0),
+        "singular_fraction": _number(0, 1),
+        # rollouts from held-out initial conditions
+        "rollout_error": _number(0, 1),
+        "valid_time": _number(0),
+        "valid_time_lyapunov": _number(0),
+        "diverged_fraction": _number(0, 1),
+        "energy_drift": _number(0),
+        "energy_drift_final": _number(0),
+        "train_seconds": _number(0),
+        "rollout_seconds": _number(0),
+        "converged": pa.Column(bool, coerce=True),
+        "stop_reason": _text,
+    },
+    unique=["cell", "replicate"],
+    strict=False,  # later measures may be added; none is renamed
+)
+
+CURVES = pa.DataFrameSchema(
+    {
+        "cell": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
+        "replicate": _count,
+        "curve": pa.Column(str, pa.Check.isin(["training", "rollout"])),
+        "x": _number(nullable=False),
+        "metric": _text,
+        "value": _number(),
+    },
+    strict=True,
+)
+
+
+def load(folder: str | Path) -> pd.DataFrame:
+    """The results of a study, one row a cell and replicate.
+
+    **Raises:** `TableError` if there is no table or it is not of the schema.
+    """
+    return _load(Path(folder) / "results.parquet", RESULTS)
+
+
+def load_curves(folder: str | Path) -> pd.DataFrame:
+    """Training and rollout curves of a study, long form. **Raises:** `TableError`."""
+    return _load(Path(folder) / "curves.parquet", CURVES)
+
+
+def load_model(folder: str | Path, cell: str, replicate: int):
+    """A trained model of a study, as `study.core.models.TrainedModel`.
+
+    **Arguments:**
+
+    - `folder`: the study's folder.
+    - `cell`: the cell's hash.
+    - `replicate`: which replicate of it.
+
+    **Raises:** `TableError` if that replicate was not trained here.
+    """
+    import torch  # the tables alone must load without it
+
+    from study.core.models import TrainedModel
+
+    for block in block_folders(folder, [cell]):
+        saved = torch.load(block / "weights.pt", weights_only=True)
+        if replicate in saved["replicates"]:
+            return TrainedModel.from_saved(saved, saved["replicates"].index(replicate))
+    raise TableError(f"no trained model of cell {cell}, replicate {replicate} in {folder}")
+
+
+def block_folders(folder: str | Path, cells: Iterable[str] | None = None) -> list[Path]:
+    """The committed blocks of a study, in order of cell and block."""
+    root = Path(folder) / "cells"
+    patterns = ["*"] if cells is None else list(cells)
+    return sorted(
+        path.parent for cell in patterns for path in root.glob(f"{cell}/block-*/replicates.parquet")
+    )
+
+
+def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gather all committed blocks into `results.parquet` and `curves.parquet`, and save them.
+
+    **Raises:** `TableError` if no block is committed yet.
+    """
+    folder = Path(folder)
+    blocks = block_folders(folder)
+    if not blocks:
+        raise TableError(f"{folder} holds no finished block yet")
+    rows = pd.concat([pd.read_parquet(b / "replicates.parquet") for b in blocks])
+    rows.insert(0, "study", folder.resolve().name)
+    rows = RESULTS.validate(rows.sort_values(["cell", "replicate"]).reset_index(drop=True))
+    curves = pd.concat([pd.read_parquet(b / "curves.parquet") for b in blocks], ignore_index=True)
+    curves = CURVES.validate(curves)
+    save(rows, folder / "results.parquet")
+    save(curves, folder / "curves.parquet")
+    return rows, curves
+
+
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all: temporary name, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            table.to_parquet(file, index=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    if not path.exists():
+        raise TableError(f"{path} does not exist: run `python -m study.report {path.parent}` first")
+    try:
+        return schema.validate(pd.read_parquet(path))
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
+        raise TableError(f"{path} is not a table of this project: {error}") from None

@@ -1,0 +1,219 @@
+"""Who works on a block: claims that hold on shared file systems, and commits that never overwrite.
+
+Knows: locks with a lifetime, directory renames. Does not know: what a block is trained on.
+
+A claim is a flufl.lock (safe on NFS) that a heartbeat renews. Its holder may die, lose the network
+or sleep: then it expires and another worker takes the block. Two workers may thus, at worst, train
+the same block; `commit` accepts one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+from flufl.lock import Lock, LockError, NotLockedError
+
+logging.getLogger("flufl.lock").setLevel(logging.CRITICAL)  # it reports each busy lock as an error
+
+LIFETIME = 60.0  # seconds a claim outlives its last heartbeat
+HEARTBEAT = 15.0
+SEPARATOR = "|"
+
+
+@functools.cache
+def this_host() -> str:
+    """This machine's name as locks record it; asking may take a name server's time."""
+    return socket.getfqdn()
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """Who holds a claim, and whether it still counts.
+
+    - `dead`: its process is gone from this machine.
+    - `expired`: no heartbeat for a lifetime.
+    """
+
+    host: str
+    pid: int
+    text: str
+    dead: bool
+    expired: bool
+
+    @property
+    def alive(self) -> bool:
+        return not (self.dead or self.expired)
+
+
+def holder(path: Path) -> Holder | None:
+    """Who holds the claim at `path`; None where nobody does."""
+    try:
+        text = path.read_text().strip()
+        expires = path.stat().st_mtime
+        _, host, pid, _ = text.rsplit(SEPARATOR, 3)
+        number = int(pid)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        # unreadable: another's until it is old
+        return Holder("unknown", 0, "", dead=False, expired=_age(path) > LIFETIME)
+    dead = host == this_host() and not _lives(number)
+    return Holder(host, number, text, dead=dead, expired=time.time() > expires)
+
+
+class Claim:
+    """A block taken by this process, renewed by a thread until it is released.
+
+    Use as a context manager. `predecessor` is the holder that had died, if one had.
+    """
+
+    def __init__(self, lock: Lock, predecessor: Holder | None = None):
+        self._lock = lock
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
+        self._thread.start()
+        self.predecessor = predecessor
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the block back. A claim that was lost meanwhile is not an error."""
+        self._released.set()
+        self._thread.join()
+        with contextlib.suppress(LockError, OSError):
+            self._lock.unlock(unconditionally=True)
+
+    def _beat(self) -> None:
+        while not self._released.wait(HEARTBEAT):
+            try:
+                self._lock.refresh()
+            except NotLockedError:
+                return  # taken over: the commit decides whose result counts
+            except OSError:
+                continue  # a file system that stutters; the next beat may do
+
+
+def take(path: Path) -> Claim | None:
+    """Claim the block whose lock file is `path`, without waiting; None while another holds it."""
+    found = holder(path)
+    if found is not None and (found.alive or not _break(path, found)):
+        return None
+    lifetime = datetime.timedelta(seconds=LIFETIME)
+    lock = Lock(str(path), lifetime=lifetime, separator=SEPARATOR)
+    try:
+        lock.lock(timeout=0)
+    except (LockError, FileNotFoundError):
+        return None  # another was faster
+    return Claim(lock, found)
+
+
+def commit(temporary: Path, folder: Path) -> bool:
+    """Make a finished temporary directory the block's, for good.
+
+    A rename onto a directory that is not empty fails, so the first to come is kept and no result
+    is ever overwritten. Returns whether it was this one; the other's is removed.
+    """
+    for file in temporary.iterdir():
+        _fsync(file)
+    _fsync(temporary)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(temporary, ignore_errors=True)
+        return False
+    _fsync(folder.parent)
+    return True
+
+
+def workspace(folder: Path) -> Path:
+    """A new directory beside the block's folder, for its files until they are committed."""
+    owner = SEPARATOR.join((this_host(), str(os.getpid()), uuid.uuid4().hex))
+    path = folder.with_name(f".{folder.name}{SEPARATOR}{owner}")
+    path.mkdir()
+    return path
+
+
+def clean(folder: Path) -> None:
+    """Remove what dead workers left beside a block: half-filled directories, unused claim files."""
+    for path in (
+        *folder.parent.glob(f".{folder.name}*"),
+        *folder.parent.glob(f"{folder.name}.lock{SEPARATOR}*"),
+    ):
+        if not _abandoned(path):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _abandoned(path: Path) -> bool:
+    """Its owner is dead on this machine; or, on another, has not touched it for a day."""
+    parts = path.name.split(SEPARATOR)
+    if len(parts) == 4 or (len(parts) == 3 and path.name.startswith(".")):
+        parts = parts[-3:]
+    if len(parts) == 3 and parts[1].isdigit() and parts[0] == this_host():
+        return not _lives(int(parts[1]))
+    return _age(path) > 86_400
+
+
+def _break(path: Path, found: Holder) -> bool:
+    """Remove a dead holder's lock. Two may see it at once: a rename lets one of them have it."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return True  # another broke it; the lock itself decides who is next
+    try:
+        if aside.read_text().strip() != found.text:
+            # in between the block was taken anew, and that claim is good: put it back
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            return False
+    finally:
+        aside.unlink(missing_ok=True)
+    if found.text:
+        claim_file = path.with_name(os.path.basename(found.text))
+        claim_file.unlink(missing_ok=True)
+    return True
+
+
+def _lives(pid: int) -> bool:
+    """A process that has ended but that nobody has waited for is dead."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,203 @@
+"""What lies where in `outputs/<study>/`, and how a file is written whole or not at all.
+
+Knows: names, paths, atomic files. Does not know: who holds a block or what is in it.
+
+    study.yaml  ledger.log  cells/<hash>/config.yaml
+    cells/<hash>/block-000/                     committed, by one rename
+    cells/<hash>/block-000.{lock,progress.json,checkpoint.pt,failed-1.json}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class StudyError(ValueError):
+    """A study's folder that cannot be used: one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Where one block of one cell lives."""
+
+    cell: str
+    number: int
+    folder: Path
+    """The committed folder; it exists exactly when the block is done."""
+
+    def beside(self, suffix: str) -> Path:
+        """A file of this block that lives only until it is committed."""
+        return self.folder.with_name(f"{self.folder.name}.{suffix}")
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "replicates.parquet").exists()
+
+    @property
+    def lock(self) -> Path:
+        return self.beside("lock")
+
+    @property
+    def progress(self) -> Path:
+        return self.beside("progress.json")
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.beside("checkpoint.pt")
+
+    def failures(self, run: str | None = None) -> list[dict[str, Any]]:
+        """Its failed attempts, oldest first; of one command only, where `run` is given."""
+        found = []
+        for path in self.folder.parent.glob(f"{self.folder.name}.failed-*.json"):
+            attempt = read_json(path)
+            if attempt and (run is None or attempt.get("run") == run):
+                found.append(attempt)
+        return sorted(found, key=lambda attempt: attempt.get("time", 0))
+
+    def add_failure(self, attempt: Mapping[str, Any]) -> Path:
+        """Record a failed attempt under the next free number; several workers may do so at once."""
+        number = len(list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))) + 1
+        while True:
+            path = self.beside(f"failed-{number}.json")
+            temporary = _temporary(path)
+            temporary.write_text(json.dumps({"attempt": number, **attempt}, indent=1))
+            try:
+                os.link(temporary, path)  # unlike a rename, this never overwrites
+                return path
+            except FileExistsError:
+                number += 1
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyFolder:
+    """The folder of one study."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return self.root.resolve().name
+
+    def cell(self, cell: str) -> Path:
+        return self.root / "cells" / cell
+
+    def block(self, cell: str, number: int) -> Block:
+        return Block(cell, number, self.cell(cell) / f"block-{number:03d}")
+
+    def blocks(self, orders: Orders) -> Iterator[Block]:
+        """All blocks the study asks for, in the order they are to be run."""
+        for cell in orders.cells:
+            for number in range(orders.n_blocks):
+                yield self.block(cell, number)
+
+    def read_orders(self) -> Orders:
+        """What `study.yaml` says of the work. **Raises:** `StudyError`."""
+        data = self.read_yaml()
+        try:
+            return Orders(
+                cells=tuple(data["cells"]),
+                n_blocks=data["replicates"] // data["block_size"],
+                retries=data["retries"],
+                storage=data["storage"],
+                run=data["provenance"]["run"],
+                started=data["provenance"]["started"],
+                swept=data["swept"],
+                seconds=data["seconds_per_block"],
+            )
+        except (KeyError, TypeError) as error:
+            raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
+
+    def read_yaml(self) -> dict[str, Any]:
+        """All of `study.yaml`. **Raises:** `StudyError`."""
+        path = self.root / "study.yaml"
+        try:
+            data = yaml.load(path.read_text(), _LOADER)
+        except FileNotFoundError:
+            raise StudyError(f"{self.root} is not a study: it has no study.yaml") from None
+        except yaml.YAMLError as error:
+            raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        if not isinstance(data, dict):
+            raise StudyError(f"{path} is not a mapping")
+        return data
+
+
+@dataclasses.dataclass(frozen=True)
+class Orders:
+    """What a worker and the monitor need to know of a study.
+
+    - `cells`: hashes, in the order they are run.
+    - `retries`: how often a failed block is tried again in one command.
+    - `run`: the command's own name; failures of earlier commands do not count in it.
+    - `started`: seconds since the epoch.
+    - `swept`: the factors that vary, each with its values.
+    - `seconds`: the estimated cost of one block of each cell.
+    """
+
+    cells: tuple[str, ...]
+    n_blocks: int
+    retries: int
+    storage: str | None
+    run: str
+    started: float
+    swept: Mapping[str, Sequence[Any]]
+    seconds: Mapping[str, float]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all: temporary name, fsync, rename."""
+    temporary = _temporary(path)
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    """`write_text` of YAML, keys in the order given."""
+    write_text(path, yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A cell's `config.yaml`."""
+    return yaml.load(path.read_text(), _LOADER)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """A small file that others poll: whole or not at all, but not worth an fsync."""
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(json.dumps(data))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The file's mapping, or None where it is missing or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        data = json.loads(path.read_text())
+        if isinstance(data, dict):
+            return data
+    return None
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

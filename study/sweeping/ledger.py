@@ -1,0 +1,164 @@
+"""Optuna as the ledger of a study: what ran, for dashboards, importance and later searches.
+
+Knows: storages, trials, distributions. Does not know: how to train, or what to do next. The
+cells' folders are the truth; whatever is lost here is put right by `reconcile`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from study.config import GROUPS, ConfigError, make_cell
+from study.core.models import ACTIVATIONS, INITS, MODELS
+from study.core.systems import SYSTEMS
+from study.sweeping.claims import holder
+from study.sweeping.folder import Block, Orders, StudyFolder, read_config
+
+if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+OBJECTIVE = "test_nmse_median"
+MEASURES = (
+    "train_nmse",
+    "test_nmse",
+    "test_nmse_median",
+    "rollout_error",
+    "valid_time",
+    "energy_drift",
+    "diverged_fraction",
+    "train_seconds",
+)
+_NAMES = {
+    "system": SYSTEMS,
+    "model": MODELS,
+    "model.activation": ACTIVATIONS,
+    "model.init": INITS,
+    "precision": ("float32", "float64"),
+    "optimizer": ("adam",),
+}
+
+
+def open_ledger(folder: StudyFolder, storage: str | None) -> Study:
+    """The study's ledger, made where there is none.
+
+    **Arguments:**
+
+    - `storage`: an RDB URL; None for the journal in the study's folder.
+
+    **Raises:** `ConfigError` if the storage cannot be opened.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        if storage is None:
+            # given a relative path, the backend never frees a dead process's lock
+            path = str((folder.root / "ledger.log").resolve())
+            backend = optuna.storages.journal.JournalFileBackend(path)
+            opened = optuna.storages.JournalStorage(backend)
+        else:
+            opened = optuna.storages.RDBStorage(storage)
+        return optuna.create_study(
+            study_name=folder.name, storage=opened, load_if_exists=True, direction="minimize"
+        )
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"storage={storage} cannot be opened: {reason} "
+            "(use null, or an RDB URL such as sqlite:////absolute/path.db)"
+        ) from None
+
+
+def record(ledger: Study, folder: StudyFolder, orders: Orders, block: Block) -> None:
+    """One committed block as one completed trial: its value is the median over replicates."""
+    import pandas as pd
+
+    rows = pd.read_parquet(block.folder / "replicates.parquet")
+    measures = {name: float(rows[name].median()) for name in MEASURES if name in rows}
+    _add(ledger, folder, orders, block, measures.get(OBJECTIVE, math.nan), measures)
+
+
+def record_failure(
+    ledger: Study, folder: StudyFolder, orders: Orders, block: Block, error: str
+) -> None:
+    """One failed attempt at a block as one failed trial."""
+    _add(ledger, folder, orders, block, None, {"error": error})
+
+
+def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
+    """Record what a worker committed but died before recording; returns how many blocks.
+
+    A block whose claim is still held is left to its holder.
+    """
+    from optuna.trial import TrialState
+
+    known = set()
+    for trial in ledger.get_trials(deepcopy=False):
+        if trial.state == TrialState.COMPLETE or trial.user_attrs.get("diverged"):
+            known.add((trial.user_attrs.get("cell"), trial.user_attrs.get("block")))
+    added = 0
+    for block in folder.blocks(orders):
+        if (block.cell, block.number) in known or not block.done or holder(block.lock):
+            continue
+        record(ledger, folder, orders, block)
+        added += 1
+    return added
+
+
+def _add(
+    ledger: Study,
+    folder: StudyFolder,
+    orders: Orders,
+    block: Block,
+    value: float | None,
+    attributes: Mapping[str, Any],
+) -> None:
+    from optuna.trial import TrialState, create_trial
+
+    config = read_config(folder.cell(block.cell) / "config.yaml")
+    factors = make_cell(config, compile=config["compile"]).factors()
+    params = {key: factors[key] for key in orders.swept if factors[key] is not None}
+    finite = value is not None and not math.isnan(value)
+    # a block all of whose replicates diverged is done, but has no value to complete with
+    attrs = {"cell": block.cell, "block": block.number, "diverged": value is not None and not finite}
+    ledger.add_trial(
+        create_trial(
+            state=TrialState.COMPLETE if finite else TrialState.FAIL,
+            value=value if finite else None,
+            params=params,
+            distributions={key: _distribution(key, orders.swept[key]) for key in params},
+            user_attrs={**attrs, **{k: _plain(v) for k, v in attributes.items()}},
+        )
+    )
+
+
+def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
+    """The range of a factor in this study; for names all there are, for Optuna wants those fixed."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    given = [value for value in values if value is not None]
+    if any(isinstance(value, (bool, str)) for value in given):
+        return CategoricalDistribution(sorted(_choices(key) | set(given), key=str))
+    if all(isinstance(value, int) for value in given):
+        return IntDistribution(min(given), max(given))
+    return FloatDistribution(min(given), max(given))
+
+
+def _choices(key: str) -> set[Any]:
+    if key in _NAMES:
+        return set(_NAMES[key])
+    group, _, field = key.partition(".")
+    hints = get_type_hints(GROUPS[group]) if group in GROUPS else {}
+    return {v for v in get_args(hints.get(field)) if isinstance(v, str)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,176 @@
+"""From a command to checked cells: the grid is expanded, every cell validated, the order fixed.
+
+Knows: how arms and sweeps combine, and what a study does first. Does not know: Hydra's internals
+(it is given a function that composes), folders, processes.
+
+A grid of 10,000 cells needs no 10,000 compositions: Hydra composes once for each combination of
+groups, and values are then set on the plain config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from study.compose import COMMAND_KEYS, CommandLine, flat_keys, unknown_key
+from study.config import GROUPS, Cell, ConfigError, Run, make_cell, make_run
+from study.sweeping import cost
+
+Compose = Callable[[Sequence[str]], Mapping[str, Any]]
+
+# Either fixes the other, so whoever sets one of them unsets its twin.
+TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A study, checked and in order.
+
+    - `run`: what surrounds the cells.
+    - `cells`: each design point once, the costliest first, so that no long one starts last.
+    - `seconds`: the estimated cost of one block of each cell, by hash.
+    - `config`: the composed config without the grid; `arms`: the grid of the chosen budget.
+    - `swept`: the factors that vary between cells, each with its values.
+    - `compile`: what `compile=auto` came to.
+    """
+
+    run: Run
+    cells: tuple[Cell, ...]
+    seconds: Mapping[str, float]
+    config: Mapping[str, Any]
+    arms: Sequence[Mapping[str, Any]]
+    swept: Mapping[str, Sequence[Any]]
+    compile: bool
+
+
+def make_plan(command: CommandLine, compose: Compose, decided: bool | None = None) -> Plan:
+    """Expand and check a command.
+
+    **Arguments:**
+
+    - `command`: its overrides.
+    - `compose`: overrides to a plain config; called once for each combination of groups.
+    - `decided`: an earlier command's answer to `compile=auto` in the same study.
+
+    **Raises:** `ConfigError`, one sentence, for the first setting that cannot be right.
+    """
+    base = dict(compose(command.fixed))
+    run = make_run(base)
+    arms = _arms(base)
+    eager = _cells(command, compose, arms, where=f"grid.{run.budget}")
+    compiled = _decide_compile(base["compile"], decided, eager, run)
+    cells = [dataclasses.replace(cell, compile=compiled) for cell in eager] if compiled else eager
+    seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
+    ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
+    config = {key: value for key, value in base.items() if key != "grid"}
+    return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
+
+
+def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run: Run) -> bool:
+    if isinstance(asked, bool):
+        return asked
+    if asked != "auto":
+        raise ConfigError(f"compile={asked} is not known: use auto, true or false")
+    if decided is not None:
+        return decided
+    return cost.worth_compiling(cells, run.n_blocks, run.workers)
+
+
+def _arms(base: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The chosen budget's arms; one empty arm, the config as it is, where there is no grid."""
+    grid = base.get("grid") or {}
+    budget = base["budget"]
+    if not isinstance(grid, Mapping):
+        raise ConfigError(f"grid={grid!r} is not a mapping of budgets to lists of arms")
+    if not grid:
+        return [{}]
+    if budget not in grid:
+        raise ConfigError(f"grid has no arms for budget={budget}: it has {', '.join(grid)}")
+    arms = grid[budget]
+    if not isinstance(arms, list) or not arms or not all(isinstance(a, Mapping) for a in arms):
+        raise ConfigError(f"grid.{budget} is not a list of arms, each {{config key: values}}")
+    return [dict(arm) for arm in arms]
+
+
+def _cells(
+    command: CommandLine, compose: Compose, arms: Sequence[Mapping[str, Any]], where: str
+) -> list[Cell]:
+    """The union of the arms' products, each cell once."""
+    composed: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    cells: dict[str, Cell] = {}
+    for settings in _expand(arms, command, where):
+        choices = tuple(f"{key}={value}" for key, value in settings.items() if key in GROUPS)
+        if choices not in composed:
+            composed[choices] = _settle(compose((*command.fixed, *choices)), command)
+        plain = _copy(composed[choices])
+        for key, value in settings.items():
+            if key not in GROUPS:
+                _set(plain, key, value)
+        cell = make_cell(plain, compile=False)
+        cells.setdefault(cell.hash, cell)
+    return list(cells.values())
+
+
+def _expand(
+    arms: Sequence[Mapping[str, Any]], command: CommandLine, where: str
+) -> Iterator[dict[str, Any]]:
+    """Settings of each combination: an arm's lists, times the command line's, which replace it."""
+    replaced = command.keys | {TWINS[key] for key in command.keys if key in TWINS}
+    for arm in arms:
+        lists: dict[str, Sequence[Any]] = {}
+        for key, values in arm.items():
+            _check_arm_key(key, values, where)
+            if key not in replaced:
+                lists[key] = values if isinstance(values, list) else [values]
+        lists |= command.swept
+        for values in itertools.product(*lists.values()):
+            yield dict(zip(lists, values, strict=True))
+
+
+def _check_arm_key(key: Any, values: Any, where: str) -> None:
+    if not isinstance(key, str) or isinstance(values, Mapping):
+        raise ConfigError(f"{where}: {key}={values} is not an arm's setting: write model.width: 8")
+    if key in COMMAND_KEYS:
+        raise ConfigError(
+            f"{where}: {key}={values} belongs to the whole study, so no arm can set it"
+        )
+    if values == []:
+        raise ConfigError(f"{where}: {key}=[] holds no value: give at least one")
+
+
+def _settle(plain: Mapping[str, Any], command: CommandLine) -> dict[str, Any]:
+    """A fixed `data.n_over_p=...` on the command line unsets the default's `data.n_train`."""
+    settled = _copy(plain)
+    for key in command.keys & TWINS.keys():
+        if TWINS[key] not in command.keys and key not in command.swept:
+            data = settled["data"]
+            if data[key.partition(".")[2]] is not None:
+                data[TWINS[key].partition(".")[2]] = None
+    return settled
+
+
+def _set(plain: dict[str, Any], key: str, value: Any) -> None:
+    """Set one dotted key of a plain config. **Raises:** `ConfigError` where there is none."""
+    *parents, last = key.split(".")
+    node: Any = plain
+    for part in parents:
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        known = flat_keys({k: v for k, v in plain.items() if k not in COMMAND_KEYS})
+        raise ConfigError(unknown_key(key, known))
+    node[last] = value
+    if key in TWINS and value is not None:
+        node[TWINS[key].partition(".")[2]] = None
+
+
+def _copy(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in plain.items()}
+
+
+def _varying(cells: Sequence[Cell]) -> dict[str, list[Any]]:
+    """Factors, under their names in the table, that take more than one value."""
+    factors = [cell.factors() for cell in cells]
+    values = {key: list({f[key]: None for f in factors}) for key in factors[0]}
+    return {key: found for key, found in values.items() if len(found) > 1}

@@ -1,0 +1,226 @@
+"""One worker: claim a block, run it, commit it, go on until nothing is left.
+
+Knows: the loop, retries, what a failure leaves behind. Does not know: who started it or who else
+works beside it; the study's folder tells it all. Its results never live only in a return value.
+
+An exception costs its own block one attempt. A worker that dies hard costs the block it held one
+attempt too, counted by whoever takes the block over; blocks with fewer attempts go first, so that
+one that kills its workers cannot hold up the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import shutil
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from study.config import Cell, make_cell
+from study.sweeping import claims, ledger
+from study.sweeping.folder import (
+    Block,
+    Orders,
+    StudyFolder,
+    read_config,
+    read_json,
+    write_json,
+)
+
+log = logging.getLogger("study.worker")
+
+HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
+POLL = 1.0  # seconds between looks while others hold all that is left
+PROGRESS = 1.0  # seconds between two writes of the progress file
+
+
+class Orphaned(BaseException):
+    """The head that started this worker is gone. Not an `Exception`: no block is to blame."""
+
+
+def work(root: str | Path) -> None:
+    """Run blocks of the study in `root` until each is done or has failed for good.
+
+    **Raises:** `StudyError` if the folder is not a study's; nothing for a block that fails.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    folder = StudyFolder(Path(root).resolve())
+    orders = folder.read_orders()
+    worker = Worker(folder, orders)
+    try:
+        while (todo := worker.todo()) and not worker.orphaned():
+            if not any(worker.attempt(block) for block in todo):
+                time.sleep(POLL * random.uniform(0.5, 1.5))
+    except Orphaned:
+        return
+
+
+class Worker:
+    """What a worker remembers between blocks."""
+
+    def __init__(self, folder: StudyFolder, orders: Orders):
+        self.folder = folder
+        self.orders = orders
+        self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
+        self._head = os.getppid() if os.environ.get(HEAD) == str(os.getppid()) else None
+
+    def todo(self) -> list[Block]:
+        """Blocks neither done nor given up, those with the fewest failed attempts first."""
+        blocks = [b for b in self.folder.blocks(self.orders) if not b.done]
+        attempts = {b.folder: self.attempts(b) for b in blocks}
+        blocks = [b for b in blocks if attempts[b.folder] <= self.orders.retries]
+        return sorted(blocks, key=lambda b: attempts[b.folder])
+
+    def attempts(self, block: Block) -> int:
+        """Failed attempts of this command."""
+        return len(block.failures(self.orders.run)) + self._unrecorded[block.folder]
+
+    def orphaned(self) -> bool:
+        """Whether the head that started this process as its child has died."""
+        return self._head is not None and os.getppid() != self._head
+
+    def attempt(self, block: Block) -> bool:
+        """Claim and run one block; False if it was another's or is done."""
+        if block.done:
+            return False
+        claim = claims.take(block.lock)
+        if claim is None:
+            return False
+        with claim:
+            if block.done:  # committed between the look and the claim
+                return False
+            claims.clean(block.folder)
+            if claim.predecessor is not None and self._count_death(block, claim.predecessor):
+                return True
+            self._run(block)
+        return True
+
+    def _count_death(self, block: Block, dead: claims.Holder) -> bool:
+        """Count a dead worker of this command as a failed attempt; True if it was the last."""
+        last = read_json(block.progress)
+        block.progress.unlink(missing_ok=True)
+        if last is None or last.get("run") != self.orders.run:
+            return False
+        self._fail(block, f"its worker died (host {dead.host}, pid {dead.pid})", "")
+        return self.attempts(block) > self.orders.retries
+
+    def _run(self, block: Block) -> None:
+        """Train and commit; an exception becomes a recorded failure."""
+        started = time.time()
+        workspace = None
+        try:
+            workspace = claims.workspace(block.folder)
+            with _log_to(workspace / "log.txt"):
+                accepted = self._train(block, workspace, started)
+            if accepted:
+                block.checkpoint.unlink(missing_ok=True)
+                with self._ledger() as book:
+                    ledger.record(book, self.folder, self.orders, block)
+        except Exception as error:
+            if type(error).__module__.startswith("submitit"):
+                raise  # the job's time is up: not this block's fault
+            self._fail(block, f"{type(error).__name__}: {error}", traceback.format_exc())
+        finally:
+            block.progress.unlink(missing_ok=True)
+            if workspace is not None:
+                shutil.rmtree(workspace, ignore_errors=True)
+
+    def _train(self, block: Block, workspace: Path, started: float) -> bool:
+        from study.trial import run_block, write_block
+
+        cell = _read_cell(self.folder.cell(block.cell))
+        log.info("cell %s, block %d, on %s", block.cell, block.number, claims.this_host())
+        report = _Progress(self, block, started)
+        report(0.0)
+        result = run_block(cell, block.number, checkpoint=block.checkpoint, progress=report)
+        seconds = time.time() - started
+        log.info("done in %.1f s", seconds)
+        write_block(result, workspace)
+        about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
+        about |= {"started": started, "seconds": seconds, "attempt": self.attempts(block) + 1}
+        write_json(workspace / "run.json", about)
+        return claims.commit(workspace, block.folder)
+
+    def _fail(self, block: Block, error: str, trace: str) -> None:
+        """Leave a record of a failed attempt; from the second on, distrust the checkpoint."""
+        log.warning("cell %s, block %d failed: %s", block.cell, block.number, error)
+        attempt = {"run": self.orders.run, "error": error, "traceback": trace}
+        attempt |= {"host": claims.this_host(), "pid": os.getpid(), "time": time.time()}
+        try:
+            block.add_failure(attempt)
+        except OSError:
+            self._unrecorded[block.folder] += 1
+        if self.attempts(block) > 1:
+            block.checkpoint.unlink(missing_ok=True)
+        with self._ledger() as book:
+            ledger.record_failure(book, self.folder, self.orders, block, error)
+
+    @contextlib.contextmanager
+    def _ledger(self) -> Iterator[Any]:
+        """The ledger, whose troubles cost no block: the head reconciles it in the end."""
+        try:
+            yield ledger.open_ledger(self.folder, self.orders.storage)
+        except Exception as error:
+            log.warning("not recorded in the ledger: %s", error)
+
+
+class _Progress:
+    """Tells the folder how far a block is; the one place where a running block can be stopped."""
+
+    def __init__(self, worker: Worker, block: Block, started: float):
+        self._worker = worker
+        self._path = block.progress
+        self._written = 0.0
+        self._state = {"host": claims.this_host(), "pid": os.getpid(), "started": started}
+        self._state["run"] = worker.orders.run
+
+    def __call__(self, fraction: float) -> None:
+        if self._worker.orphaned():
+            raise Orphaned
+        now = time.time()
+        if now - self._written >= PROGRESS:
+            self._written = now
+            with contextlib.suppress(OSError):  # a full disk: the commit will say so
+                write_json(self._path, {**self._state, "fraction": fraction})
+
+
+def _read_cell(folder: Path) -> Cell:
+    config = read_config(folder / "config.yaml")
+    cell = make_cell(config, compile=config["compile"])
+    if cell.hash != folder.name:
+        raise ValueError(
+            f"{folder / 'config.yaml'} describes cell {cell.hash}: it was edited, or written by "
+            "another version"
+        )
+    return cell
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send the project's log and Python's warnings to a file."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger("study"), logging.getLogger("py.warnings")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    logging.captureWarnings(True)
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()
