@@ -186,7 +186,7 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
     for override in parsed:
         if override.is_delete():
             raise ConfigError(
-                f"{override.input_line} would delete a setting: give {override.key_or_group} a value"
+                f"{override.input_line} would delete a setting: give it a value instead"
             )
     return parsed
 
@@ -214,10 +214,8 @@ def _check_choice(override: Override, loader: ConfigLoader) -> None:
     """A group's option must exist, and '+' is for groups that are not in the defaults."""
     group = override.key_or_group
     options = loader.get_group_options(group)
-    if override.is_sweep_override():
-        values = _values(override, loader)
-    else:
-        values = (override.value(),)
+    swept = override.is_sweep_override()
+    values = _values(override, loader) if swept else (override.value(),)
     for value in values:
         if str(value) not in options:
             raise ConfigError(f"unknown {group} {value}: {nearest(str(value), options)}")

@@ -6,7 +6,6 @@ whenever it looks for plugins, even for `--help`, so nothing heavy is imported h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,16 +13,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+TARGET = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
 
-@dataclass
-class StudySweeperConf:
-    """`hydra/sweeper=study` has no settings of its own: they are the study's."""
-
-    _target_: str = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
-
-
+# `hydra/sweeper=study` has no settings of its own: they are the study's. A plain dict, since a
+# dataclass looks for its module in sys.modules, where Hydra's scan has not put it yet.
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="study", node=StudySweeperConf, provider="study"
+    group="hydra/sweeper", name="study", node={"_target_": TARGET}, provider="study"
 )
 
 
@@ -33,13 +28,11 @@ class StudySweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self.hydra_context = hydra_context
-        self.task_function = task_function
-        self.config = config
+        self._set_up = (hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study that `arguments`, the task's overrides, describe; leaves by `SystemExit`
         where not all of it is done."""
         from study.sweep import conduct
 
-        return conduct(self.hydra_context, self.task_function, self.config, arguments)
+        return conduct(*self._set_up, arguments)

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 
 Array = np.ndarray
 Lagrangian = Callable[[Sequence[Any], Sequence[Any], Any, Any], Any]
@@ -76,26 +76,26 @@ class System:
         return dataclasses.replace(self, constants={**self.constants, **constants})
 
     def mass_matrix(
-        self, q: Float[Array, "*n D"], qdot: Float[Array, "*n D"]
-    ) -> Float[Array, "*n D D"]:
-        """d2L/dqdot2 at states (q, qdot)."""
+        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
+    ) -> Inexact[Array, "*n D D"]:
+        """d2L/dqdot2 at states (q, qdot); complex states are for derivatives by complex step."""
         mass, _, _ = self._formulas
         return _evaluate(mass, (self.n_dof, self.n_dof), q, qdot, self.constants)
 
     def acceleration(
-        self, q: Float[Array, "*n D"], qdot: Float[Array, "*n D"]
-    ) -> Float[Array, "*n D"]:
+        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
+    ) -> Inexact[Array, "*n D"]:
         """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
         _, force, _ = self._formulas
         generalised = _evaluate(force, (self.n_dof,), q, qdot, self.constants)
         return np.linalg.solve(self.mass_matrix(q, qdot), generalised[..., None])[..., 0]
 
-    def energy(self, q: Float[Array, "*n D"], qdot: Float[Array, "*n D"]) -> Float[Array, "*n"]:
+    def energy(self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]) -> Inexact[Array, "*n"]:
         """E = qdot . dL/dqdot - L in joules; conserved, for no Lagrangian here knows the time."""
         _, _, energy = self._formulas
         return _evaluate(energy, (), q, qdot, self.constants)
 
-    def field(self, state: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
+    def field(self, state: Inexact[Array, "*n two_D"]) -> Inexact[Array, "*n two_D"]:
         """d(state)/dt = (qdot, qddot)."""
         q, qdot = np.split(state, 2, axis=-1)
         return np.concatenate([qdot, self.acceleration(q, qdot)], axis=-1)

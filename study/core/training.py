@@ -134,7 +134,7 @@ def adam_step(
     loss, gradient, floored = model.loss_and_gradient(theta, q, qdot, target)
     norm = torch.linalg.vector_norm(gradient, dim=1)
     alive = alive & torch.isfinite(loss) & torch.isfinite(norm)
-    gradient = gradient * torch.clamp(clip / (norm + 1e-12), max=1.0).unsqueeze(1)
+    gradient = gradient * torch.clamp(clip / (norm + 1e-6), max=1.0).unsqueeze(1)
     new_mean = mean + (1 - BETA1) * (gradient - mean)
     new_square = square + (1 - BETA2) * (gradient * gradient - square)
     change = (new_mean / correction1) / (torch.sqrt(new_square / correction2) + EPSILON)

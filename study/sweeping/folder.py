@@ -16,7 +16,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -82,6 +82,15 @@ class Block:
                 temporary.unlink(missing_ok=True)
 
 
+class Sighting(NamedTuple):
+    """A block with a first look at it: committed? is there a lock? are there failures?"""
+
+    block: Block
+    done: bool
+    locked: bool
+    failed: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class StudyFolder:
     """The folder of one study."""
@@ -97,6 +106,19 @@ class StudyFolder:
 
     def block(self, cell: str, number: int) -> Block:
         return Block(cell, number, self.cell(cell) / f"block-{number:03d}")
+
+    def survey(self, orders: Orders) -> Iterator[Sighting]:
+        """What each block's files say at a glance: one listing a cell, whatever its blocks."""
+        for cell in orders.cells:
+            try:
+                names = set(os.listdir(self.cell(cell)))
+            except FileNotFoundError:
+                names = set()
+            for number in range(orders.n_blocks):
+                block = self.block(cell, number)
+                name = block.folder.name
+                failed = any(n.startswith(f"{name}.failed-") for n in names)
+                yield Sighting(block, name in names, f"{name}.lock" in names, failed)
 
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""

@@ -51,13 +51,14 @@ def open_ledger(folder: StudyFolder, storage: str | None) -> Study:
     **Raises:** `ConfigError` if the storage cannot be opened.
     """
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         if storage is None:
             # given a relative path, the backend never frees a dead process's lock
             path = str((folder.root / "ledger.log").resolve())
-            backend = optuna.storages.journal.JournalFileBackend(path)
+            backend = JournalFileBackend(path)
             opened = optuna.storages.JournalStorage(backend)
         else:
             opened = optuna.storages.RDBStorage(storage)
@@ -74,10 +75,11 @@ def open_ledger(folder: StudyFolder, storage: str | None) -> Study:
 
 def record(ledger: Study, folder: StudyFolder, orders: Orders, block: Block) -> None:
     """One committed block as one completed trial: its value is the median over replicates."""
+    import numpy as np
     import pandas as pd
 
     rows = pd.read_parquet(block.folder / "replicates.parquet")
-    measures = {name: float(rows[name].median()) for name in MEASURES if name in rows}
+    measures = {name: float(np.nanmedian(rows[name])) for name in MEASURES if name in rows}
     _add(ledger, folder, orders, block, measures.get(OBJECTIVE, math.nan), measures)
 
 
@@ -123,7 +125,11 @@ def _add(
     params = {key: factors[key] for key in orders.swept if factors[key] is not None}
     finite = value is not None and not math.isnan(value)
     # a block all of whose replicates diverged is done, but has no value to complete with
-    attrs = {"cell": block.cell, "block": block.number, "diverged": value is not None and not finite}
+    attrs = {
+        "cell": block.cell,
+        "block": block.number,
+        "diverged": value is not None and not finite,
+    }
     ledger.add_trial(
         create_trial(
             state=TrialState.COMPLETE if finite else TrialState.FAIL,
@@ -136,7 +142,7 @@ def _add(
 
 
 def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
-    """The range of a factor in this study; for names all there are, for Optuna wants those fixed."""
+    """The range of a factor in this study; for names all there are: Optuna wants those fixed."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,

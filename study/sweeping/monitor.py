@@ -80,12 +80,13 @@ class Monitor:
     def look(self) -> Snapshot:
         """The study now."""
         running, failed, open_blocks, retried = [], [], [], 0
-        for block in self._folder.blocks(self.orders):
-            if self._is_done(block):
+        for block, done, locked, tried in self._folder.survey(self.orders):
+            if done:
+                self._remember(block)
                 continue
             open_blocks.append(block)
-            attempts = block.failures(self.orders.run)
-            if now := _running(block):
+            attempts = block.failures(self.orders.run) if tried else []
+            if locked and (now := _running(block)):
                 running.append(now)
             elif len(attempts) > self.orders.retries:
                 last = attempts[-1]
@@ -112,14 +113,10 @@ class Monitor:
             seconds_left=self._seconds_left(open_blocks, running, failed),
         )
 
-    def _is_done(self, block: Block) -> bool:
-        if block.folder in self._done:
-            return True
-        if not block.done:
-            return False
-        about = read_json(block.folder / "run.json") or {}
-        self._done[block.folder] = {**about, "cell": block.cell}
-        return True
+    def _remember(self, block: Block) -> None:
+        if block.folder not in self._done:
+            about = read_json(block.folder / "run.json") or {}
+            self._done[block.folder] = {**about, "cell": block.cell}
 
     def _rate(self) -> float | None:
         """Blocks a minute of this command, up to now while it runs."""
@@ -148,7 +145,9 @@ class Monitor:
         return scale * max(sum(costs) / len(running), max(costs))
 
     def _scale(self) -> float:
-        timed = [d for d in self._done.values() if d["cell"] in self.orders.seconds and "seconds" in d]
+        timed = [
+            d for d in self._done.values() if d["cell"] in self.orders.seconds and "seconds" in d
+        ]
         measured = sum(d["seconds"] for d in timed)
         estimated = sum(self.orders.seconds[d["cell"]] for d in timed)
         return measured / estimated if measured and estimated else 1.0

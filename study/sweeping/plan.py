@@ -23,6 +23,8 @@ Compose = Callable[[Sequence[str]], Mapping[str, Any]]
 # Either fixes the other, so whoever sets one of them unsets its twin.
 TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}
 
+DERIVED = ("n_params", "n_equations", "n_over_p", "equations_per_param")  # from the other factors
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -173,4 +175,4 @@ def _varying(cells: Sequence[Cell]) -> dict[str, list[Any]]:
     """Factors, under their names in the table, that take more than one value."""
     factors = [cell.factors() for cell in cells]
     values = {key: list({f[key]: None for f in factors}) for key in factors[0]}
-    return {key: found for key, found in values.items() if len(found) > 1}
+    return {k: found for k, found in values.items() if len(found) > 1 and k not in DERIVED}

@@ -15,6 +15,7 @@ import logging
 import os
 import random
 import shutil
+import threading
 import time
 import traceback
 from collections import Counter
@@ -40,10 +41,6 @@ POLL = 1.0  # seconds between looks while others hold all that is left
 PROGRESS = 1.0  # seconds between two writes of the progress file
 
 
-class Orphaned(BaseException):
-    """The head that started this worker is gone. Not an `Exception`: no block is to blame."""
-
-
 def work(root: str | Path) -> None:
     """Run blocks of the study in `root` until each is done or has failed for good.
 
@@ -52,15 +49,14 @@ def work(root: str | Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+    _die_with_head()
     folder = StudyFolder(Path(root).resolve())
     orders = folder.read_orders()
     worker = Worker(folder, orders)
-    try:
-        while (todo := worker.todo()) and not worker.orphaned():
-            if not any(worker.attempt(block) for block in todo):
-                time.sleep(POLL * random.uniform(0.5, 1.5))
-    except Orphaned:
-        return
+    while todo := worker.todo():
+        passed = [worker.attempt(block) for block in todo]
+        if not any(passed):
+            time.sleep(POLL * random.uniform(0.5, 1.5))
 
 
 class Worker:
@@ -70,22 +66,20 @@ class Worker:
         self.folder = folder
         self.orders = orders
         self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
-        self._head = os.getppid() if os.environ.get(HEAD) == str(os.getppid()) else None
 
     def todo(self) -> list[Block]:
         """Blocks neither done nor given up, those with the fewest failed attempts first."""
-        blocks = [b for b in self.folder.blocks(self.orders) if not b.done]
-        attempts = {b.folder: self.attempts(b) for b in blocks}
-        blocks = [b for b in blocks if attempts[b.folder] <= self.orders.retries]
-        return sorted(blocks, key=lambda b: attempts[b.folder])
+        attempts = {
+            seen.block: self.attempts(seen.block) if seen.failed else 0
+            for seen in self.folder.survey(self.orders)
+            if not seen.done
+        }
+        blocks = [block for block, tried in attempts.items() if tried <= self.orders.retries]
+        return sorted(blocks, key=lambda block: attempts[block])
 
     def attempts(self, block: Block) -> int:
         """Failed attempts of this command."""
         return len(block.failures(self.orders.run)) + self._unrecorded[block.folder]
-
-    def orphaned(self) -> bool:
-        """Whether the head that started this process as its child has died."""
-        return self._head is not None and os.getppid() != self._head
 
     def attempt(self, block: Block) -> bool:
         """Claim and run one block; False if it was another's or is done."""
@@ -95,8 +89,8 @@ class Worker:
         if claim is None:
             return False
         with claim:
-            if block.done:  # committed between the look and the claim
-                return False
+            if block.done or self.attempts(block) > self.orders.retries:
+                return False  # another was here between the look and the claim
             claims.clean(block.folder)
             if claim.predecessor is not None and self._count_death(block, claim.predecessor):
                 return True
@@ -173,23 +167,37 @@ class Worker:
 
 
 class _Progress:
-    """Tells the folder how far a block is; the one place where a running block can be stopped."""
+    """Tells the folder how far a block is, about once a second."""
 
     def __init__(self, worker: Worker, block: Block, started: float):
-        self._worker = worker
         self._path = block.progress
         self._written = 0.0
         self._state = {"host": claims.this_host(), "pid": os.getpid(), "started": started}
         self._state["run"] = worker.orders.run
 
     def __call__(self, fraction: float) -> None:
-        if self._worker.orphaned():
-            raise Orphaned
         now = time.time()
         if now - self._written >= PROGRESS:
             self._written = now
             with contextlib.suppress(OSError):  # a full disk: the commit will say so
                 write_json(self._path, {**self._state, "fraction": fraction})
+
+
+def _die_with_head() -> None:
+    """End a worker on the head's own machine when the head is gone: nobody would ever stop it.
+
+    Everything a worker leaves can be left at any moment, so it may go without a word.
+    """
+    head = os.getppid()
+    if os.environ.get(HEAD) != str(head):
+        return  # a cluster's job, or the head itself
+
+    def watch() -> None:
+        while os.getppid() == head:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch-head").start()
 
 
 def _read_cell(folder: Path) -> Cell:

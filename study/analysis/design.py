@@ -1,0 +1,289 @@
+"""Which factors vary in a table, and which cells may be compared because all else is equal.
+
+Knows: factor columns. Does not know: measures, statistics, figures.
+
+- A *ladder* is a curve along N (same model) or along P (same N), everything else equal.
+- A *bundle* is a set of factors that always change together (the question's own settings against
+  the good defaults, say): they cannot be told apart and are compared as one.
+- A *comparison* sets the levels of one bundle side by side in groups where all else is equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.analysis.measures import Measure
+from study.results import RESULTS
+
+_COLUMNS = list(RESULTS.columns)
+_KNOWN = _COLUMNS[_COLUMNS.index("system") : _COLUMNS.index("precision") + 1]
+POINTS, WIDTH = "data.n_train", "model.width"
+
+# the settings of a recipe, by which a bundle gets its name
+QUESTION = {
+    "data.units": "physical",
+    "model.activation": "softplus",
+    "model.beta": 0.5,
+    "model.encoding": "raw",
+    "model.mass_prior": 0.0,
+    "model.init": "torch_default",
+}
+DEFAULTS = {
+    "data.units": "scaled",
+    "model.activation": "softplus",
+    "model.beta": 2.0,
+    "model.encoding": "trig",
+    "model.mass_prior": 1.0,
+    "model.init": "fan_in",
+}
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Cells that differ in N alone, or in P alone, ascending.
+
+    - `axis`: 'N' or 'P'.
+    - `n_points`, `n_params`, `n_equations`: of each cell.
+    - `label`: what sets this ladder apart from the others of the study.
+    """
+
+    axis: str
+    label: str
+    cells: tuple[str, ...]
+    n_points: np.ndarray
+    n_params: np.ndarray
+    n_equations: np.ndarray
+
+    @property
+    def n_over_p(self) -> np.ndarray:
+        return self.n_points / self.n_params
+
+    @property
+    def equations_per_param(self) -> np.ndarray:
+        return self.n_equations / self.n_params
+
+    @property
+    def dof(self) -> int:
+        """D, degrees of freedom."""
+        return round(float(self.n_equations[0] / self.n_points[0]))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Levels of one bundle of factors, in groups of cells with all else equal.
+
+    - `factors`: the bundle.
+    - `name`: for a question ('order').
+    - `levels`: labels, in the order of the table.
+    - `groups`: label of the group -> cell of each level.
+    """
+
+    factors: tuple[str, ...]
+    name: str
+    levels: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return tuple(cell for group in self.groups.values() for cell in group)
+
+
+class Design:
+    """The cells of a table by their factors.
+
+    `cells`: one row a cell, index the hash; `varying`: the factors with more than one value.
+    `alike`: how many cells agree in every factor with another, and so differ in a setting that the
+    table does not hold; they are kept apart by the column `setting`.
+    """
+
+    def __init__(self, rows: pd.DataFrame):
+        known = [name for name in _KNOWN if name in rows]
+        later = [name for name in rows if "." in name and name not in _KNOWN]
+        self.factors = known + later
+        derived = ["n_params", "n_equations", "n_over_p", "equations_per_param"]
+        cells = rows.drop_duplicates("cell").set_index("cell")[self.factors + derived]
+        cells[self.factors] = cells[self.factors].astype(object).where(
+            cells[self.factors].notna(), "none"
+        )
+        twins = cells.duplicated(self.factors, keep=False)
+        self.alike = int(twins.sum())
+        if self.alike:
+            cells["setting"] = (
+                cells.sort_index().groupby(self.factors, sort=False).cumcount().add(1).astype(object)
+            )
+            self.factors = [*self.factors, "setting"]
+        self.cells = cells
+        self.varying = [name for name in self.factors if cells[name].nunique() > 1]
+
+    def bundles(self) -> list[tuple[str, ...]]:
+        """The varying factors, those that always change together as one."""
+        partitions: dict[tuple[int, ...], list[str]] = {}
+        for name in self.varying:
+            codes = tuple(pd.factorize(self.cells[name])[0])
+            partitions.setdefault(codes, []).append(name)
+        return [tuple(names) for names in partitions.values()]
+
+    def ladders(self, axis: str) -> list[Ladder]:
+        """All ladders of at least two cells; `axis` 'N' (same model) or 'P' (same N)."""
+        along, column = (POINTS, POINTS) if axis == "N" else (WIDTH, "n_params")
+        found = []
+        for _, group in self._equal_but((along,)):
+            if group[along].nunique() > 1:
+                found.append(group.sort_values(column))
+        apart = self._apart([group.iloc[0] for group in found], skip=(along,), axis=axis)
+        return [
+            Ladder(
+                axis=axis,
+                label=label,
+                cells=tuple(group.index),
+                n_points=group[POINTS].to_numpy(float),
+                n_params=group["n_params"].to_numpy(float),
+                n_equations=group["n_equations"].to_numpy(float),
+            )
+            for group, label in zip(found, apart, strict=True)
+        ]
+
+    def comparisons(self) -> list[Comparison]:
+        """One for each bundle but N, the width and the system, which have answers of their own."""
+        alone = {(POINTS,), (WIDTH,), ("system",), ("setting",)}
+        found = [self.compare(bundle) for bundle in self.bundles() if bundle not in alone]
+        return [comparison for comparison in found if comparison is not None]
+
+    def compare(self, factors: tuple[str, ...]) -> Comparison | None:
+        """The groups that hold the same levels of these factors; None if no group holds two."""
+        groups = []
+        for _, group in self._equal_but(factors):
+            by_level = {tuple(row[f] for f in factors): row.name for _, row in group.iterrows()}
+            if len(by_level) > 1:
+                groups.append((group.iloc[0], by_level))
+        if not groups:
+            return None
+        sets = [frozenset(by_level) for _, by_level in groups]
+        wanted = max(sets, key=lambda s: (len(s) * sum(s <= other for other in sets), len(s)))
+        groups = [(row, by_level) for row, by_level in groups if wanted <= set(by_level)]
+        levels = sorted(wanted, key=_order)
+        names = self._apart([row for row, _ in groups], skip=factors, axis="")
+        return Comparison(
+            factors=factors,
+            name=bundle_name(factors, levels),
+            levels=tuple(level_name(factors, level) for level in levels),
+            groups={
+                name: tuple(by_level[level] for level in levels)
+                for name, (_, by_level) in zip(names, groups, strict=True)
+            },
+        )
+
+    def label(self, cell: str) -> str:
+        """One cell, by the factors that vary in the study."""
+        return self._apart_one(self.cells.loc[cell], self.varying, "")
+
+    def _equal_but(self, factors: Sequence[str]):
+        others = [name for name in self.factors if name not in factors]
+        # groups in the order of the table; object columns keep the levels' own types
+        return self.cells.groupby(others, sort=False)
+
+    def _apart(self, rows: list[pd.Series], skip: Sequence[str], axis: str) -> list[str]:
+        vary = [
+            name
+            for name in self.factors
+            if name not in skip and len({_key(row[name]) for row in rows}) > 1
+        ]
+        return [self._apart_one(row, vary, axis) for row in rows]
+
+    def _apart_one(self, row: pd.Series, vary: Sequence[str], axis: str) -> str:
+        parts = []
+        sizes = {WIDTH, "model.depth"}
+        bundled = set()
+        for bundle in self.bundles():
+            if len(bundle) > 1 and set(bundle) <= set(vary) and not sizes & set(bundle):
+                parts.append(level_name(bundle, tuple(row[f] for f in bundle)))
+                bundled |= set(bundle)
+        vary = [name for name in vary if name not in bundled]
+        if axis == "N" or sizes & set(vary):
+            parts.insert(0, f"P = {count(row['n_params'])}")
+        if axis == "P" or POINTS in vary:
+            parts.insert(0, f"N = {count(row[POINTS])}")
+        parts += [
+            level_name((name,), (row[name],)) for name in vary if name not in {*sizes, POINTS}
+        ]
+        return ", ".join(parts)
+
+
+def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) -> np.ndarray:
+    """Replicates by cells for `estimates.medians`: +inf where a value is not finite, NaN where
+    there is no such replicate."""
+    chosen = rows[rows["cell"].isin(set(cells))]
+    values = chosen[measure.column].to_numpy(float)
+    marked = chosen[["cell", "replicate"]].assign(
+        value=np.where(np.isfinite(values), values, np.inf)
+    )
+    return (
+        marked.pivot_table(index="replicate", columns="cell", values="value", aggfunc="first")
+        .reindex(columns=list(cells))
+        .to_numpy(float)
+    )
+
+
+def bundle_name(factors: tuple[str, ...], levels: Sequence[tuple]) -> str:
+    """What a bundle is called in a question."""
+    if len(factors) == 1:
+        return _short(factors[0])
+    if set(factors) == {"model.activation", "model.beta"}:
+        return "activation and beta"
+    names = {_recipe(factors, level) for level in levels}
+    return "recipe" if names - {None} else " and ".join(_short(f) for f in factors)
+
+
+def level_name(factors: tuple[str, ...], level: tuple) -> str:
+    """What one level of a bundle is called."""
+    if recipe := _recipe(factors, level):
+        return recipe
+    if len(factors) == 1 and factors[0] in _PLAIN:
+        return str(level[0])
+    if factors == ("data.n_trajectories",):
+        return f"{count(level[0])} initial condition{'s' if level[0] != 1 else ''}"
+    if set(factors) == {"model.activation", "model.beta"}:
+        return ", ".join(f"{_short(f)} {_value(v)}" if f != "model.activation" else str(v)
+                         for f, v in zip(factors, level, strict=True))
+    return ", ".join(f"{_short(f)} {_value(v)}" for f, v in zip(factors, level, strict=True))
+
+
+_PLAIN = {"system", "model", "optimizer", "precision", "data.order", "data.sampler",
+          "model.activation"}
+
+
+def _recipe(factors: tuple[str, ...], level: tuple) -> str | None:
+    if len(set(factors) & set(QUESTION)) < 3:
+        return None
+    for name, settings in (("question's settings", QUESTION), ("good defaults", DEFAULTS)):
+        if all(settings[f] == v for f, v in zip(factors, level, strict=True) if f in settings):
+            return name
+    return None
+
+
+def count(value: Any) -> str:
+    """A whole number, with a comma from five digits on."""
+    number = int(value)
+    return f"{number:,}" if abs(number) >= 10_000 else str(number)
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _short(factor: str) -> str:
+    return factor.split(".")[-1].replace("n_train", "N").replace("_", " ")
+
+
+def _key(value: Any) -> str:
+    return repr(value)
+
+
+def _order(level: tuple) -> tuple:
+    return tuple((0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v))
+                 for v in level)

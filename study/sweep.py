@@ -1,0 +1,126 @@
+"""The main command: train a grid of cells, answer, draw the page.
+
+    python -m study.sweep +experiment=n_vs_p
+    python -m study.sweep +experiment=n_vs_p budget=smoke
+    python -m study.sweep study=mine data.n_train=64,256,1024 model.width=8,16,32
+    python -m study.sweep ... dry_run=true
+
+Knows: Hydra's main, and what follows what. Does not know: how any of it is done. The same command
+again resumes. Exit status: 0 when every block is done, 1 when one is not or the config cannot be
+right, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.console import Console
+
+from study import compose
+from study.config import ConfigError
+
+if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
+    from study.sweeping.head import Outcome
+
+compose.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name=compose.ROOT)
+def task(config: DictConfig) -> None:
+    """What each launched job does: work on the study until nothing is left of it."""
+    from study.sweeping.head import outputs_folder
+    from study.sweeping.worker import work
+
+    work(outputs_folder(config.study).root)
+
+
+def main() -> None:
+    """Check the command line, then let Hydra run it.
+
+    **Raises:** `SystemExit` with one sentence for a setting that cannot be right.
+    """
+    arguments = sys.argv[1:]
+    if not any(argument.startswith("-") for argument in arguments):
+        try:
+            compose.check(arguments)
+        except ConfigError as error:
+            sys.exit(f"error: {error}")
+    task()
+
+
+def conduct(
+    context: HydraContext, function: TaskFunction, config: DictConfig, arguments: Sequence[str]
+) -> None:
+    """Run a whole study from inside Hydra's sweeper: plan, train, compact, answer, draw.
+
+    **Raises:** `SystemExit` unless every block is done.
+    """
+    try:
+        _conduct(context, function, config, arguments)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+
+
+def _conduct(
+    context: HydraContext, function: TaskFunction, config: DictConfig, arguments: Sequence[str]
+) -> None:
+    from study.sweeping import head
+    from study.sweeping.plan import make_plan
+    from study.sweeping.preview import print_plan
+
+    def composed(overrides: Sequence[str]) -> dict[str, Any]:
+        with compose.sentences():
+            return compose.plain(context.config_loader.load_sweep_config(config, list(overrides)))
+
+    def launch(workers: int) -> None:
+        if "n_jobs" in config.hydra.launcher:
+            with open_dict(config):
+                config.hydra.launcher.n_jobs = workers
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=function, config=config
+        )
+        jobs = launcher.launch([list(command.fixed)] * workers, initial_job_idx=0)
+        for job in jobs:
+            _ = job.return_value  # raises what the job raised
+
+    command = compose.read_overrides(arguments, context.config_loader)
+    study = compose.plain(OmegaConf.masked_copy(config, ["study"]))["study"]
+    folder = head.outputs_folder(str(study))
+    plan = make_plan(command, composed, head.earlier_decision(folder))
+    if plan.run.dry_run:
+        print_plan(plan, folder, Console())
+        return
+    console = Console(stderr=True)
+    print_plan(plan, folder, console, table=False)
+    try:
+        outcome = head.run_plan(plan, folder, launch, shlex.join(sys.argv))
+    except KeyboardInterrupt:
+        console.print("\n" + head.interrupted(folder))
+        sys.exit(130)
+    _finish(outcome, console)
+
+
+def _finish(outcome: Outcome, console: Console) -> None:
+    """Tables, answers and page of what is done; then the last word."""
+    from study import results
+    from study.sweeping.head import summarise
+
+    if outcome.trained or outcome.kept:
+        results.compact(outcome.folder)
+    summarise(outcome, console)
+    if not outcome.complete:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    # by its own name, so that workers import what they are sent
+    from study.sweep import main as main_by_name
+
+    main_by_name()

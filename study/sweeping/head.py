@@ -1,0 +1,290 @@
+"""The head of a sweep: check everything, write the orders, start workers, take stock.
+
+Knows: Hydra's launchers (it is handed one), the plan, the folder, the ledger. Does not know: how
+a block is trained, or what becomes of the tables: the command above it makes the page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from study.config import ConfigError
+from study.sweeping import claims, ledger
+from study.sweeping.folder import Orders, StudyError, StudyFolder, write_yaml
+from study.sweeping.monitor import Failed, Monitor
+from study.sweeping.plan import Plan
+from study.sweeping.progress import ProgressBar, duration
+from study.sweeping.worker import HEAD
+
+VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
+
+Launch = Callable[[int], Any]
+"""Starts that many workers and blocks until they are back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a command came to.
+
+    - `trained`: blocks this command added; `kept`: those that were there before.
+    - `failed`, `missing`: blocks that are not done.
+    - `seconds`: of wall-clock time.
+    - `trouble`: the last error of the launcher itself, if it had one.
+    """
+
+    folder: Path
+    trained: int
+    kept: int
+    failed: tuple[Failed, ...]
+    missing: int
+    seconds: float
+    trouble: str
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.missing
+
+
+def outputs_folder(study: str) -> StudyFolder:
+    """`outputs/<study>/` under the current folder."""
+    return StudyFolder((Path("outputs") / study).resolve())
+
+
+def earlier_decision(folder: StudyFolder) -> bool | None:
+    """What `compile=auto` came to when this study began; None for a new study."""
+    decided = _read(folder).get("decisions", {}).get("compile")
+    return decided if isinstance(decided, bool) else None
+
+
+def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> Outcome:
+    """Run what is missing of a plan.
+
+    **Arguments:**
+
+    - `plan`: the checked study.
+    - `folder`: where it lives; made if it is not there.
+    - `launch`: starts workers through the configured launcher.
+    - `command`: how the study was asked for, for the record.
+
+    **Raises:** `ConfigError` if the folder or the storage cannot be written. `KeyboardInterrupt`
+    passes through; what is committed is kept.
+    """
+    began = time.time()
+    check_writable(folder)
+    orders = _write_orders(plan, folder, command)
+    if plan.run.storage is not None:
+        ledger.open_ledger(folder, plan.run.storage)  # a wrong URL is told before any training
+    monitor = Monitor(folder.root)
+    before = monitor.look()
+    trouble = ""
+    if not before.finished:
+        for block in folder.blocks(orders):
+            if not block.done:
+                claims.clean(block.folder)
+        with ProgressBar(folder.root):
+            trouble = _launch_until_finished(plan, monitor, launch)
+    after = monitor.look()
+    if after.done > before.done or not (folder.root / "ledger.log").exists():
+        _reconcile(folder, orders)
+    return Outcome(
+        folder=folder.root,
+        trained=after.done - before.done,
+        kept=before.done,
+        failed=after.failed,
+        missing=after.missing,
+        seconds=time.time() - began,
+        trouble=trouble,
+    )
+
+
+def _launch_until_finished(plan: Plan, monitor: Monitor, launch: Launch) -> str:
+    """Launch again while workers that die leave blocks behind.
+
+    Each death costs a block an attempt, so this ends. A launcher that brings nothing forward at
+    all gets `retries` more chances.
+    """
+    os.environ[HEAD] = str(os.getpid())
+    trouble, idle = "", 0
+    while not (now := monitor.look()).finished and idle <= plan.run.retries:
+        open_blocks = now.total - now.done - len(now.failed)
+        # once only suspects are left, each is tried alone: a death then has one possible cause
+        alone = bool(trouble) and now.retried + len(now.running) >= open_blocks
+        workers = 1 if alone else min(plan.run.workers, open_blocks)
+        try:
+            launch(workers)
+        except Exception as error:  # whatever a launcher raises when a worker dies
+            trouble = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        then = monitor.look()
+        moved = (then.done, then.retried, len(then.failed)) != (
+            now.done,
+            now.retried,
+            len(now.failed),
+        )
+        idle = 0 if moved else idle + 1
+    return trouble
+
+
+def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
+    """Write `study.yaml` and each cell's config; leave a finished study's as they are."""
+    run = plan.run
+    before = _read(folder)
+    if _asks_nothing_new(plan, folder, before):
+        return folder.read_orders()
+    for cell in plan.cells:
+        path = folder.cell(cell.hash) / "config.yaml"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_yaml(path, cell.as_dict())
+    cells = [cell.hash for cell in plan.cells]
+    write_yaml(
+        folder.root / "study.yaml",
+        {
+            "study": run.study,
+            "budget": run.budget,
+            "question": plan.config.get("question"),
+            "command": command,
+            "replicates": run.replicates,
+            "block_size": run.block_size,
+            "retries": run.retries,
+            "storage": run.storage,
+            "decisions": {"compile": plan.compile},
+            "provenance": {"command": command, **provenance()},
+            "history": [*before.get("history", []), *_last(before)],
+            "config": dict(plan.config),
+            "grid": [dict(arm) for arm in plan.arms],
+            "swept": {key: list(values) for key, values in plan.swept.items()},
+            "cells": cells,
+            "earlier_cells": _earlier_cells(folder, before, run.budget, cells),
+            "seconds_per_block": dict(plan.seconds),
+        },
+    )
+    return folder.read_orders()
+
+
+def _read(folder: StudyFolder) -> dict[str, Any]:
+    try:
+        return folder.read_yaml()
+    except StudyError:
+        return {}
+
+
+def _last(before: Mapping[str, Any]) -> list[Any]:
+    return [before["provenance"]] if "provenance" in before else []
+
+
+def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]) -> bool:
+    """The same study again, all of it done: who made it and when is not to be overwritten."""
+    asked = [cell.hash for cell in plan.cells]
+    same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
+    return same and all(block.done for block in folder.blocks(folder.read_orders()))
+
+
+def _earlier_cells(
+    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Sequence[str]
+) -> list[str]:
+    """Cells of earlier commands of the same budget, with something done, that this one lacks.
+
+    They stay part of the study's tables. Another budget's cells stay on disk, but belong to
+    another answer.
+    """
+    if before.get("budget") != budget:
+        return []
+    known = [*before.get("cells", []), *before.get("earlier_cells", [])]
+    now = set(cells)
+    done = (c for c in known if any(folder.cell(c).glob("block-*/replicates.parquet")))
+    return [cell for cell in dict.fromkeys(done) if cell not in now]
+
+
+def _reconcile(folder: StudyFolder, orders: Orders) -> None:
+    try:
+        ledger.reconcile(ledger.open_ledger(folder, orders.storage), folder, orders)
+    except Exception as error:
+        print(f"the ledger is not complete: {error}", file=sys.stderr)
+
+
+def check_writable(folder: StudyFolder) -> None:
+    """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
+    try:
+        (folder.root / "cells").mkdir(parents=True, exist_ok=True)
+        probe = folder.root / f".probe.{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; "
+            "run in a folder that you can write to"
+        ) from None
+
+
+def provenance() -> dict[str, Any]:
+    """Where and by what a study is made; `started` in seconds since the epoch."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "run": uuid.uuid4().hex[:12],
+        "git_commit": commit,
+        "git_dirty": bool(changes) if commit else None,
+        "versions": versions,
+        "host": claims.this_host(),
+        "started": time.time(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Of the checkout this code runs from; None where it is not one."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def interrupted(folder: StudyFolder) -> str:
+    """What is kept after Ctrl-C, in one line."""
+    now = Monitor(folder.root).look()
+    return (
+        f"interrupted: {now.done} of {now.total} blocks are kept in {folder.root}; "
+        "the same command goes on from there"
+    )
+
+
+def summarise(outcome: Outcome, console: Console) -> None:
+    """Say in the terminal what a command came to: counts, and why what failed did."""
+    parts = [f"{outcome.trained} trained", f"{outcome.kept} were done before"]
+    if outcome.failed:
+        parts.append(f"{len(outcome.failed)} failed")
+    if outcome.missing:
+        parts.append(f"{outcome.missing} missing")
+    console.print(f"{', '.join(parts)}; {duration(outcome.seconds)}", highlight=False)
+    for failure in outcome.failed:
+        console.print(
+            f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "
+            f"attempts: {failure.error}",
+            style="red",
+            highlight=False,
+            markup=False,
+        )
+    if outcome.missing and outcome.trouble:
+        console.print(f"  the launcher's last error: {outcome.trouble}", markup=False)

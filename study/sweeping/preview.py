@@ -1,0 +1,79 @@
+"""A plan as a reader sees it before anything runs: cells, sizes, what is done, what it will cost.
+
+Knows: rich tables. Does not know: how cells came about; it writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from study.config import Cell
+from study.sweeping import cost
+from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.plan import Plan
+from study.sweeping.progress import duration
+
+SHOWN = 60  # rows; a table of thousands helps nobody
+
+
+def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool = True) -> None:
+    """Print the plan's summary and, with `table`, a row for each cell (the costliest first)."""
+    done = {cell.hash: _blocks_done(folder, cell, plan.run.n_blocks) for cell in plan.cells}
+    scale = _scale(folder)
+    if table:
+        console.print(_table(plan, done, scale))
+        if len(plan.cells) > SHOWN:
+            console.print(f"... and {len(plan.cells) - SHOWN} cells more")
+    total = len(plan.cells) * plan.run.n_blocks
+    missing = total - sum(done.values())
+    left = (
+        sum(plan.seconds[h] * (plan.run.n_blocks - n) for h, n in done.items())
+        * scale
+        / min(plan.run.workers, max(1, missing))
+    )
+    workers = f"{plan.run.workers} worker{'s' * (plan.run.workers > 1)}"
+    about = f", about {duration(left)} with {workers}" if missing else ""
+    console.print(
+        f"study {plan.run.study}, budget {plan.run.budget}: {len(plan.cells)} cells of "
+        f"{plan.run.replicates} replicates, {total} blocks, {total - missing} done, "
+        f"{missing} to run{about}; {'compiled' if plan.compile else 'eager'} training",
+        highlight=False,
+    )
+
+
+def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
+    factors = [key for key in plan.swept if key != "data.n_train"]
+    table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
+    for cell in plan.cells[:SHOWN]:
+        values = cell.factors()
+        table.add_row(
+            cell.hash,
+            *(_text(values[key]) for key in factors),
+            str(cell.n_train),
+            str(cell.n_params),
+            f"{values['equations_per_param']:.3g}",
+            str(plan.run.n_blocks),
+            str(done[cell.hash]),
+            duration(plan.seconds[cell.hash] * scale),
+        )
+    return table
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _blocks_done(folder: StudyFolder, cell: Cell, n_blocks: int) -> int:
+    return sum(folder.block(cell.hash, number).done for number in range(n_blocks))
+
+
+def _scale(folder: StudyFolder) -> float:
+    """What finished blocks of this study say of the estimate."""
+    try:
+        return cost.measured_scale(folder, folder.read_orders())
+    except StudyError:
+        return 1.0

@@ -1,0 +1,127 @@
+"""Subsets nest, noise is what it says, the test set is fixed, the cache survives a crowd."""
+
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+from study.core import datasets
+from study.core.datasets import DataError, Source, cache_folder, cached, held_out, integrate
+from study.core.systems import SYSTEMS
+
+SYSTEM = SYSTEMS["magnetic_trap"]
+SOURCE = Source(SYSTEM, "trajectories", 2000, 10)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+
+
+def test_subsets_are_nested_and_labels_stay():
+    small, large = SOURCE.training_set(3, 50, 0.1), SOURCE.training_set(3, 700, 0.1)
+    for field in ("q", "qdot", "qddot"):
+        np.testing.assert_array_equal(
+            getattr(small.points, field), getattr(large.points, field)[:50]
+        )
+    np.testing.assert_array_equal(small.along, large.along[:50])
+
+
+@pytest.mark.parametrize("sampler", ["trajectories", "uniform"])
+def test_labels_are_exact_without_noise(sampler):
+    points = Source(SYSTEM, sampler, 500, 10).training_set(0, 500, 0.0).points
+    np.testing.assert_allclose(
+        points.qddot, SYSTEM.acceleration(points.q, points.qdot), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_noise_has_the_stated_standard_deviation():
+    clean, noisy = (SOURCE.training_set(1, 2000, noise).points for noise in (0.0, 0.3))
+    added = noisy.qddot - clean.qddot
+    np.testing.assert_array_equal(noisy.q, clean.q)
+    np.testing.assert_allclose(added.std(0), 0.3 * SOURCE.reference().label_std, rtol=0.1)
+
+
+def test_data_seeds_differ_and_none_is_the_test_set():
+    sets = [SOURCE.training_set(seed, 2000, 0.0).points.q for seed in (0, 1)]
+    sets.append(SOURCE.test_set().points.q)
+    for i, one in enumerate(sets):
+        for other in sets[i + 1 :]:
+            assert not np.isin(one[:, 0], other[:, 0]).any()
+
+
+def test_sorting_by_along_gives_back_the_curves():
+    training = SOURCE.training_set(0, 2000, 0.0)
+    order = np.argsort(training.along)
+    q = training.points.q[order].reshape(10, 200, 2)
+    v = training.points.qdot[order].reshape(10, 200, 2)
+    dt = SYSTEM.horizon / 199
+    slope = (q[:, 2:] - q[:, :-2]) / (2 * dt)
+    assert np.abs(slope - v[:, 1:-1]).max() < 0.05
+
+
+def test_units_do_not_vary_with_the_subset():
+    many = Source(SYSTEM, "trajectories", 20000, 100)
+    assert many.reference().units.time == SOURCE.reference().units.time
+    assert SOURCE.test_set().in_range.mean() == pytest.approx(0.97, abs=0.03)
+
+
+def test_more_points_than_the_pool_are_refused():
+    with pytest.raises(DataError, match="n_train=2001 is larger than the pool of 2000"):
+        SOURCE.training_set(0, 2001, 0.0)
+
+
+def test_trajectories_agree_with_another_solver():
+    start = SYSTEM.initial_conditions(np.random.default_rng(0), 5, SYSTEM.parameters)
+    times = np.linspace(0, 5, 20)
+    other = integrate(SYSTEM, start, times, tolerance=1e-10, method="Radau")
+    np.testing.assert_allclose(integrate(SYSTEM, start, times), other, atol=1e-6)
+
+
+def test_a_trajectory_that_does_not_conserve_energy_is_refused():
+    states = np.zeros((1, 3, 4))
+    states[0, :, 0] = [1.0, 1.1, 1.2]
+    with pytest.raises(DataError, match="drifts in energy"):
+        datasets.checked(SYSTEM, states)
+
+
+def test_held_out_motion_is_trusted_as_far_as_two_solvers_agree():
+    motion = held_out(SYSTEM, 3, 10.0, 20)
+    assert motion.trusted.tolist() == [10.0] * 3
+    np.testing.assert_allclose(
+        motion.states, integrate(SYSTEM, motion.states[:, 0], motion.times), atol=1e-9
+    )
+
+
+def test_a_torn_file_is_made_anew():
+    first = SOURCE.test_set().points.q
+    for path in cache_folder().iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    np.testing.assert_array_equal(SOURCE.test_set().points.q, first)
+
+
+def test_a_changed_constant_is_another_dataset():
+    changed = Source(SYSTEM.with_constants(B=2.5), "trajectories", 2000, 10)
+    assert not np.array_equal(changed.test_set().points.qddot, SOURCE.test_set().points.qddot)
+
+
+def test_made_data_that_are_not_finite_are_refused():
+    with pytest.raises(DataError, match="not finite"):
+        cached(SYSTEM, ["nan"], lambda: {"q": np.array([np.nan])})
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(monkeypatch):
+    monkeypatch.setenv("STUDY_CACHE", "/proc/nowhere")
+    assert len(SOURCE.test_set().points) == datasets.N_TEST
+
+
+def _ask(_: int) -> float:
+    return float(SOURCE.training_set(5, 100, 0.1).points.qddot.sum())
+
+
+def test_many_workers_may_ask_at_once():
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        answers = pool.map(_ask, range(8))
+    assert len(set(answers)) == 1
+    assert not [name for name in os.listdir(cache_folder()) if name.startswith(".")]

@@ -1,0 +1,41 @@
+"""A change of units must keep the target a Lagrangian's: checked by scaling a Lagrangian itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from study.core import euler_lagrange
+from study.core.datasets import Source
+from study.core.systems import SYSTEMS
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_scaled_accelerations_belong_to_the_lagrangian_in_scaled_units(name):
+    system = SYSTEMS[name]
+    source = Source(system, "trajectories", 400, 10)
+    units, points = source.reference().units, source.training_set(0, 20, 0.0).points
+    length, time = torch.from_numpy(units.length), units.time
+    physical = euler_lagrange.lagrangian_of(system)
+
+    def scaled(q, v):
+        return physical(q * length, v * length / time)
+
+    q, v = (torch.from_numpy(x) for x in units.scale(points.q, points.qdot))
+    expected = euler_lagrange.acceleration(scaled, q, v).numpy()
+    ours = units.acceleration_to_scaled(points.qddot)
+    np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(units.acceleration_to_physical(ours), points.qddot)
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_scaled_quantities_are_of_order_one(name):
+    system = SYSTEMS[name]
+    source = Source(system, "trajectories", 400, 10)
+    units, test = source.reference().units, source.test_set()
+    scaled = units.acceleration_to_scaled(test.points.qddot)
+    assert np.mean(scaled.std(0) ** 2) == pytest.approx(1.0, rel=0.2)
+    angles = np.array(system.angles)
+    assert (units.length[angles] == 1).all()
+    q, v = units.scale(test.points.q, test.points.qdot)
+    np.testing.assert_allclose(q.std(0)[~angles], 1.0, rtol=0.2)
+    assert (v.std(0) < 5).all()
