@@ -24,7 +24,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -168,10 +168,19 @@ def sentences() -> Iterator[None]:
             f"{error.override} is not an override: write key=value, "
             "and quote a value with spaces, commas or brackets"
         ) from None
+    except MissingConfigException as error:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if not group or not error.options:
+            raise ConfigError(f"the config cannot be composed: {_first_line(error)}") from None
+        raise ConfigError(f"unknown {group} {name}: {nearest(name, error.options)}") from None
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-        lines = [str(e).strip().partition("\n")[0].rstrip(". ") for e in (error, cause) if e]
-        raise ConfigError("the config cannot be composed: " + "; ".join(lines)) from None
+        lines = "; ".join(_first_line(e) for e in (error, cause) if e)
+        raise ConfigError(f"the config cannot be composed: {lines}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(". ")
 
 
 @contextlib.contextmanager

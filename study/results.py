@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
+
+with warnings.catch_warnings():
+    # torchode holds typeguard at a version pandera remarks on; it uses neither here
+    warnings.filterwarnings("ignore", "Using typeguard < 3")
+    import pandera.pandas as pa
 
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 

@@ -109,12 +109,16 @@ def _conduct(
 
 def _finish(outcome: Outcome, console: Console) -> None:
     """Tables, answers and page of what is done; then the last word."""
-    from study import results
+    from study import report
     from study.sweeping.head import summarise
 
-    if outcome.trained or outcome.kept:
-        results.compact(outcome.folder)
-    summarise(outcome, console)
+    page = None
+    if outcome.trained + outcome.kept:
+        page = outcome.folder / "report" / "index.html"
+        if outcome.trained or not page.exists():
+            page = report.write(outcome.folder)
+        report.print_answers(outcome.folder)
+    summarise(outcome, page, console)
     if not outcome.complete:
         sys.exit(1)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
-from study.config import Cell
+from study.config import Cell, ConfigError, make_cell, make_run
 from study.core import metrics
-from study.core.datasets import Source, TestSet, Trajectories, held_out
+from study.core.datasets import DataError, Source, TestSet, Trajectories, held_out
 from study.core.models import Model, make_model
 from study.core.rollout import rollout
 from study.core.systems import System
@@ -34,6 +37,7 @@ log = logging.getLogger("study")
 
 CURVE_POINTS = 1000  # training curves are measured on so many points
 SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
+CHECKPOINT_SECONDS = 20.0
 CHUNK = 512  # states evaluated at once: small enough to stay in the cache
 
 
@@ -92,6 +96,7 @@ def run_block(
         measure=_curve_measure(setup),
         save=lambda state: _save(checkpoint, setup, state),
         progress=lambda fraction: progress(0.9 * fraction),
+        every_seconds=CHECKPOINT_SECONDS,
     )
     _save(checkpoint, setup, state)
     rows = _acceleration_rows(setup, state)
@@ -147,7 +152,7 @@ def _set_up(cell: Cell, block: int) -> _Setup:
         units,
         make_model(system.angles, dataclasses.asdict(cell.model)),
         TrainingData(
-            torch.from_numpy(np.stack(rows)).to(cell.device, dtype),
+            torch.tensor(np.stack(rows), device=cell.device, dtype=dtype),
             np.stack([s.along for s in subsets]),
             data.order,
             init_seeds,
@@ -204,7 +209,8 @@ def _accelerations(setup: _Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
 def _test_rows(setup: _Setup, n: int | None = None) -> Tensor:
     points = setup.test.points
     scaled = setup.units.scale(points.q[:n], points.qdot[:n])
-    return torch.from_numpy(np.concatenate(scaled, axis=1))[None]
+    # copied, for torch's memory is aligned and the last bits of a product may depend on that
+    return torch.tensor(np.concatenate(scaled, axis=1))[None]
 
 
 def _errors(setup: _Setup, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -355,3 +361,40 @@ def _weights(setup: _Setup, state: State) -> dict[str, Any]:
         "length": setup.units.length.tolist(),
         "theta": state.theta.cpu(),
     }
+
+
+def main(arguments: list[str]) -> None:
+    """Run one cell's first block and print its measures; a cell done before is only printed."""
+    from study.compose import compose, register
+
+    register()
+    config = compose(arguments)
+    run = make_run(config)
+    cell = make_cell(config, compile=config["compile"] is True)  # auto: one cell never pays
+    block = Path("outputs") / run.study / "cells" / cell.hash / "block-000"
+    if not block.exists():
+        workspace = block.with_name(f".block-000.{os.getpid()}")
+        workspace.mkdir(parents=True)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"N = {cell.n_train}, P = {cell.n_params}", total=1.0)
+            result = run_block(cell, 0, progress=lambda f: bar.update(task, completed=f))
+        write_block(result, workspace)
+        workspace.rename(block)
+    print(_summary(pd.read_parquet(block / "replicates.parquet")))
+    print(f"in {block}")
+
+
+def _summary(rows: pd.DataFrame) -> str:
+    """Median and range over replicates of each measure."""
+    measures = rows.select_dtypes("number").columns.difference(
+        ["replicate", "data_seed", "init_seed", *rows.columns[rows.nunique() <= 1]]
+    )
+    table = rows[[c for c in rows.columns if c in measures]].agg(["median", "min", "max"]).T
+    return table.to_string(float_format=lambda value: f"{value:.3g}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (ConfigError, DataError) as error:
+        sys.exit(f"study: {error}")

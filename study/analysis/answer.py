@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from study.analysis.estimates import Estimate, Medians, medians
 from study.analysis.design import replicate_table
+from study.analysis.estimates import Estimate, Medians, medians
 from study.analysis.measures import Measure
 from study.analysis.wording import plural
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
-from study.analysis.design import Comparison, Design
+from study.analysis.design import RECIPES, Comparison, Design
 from study.analysis.estimates import LEVEL, Medians, mean_ratio
 from study.analysis.measures import TEST, VALID_TIME, Measure
-from study.analysis.wording import estimate, number, plural
+from study.analysis.wording import capital, estimate, number, plural
 
-QUESTIONS = {
+QUESTIONS: dict[tuple[str, ...], str] = {
     ("data.order",): "Does the order of the points (shuffled or along the curve) matter?",
     ("data.n_trajectories",): "Do many initial conditions instead of few matter?",
     ("data.noise",): "Does label noise matter?",
@@ -48,14 +48,13 @@ class _Levels:
 
     def pairs(self, i: int, j: int) -> list[tuple[Medians, int, int]]:
         return [
-            (self.curve, i * self.n_groups + g, j * self.n_groups + g)
-            for g in range(self.n_groups)
+            (self.curve, i * self.n_groups + g, j * self.n_groups + g) for g in range(self.n_groups)
         ]
 
     def centre(self, i: int) -> float:
         """Geometric mean over the groups of the level's medians."""
         with np.errstate(divide="ignore"):
-            logs = np.log(self.curve.values[i * self.n_groups : (i + 1) * self.n_groups])
+            logs = np.log(self.curve.middle[i * self.n_groups : (i + 1) * self.n_groups])
         return float(np.exp(logs.mean()))
 
 
@@ -75,18 +74,16 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
     factor = mean_ratio(test.pairs(worst, best), level)
     names = comparison.levels
     equal = [
-        names[i]
-        for i in order[1:]
-        if mean_ratio(test.pairs(i, best), level).verdict() != "yes"
+        names[i] for i in order[1:] if mean_ratio(test.pairs(i, best), level).verdict() != "yes"
     ]
     groups = len(comparison.groups)
     over = f", over {plural(groups, 'setting')} of the rest" if groups > 1 else ""
     sentence = (
-        f"{_capital(names[worst])} has {estimate(factor)} times the {TEST.words} of "
-        f"{names[best]} ({number(test.centre(worst))} against {number(test.centre(best))}), "
-        f"with a valid time of {number(times.centre(worst))} s against "
-        f"{number(times.centre(best))} s"
-        f"{over}, all else equal."
+        f"The {TEST.words} with {_the(names[worst])} is {estimate(factor)} times that with "
+        f"{_the(names[best])} "
+        f"({number(test.centre(worst))} against {number(test.centre(best))}), and the valid time "
+        f"{number(times.centre(worst))} s against {number(times.centre(best))} s{over}, "
+        "all else equal."
     )
     return make(
         f"compare.{comparison.name.replace(' ', '_')}",
@@ -100,15 +97,16 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
     )
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _the(level: str) -> str:
+    """A level within a sentence; a recipe takes the article."""
+    return f"the {level}" if level in RECIPES else level
 
 
 def _ties(names: tuple[str, ...], best: int, equal: list[str]) -> str:
     if len(names) < 3:
         return ""
     if not equal:
-        return f" {_capital(names[best])} is best of {len(names)} beyond the intervals."
+        return f" {capital(names[best])} is best of {len(names)} beyond the intervals."
     shown = "; ".join(equal[:4]) + (f" and {len(equal) - 4} more" if len(equal) > 4 else "")
     return f" Of {len(names)}, not told apart from the best: {shown}."
 

@@ -10,6 +10,7 @@ Knows: factor columns. Does not know: measures, statistics, figures.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ DEFAULTS = {
     "model.mass_prior": 1.0,
     "model.init": "fan_in",
 }
+
+RECIPES = {"question's settings": QUESTION, "good defaults": DEFAULTS}
 
 
 @dataclass(frozen=True)
@@ -106,19 +109,23 @@ class Design:
         later = [name for name in rows if "." in name and name not in _KNOWN]
         self.factors = known + later
         derived = ["n_params", "n_equations", "n_over_p", "equations_per_param"]
-        cells = rows.drop_duplicates("cell").set_index("cell")[self.factors + derived]
-        cells[self.factors] = cells[self.factors].astype(object).where(
-            cells[self.factors].notna(), "none"
-        )
-        twins = cells.duplicated(self.factors, keep=False)
-        self.alike = int(twins.sum())
+        cells = rows.drop_duplicates("cell").set_index("cell").loc[:, [*self.factors, *derived]]
+        for name in self.factors:
+            plain = ["none" if pd.isna(value) else value for value in cells[name]]
+            cells[name] = pd.Series(plain, index=cells.index, dtype=object)
+        same = list(zip(*(cells[name] for name in self.factors), strict=True))
+        seen = Counter(same)
+        self.alike = sum(n for n in seen.values() if n > 1)
         if self.alike:
-            cells["setting"] = (
-                cells.sort_index().groupby(self.factors, sort=False).cumcount().add(1).astype(object)
-            )
+            order = sorted(range(len(cells)), key=lambda k: cells.index[k], reverse=True)
+            setting = [0] * len(cells)
+            for k in order:  # numbered by hash, so that the numbers do not hang on the table
+                setting[k] = seen[same[k]]
+                seen[same[k]] -= 1
+            cells["setting"] = pd.Series(setting, index=cells.index, dtype=object)
             self.factors = [*self.factors, "setting"]
         self.cells = cells
-        self.varying = [name for name in self.factors if cells[name].nunique() > 1]
+        self.varying = [name for name in self.factors if len(set(cells[name])) > 1]
 
     def bundles(self) -> list[tuple[str, ...]]:
         """The varying factors, those that always change together as one."""
@@ -133,8 +140,9 @@ class Design:
         along, column = (POINTS, POINTS) if axis == "N" else (WIDTH, "n_params")
         found = []
         for _, group in self._equal_but((along,)):
-            if group[along].nunique() > 1:
-                found.append(group.sort_values(column))
+            if len(set(group[along])) > 1:
+                found.append(group.iloc[np.argsort(group[column].to_numpy(float), kind="stable")])
+        found.sort(key=lambda group: self._place(group.iloc[0], (along,)))
         apart = self._apart([group.iloc[0] for group in found], skip=(along,), axis=axis)
         return [
             Ladder(
@@ -163,6 +171,7 @@ class Design:
                 groups.append((group.iloc[0], by_level))
         if not groups:
             return None
+        groups.sort(key=lambda group: self._place(group[0], factors))
         sets = [frozenset(by_level) for _, by_level in groups]
         wanted = max(sets, key=lambda s: (len(s) * sum(s <= other for other in sets), len(s)))
         groups = [(row, by_level) for row, by_level in groups if wanted <= set(by_level)]
@@ -181,6 +190,9 @@ class Design:
     def label(self, cell: str) -> str:
         """One cell, by the factors that vary in the study."""
         return self._apart_one(self.cells.loc[cell], self.varying, "")
+
+    def _place(self, row: pd.Series, skip: Sequence[str]) -> tuple:
+        return _order(tuple(row[name] for name in self.factors if name not in skip))
 
     def _equal_but(self, factors: Sequence[str]):
         others = [name for name in self.factors if name not in factors]
@@ -204,7 +216,7 @@ class Design:
                 parts.append(level_name(bundle, tuple(row[f] for f in bundle)))
                 bundled |= set(bundle)
         vary = [name for name in vary if name not in bundled]
-        if axis == "N" or sizes & set(vary):
+        if sizes & set(vary) or (axis == "N" and not vary and not parts):
             parts.insert(0, f"P = {count(row['n_params'])}")
         if axis == "P" or POINTS in vary:
             parts.insert(0, f"N = {count(row[POINTS])}")
@@ -217,7 +229,7 @@ class Design:
 def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) -> np.ndarray:
     """Replicates by cells for `estimates.medians`: +inf where a value is not finite, NaN where
     there is no such replicate."""
-    chosen = rows[rows["cell"].isin(set(cells))]
+    chosen = rows.loc[rows["cell"].isin(list(cells))]
     values = chosen[measure.column].to_numpy(float)
     marked = chosen[["cell", "replicate"]].assign(
         value=np.where(np.isfinite(values), values, np.inf)
@@ -232,7 +244,7 @@ def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) 
 def bundle_name(factors: tuple[str, ...], levels: Sequence[tuple]) -> str:
     """What a bundle is called in a question."""
     if len(factors) == 1:
-        return _short(factors[0])
+        return "initial conditions" if factors[0] == "data.n_trajectories" else _short(factors[0])
     if set(factors) == {"model.activation", "model.beta"}:
         return "activation and beta"
     names = {_recipe(factors, level) for level in levels}
@@ -248,19 +260,28 @@ def level_name(factors: tuple[str, ...], level: tuple) -> str:
     if factors == ("data.n_trajectories",):
         return f"{count(level[0])} initial condition{'s' if level[0] != 1 else ''}"
     if set(factors) == {"model.activation", "model.beta"}:
-        return ", ".join(f"{_short(f)} {_value(v)}" if f != "model.activation" else str(v)
-                         for f, v in zip(factors, level, strict=True))
+        return ", ".join(
+            f"{_short(f)} {_value(v)}" if f != "model.activation" else str(v)
+            for f, v in zip(factors, level, strict=True)
+        )
     return ", ".join(f"{_short(f)} {_value(v)}" for f, v in zip(factors, level, strict=True))
 
 
-_PLAIN = {"system", "model", "optimizer", "precision", "data.order", "data.sampler",
-          "model.activation"}
+_PLAIN = {
+    "system",
+    "model",
+    "optimizer",
+    "precision",
+    "data.order",
+    "data.sampler",
+    "model.activation",
+}
 
 
 def _recipe(factors: tuple[str, ...], level: tuple) -> str | None:
     if len(set(factors) & set(QUESTION)) < 3:
         return None
-    for name, settings in (("question's settings", QUESTION), ("good defaults", DEFAULTS)):
+    for name, settings in RECIPES.items():
         if all(settings[f] == v for f, v in zip(factors, level, strict=True) if f in settings):
             return name
     return None
@@ -285,5 +306,6 @@ def _key(value: Any) -> str:
 
 
 def _order(level: tuple) -> tuple:
-    return tuple((0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v))
-                 for v in level)
+    return tuple(
+        (0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in level
+    )

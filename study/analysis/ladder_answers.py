@@ -65,7 +65,7 @@ def _needed(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterat
     above = np.flatnonzero(ladder.n_over_p >= 0.995)
     if not (len(below) and len(above)):
         return
-    last, best = int(below[-1]), int(above[np.argmin(test.values[above])])
+    last, best = int(below[-1]), int(above[np.argmin(test.middle[above])])
     cost = test.ratio(last, best)
     sentence = (
         f"At {ladder.label}, the largest N below P ({_n_of(ladder, last)}, "
@@ -86,7 +86,7 @@ def _needed(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterat
 
 
 def _flattens(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterator[Answer]:
-    if len(ladder.cells) < 3 or not np.isfinite(test.values).any():
+    if len(ladder.cells) < 3 or not np.isfinite(test.middle).any():
         return
     at = flattens_at(test, ladder.n_points)
     params = ladder.n_params[0]
@@ -97,8 +97,11 @@ def _flattens(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iter
         f"At {ladder.label}, the smallest N whose {TEST.words} is within a factor of {NEEDED:g} of "
         f"the best is {count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = "
         f"{estimate(ratio)} and N·D/P = {number(ladder.equations_per_param[where])}."
-        + (" That is the largest N tried: the curve may fall on."
-           if at.value == ladder.n_points[-1] else "")
+        + (
+            " That is the largest N tried: the curve may fall on."
+            if at.value == ladder.n_points[-1]
+            else ""
+        )
     )
     yield make(
         f"flattens.{k}",
@@ -140,7 +143,7 @@ def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -
     train = curve(rows, ladder.cells, TRAIN)
     in_range = curve(rows, ladder.cells, TEST_IN_RANGE)
     train_grows = train.ratio(-1, 0)
-    best = int(np.argmin(test.values[:-1]))
+    best = int(np.argmin(test.middle[:-1]))
     harm = test.ratio(-1, best)
     gaps = [_gap(rows, ladder.cells[i]) for i in (0, -1)]
     sentence = (
@@ -165,7 +168,7 @@ def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -
 
 def _gap(rows: pd.DataFrame, cell: str) -> Estimate:
     """Median over replicates of each one's test over train error."""
-    chosen = rows[rows["cell"] == cell]
+    chosen = rows.loc[rows["cell"] == cell]
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = chosen[TEST_IN_RANGE.column].to_numpy(float) / chosen[TRAIN.column].to_numpy(float)
     table = np.where(np.isfinite(ratio), ratio, np.inf)[:, None]
@@ -201,7 +204,7 @@ def _overparameterised(
     under = np.flatnonzero(ladder.equations_per_param >= 0.995)
     if not (len(over) and len(under)):
         return
-    largest, best = int(over[-1]), int(under[np.argmin(test.values[under])])
+    largest, best = int(over[-1]), int(under[np.argmin(test.middle[under])])
     harm = test.ratio(largest, best)
     sentence = (
         f"At {ladder.label}, the largest network (P = {count(ladder.n_params[largest])}, "
@@ -229,7 +232,7 @@ def _n_of(ladder: Ladder, i: int) -> str:
 
 def _changes(gain: Estimate, what: str) -> str:
     if gain.verdict() == "no" or (not gain.enough and gain.value < 1):
-        inverse = Estimate(*(_inverse(v) for v in (gain.value, gain.high, gain.low)), gain.n)
+        inverse = Estimate(_inverse(gain.value), _inverse(gain.high), _inverse(gain.low), gain.n)
         return f"raises the {what} by a factor of {estimate(inverse)}"
     if gain.verdict() == "yes" or not gain.enough:
         return f"lowers the {what} by a factor of {estimate(gain)}"

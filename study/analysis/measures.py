@@ -65,4 +65,4 @@ ENERGY = MEASURES["energy_drift"]
 
 def diverged(rows: pd.DataFrame) -> pd.Series:
     """Which replicates have no finite test error: their training blew up."""
-    return ~np.isfinite(rows[TEST.column].astype(float))
+    return pd.Series(~np.isfinite(rows[TEST.column].to_numpy(float)), index=rows.index)

@@ -92,8 +92,8 @@ def shares(rows: pd.DataFrame) -> Iterator[Answer]:
     """What part of the replicates diverged, did not converge, or had a singular mass matrix."""
     cells = tuple(dict.fromkeys(rows["cell"]))
     n = len(rows)
-    dead = share(int(diverged(rows).sum()), n)
-    converged = share(int(rows["converged"].sum()), n)
+    dead = share(int(diverged(rows).to_numpy().sum()), n)
+    converged = share(int(rows["converged"].to_numpy(bool).sum()), n)
     singular = rows["singular_fraction"].to_numpy(float)
     lost = rows["diverged_fraction"].to_numpy(float)
     ill = int((np.nan_to_num(singular, nan=1.0) > 0.01).sum())
@@ -117,9 +117,7 @@ def shares(rows: pd.DataFrame) -> Iterator[Answer]:
 
 
 def _percent(e: Estimate) -> str:
-    return (
-        f"{number(100 * e.value)} % [{number(100 * e.low)}, {number(100 * e.high)}]"
-    )
+    return f"{number(100 * e.value)} % [{number(100 * e.low)}, {number(100 * e.high)}]"
 
 
 def _median_percent(values: np.ndarray) -> str:
@@ -134,7 +132,7 @@ def _left_out(fit: LogLogFit) -> str:
 
 
 def _saturated(rows: pd.DataFrame) -> str:
-    part = float((rows[ROLLOUT.column] > SATURATED).mean())
+    part = float((rows[ROLLOUT.column].to_numpy(float) > SATURATED).mean())
     if part < 0.05:
         return ""
     return (

@@ -3,9 +3,12 @@
 Knows: digits and signs. Does not know: what the number means.
 """
 
+# ruff: noqa: RUF001 (a reader gets the minus and multiplication signs)
+
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from study.analysis.design import count
 from study.analysis.estimates import Estimate
@@ -51,3 +54,14 @@ def multiple(ratio: float, of: str = "P") -> str:
 def plural(n: int, noun: str) -> str:
     """1 cell, 2 cells."""
     return f"{count(n)} {noun}" + ("" if n == 1 else "s")
+
+
+def span(counts: Iterable[int], noun: str) -> str:
+    """5 replicates, or 2 to 5 replicates."""
+    low, high = min(counts := list(counts)), max(counts)
+    return plural(int(high), noun) if low == high else f"{low} to {plural(int(high), noun)}"
+
+
+def capital(text: str) -> str:
+    """With a capital first letter, the others as they are."""
+    return text[:1].upper() + text[1:]

@@ -260,7 +260,9 @@ def cached(
             return {k: stored[k] for k in stored.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # absent or torn: made anew
-    made = make()
+    # in the memory order in which the cache gives them back: numpy sums in that order, so that
+    # another order would change last bits between whoever makes data and whoever finds them
+    made = {field: np.ascontiguousarray(values) for field, values in make().items()}
     for field, values in made.items():
         if not np.isfinite(values).all():
             raise DataError(f"{system.name}: made {field} that are not finite ({key})")

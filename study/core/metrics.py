@@ -23,7 +23,7 @@ SMALLEST = 1e-12  # relative errors are clamped to [1e-12, 1]
 
 
 def point_errors(
-    predicted: Float[Array, "*R n D"], true: Float[Array, "n D"], variance: Float[Array, " D"]
+    predicted: Float[Array, "*R n D"], true: Float[Array, "*#R n D"], variance: Float[Array, " D"]
 ) -> Float[Array, "*R n"]:
     """Squared acceleration error of each point over the variance of the test targets, coordinate
     by coordinate, then averaged; infinite where the prediction is not finite."""

@@ -22,7 +22,9 @@ batched matrix product over all columns. Parameters are one flat row theta (P) a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,6 +36,8 @@ from study.core.activations import derivatives
 # FLOOR |M|_F^D / D^(D/2) away from zero with its sign, for D > 3 each eigenvalue at least
 # FLOOR max|eigenvalue|. Such samples are counted. Exact zero counts as positive.
 FLOOR = {torch.float32: 1e-6, torch.float64: 1e-12}
+
+Layers = list[tuple[Tensor, Tensor]]  # (W: (R, out, in), b: (R, out, 1)), the scalar output last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +81,8 @@ class MLP:
         """P, trainable parameters."""
         return sum(fan_in * fan_out + fan_out for fan_in, fan_out in self.layer_sizes)
 
-    def layers(self, theta: Float[Tensor, "R P"]) -> list[tuple[Tensor, Tensor]]:
-        """Views (W: (R, out, in), b: (R, out, 1)) of theta, one pair a layer."""
+    def layers(self, theta: Float[Tensor, "R P"]) -> Layers:
+        """Views of theta, one pair (W, b) a layer."""
         views, at = [], 0
         for fan_in, fan_out in self.layer_sizes:
             size = fan_in * fan_out
@@ -191,14 +195,14 @@ def _adjugate(m: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _curvature(
-    mlp: MLP, theta: Tensor, q: Tensor, qdot: Tensor
+    mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Sweep]:
     """Mass matrix (R, D, D, B), c and g (R, D, B), and the sweep they came from."""
     D, I = mlp.n_dof, mlp.n_position_inputs  # noqa: E741
-    *hidden, (top, _) = mlp.layers(theta)
-    R, B, H = theta.shape[0], q.shape[-1], mlp.width
-    x = mlp.encode(q)
+    *hidden, (top, _) = layers
     W, b = hidden[0]
+    R, H, B = W.shape[0], W.shape[1], q.shape[-1]  # so that one compilation serves every width
+    x = mlp.encode(q)
     a = torch.baddbmm(b, W, torch.cat([x, qdot], 1))
     along_q = torch.bmm(W[:, :, :I], mlp.push(x, qdot))
     t = torch.cat([W[:, :, I:].unsqueeze(-1).expand(R, H, D, B), along_q.unsqueeze(2)], 2)
@@ -216,7 +220,7 @@ def _curvature(
         s.third.append(third)
         s.tangents.append(t)
         s.pushed.append(first.unsqueeze(2) * t)
-    pairs = torch.zeros((), dtype=theta.dtype, device=theta.device)
+    pairs = torch.zeros((), dtype=q.dtype, device=q.device)
     y = top.mT
     for k in reversed(range(mlp.depth)):
         s.adjoint.append(y)
@@ -230,7 +234,7 @@ def _curvature(
     s.weighted.reverse()
     mass, c = pairs[:, :, :D], pairs[:, :, D]
     if mlp.mass_prior:
-        eye = torch.eye(D, dtype=theta.dtype, device=theta.device)
+        eye = torch.eye(D, dtype=q.dtype, device=q.device)
         mass = mass + mlp.mass_prior * eye[None, :, :, None]
     return mass, c, mlp.pull(x, y), s
 
@@ -242,24 +246,24 @@ def mass_matrix(
     qdot: Float[Tensor, "R D B"],
 ) -> Float[Tensor, "R D D B"]:
     """d2L/dqdot2 of each network at its own states, mass prior included."""
-    return _curvature(mlp, theta, q, qdot)[0]
+    return _curvature(mlp, mlp.layers(theta), q, qdot)[0]
 
 
 def forward(
     mlp: MLP,
-    theta: Float[Tensor, "R P"],
+    layers: Layers,
     q: Float[Tensor, "R D B"],
     qdot: Float[Tensor, "R D B"],
 ) -> tuple[Float[Tensor, "R D B"], Sweep]:
     """Accelerations of each network at its own states, and the sweep for `gradient`."""
-    mass, c, g, s = _curvature(mlp, theta, q, qdot)
+    mass, c, g, s = _curvature(mlp, layers, q, qdot)
     s.inverse, s.floored = invert(mass)
     return (s.inverse * (g - c).unsqueeze(1)).sum(2), s
 
 
 def gradient(
     mlp: MLP,
-    theta: Float[Tensor, "R P"],
+    layers: Layers,
     qdot: Float[Tensor, "R D B"],
     qddot: Float[Tensor, "R D B"],
     cotangent: Float[Tensor, "R D B"],
@@ -270,7 +274,7 @@ def gradient(
     At samples where the near-singular rule acted, the floored inverse is taken as the inverse.
     """
     D, I = mlp.n_dof, mlp.n_position_inputs  # noqa: E741
-    *hidden, (top, top_bias) = mlp.layers(theta)
+    *hidden, (_, top_bias) = layers
     solved = (s.inverse * cotangent.unsqueeze(1)).sum(2)  # M^-T z = -u
     p, r = -solved.unsqueeze(1), qddot.unsqueeze(1)
     # streams along p = (0, u), r = (qdot, qddot): combinations of the tangents already there
@@ -322,10 +326,49 @@ def _input_streams(
     return torch.cat([position, velocity], 1)
 
 
+def loss_and_gradient(
+    mlp: MLP,
+    layers: Layers,
+    q: Float[Tensor, "R D B"],
+    qdot: Float[Tensor, "R D B"],
+    target: Float[Tensor, "R D B"],
+) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"], Float[Tensor, " R"]]:
+    """Mean squared error of each network, its gradient, and the share of floored samples."""
+    qddot, sweep = forward(mlp, layers, q, qdot)
+    residual = qddot - target
+    cotangent = residual * (2 / (residual.shape[1] * residual.shape[2]))
+    grad = gradient(mlp, layers, qdot, qddot, cotangent, sweep)
+    return (residual * residual).mean((1, 2)), grad, sweep.floored.to(q.dtype).mean(1)
+
+
+@functools.cache
+def compiled(mlp: MLP, dtype: torch.dtype, device: str, few: tuple[bool, bool]) -> Callable:
+    """`loss_and_gradient` compiled once for all widths, ensemble sizes and batches.
+
+    Compiled code may depend on the sizes it is first met with. So that a cell's bits do not depend
+    on which cell came before it, it is first met with sizes that are always the same; only sizes
+    of one (`few`: one network, one state) are specialised.
+
+    **Raises:** what torch.compile raises where there is no compiler.
+    """
+    torch._dynamo.config.recompile_limit = 1024  # past it, it would fall back to eager unsaid
+    function = torch.compile(functools.partial(loss_and_gradient, mlp), dynamic=True)
+    typical = dataclasses.replace(mlp, width=24)
+    R, B = 1 if few[0] else 5, 1 if few[1] else 96
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=dtype).to(device)
+
+    theta = normal(R, typical.n_params)
+    function(typical.layers(theta), *normal(3, R, mlp.n_dof, B))
+    return function
+
+
 class _Acceleration(torch.autograd.Function):
     @staticmethod
     def forward(ctx, theta, q, qdot, mlp):  # type: ignore[override]
-        qddot, ctx.sweep = forward(mlp, theta, q, qdot)
+        qddot, ctx.sweep = forward(mlp, mlp.layers(theta), q, qdot)
         ctx.mlp = mlp
         ctx.save_for_backward(theta, qdot, qddot)
         return qddot
@@ -333,7 +376,8 @@ class _Acceleration(torch.autograd.Function):
     @staticmethod
     def backward(ctx, cotangent):  # type: ignore[override]
         theta, qdot, qddot = ctx.saved_tensors
-        return gradient(ctx.mlp, theta, qdot, qddot, cotangent, ctx.sweep), None, None, None
+        layers = ctx.mlp.layers(theta)
+        return gradient(ctx.mlp, layers, qdot, qddot, cotangent, ctx.sweep), None, None, None
 
 
 def acceleration(

@@ -53,8 +53,12 @@ class Model(abc.ABC):
         q: Float[Tensor, "R D B"],
         qdot: Float[Tensor, "R D B"],
         target: Float[Tensor, "R D B"],
+        compiled: bool = False,
     ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"], Float[Tensor, " R"]]:
-        """Mean squared error of each network, its gradient, and the share of floored samples."""
+        """Mean squared error of each network, its gradient, and the share of floored samples.
+
+        With `compiled` by torch.compile, the same up to rounding.
+        """
 
     def mass_matrix(
         self, theta: Float[Tensor, "R P"], q: Float[Tensor, "R D B"], qdot: Float[Tensor, "R D B"]
@@ -78,19 +82,22 @@ class LNN(Model):
         return torch.stack([INITS[self.init](self.mlp, seed) for seed in seeds]).to(dtype)
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        return mlp_acceleration.forward(self.mlp, theta, q, qdot)[0]
+        return mlp_acceleration.forward(self.mlp, self.mlp.layers(theta), q, qdot)[0]
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return mlp_acceleration.mass_matrix(self.mlp, theta, q, qdot)
 
     def loss_and_gradient(
-        self, theta: Tensor, q: Tensor, qdot: Tensor, target: Tensor
+        self, theta: Tensor, q: Tensor, qdot: Tensor, target: Tensor, compiled: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        qddot, sweep = mlp_acceleration.forward(self.mlp, theta, q, qdot)
-        residual = qddot - target
-        cotangent = residual * (2 / (residual.shape[1] * residual.shape[2]))
-        gradient = mlp_acceleration.gradient(self.mlp, theta, qdot, qddot, cotangent, sweep)
-        return (residual * residual).mean((1, 2)), gradient, sweep.floored.to(theta.dtype).mean(1)
+        layers = self.mlp.layers(theta)
+        if not compiled:
+            return mlp_acceleration.loss_and_gradient(self.mlp, layers, q, qdot, target)
+        # the width is no part of what is compiled, so one compilation serves all of them
+        shape = dataclasses.replace(self.mlp, width=1)
+        few = (theta.shape[0] == 1, q.shape[-1] == 1)
+        function = mlp_acceleration.compiled(shape, theta.dtype, str(theta.device), few)
+        return function(layers, q, qdot, target)
 
 
 def _normal(init: str) -> Callable[[MLP, int], Tensor]:

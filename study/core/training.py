@@ -128,10 +128,11 @@ def adam_step(
     correction1: Tensor,
     correction2: Tensor,
     clip: Tensor,
+    compiled: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """One step of all replicates; those not alive stay as they are."""
     q, qdot, target = batch.chunk(3, 1)
-    loss, gradient, floored = model.loss_and_gradient(theta, q, qdot, target)
+    loss, gradient, floored = model.loss_and_gradient(theta, q, qdot, target, compiled)
     norm = torch.linalg.vector_norm(gradient, dim=1)
     alive = alive & torch.isfinite(loss) & torch.isfinite(norm)
     gradient = gradient * torch.clamp(clip / (norm + 1e-6), max=1.0).unsqueeze(1)
@@ -146,13 +147,6 @@ def adam_step(
         alive,
         torch.where(alive, floored, torch.zeros_like(floored)),
     )
-
-
-@functools.cache
-def step_function(model: Model, compiled: bool) -> Callable:
-    """`adam_step` of a model, compiled once for all sizes of batch and ensemble if asked."""
-    function = functools.partial(adam_step, model)
-    return torch.compile(function, dynamic=True) if compiled else function
 
 
 def record_steps(steps: int) -> set[int]:
@@ -171,7 +165,7 @@ def train(
     measure: Callable[[Tensor], dict[str, list[float]]],
     save: Callable[[State], None] = lambda state: None,
     progress: Callable[[float], None] = lambda fraction: None,
-    every_seconds: float = 20.0,
+    every_seconds: float = math.inf,
 ) -> State:
     """Train from `state` to the last step.
 
@@ -182,7 +176,6 @@ def train(
     - `progress`: fraction of the steps done, called now and then.
     """
     batches = Batches(data, optimizer.batch_size)
-    step_of = step_function(model, compiled)
     records = record_steps(optimizer.steps)
     R, N, width = data.rows.shape
     flat = data.rows.reshape(R * N, width)
@@ -209,7 +202,8 @@ def train(
         batch = flat[index.to(flat.device)].view(R, -1, width).mT.contiguous()
         t = state.step + 1
         scalars = (optimizer.rate(state.step), 1 - BETA1**t, 1 - BETA2**t)
-        state.theta, state.mean, state.square, state.alive, floored = step_of(
+        state.theta, state.mean, state.square, state.alive, floored = adam_step(
+            model,
             state.theta,
             state.mean,
             state.square,
@@ -217,6 +211,7 @@ def train(
             batch,
             *(torch.tensor(x, **like) for x in scalars),
             clip,
+            compiled,
         )
         state.floored = state.floored + floored
         state.step = t

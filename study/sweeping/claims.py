@@ -151,6 +151,13 @@ def workspace(folder: Path) -> Path:
     return path
 
 
+def discard(path: Path) -> None:
+    """Remove the lock of a holder that is dead or gone; one that counts is left alone."""
+    found = holder(path)
+    if found is not None and not found.alive:
+        _break(path, found)
+
+
 def clean(folder: Path) -> None:
     """Remove what dead workers left beside a block: half-filled directories, unused claim files."""
     for path in (

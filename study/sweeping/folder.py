@@ -148,8 +148,9 @@ class StudyFolder:
         path = self.root / "study.yaml"
         try:
             data = yaml.load(path.read_text(), _LOADER)
-        except FileNotFoundError:
-            raise StudyError(f"{self.root} is not a study: it has no study.yaml") from None
+        except OSError as error:
+            reason = "it has no study.yaml" if not path.exists() else error.strerror
+            raise StudyError(f"{self.root} is not a study: {reason}") from None
         except yaml.YAMLError as error:
             raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
         if not isinstance(data, dict):

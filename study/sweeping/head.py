@@ -83,20 +83,18 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
     passes through; what is committed is kept.
     """
     began = time.time()
+    if plan.run.storage is not None:
+        ledger.open_ledger(folder, plan.run.storage)  # a wrong URL is told before anything is made
     check_writable(folder)
     orders = _write_orders(plan, folder, command)
-    if plan.run.storage is not None:
-        ledger.open_ledger(folder, plan.run.storage)  # a wrong URL is told before any training
     monitor = Monitor(folder.root)
     before = monitor.look()
     trouble = ""
     if not before.finished:
-        for block in folder.blocks(orders):
-            if not block.done:
-                claims.clean(block.folder)
         with ProgressBar(folder.root):
             trouble = _launch_until_finished(plan, monitor, launch)
     after = monitor.look()
+    _tidy(folder, orders)
     if after.done > before.done or not (folder.root / "ledger.log").exists():
         _reconcile(folder, orders)
     return Outcome(
@@ -208,6 +206,18 @@ def _earlier_cells(
     return [cell for cell in dict.fromkeys(done) if cell not in now]
 
 
+def _tidy(folder: StudyFolder, orders: Orders) -> None:
+    """Remove what workers that died at the very end left beside blocks that are done."""
+    for block, done, _, _ in folder.survey(orders):
+        beside = [block.lock, block.progress, block.checkpoint]
+        if done and any(path.exists() for path in beside):
+            claims.discard(block.lock)
+            if not block.lock.exists():
+                block.progress.unlink(missing_ok=True)
+                block.checkpoint.unlink(missing_ok=True)
+                claims.clean(block.folder)
+
+
 def _reconcile(folder: StudyFolder, orders: Orders) -> None:
     try:
         ledger.reconcile(ledger.open_ledger(folder, orders.storage), folder, orders)
@@ -270,8 +280,8 @@ def interrupted(folder: StudyFolder) -> str:
     )
 
 
-def summarise(outcome: Outcome, console: Console) -> None:
-    """Say in the terminal what a command came to: counts, and why what failed did."""
+def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
+    """Say in the terminal what a command came to: counts, why what failed did, where all is."""
     parts = [f"{outcome.trained} trained", f"{outcome.kept} were done before"]
     if outcome.failed:
         parts.append(f"{len(outcome.failed)} failed")
@@ -286,5 +296,8 @@ def summarise(outcome: Outcome, console: Console) -> None:
             highlight=False,
             markup=False,
         )
+    if page is not None:
+        tables = outcome.folder / "results.parquet"
+        console.print(f"table: {tables}\npage:  {page}", highlight=False, soft_wrap=True)
     if outcome.missing and outcome.trouble:
         console.print(f"  the launcher's last error: {outcome.trouble}", markup=False)

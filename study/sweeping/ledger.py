@@ -103,7 +103,10 @@ def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
             known.add((trial.user_attrs.get("cell"), trial.user_attrs.get("block")))
     added = 0
     for block in folder.blocks(orders):
-        if (block.cell, block.number) in known or not block.done or holder(block.lock):
+        if (block.cell, block.number) in known or not block.done:
+            continue
+        held = holder(block.lock)
+        if held is not None and held.alive:
             continue
         record(ledger, folder, orders, block)
         added += 1

@@ -98,13 +98,16 @@ class Worker:
         return True
 
     def _count_death(self, block: Block, dead: claims.Holder) -> bool:
-        """Count a dead worker of this command as a failed attempt; True if it was the last."""
+        """Whether a worker of this command died here, which then counts as a failed attempt.
+
+        The block goes to the end of the queue, for a launcher may be about to end us too.
+        """
         last = read_json(block.progress)
         block.progress.unlink(missing_ok=True)
         if last is None or last.get("run") != self.orders.run:
             return False
         self._fail(block, f"its worker died (host {dead.host}, pid {dead.pid})", "")
-        return self.attempts(block) > self.orders.retries
+        return True
 
     def _run(self, block: Block) -> None:
         """Train and commit; an exception becomes a recorded failure."""
@@ -121,7 +124,8 @@ class Worker:
         except Exception as error:
             if type(error).__module__.startswith("submitit"):
                 raise  # the job's time is up: not this block's fault
-            self._fail(block, f"{type(error).__name__}: {error}", traceback.format_exc())
+            reason = str(error).strip().partition("\n")[0]
+            self._fail(block, f"{type(error).__name__}: {reason}", traceback.format_exc())
         finally:
             block.progress.unlink(missing_ok=True)
             if workspace is not None:

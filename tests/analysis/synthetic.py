@@ -1,7 +1,7 @@
 """Studies made from a known law, so that tests know what the analysis has to find.
 
-    test error = scale * (N / N0)^-slope, times a bump at N*D = P, times lognormal scatter
-    rollout error = amplitude * sqrt(test error)^power, times lognormal scatter, at most 1
+test error = scale * (N / N0)^-slope, times a bump at N*D = P, times lognormal scatter
+rollout error = amplitude * sqrt(test error)^power, times lognormal scatter, at most 1
 """
 
 from __future__ import annotations

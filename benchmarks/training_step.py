@@ -1,0 +1,193 @@
+"""What one training step costs a sample, beside what a user would write instead.
+
+    python benchmarks/training_step.py            # table; JSON beside this file
+
+All in one run, one thread, float32, the question's network (P = 3361, D = 2), the same total
+batch of 8 x 128 states a step, Adam included. Rounds are interleaved, so that the machine's noise
+meets all alike; the figures are medians over rounds, ratios are taken within a round.
+
+- `question`: the per-sample method of the question: jacobian and hessian of
+  torch.autograd.functional, pinverse, a loop over samples; one network.
+- `vmap_hessian`: torch.func, vmap over hessian and jacobian, linalg.solve; one network.
+- `batched_grad`: D + 2 calls of torch.autograd.grad on the whole batch; one network.
+- `ours_eager`, `ours_compiled`: this project's ensemble of 8 networks x 128.
+- `bmm_bound`: the 13 columns of matrix products of those shapes and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.autograd.functional import hessian, jacobian
+
+from study.core.mlp_acceleration import MLP
+from study.core.models import LNN
+from study.core.training import State, adam_step
+
+R, B, D = 8, 128, 2
+ROUNDS = 7
+SHAPE = MLP((True, True), width=32, depth=4, activation="softplus", beta=0.5)
+
+
+class Network(torch.nn.Module):
+    """The question's scalar network, as a user of torch.nn writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = SHAPE.layer_sizes
+        self.linear = torch.nn.ModuleList(torch.nn.Linear(i, o) for i, o in sizes)
+        self.activation = torch.nn.Softplus(beta=0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.linear[:-1]:
+            x = self.activation(layer(x))
+        return self.linear[-1](x).squeeze(-1)
+
+
+def question(network: Network, x: torch.Tensor) -> torch.Tensor:
+    """One sample at a time."""
+    out = []
+    for state in x:
+        A = hessian(network, state, create_graph=True)
+        J = jacobian(network, state, create_graph=True)
+        assert isinstance(A, torch.Tensor)
+        assert isinstance(J, torch.Tensor)
+        out.append(torch.pinverse(A[D:, D:]) @ (J[:D] - A[D:, :D] @ state[D:]))
+    return torch.stack(out)
+
+
+def vmap_hessian(network: Network, x: torch.Tensor) -> torch.Tensor:
+    """torch.func over the whole batch."""
+    A = torch.func.vmap(torch.func.hessian(network))(x)
+    J = torch.func.vmap(torch.func.grad(network))(x)
+    force = J[:, :D] - (A[:, D:, :D] @ x[:, D:, None])[..., 0]
+    return torch.linalg.solve(A[:, D:, D:], force)
+
+
+def batched_grad(network: Network, x: torch.Tensor) -> torch.Tensor:
+    """One gradient, then one more for each row of the Hessian that is needed."""
+    x = x.requires_grad_()
+    (J,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
+    rows = [
+        torch.autograd.grad(J[:, D + i].sum(), x, create_graph=True)[0] for i in range(D)
+    ]
+    A = torch.stack(rows, 1)
+    force = J[:, :D] - (A[:, :, :D] @ x[:, D:, None])[..., 0]
+    return torch.linalg.solve(A[:, :, D:], force)
+
+
+def user_step(method: Callable, x: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
+    """A training step with torch.optim.Adam."""
+    torch.manual_seed(0)
+    network = Network()
+    adam = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        adam.zero_grad()
+        ((method(network, x.detach()) - target) ** 2).mean().backward()
+        adam.step()
+
+    return step
+
+
+def our_step(compiled: bool, batch: torch.Tensor) -> Callable[[], None]:
+    """A training step of the ensemble, clipping and freezing included."""
+    model = LNN(SHAPE, "fan_in")
+    state = State.fresh(model.initialise(range(R), torch.float32))
+    one = torch.tensor(1.0)
+
+    def step() -> None:
+        state.theta, state.mean, state.square, state.alive, _ = adam_step(
+            model, state.theta, state.mean, state.square, state.alive, batch, 1e-4 * one, one, one,
+            one, compiled,
+        )  # fmt: skip
+
+    return step
+
+
+def bmm_bound() -> Callable[[], None]:
+    """The matrix products of a step: D + 7 columns of W or W^T, 4 of outer products a layer."""
+    weights = [torch.randn(R, o, i) for i, o in SHAPE.layer_sizes[1:-1]]
+    right, left = torch.randn(R, 32, (D + 7) * B), torch.randn(R, 4 * B, 32)
+    outer = torch.randn(R, 32, 4 * B)
+
+    def step() -> None:
+        for weight in weights:
+            torch.bmm(weight, right)
+            torch.bmm(outer, left)
+
+    return step
+
+
+def main() -> None:
+    """Measure, print, and write the JSON."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(R * B, 2 * D, generator=generator)
+    target = torch.randn(R * B, D, generator=generator)
+    batch = torch.cat([x, target], 1).view(R, B, 3 * D).mT.contiguous()
+    steps = {
+        "question": user_step(question, x, target),
+        "vmap_hessian": user_step(vmap_hessian, x, target),
+        "batched_grad": user_step(batched_grad, x, target),
+        "ours_eager": our_step(False, batch),
+        "ours_compiled": our_step(True, batch),
+        "bmm_bound": bmm_bound(),
+    }
+    repeats = {"question": 1, "vmap_hessian": 10, "batched_grad": 10}
+    for name, step in steps.items():
+        for _ in range(1 if name == "question" else 5):
+            step()
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(ROUNDS):
+        for name, step in steps.items():
+            n = repeats.get(name, 40)
+            begun = time.perf_counter()
+            for _ in range(n):
+                step()
+            seconds[name].append((time.perf_counter() - begun) / n / (R * B))
+    report(seconds)
+
+
+def report(seconds: dict[str, list[float]]) -> None:
+    """Medians with their range, and the ratio of each to ours, round by round."""
+    table = Table(title=f"one step, us a sample, P = {SHAPE.n_params}, {R} x {B}, one thread")
+    for heading in ("method", "median", "min", "max", "over eager", "over compiled"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    rows = {}
+    for name, values in seconds.items():
+        ratios = [
+            statistics.median(a / b for a, b in zip(values, seconds[ours], strict=True))
+            for ours in ("ours_eager", "ours_compiled")
+        ]
+        us = [1e6 * f(values) for f in (statistics.median, min, max)]
+        rows[name] = {
+            "median_us": us[0], "min_us": us[1], "max_us": us[2],
+            "over_eager": ratios[0], "over_compiled": ratios[1],
+        }  # fmt: skip
+        table.add_row(name, *(f"{v:.2f}" for v in us), *(f"{v:.3g}" for v in ratios))
+    Console().print(table)
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    path = Path(__file__).with_suffix(".json")
+    path.write_text(json.dumps({"machine": machine, "rounds": ROUNDS, "rows": rows}, indent=2))
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""How all figures look, and how one is saved.
+
+Knows: sizes, colours, markers, axes. Does not know: what is drawn.
+
+Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; every line has its
+own marker too, so that a print in grey still reads. Output is the same bytes for the same data.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from study.analysis.estimates import ENOUGH
+
+WIDTH = 5.6  # inches: one column; the page sets two side by side where there is room
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*"]
+REFERENCE = "#777777"
+
+RC: Any = {
+    **sns.axes_style("ticks"),
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 9.5,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5.0,
+    "svg.fonttype": "none",
+    "figure.dpi": 100,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with what a page needs to show it.
+
+    - `id`: file name without ending; answers refer to it.
+    - `caption`: what is drawn, n and interval. `alt`: the same for who cannot see it.
+    - `data`: exactly what is drawn.
+    """
+
+    id: str
+    title: str
+    caption: str
+    alt: str
+    data: pd.DataFrame
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A plot on disk, and its picture for the page."""
+
+    plot: Plot
+    svg: bytes
+    png: bytes
+
+
+def canvas(
+    rows: int = 1, columns: int = 1, height: float = 3.5, **more
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of `rows` by `columns` panels."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, **more)
+    return figure, list(axes.flat)
+
+
+def finish(figure: Figure, legend: Axes | None = None, columns: int = 3) -> None:
+    """Legend below the panels, where it covers nothing; the figure grows by as much.
+
+    The title stands in the page and in the file's name, not in the picture.
+    """
+    for axis in figure.axes:
+        sns.despine(ax=axis)
+    if legend is None:
+        return
+    handles, labels = legend.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if not unique:
+        return
+    longest = max(len(label) for label in unique)
+    columns = max(1, min(columns, len(unique), 84 // (longest + 8)))
+    rows = -(-len(unique) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
+    figure.legend(
+        list(unique.values()),
+        list(unique),
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=2.4,
+        columnspacing=1.4,
+    )
+
+
+def look(index: int, total: int) -> dict[str, Any]:
+    """Colour and marker of line `index` of `total`; beyond the palette, shades in order."""
+    if total <= len(COLOURS):
+        colour = COLOURS[index]
+    else:
+        colour = mpl.colormaps["viridis"](0.9 * index / (total - 1))
+    return {"color": colour, "marker": MARKERS[index % len(MARKERS)]}
+
+
+def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of error bars; an infinite end is drawn ten times beyond the value."""
+    low, high = np.minimum(low, value), np.where(np.isfinite(high), high, 10 * value)
+    return value - low, np.maximum(high - value, 0)
+
+
+def bars_are(replicates: Iterable[int]) -> str:
+    """What the bars of a figure are, given the replicates behind each."""
+    if min(replicates) < ENOUGH:
+        return "bars: range over replicates, too few for a 95 % interval"
+    return "bars: 95 % bootstrap interval over replicates"
+
+
+def ratio_axis(axis: Axes, x: np.ndarray, which: str = "x") -> None:
+    """A logarithmic axis marked in powers of two (of ten where the range is long)."""
+    x = x[np.isfinite(x) & (x > 0)]
+    getattr(axis, f"set_{which}scale")("log", base=2)
+    low, high = np.log2(x.min()), np.log2(x.max())
+    if high - low < 3:  # a short range still gets its ticks
+        low, high = np.floor(low), np.ceil(high)
+    step = max(1, int(np.ceil((high - low) / 9)))
+    powers = np.arange(step * np.floor(low / step), high + 1.01, step)
+    target = getattr(axis, f"{which}axis")
+    target.set_major_locator(FixedLocator(2.0**powers))
+    target.set_minor_locator(NullLocator())
+    target.set_major_formatter(FuncFormatter(_power_of_two))
+    pad = 0.05 * max(high - low, 1)
+    getattr(axis, f"set_{which}lim")(2 ** (low - pad), 2 ** (high + pad))
+
+
+def _power_of_two(value: float, _position: int) -> str:
+    return f"1/{round(1 / value)}" if value < 0.75 else f"{round(value)}"
+
+
+def decade_axis(axis: Axes, which: str = "y", most: int = 7) -> None:
+    """A logarithmic axis with the finest round labels of which it holds at most `most`."""
+    getattr(axis, f"set_{which}scale")("log")
+    low, high = sorted(getattr(axis, f"get_{which}lim")())
+    target = getattr(axis, f"{which}axis")
+    if not low > 0:
+        return
+    for steps in (_FINE, (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+        marks = [m * 10.0**k for k in range(-20, 21) for m in steps if low <= m * 10.0**k <= high]
+        if len(marks) <= most:
+            break
+    if len(marks) < 2 or len(marks) > most:
+        return
+    target.set_major_locator(FixedLocator(marks))
+    target.set_minor_locator(NullLocator())
+    target.set_major_formatter(FuncFormatter(plain_or_power))
+    getattr(axis, f"set_{which}lim")(low, high)
+
+
+_FINE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+
+
+def plain_or_power(value: float, _position: int | None = None) -> str:
+    """A label on a logarithmic axis: 0.02, or a power of ten where that is long."""
+    if 1e-3 <= value < 1e4:
+        return f"{value:g}"
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    digit = round(value / 10.0**exponent, 1)
+    return f"$10^{{{exponent}}}$" if digit == 1 else rf"${digit:g}\cdot10^{{{exponent}}}$"
+
+
+def save(plots: Sequence[Plot], folder: Path) -> list[Saved]:
+    """Each as PNG, SVG and CSV; figures of an earlier run that no longer apply are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for plot in plots:
+        with mpl.rc_context({**RC, "svg.hashsalt": plot.id}):
+            plot.figure.draw_without_rendering()  # the layout is found once, not for each format
+            plot.figure.set_layout_engine("none")
+            svg, png = io.BytesIO(), io.BytesIO()
+            plot.figure.savefig(svg, format="svg", metadata={"Date": None})
+            plot.figure.savefig(png, format="png", dpi=160)
+        saved.append(Saved(plot, svg.getvalue(), png.getvalue()))
+        (folder / f"{plot.id}.svg").write_bytes(svg.getvalue())
+        (folder / f"{plot.id}.png").write_bytes(png.getvalue())
+        plot.data.to_csv(folder / f"{plot.id}.csv", index=False)
+    keep = {plot.id for plot in plots} | {"cells"}
+    for path in folder.iterdir():
+        if path.suffix in {".svg", ".png", ".csv"} and path.stem not in keep:
+            path.unlink()
+    return saved

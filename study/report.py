@@ -1,0 +1,157 @@
+"""The report of a study, from its tables: answers, figures, page.
+
+Knows: which parts there are, and in what order they are made. Does not know: how any is made.
+
+    python -m study.report outputs/<study>
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import yaml
+
+from study import results
+from study.results import TableError
+
+
+def write(folder: str | Path) -> Path:
+    """Gather the blocks of a study into tables and write its answers, figures and page.
+
+    Without `cells/` the tables that are there are taken as they are.
+
+    **Arguments:**
+
+    - `folder`: `outputs/<study>`.
+
+    **Returns:** the path of the page.
+
+    **Raises:** `TableError` if the folder is no study or has no finished block.
+    """
+    # here, so that an error about the folder does not wait for the plotting libraries
+    from study.analysis import answers, cells, figures, page, style
+
+    folder = Path(folder)
+    rows, curves = _tables(folder)
+    settings = _settings(folder)
+    found = answers.answer(rows)
+    answers.write(found, folder / "answers.json")
+    saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
+    table = cells.cell_table(rows)
+    table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
+    text = page.render(rows, table, found, saved, settings, _missing(folder, rows, settings))
+    target = folder / "report" / "index.html"
+    page.write(text, target)
+    return target
+
+
+def _tables(folder: Path):
+    if not folder.is_dir():
+        raise TableError(f"{folder} is no study: there is no such folder")
+    try:
+        if (folder / "cells").is_dir():
+            return results.compact(folder)
+        if not (folder / "results.parquet").exists():
+            raise TableError(f"{folder} is no study: it holds neither cells/ nor results.parquet")
+        return results.load(folder), results.load_curves(folder)
+    except pyarrow.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise TableError(f"{folder} holds a table that cannot be read: {reason}") from None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What `study.yaml` says; nothing if there is none."""
+    path = folder / "study.yaml"
+    if not path.exists():
+        return {}
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+    except yaml.YAMLError as error:
+        raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for what the study asked for and the tables do not hold."""
+    from study.analysis.design import Design
+    from study.analysis.wording import plural
+
+    lines = []
+    wanted = [str(cell) for cell in settings.get("cells") or []]
+    have = rows.groupby("cell").size()
+    absent = [cell for cell in wanted if cell not in have.index]
+    failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
+    if absent:
+        crashed = [cell for cell in absent if cell in failed]
+        reason = f", of which {len(crashed)} failed" if crashed else ""
+        lines.append(
+            f"Missing: {len(absent)} of {plural(len(wanted), 'cell')} have no finished block"
+            f"{reason} ({_some(absent)})."
+        )
+    replicates = settings.get("replicates")
+    if isinstance(replicates, int):
+        short = [c for c in have.index if have[c] < replicates and (not wanted or c in wanted)]
+        if short:
+            lines.append(
+                f"Incomplete: {plural(len(short), 'cell')} with fewer than "
+                f"{plural(replicates, 'replicate')} ({_some(short)})."
+            )
+    if wanted and (extra := [c for c in have.index if c not in wanted]):
+        lines.append(
+            f"From earlier commands: {plural(len(extra), 'cell')} that the last command did not "
+            f"ask for ({_some(extra)}) are part of all answers and figures."
+        )
+    alike = Design(rows).alike
+    if alike:
+        lines.append(
+            f"{plural(alike, 'cell')} agree in every factor of the table and differ in a setting "
+            "it does not hold: they are told apart as setting 1, 2 and so on."
+        )
+    return lines
+
+
+def _some(cells: list[str]) -> str:
+    return ", ".join(cells[:5]) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Prints the verdicts and where the page is."""
+    parser = argparse.ArgumentParser(prog="python -m study.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", type=Path, help="a study's folder: outputs/<study>")
+    folder = parser.parse_args(arguments).folder
+    try:
+        target = write(folder)
+    except TableError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{folder}: the report cannot be written: {error}", file=sys.stderr)
+        return 2
+    print_answers(folder)
+    print(f"\n{target}")
+    return 0
+
+
+def print_answers(folder: str | Path) -> None:
+    """Print the verdicts of `answers.json` for the terminal."""
+    for each in json.loads((Path(folder) / "answers.json").read_text(encoding="utf-8")):
+        text = f"{each['verdict']:<10}{each['question']}"
+        print(text)
+        print(
+            textwrap.fill(each["sentence"], 96, initial_indent=" " * 10, subsequent_indent=" " * 10)
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

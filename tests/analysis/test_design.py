@@ -1,0 +1,80 @@
+"""Ladders, bundles and comparisons hold everything equal but what they compare."""
+
+import numpy as np
+import pandas as pd
+
+from study.analysis.design import Design, replicate_table
+from study.analysis.measures import TEST
+from tests.analysis import synthetic
+
+
+def test_ladders_differ_in_one_factor_and_ascend():
+    design = Design(synthetic.rows(synthetic.n_vs_p(), synthetic.Law()))
+    along_n, along_p = design.ladders("N"), design.ladders("P")
+    assert [len(ladder.cells) for ladder in along_n] == [8]  # 7 of the ladder and N = 1024
+    assert [len(ladder.cells) for ladder in along_p] == [5]
+    assert along_n[0].label == "P = 3425"
+    assert along_p[0].label == "N = 1024"
+    assert (np.diff(along_n[0].n_points) > 0).all()
+    assert (np.diff(along_p[0].n_params) > 0).all()
+    assert along_n[0].dof == 2
+    for ladder, axis in ((along_n[0], "data.n_train"), (along_p[0], "model.width")):
+        others = [f for f in design.factors if f != axis]
+        assert len(design.cells.loc[list(ladder.cells), others].drop_duplicates()) == 1
+
+
+def test_settings_that_always_change_together_are_one_bundle():
+    design = Design(synthetic.rows(synthetic.question(), synthetic.Law()))
+    by_name = {comparison.name: comparison for comparison in design.comparisons()}
+    assert set(by_name) == {"order", "initial conditions", "recipe"}
+    recipe = by_name["recipe"]
+    assert set(recipe.levels) == {"question's settings", "good defaults"}
+    assert "optimizer.clip" in recipe.factors
+    assert list(recipe.groups) == ["N = 4096", "N = 16,384"]
+    assert len(by_name["order"].groups) == 4
+
+
+def test_comparisons_hold_all_other_factors_equal():
+    design = Design(synthetic.rows(synthetic.question(), synthetic.Law()))
+    for comparison in design.comparisons():
+        others = [f for f in design.factors if f not in comparison.factors]
+        for cells in comparison.groups.values():
+            assert len(design.cells.loc[list(cells), others].drop_duplicates()) == 1
+            assert (
+                len(design.cells.loc[list(cells), list(comparison.factors)].drop_duplicates()) > 1
+            )
+
+
+def test_n_and_p_that_change_together_make_no_ladder():
+    settings = [{"model.width": w, "data.n_train": n} for w, n in ((8, 64), (16, 256), (32, 1024))]
+    design = Design(synthetic.rows(settings, synthetic.Law()))
+    assert design.ladders("N") == design.ladders("P") == []
+
+
+def test_cells_that_differ_outside_the_table_are_kept_apart():
+    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256, 1024]), synthetic.Law())
+    other = rows.assign(cell=[f"{int(c, 16) ^ 1:012x}" for c in rows["cell"]])
+    design = Design(pd.concat([rows, other], ignore_index=True))
+    assert design.alike == 6
+    assert all(len(set(ladder.n_points)) == len(ladder.cells) for ladder in design.ladders("N"))
+
+
+def test_a_later_factor_column_counts_as_a_factor():
+    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256]), synthetic.Law())
+    both = pd.concat([rows.assign(**{"model.penalty": 0.0}), rows.assign(**{"model.penalty": 1.0})])
+    both["cell"] = [
+        f"{abs(hash((c, p))) % 16**12:012x}"
+        for c, p in zip(both["cell"], both["model.penalty"], strict=True)
+    ]
+    assert [c.name for c in Design(both).comparisons()] == ["penalty"]
+
+
+def test_replicate_table_tells_diverged_from_missing():
+    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256]), synthetic.Law())
+    first, second = dict.fromkeys(rows["cell"])
+    rows.loc[(rows["cell"] == first) & (rows["replicate"] == 1), TEST.column] = np.nan
+    rows = rows.drop(rows.index[(rows["cell"] == second) & (rows["replicate"] == 2)])
+    table = replicate_table(rows, [first, second], TEST)
+    assert np.isposinf(table[1, 0])
+    assert np.isnan(table[2, 1])
+    assert np.isfinite(table).sum() == 8

@@ -1,0 +1,64 @@
+"""How tests run the commands: in this process for speed, in another to kill it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study import sweep
+
+# a block takes a second or two, most of it not training
+TINY = (
+    "budget=smoke",
+    "system=double_pendulum",
+    "data=uniform",
+    "model.width=4",
+    "model.depth=2",
+    "data.n_train=32",
+    "data.pool_size=500",
+    "optimizer.batch_size=16",
+    "rollout.n_times=10",
+    "rollout.n_trajectories=2",
+    "rollout.max_steps=50",
+    "compile=false",
+)
+HERE = ("hydra/launcher=basic", "workers=1")  # the one worker is this process
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    """Run the sweep command in this process and current folder; what it would exit with."""
+    monkeypatch.setattr(sys, "argv", ["study.sweep", *arguments])
+    try:
+        sweep.main()
+    except SystemExit as left:
+        return left.code
+    return 0
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the sweep command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "study.sweep", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(sweep.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until `condition` holds, for a minute at most, and not past the end of `process`."""
+    end = time.monotonic() + 60
+    while not condition():
+        if process is not None and process.poll() is not None:
+            output = process.stdout.read() if process.stdout else ""
+            raise AssertionError(f"it ended with {process.returncode}: {output}")
+        assert time.monotonic() < end, "waited a minute"
+        time.sleep(0.02)

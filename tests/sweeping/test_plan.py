@@ -1,0 +1,136 @@
+"""Plans: how arms, sweeps and fixed settings combine. Composed by the real Hydra from `conf/`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hydra import compose as hydra_compose
+
+from study import compose
+from study.config import ConfigError
+from study.sweeping import cost
+from study.sweeping.plan import Plan, make_plan
+
+
+class Planner:
+    """Plans command lines, and counts how often Hydra is asked."""
+
+    def __init__(self, loader: Any):
+        self._loader = loader
+        self.composed = 0
+
+    def __call__(self, *overrides: str, decided: bool | None = None) -> Plan:
+        command = compose.read_overrides(overrides, self._loader)
+        return make_plan(command, self._compose, decided)
+
+    def _compose(self, overrides: Any) -> dict[str, Any]:
+        self.composed += 1
+        return compose.plain(hydra_compose(compose.ROOT, list(overrides)))
+
+
+@pytest.fixture
+def plan() -> Iterator[Planner]:
+    compose.register()
+    with compose._hydra() as loader:
+        yield Planner(loader)
+
+
+def sizes(made: Plan) -> set[tuple[int, int]]:
+    return {(cell.n_train, cell.model.width) for cell in made.cells}
+
+
+def test_no_grid_is_one_cell(plan: Planner) -> None:
+    assert sizes(plan()) == {(4096, 32)}
+
+
+def test_a_sweep_is_a_product(plan: Planner) -> None:
+    made = plan("data.n_train=64,256", "model.width=range(8,33,8)", "compile=false")
+    assert sizes(made) == set(itertools.product((64, 256), (8, 16, 24, 32)))
+    assert made.swept == {
+        "data.n_train": [256, 64],
+        "model.width": [32, 24, 16, 8],
+    }, "each swept factor with its values, those of the costliest cell first"
+
+
+def test_hydra_composes_once_for_each_combination_of_groups(plan: Planner) -> None:
+    made = plan("system=double_pendulum,kepler", "seed=range(0,500)")
+    assert len(made.cells) == 1000
+    assert plan.composed == 3, "the command as a whole, and each system"
+
+
+def test_arms_are_a_union(plan: Planner) -> None:
+    arms = "[{model.width:[4,8],data.n_train:64},{model.width:8,data.n_train:[64,128]}]"
+    assert sizes(plan(f"+grid.laptop={arms}")) == {(64, 4), (64, 8), (128, 8)}
+
+
+def test_the_budget_chooses_its_arms(plan: Planner) -> None:
+    made = plan("+grid.laptop=[{model.width:4}]", "+grid.smoke=[{model.width:8}]", "budget=smoke")
+    assert sizes(made) == {(4096, 8)}
+
+
+def test_an_arm_may_name_groups(plan: Planner) -> None:
+    made = plan("+grid.laptop=[{system:[double_pendulum,kepler],data:uniform}]")
+    assert {c.system.name for c in made.cells} == {"double_pendulum", "kepler"}
+    assert {c.data.sampler for c in made.cells} == {"uniform"}
+    kepler = next(c for c in made.cells if c.system.name == "kepler")
+    assert set(kepler.system.constants) != {"m1", "m2", "l1", "l2", "g"}
+
+
+def test_the_command_line_replaces_a_key_of_every_arm(plan: Planner) -> None:
+    arms = "+grid.laptop=[{model.width:[4,8],data.n_train:64},{model.width:16}]"
+    assert sizes(plan(arms, "model.width=2")) == {(64, 2), (4096, 2)}
+    assert sizes(plan(arms, "model.width=2,3")) == {(64, 2), (64, 3), (4096, 2), (4096, 3)}
+
+
+def test_either_way_to_say_n_unsets_the_other(plan: Planner) -> None:
+    assert {c.n_train for c in plan("data.n_over_p=0.5,2").cells} == {1712, 6850}
+    assert {c.n_train for c in plan("data.n_over_p=2").cells} == {6850}
+    assert {c.n_train for c in plan("+grid.laptop=[{data.n_over_p:[0.5,2]}]").cells} == {1712, 6850}
+    arms = "+grid.laptop=[{data.n_over_p:[0.5,2]}]"
+    assert {c.n_train for c in plan(arms, "data.n_train=100").cells} == {100}
+
+
+def test_cells_that_come_to_the_same_are_one(plan: Planner) -> None:
+    assert len(plan("data.n_train=6850").cells) == 1
+    arms = "+grid.laptop=[{data.n_over_p:2},{data.n_train:6850}]"
+    assert len(plan(arms).cells) == 1
+
+
+def test_the_costliest_come_first(plan: Planner) -> None:
+    made = plan("model.width=8,64,32", "optimizer.steps=100,1000")
+    costs = [made.seconds[cell.hash] for cell in made.cells]
+    assert costs == sorted(costs, reverse=True)
+    assert made.cells[0].model.width == 64
+
+
+def test_replicates_and_workers_are_no_part_of_a_cell(plan: Planner) -> None:
+    assert plan("replicates=10").cells == plan("replicates=5", "workers=7", "study=x").cells
+
+
+def test_an_earlier_decision_on_compiling_stands(
+    plan: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "worth_compiling", lambda *_: True)
+    assert plan().compile
+    assert not plan(decided=False).compile
+    assert plan("compile=true", decided=False).compile
+    assert plan(decided=True).cells[0].compile
+    assert plan(decided=True).cells[0].hash != plan(decided=False).cells[0].hash
+
+
+def test_compiling_pays_for_much_training_with_a_compiler_only(
+    plan: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = (plan(f"optimizer.steps={n}", "compile=false") for n in (10**6, 10))
+    for compiler in (True, False):
+        monkeypatch.setattr(cost, "_has_cpp_compiler", lambda found=compiler: found)
+        assert cost.worth_compiling(long.cells, 1, 2) is compiler
+        assert not cost.worth_compiling(short.cells, 1, 2)
+
+
+def test_experiments_cannot_be_swept(plan: Planner) -> None:
+    with pytest.raises(ConfigError, match="one value"):
+        plan("+experiment=a,b")

@@ -1,0 +1,160 @@
+"""Workers: failures cost their own block only, are retried, recorded, listed; the ledger agrees.
+
+Blocks are trained for real; what fails is made to fail in front of the real thing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study import trial
+from study.sweeping import claims, ledger
+from study.sweeping.folder import Block, StudyFolder, write_json
+from study.sweeping.head import outputs_folder
+from study.sweeping.monitor import Monitor
+from study.sweeping.worker import Worker, work
+from tests.sweeping.commands import HERE, TINY, run_here
+
+COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=1")
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counter[int]:
+    """How often each N was tried, in a new current folder."""
+    monkeypatch.chdir(tmp_path)
+    return Counter()
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int], until: int, error: Exception
+) -> None:
+    """Let blocks with N = 48 fail before their attempt number `until`."""
+    real: Callable[..., Any] = trial.run_block
+
+    def run_block(cell: Any, *arguments: Any, **settings: Any) -> Any:
+        attempts[cell.n_train] += 1
+        if cell.n_train == 48 and attempts[48] < until:
+            raise error
+        return real(cell, *arguments, **settings)
+
+    monkeypatch.setattr(trial, "run_block", run_block)
+
+
+def ledger_states(folder: StudyFolder) -> Counter[str]:
+    orders = folder.read_orders()
+    return Counter(t.state.name for t in ledger.open_ledger(folder, orders.storage).trials)
+
+
+def test_a_failure_is_retried(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> None:
+    failing(monkeypatch, attempts, 2, RuntimeError("a bad day\nand more"))
+    assert run_here(monkeypatch, *COMMAND) == 0
+    assert attempts == {32: 1, 48: 2}
+    folder = outputs_folder("mine")
+    assert ledger_states(folder) == {"COMPLETE": 2, "FAIL": 1}
+    (record,) = folder.root.glob("cells/*/block-000.failed-1.json")
+    kept = json.loads(record.read_text())
+    assert kept["error"] == "RuntimeError: a bad day"
+    assert "Traceback" in kept["traceback"]
+
+
+def test_a_block_given_up_is_listed_and_gets_fresh_attempts(
+    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, attempts, 4, OSError(28, "No space left on device"))
+    assert run_here(monkeypatch, *COMMAND) == 1
+    assert attempts == {32: 1, 48: 2}
+    printed = " ".join(capfd.readouterr().err.split())
+    assert "1 trained, 0 were done before, 1 failed" in printed
+    assert "No space left on device" in printed
+    now = Monitor("outputs/mine").look()
+    assert now.finished
+    assert [f.attempts for f in now.failed] == [2]
+
+    assert run_here(monkeypatch, *COMMAND) == 0
+    assert attempts == {32: 1, 48: 4}, "the finished block was left alone"
+    assert Monitor("outputs/mine").look().done == 2
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> Worker:
+    """A study with nothing done yet, and a worker of it."""
+    failing(monkeypatch, attempts, 99, ValueError("no"))
+    monkeypatch.setattr(trial, "run_block", lambda *_, **__: 1 / 0)
+    assert run_here(monkeypatch, *COMMAND, "retries=0") == 1
+    for record in Path("outputs").rglob("*.failed-*.json"):
+        record.unlink()
+    folder = outputs_folder("mine")
+    return Worker(folder, folder.read_orders())
+
+
+def leave_dead(block: Block, run: str) -> None:
+    """What a worker killed in mid-block leaves: a fresh lock of a dead pid, a progress file."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    block.lock.write_text(f"{block.lock}|{claims.this_host()}|{pid}|1")
+    os.utime(block.lock, (time.time() + 60, time.time() + 60))
+    write_json(block.progress, {"run": run, "host": "here", "pid": pid, "fraction": 0.5})
+
+
+def test_a_worker_that_dies_costs_its_block_an_attempt(orders: Worker) -> None:
+    first, second = orders.todo()
+    leave_dead(first, orders.orders.run)
+    assert orders.attempt(first)
+    assert orders.attempts(first) == 1
+    assert "its worker died" in first.failures()[0]["error"]
+    assert orders.todo() == [second], "without retries, one death is enough"
+    assert not first.lock.exists()
+
+
+def test_a_death_in_an_earlier_command_costs_nothing(orders: Worker) -> None:
+    block = orders.todo()[0]
+    leave_dead(block, "an earlier run")
+    assert claims.take(block.lock).predecessor is not None
+    assert orders.attempts(block) == 0
+
+
+def test_a_block_that_another_holds_is_passed_over(orders: Worker) -> None:
+    block = orders.todo()[0]
+    with claims.take(block.lock):
+        assert not orders.attempt(block)
+        (running,) = Monitor(orders.folder.root).look().running
+        assert (running.cell, running.pid) == (block.cell, os.getpid())
+
+
+def test_an_edited_config_fails_its_block(monkeypatch: pytest.MonkeyPatch, orders: Worker) -> None:
+    monkeypatch.undo()
+    block = orders.todo()[0]
+    config = block.folder.parent / "config.yaml"
+    config.write_text(config.read_text().replace("steps: 20", "steps: 21"))
+    orders.attempt(block)
+    assert "it was edited" in block.failures()[0]["error"]
+
+
+def test_the_ledger_is_put_right(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> None:
+    assert run_here(monkeypatch, *COMMAND) == 0
+    folder = outputs_folder("mine")
+    (folder.root / "ledger.log").unlink()
+    orders = folder.read_orders()
+    book = ledger.open_ledger(folder, None)
+    assert ledger.reconcile(book, folder, orders) == 2
+    assert ledger.reconcile(book, folder, orders) == 0, "each block once"
+    trials = book.trials
+    assert {t.params["data.n_train"] for t in trials} == {32, 48}
+    assert all(t.value == t.user_attrs["test_nmse_median"] for t in trials)
+    assert {(t.user_attrs["cell"], t.user_attrs["block"]) for t in trials} == {
+        (cell, 0) for cell in orders.cells
+    }
+    assert sum(1 for _ in (folder.root / "ledger.log").open()) >= 3
+
+    work(folder.root)  # nothing left: returns at once
+    assert ledger_states(folder) == {"COMPLETE": 2}

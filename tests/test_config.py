@@ -1,0 +1,165 @@
+"""Cells: names that depend on what can change a number, and one sentence for what cannot be."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from study.config import ConfigError, make_cell, make_run
+
+GROUPS = {
+    "data": "trajectories",
+    "model": "lnn",
+    "optimizer": "adam",
+    "rollout": "standard",
+}
+
+
+@pytest.fixture
+def plain(request):
+    conf = request.config.rootpath / "conf"
+    config = {
+        group: yaml.safe_load((conf / group / f"{name}.yaml").read_text())
+        for group, name in GROUPS.items()
+    }
+    return {
+        **config,
+        "system": {"name": "double_pendulum"},
+        "seed": 0,
+        "precision": "float32",
+        "device": "cpu",
+        "block_size": 5,
+    }
+
+
+def change(plain, key, value):
+    group, _, name = key.rpartition(".")
+    if not group:
+        return {**plain, name: value}
+    return {**plain, group: {**plain[group], name: value}}
+
+
+def cell(plain, **options):
+    return make_cell(plain, **({"compile": False} | options))
+
+
+def test_the_questions_network(plain):
+    for key, value in {"model.encoding": "raw", "model.beta": 0.5}.items():
+        plain = change(plain, key, value)
+    assert cell(plain).n_params == 3361
+    assert cell(plain).n_train == 4096
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("system.g", 9.81),
+        ("data.n_train", 100),
+        ("data.noise", 0.1),
+        ("model.beta", 1.0),
+        ("optimizer.steps", 10),
+        ("rollout.n_times", 10),
+        ("seed", 1),
+        ("precision", "float64"),
+        ("block_size", 2),
+    ],
+)
+def test_what_can_change_a_number_changes_the_name(plain, key, value):
+    assert cell(change(plain, key, value)).hash != cell(plain).hash
+    assert cell(plain, compile=True).hash != cell(plain).hash
+
+
+def test_the_same_cell_said_otherwise_has_the_same_name(plain):
+    P = cell(plain).n_params
+    by_ratio = cell(change(plain, "data.n_over_p", 2.0))
+    assert by_ratio.n_train == 2 * P
+    assert by_ratio.hash == cell(change(plain, "data.n_train", 2 * P)).hash
+    stated = change(plain, "system.g", 9.8)
+    assert cell(stated).hash == cell(plain).hash
+    assert make_cell(cell(plain).as_dict(), compile=False).hash == cell(plain).hash
+
+
+def test_replicates_have_their_own_seeds(plain):
+    one = cell(plain)
+    seeds = one.block_seeds(0) + one.block_seeds(1)
+    assert [k for k, _, _ in seeds] == list(range(10))
+    assert len({data for _, data, _ in seeds}) == 10
+    other = cell(change(plain, "seed", 1))
+    assert not {d for _, d, _ in seeds} & {d for _, d, _ in other.block_seeds(0)}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("model.beta", 0, "model.beta=0 is not allowed: it should be greater than 0"),
+        ("model.beta", -1.0, "model.beta=-1.0 is not allowed"),
+        ("model.beta", float("nan"), "model.beta=nan is not allowed"),
+        ("model.width", "wide", "model.width=wide is not allowed: it should be a valid integer"),
+        ("model.width", 3.5, "model.width=3.5"),
+        ("model.width", True, "model.width=True"),
+        ("model.depth", 0, "model.depth=0"),
+        ("model.wdith", 8, "unknown key model.wdith: did you mean width"),
+        ("model.name", "lnm", "unknown model lnm: did you mean lnn?"),
+        ("model.activation", "softpuls", "unknown activation softpuls: did you mean softplus?"),
+        ("model.activation", "relu", "second derivative is zero"),
+        ("model.encoding", "trigo", "model.encoding=trigo is not known: did you mean trig?"),
+        ("model.init", "kaiming", "unknown init kaiming"),
+        ("system.name", "double_pendulm", "did you mean double_pendulum?"),
+        ("system.gravity", 9.8, "unknown key system.gravity"),
+        ("system.g", "heavy", "system.g=heavy is not allowed"),
+        ("data.n_train", 0, "data.n_train=0 is not allowed"),
+        ("data.n_train", 20001, "data.n_train=20001 is larger than the pool"),
+        ("data.n_over_p", 1e6, "larger than the pool"),
+        ("data.noise", -0.1, "data.noise=-0.1"),
+        ("data.sampler", "grid", "data.sampler=grid is not known"),
+        ("data.n_trajectories", 30000, "data.n_trajectories=30000"),
+        ("optimizer.lr", None, "optimizer.lr is not given"),
+        ("optimizer.name", "adma", "optimizer.name=adma is not known: did you mean adam?"),
+        ("rollout.horizon", -1.0, "rollout.horizon=-1.0"),
+        ("precision", "float16", "precision=float16 is not known"),
+        ("model", "lnn", "model='lnn' is a config group"),
+    ],
+)
+def test_what_cannot_be_right_is_one_sentence(plain, key, value, words):
+    with pytest.raises(ConfigError) as error:
+        cell(change(plain, key, value))
+    sentence = str(error.value)
+    assert words in sentence
+    assert "\n" not in sentence
+
+
+def test_n_and_n_over_p_exclude_each_other(plain):
+    both = change(change(plain, "data.n_train", 10), "data.n_over_p", 1.0)
+    with pytest.raises(ConfigError, match="give one of them"):
+        cell(both)
+
+
+RUN = {
+    "study": "mine",
+    "budget": "laptop",
+    "replicates": 10,
+    "block_size": 5,
+    "workers": 2,
+    "retries": 2,
+    "storage": None,
+    "dry_run": False,
+}
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "reference", "-x", "x\ny"])
+def test_a_study_never_leaves_outputs(name):
+    with pytest.raises(ConfigError, match="study="):
+        make_run({**RUN, "study": name})
+
+
+def test_replicates_come_in_whole_blocks():
+    assert make_run(RUN).n_blocks == 2
+    with pytest.raises(ConfigError, match="use replicates=5 or block_size=7"):
+        make_run({**RUN, "replicates": 7})
+    with pytest.raises(ConfigError, match="workers=0"):
+        make_run({**RUN, "workers": 0})
+
+
+def test_settings_are_frozen(plain):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cell(plain).seed = 3

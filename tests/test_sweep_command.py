@@ -1,0 +1,211 @@
+"""The sweep command from end to end, at the smallest scale: run, resume, grow, be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from study import results, status, sweep
+from study.sweeping.folder import StudyError
+from study.sweeping.monitor import Monitor, Snapshot
+from tests.sweeping.commands import HERE, TINY, run_here, start, wait_for
+
+GRID = ("data.n_train=32,48", "model.width=4,6", "optimizer.steps=150", "replicates=2")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study that no one disturbs, run by one worker: what all others must equal."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run_here(patch, *TINY, *GRID, *HERE, "study=mine") == 0
+    return folder / "outputs" / "mine"
+
+
+def measures(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables without what a clock put there."""
+    rows = results.load(study)
+    rows = rows[[c for c in rows.columns if not c.endswith("_seconds")]]
+    return rows, results.load_curves(study)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Equal to the last bit, in the same order."""
+    for a, b in zip(measures(one), measures(other), strict=True):
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+def files_of(study: Path) -> dict[Path, tuple[int, int]]:
+    """Each committed file with its inode and time of change."""
+    return {
+        file: (file.stat().st_ino, file.stat().st_mtime_ns)
+        for file in study.glob("cells/*/block-???/*")
+    }
+
+
+def look(folder: Path) -> Snapshot | None:
+    try:
+        return Monitor(folder / "outputs" / "mine").look()
+    except StudyError:
+        return None
+
+
+def some_done_some_running(folder: Path) -> bool:
+    now = look(folder)
+    return now is not None and now.done > 0 and bool(now.running)
+
+
+def litter(study: Path) -> list[str]:
+    return [
+        path.name
+        for path in study.glob("cells/*/*")
+        if path.name not in ("config.yaml", "block-000", "block-001")
+        and ".failed-" not in path.name  # where a worker saw its neighbour die; kept on record
+    ]
+
+
+def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
+    rows = results.load(undisturbed)
+    assert len(rows) == 8
+    assert set(zip(rows["data.n_train"], rows["model.width"], strict=True)) == {
+        (32, 4),
+        (32, 6),
+        (48, 4),
+        (48, 6),
+    }
+    assert not litter(undisturbed)
+    assert not list(undisturbed.parents[1].rglob(".hydra"))
+    assert not list(undisturbed.parents[1].rglob("*.log")) or [
+        path.name for path in undisturbed.parents[1].rglob("*.log")
+    ] == ["ledger.log"]
+    for block in results.block_folders(undisturbed):
+        assert "done in" in (block / "log.txt").read_text()
+
+
+def test_the_same_command_again_trains_nothing(
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_of(undisturbed)
+    orders = (undisturbed / "study.yaml").read_bytes()
+    monkeypatch.chdir(undisturbed.parents[1])
+    assert run_here(monkeypatch, *TINY, *GRID, *HERE, "study=mine") == 0
+    assert files_of(undisturbed) == before
+    assert (undisturbed / "study.yaml").read_bytes() == orders, "who made it and when stands"
+
+
+def test_a_study_grows(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files_of(undisturbed)
+    monkeypatch.chdir(undisturbed.parents[1])
+    monkeypatch.setenv("COLUMNS", "200")
+    grown = (*TINY, *HERE, "study=mine", "optimizer.steps=150", "model.width=4")
+    assert run_here(monkeypatch, *grown, "replicates=4", "data.n_train=32") == 0
+    after = files_of(undisturbed)
+    assert {file: after[file] for file in before} == before
+    blocks = results.block_folders(undisturbed)
+    assert len(blocks) == 5, "one block more, of the cell that has more replicates"
+    # and what this test added goes, for the others
+    new = next(block for block in blocks if block.name == "block-001")
+    for file in new.iterdir():
+        file.unlink()
+    new.rmdir()
+    results.compact(undisturbed)
+
+
+def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> None:
+    command = (*TINY, *GRID, "study=mine", "workers=2")
+    study = tmp_path / "outputs" / "mine"
+    head = start(tmp_path, *command)
+    wait_for(lambda: some_done_some_running(tmp_path), head)
+    head.send_signal(signal.SIGKILL)
+    head.wait()
+    # its workers see that it is gone, and go
+    wait_for(lambda: not look(tmp_path).running)
+    before = files_of(study)
+    assert 0 < len(results.block_folders(study)) < 4
+
+    again = start(tmp_path, *command)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    after = files_of(study)
+    assert {file: after[file] for file in before} == before, "no finished block trained again"
+    assert len(results.block_folders(study)) == 4
+    assert not litter(study)
+    assert_same(study, undisturbed)
+
+
+def test_a_killed_worker(undisturbed: Path, tmp_path: Path) -> None:
+    study = tmp_path / "outputs" / "mine"
+    head = start(tmp_path, *TINY, *GRID, "study=mine", "workers=2")
+    wait_for(lambda: some_done_some_running(tmp_path), head)
+    before = files_of(study)
+    os.kill(look(tmp_path).running[0].pid, signal.SIGKILL)
+    output, _ = head.communicate(timeout=120)
+    assert head.returncode == 0, output
+    after = files_of(study)
+    assert {file: after[file] for file in before} == before
+    assert len(results.block_folders(study)) == 4
+    assert_same(study, undisturbed)
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    head = start(tmp_path, *TINY, "study=mine", "seed=1,2,3", "optimizer.steps=50000", "workers=2")
+    wait_for(lambda: bool((now := look(tmp_path)) and now.running), head)
+    head.send_signal(signal.SIGINT)
+    output, _ = head.communicate(timeout=60)
+    assert head.returncode == 130
+    assert "0 of 3 blocks are kept" in " ".join(output.split())
+    assert "Traceback" not in output
+    wait_for(lambda: not look(tmp_path).running)
+
+
+def test_dry_run_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, *TINY, "data.n_train=32,48", "dry_run=true") == 0
+    assert not list(tmp_path.iterdir())
+    printed = capsys.readouterr().out
+    assert "2 cells of 2 replicates, 2 blocks, 0 done, 2 to run" in " ".join(printed.split())
+
+
+def test_help_names_the_groups(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(monkeypatch, "--help") == 0
+    printed = capsys.readouterr().out
+    for word in ("system: ", "kepler", "experiment", "n_train", "dry_run"):
+        assert word in printed
+
+
+def test_scanning_plugins_imports_nothing_heavy() -> None:
+    import subprocess
+
+    code = (
+        "import sys; from hydra.core.plugins import Plugins; Plugins.instance();"
+        "sys.exit(' '.join(m for m in ('torch', 'optuna', 'pandas', 'study') if m in sys.modules))"
+    )
+    root = str(Path(sweep.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.strip() == ""
+
+
+def test_status(
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["status", str(undisturbed)])
+    status.main()
+    assert "blocks" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["status", str(undisturbed / "cells")])
+    with pytest.raises(SystemExit, match="is not a study"):
+        status.main()
