@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.autograd.functional import hessian, jacobian
 
-from study.core.mlp_acceleration import MLP
+from study.core.mlp import MLP
 from study.core.models import LNN
 from study.core.training import State, adam_step
 
@@ -79,9 +79,7 @@ def batched_grad(network: Network, x: torch.Tensor) -> torch.Tensor:
     """One gradient, then one more for each row of the Hessian that is needed."""
     x = x.requires_grad_()
     (J,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
-    rows = [
-        torch.autograd.grad(J[:, D + i].sum(), x, create_graph=True)[0] for i in range(D)
-    ]
+    rows = [torch.autograd.grad(J[:, D + i].sum(), x, create_graph=True)[0] for i in range(D)]
     A = torch.stack(rows, 1)
     force = J[:, :D] - (A[:, :, :D] @ x[:, D:, None])[..., 0]
     return torch.linalg.solve(A[:, :, D:], force)
@@ -105,12 +103,12 @@ def our_step(compiled: bool, batch: torch.Tensor) -> Callable[[], None]:
     """A training step of the ensemble, clipping and freezing included."""
     model = LNN(SHAPE, "fan_in")
     state = State.fresh(model.initialise(range(R), torch.float32))
-    one = torch.tensor(1.0)
+    scalars, clip = torch.tensor([1e-4, 1.0, 1.0]), torch.tensor(1.0)
 
     def step() -> None:
         state.theta, state.mean, state.square, state.alive, _ = adam_step(
-            model, state.theta, state.mean, state.square, state.alive, batch, 1e-4 * one, one, one,
-            one, compiled,
+            model,
+            state.theta, state.mean, state.square, state.alive, batch, scalars, clip, compiled,
         )  # fmt: skip
 
     return step

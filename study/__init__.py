@@ -1,4 +1,4 @@
-"""study: how many points does a Lagrangian neural network need, and what makes its trajectory wrong?
+"""How many points does a Lagrangian neural network need, and what makes its trajectory wrong?
 
 The folder listing is the map: `core/` is physics and learning, `config.py` the schema of
 `conf/`, `trial.py` trains one block, `sweeping/` runs many, `results.py` is the table they make,

@@ -343,8 +343,9 @@ def _build(kind: type[T], values: dict[str, Any], prefix: str) -> T:
 def _sentence(error: ValidationError, prefix: str) -> str:
     """The first failing setting of a pydantic error as one sentence."""
     first = error.errors()[0]
-    if isinstance(first.get("ctx", {}).get("error"), ConfigError):
-        return str(first["ctx"]["error"])
+    raised = first.get("ctx", {}).get("error")
+    if isinstance(raised, ConfigError):
+        return str(raised)
     place = [str(part) for part in first["loc"] if not _is_type_tag(str(part))]
     if prefix == "system." and place[:1] == ["constants"]:
         place = place[1:]

@@ -103,6 +103,9 @@ RESULTS = pa.DataFrameSchema(
     strict=False,  # later measures may be added; none is renamed
 )
 
+_columns = list(RESULTS.columns)
+MEASURES = _columns[_columns.index("train_nmse") : _columns.index("converged") + 1]
+
 CURVES = pa.DataFrameSchema(
     {
         "cell": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),

@@ -109,18 +109,21 @@ def _conduct(
 
 def _finish(outcome: Outcome, console: Console) -> None:
     """Tables, answers and page of what is done; then the last word."""
-    from study import report
+    from study import report, results
     from study.sweeping.head import summarise
 
-    page = None
+    page = outcome.folder / "report" / "index.html"
+    trouble = None
     if outcome.trained + outcome.kept:
-        page = outcome.folder / "report" / "index.html"
-        if outcome.trained or not page.exists():
-            page = report.write(outcome.folder)
-        report.print_answers(outcome.folder)
-    summarise(outcome, page, console)
-    if not outcome.complete:
-        sys.exit(1)
+        try:
+            if outcome.trained or not page.exists():
+                report.write(outcome.folder)
+            report.print_answers(outcome.folder)
+        except (results.TableError, OSError) as error:
+            trouble = f"error: the page cannot be made: {error}"
+    summarise(outcome, page if page.exists() else None, console)
+    if trouble or not outcome.complete:
+        sys.exit(trouble or 1)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> Non
     assert 0 < len(results.block_folders(study)) < 4
 
     again = start(tmp_path, *command)
-    output, _ = again.communicate(timeout=120)
+    output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     after = files_of(study)
     assert {file: after[file] for file in before} == before, "no finished block trained again"
@@ -142,10 +142,17 @@ def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> Non
 def test_a_killed_worker(undisturbed: Path, tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "mine"
     head = start(tmp_path, *TINY, *GRID, "study=mine", "workers=2")
-    wait_for(lambda: some_done_some_running(tmp_path), head)
+
+    def killed() -> bool:
+        now = look(tmp_path)
+        if now is None or not now.done or not now.running:
+            return False
+        os.kill(now.running[0].pid, signal.SIGKILL)
+        return True
+
+    wait_for(killed, head)
     before = files_of(study)
-    os.kill(look(tmp_path).running[0].pid, signal.SIGKILL)
-    output, _ = head.communicate(timeout=120)
+    output, _ = head.communicate(timeout=300)
     assert head.returncode == 0, output
     after = files_of(study)
     assert {file: after[file] for file in before} == before
@@ -157,7 +164,7 @@ def test_interrupted(tmp_path: Path) -> None:
     head = start(tmp_path, *TINY, "study=mine", "seed=1,2,3", "optimizer.steps=50000", "workers=2")
     wait_for(lambda: bool((now := look(tmp_path)) and now.running), head)
     head.send_signal(signal.SIGINT)
-    output, _ = head.communicate(timeout=60)
+    output, _ = head.communicate(timeout=180)
     assert head.returncode == 130
     assert "0 of 3 blocks are kept" in " ".join(output.split())
     assert "Traceback" not in output

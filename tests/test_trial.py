@@ -14,6 +14,7 @@ from study.compose import compose, register
 from study.config import make_cell
 from study.core import training
 from study.core.systems import SYSTEMS
+from study.preparation import set_up
 
 SMALL = [
     "budget=smoke",
@@ -80,7 +81,7 @@ def test_a_killed_block_resumes_to_the_same_bits(block, tmp_path, monkeypatch):
     """Killed in mid-training, right after a checkpoint: the rest gives the undisturbed result."""
     checkpoint = tmp_path / "checkpoint.pt"
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     undisturbed = training.adam_step
@@ -90,12 +91,12 @@ def test_a_killed_block_resumes_to_the_same_bits(block, tmp_path, monkeypatch):
         nonlocal calls
         calls += 1
         if calls > 35:
-            raise Killed
+            raise KilledError
         return undisturbed(*arguments)
 
     monkeypatch.setattr(training, "adam_step", dying)
     monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trial.run_block(small_cell(), 0, checkpoint=checkpoint)
     calls = -(10**9)
     resumed_from = torch.load(checkpoint, weights_only=True)["step"]
@@ -129,7 +130,7 @@ def test_weights_load_and_answer_in_physical_units(block, tmp_path):
     folder.mkdir(parents=True)
     trial.write_block(block, folder)
     model = results.load_model(tmp_path, cell.hash, 1)
-    setup = trial._set_up(cell, 0)
+    setup = set_up(cell, 0)
     points = setup.test.points
     predicted = model.acceleration(points.q, points.qdot)
     error = ((predicted - points.qddot) ** 2 / setup.test.variance).mean(1)
@@ -147,14 +148,16 @@ def test_the_command_prints_the_measures_of_one_cell(tmp_path):
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert again.stdout == first.stdout
     assert (block / "replicates.parquet").stat().st_mtime_ns == before
-    wrong = subprocess.run([*command, "modle.width=3"], cwd=tmp_path, capture_output=True, text=True)
+    wrong = subprocess.run(
+        [*command, "modle.width=3"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert wrong.returncode != 0
     assert wrong.stderr.strip() == "study: unknown key modle.width: did you mean model.width?"
 
 
 COMPILED = """
 import sys, torch
-from study.core.mlp_acceleration import MLP
+from study.core.mlp import MLP
 from study.core.models import LNN
 torch.set_num_threads(1)
 def ask(width, R, B):

@@ -33,10 +33,15 @@ def answer(rows: pd.DataFrame) -> list[Answer]:
 
 
 def _answers(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
+    ladders = [ladder for axis in ("N", "P") for ladder in design.ladders(axis)]
+    about_size = any(len(ladder.cells) > 2 for ladder in ladders)
+    if not about_size:  # the study is about what it compares: that comes first
+        yield from comparison_answers.compared(rows, design)
     yield from ladder_answers.along_n(rows, design)
     yield from ladder_answers.along_p(rows, design)
     yield from rollout_answers.propagation(rows, design)
-    yield from comparison_answers.compared(rows, design)
+    if about_size:
+        yield from comparison_answers.compared(rows, design)
     yield from rollout_answers.shares(rows)
 
 

@@ -209,7 +209,7 @@ class Design:
 
     def _apart_one(self, row: pd.Series, vary: Sequence[str], axis: str) -> str:
         parts = []
-        sizes = {WIDTH, "model.depth"}
+        sizes = set() if axis == "P" else {WIDTH, "model.depth"}  # said by P alone
         bundled = set()
         for bundle in self.bundles():
             if len(bundle) > 1 and set(bundle) <= set(vary) and not sizes & set(bundle):

@@ -32,11 +32,11 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Plot]:
 
 
 def _plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[Plot]:
+    yield from comparison_figures.plots(rows, design)
     for axis in ("N", "P"):
         yield from ladder_figures.plots(rows, design, axis)
     for found in fits(rows):
         yield _propagation(rows, design, found)
-    yield from comparison_figures.plots(rows, design)
     yield from curve_figures.plots(rows, curves, design)
 
 

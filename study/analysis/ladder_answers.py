@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
-from study.analysis.design import Design, Ladder, count
+from study.analysis.design import RECIPES, Design, Ladder, count
 from study.analysis.estimates import Estimate, Medians, flattens_at, medians, peak, rises
 from study.analysis.measures import TEST, TEST_IN_RANGE, TRAIN, VALID_TIME
 from study.analysis.wording import estimate, multiple, number
@@ -43,7 +43,7 @@ def along_p(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
 def _raise_n(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Answer:
     gain = test.ratio(0, -1)
     sentence = (
-        f"At {ladder.label}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} "
+        f"At {_label(ladder)}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} "
         f"(N·D/P from {number(ladder.equations_per_param[0])} "
         f"to {number(ladder.equations_per_param[-1])}) "
         f"{_changes(gain, TEST.words)}; {_rise_clause(ladder, test)}.{diverged_remark(test)}"
@@ -68,7 +68,7 @@ def _needed(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterat
     last, best = int(below[-1]), int(above[np.argmin(test.middle[above])])
     cost = test.ratio(last, best)
     sentence = (
-        f"At {ladder.label}, the largest N below P ({_n_of(ladder, last)}, "
+        f"At {_label(ladder)}, the largest N below P ({_n_of(ladder, last)}, "
         f"N·D/P = {number(ladder.equations_per_param[last])}) has {estimate(cost)} times the "
         f"{TEST.words} of the best N from P on ({_n_of(ladder, best)}); N ≥ P counts as needed "
         f"above a factor of {NEEDED:g}.{diverged_remark(test)}"
@@ -94,8 +94,8 @@ def _flattens(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iter
     where = int(np.flatnonzero(ladder.n_points == at.value)[0])
     verdict = "yes" if at.high < 0.995 * params else "no" if at.low >= 0.995 * params else ""
     sentence = (
-        f"At {ladder.label}, the smallest N whose {TEST.words} is within a factor of {NEEDED:g} of "
-        f"the best is {count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = "
+        f"At {_label(ladder)}, the smallest N whose {TEST.words} is within a factor of {NEEDED:g} "
+        f"of the best is {count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = "
         f"{estimate(ratio)} and N·D/P = {number(ladder.equations_per_param[where])}."
         + (
             " That is the largest N tried: the curve may fall on."
@@ -122,7 +122,7 @@ def _peak(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterator
         return
     top, height = found
     sentence = (
-        f"At {ladder.label}, {along}, the highest {TEST.words} with N·D/P from {WINDOW[0]:g} to "
+        f"At {_label(ladder)}, {along}, the highest {TEST.words} with N·D/P from {WINDOW[0]:g} to "
         f"{WINDOW[1]:g} (at N·D/P = {number(ladder.equations_per_param[top])}) is "
         f"{estimate(height)} times the lower of the best points on either side; a peak "
         f"would be above 1.{diverged_remark(test)}"
@@ -147,7 +147,7 @@ def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -
     harm = test.ratio(-1, best)
     gaps = [_gap(rows, ladder.cells[i]) for i in (0, -1)]
     sentence = (
-        f"At {ladder.label}, from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} the mean train error "
+        f"At {_label(ladder)}, from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} the mean train error "
         f"changes by a factor of {estimate(train_grows)}, and the mean test error in the training "
         f"range goes from {estimate(gaps[0])} to {estimate(gaps[1])} times the train error; the "
         f"{TEST.words} at the largest N is {estimate(harm)} times the best at a smaller N."
@@ -180,7 +180,7 @@ def _valid_time(rows: pd.DataFrame, ladder: Ladder, k: int) -> Answer:
     longer = times.ratio(-1, 0)
     first, last = times.estimate(0), times.estimate(-1)
     sentence = (
-        f"At {ladder.label}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} takes the "
+        f"At {_label(ladder)}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} takes the "
         f"valid time of a rollout from {estimate(first, 's')} to {estimate(last, 's')}, a factor "
         f"of {estimate(longer)}.{diverged_remark(times)}"
     )
@@ -207,7 +207,7 @@ def _overparameterised(
     largest, best = int(over[-1]), int(under[np.argmin(test.middle[under])])
     harm = test.ratio(largest, best)
     sentence = (
-        f"At {ladder.label}, the largest network (P = {count(ladder.n_params[largest])}, "
+        f"At {_label(ladder)}, the largest network (P = {count(ladder.n_params[largest])}, "
         f"N·D/P = {number(ladder.equations_per_param[largest])}) has {estimate(harm)} times the "
         f"{TEST.words} of the best one with P ≤ N·D (P = {count(ladder.n_params[best])}); "
         f"along P {_rise_clause(ladder, test)}.{diverged_remark(test)}"
@@ -222,6 +222,12 @@ def _overparameterised(
         ladder.cells,
         "test_error_by_p",
     )
+
+
+def _label(ladder: Ladder) -> str:
+    """The ladder's label within a sentence: a recipe takes the article."""
+    recipe = any(ladder.label.startswith(name) for name in RECIPES)
+    return f"the {ladder.label}" if recipe else ladder.label
 
 
 def _n_of(ladder: Ladder, i: int) -> str:

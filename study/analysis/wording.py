@@ -17,7 +17,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Significant digits: 3.1, 0.012, 4.2×10⁻⁴, ∞."""
+    """Significant digits: 3.1, 0.0012, 4.2×10⁻⁴, ∞."""
     if math.isnan(value):
         return "unknown"
     if math.isinf(value):
@@ -25,7 +25,7 @@ def number(value: float, digits: int = 2) -> str:
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
-    if -3 < exponent < 4:
+    if -4 < exponent < 4:
         text = f"{value:.{max(0, digits - 1 - exponent)}f}"
         if exponent >= digits:  # 1234 -> 1200
             text = f"{round(value, digits - 1 - exponent):.0f}"

@@ -10,6 +10,7 @@ any number of workers may ask at once: each writes whole files under the final n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -191,7 +192,7 @@ class Source:
         points, _ = self._pool((TEST,), N_TEST, TEST_TRAJECTORIES)
         states = np.concatenate([points.q, points.qdot], axis=1)
         reference = self.reference()
-        inside = ((states >= reference.low) & (states <= reference.high)).all(1)
+        inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
         return TestSet(points, inside, points.qddot.var(0))
 
     def _pool(self, seed: tuple[int, ...], size: int, n_trajectories: int):
@@ -248,9 +249,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("STUDY_CACHE") or platformdirs.user_cache_path("study"))
 
 
-def cached(
-    system: System, key: list, make: Callable[[], dict[str, Array]]
-) -> dict[str, Array]:
+def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
     """What `make` returns, from the cache if it is there whole; remade if the file is torn."""
     plain = json.dumps([VERSION, _fingerprint(system), *key], sort_keys=True)
     name = f"{system.name}-{key[0]}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}.npz"
@@ -266,10 +265,8 @@ def cached(
     for field, values in made.items():
         if not np.isfinite(values).all():
             raise DataError(f"{system.name}: made {field} that are not finite ({key})")
-    try:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
         _write(path, made)
-    except OSError:
-        pass  # a cache that cannot be written costs time, not the result
     return made
 
 

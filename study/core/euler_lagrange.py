@@ -28,7 +28,7 @@ def terms(
 
     def one(q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
         mass = torch.func.jacfwd(momentum, argnums=1)(q, qdot)
-        _, c = torch.func.jvp(lambda x: momentum(x, qdot), (q,), (qdot,))
+        c = torch.func.jvp(lambda x: momentum(x, qdot), (q,), (qdot,))[1]
         return mass, torch.func.grad(lagrangian)(q, qdot) - c
 
     return torch.func.vmap(one)(q, qdot)

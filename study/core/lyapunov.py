@@ -7,6 +7,8 @@ complex step: f(x + i h w) = f(x) + i h J w up to h^2, exact to rounding for ana
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from jaxtyping import Float
 from scipy.integrate import solve_ivp
@@ -35,11 +37,11 @@ def finite_time_exponent(
     def field(_: float, flat: Array) -> Array:
         x, w = flat.reshape(2, K, n)
         value = system.field(x + 1j * STEP * w)
-        return np.stack([value.real, value.imag / STEP]).reshape(-1)
+        return np.stack([np.real(value), np.imag(value) / STEP]).reshape(-1)
 
     state, growth = start, np.zeros(K)
     edges = np.linspace(0, horizon, RENORMALISATIONS + 1)
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in itertools.pairwise(edges):
         flat = np.stack([state, tangent]).reshape(-1)
         solved = solve_ivp(
             field, (begin, end), flat, method="DOP853", rtol=tolerance, atol=tolerance

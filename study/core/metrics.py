@@ -31,9 +31,7 @@ def point_errors(
     return np.where(np.isfinite(error), error, np.inf)
 
 
-def acceleration_measures(
-    predicted: Float[Array, "n D"], test: TestSet
-) -> dict[str, float]:
+def acceleration_measures(predicted: Float[Array, "n D"], test: TestSet) -> dict[str, float]:
     """Mean, median and 99th percentile of the normalised error, in and out of range apart."""
     error = point_errors(predicted, test.points.qddot, test.variance)
     inside, outside = error[test.in_range], error[~test.in_range]
@@ -50,9 +48,7 @@ def acceleration_measures(
     }
 
 
-def singular_fraction(
-    learned: Float[Array, "n D D"] | None, true: Float[Array, "n D D"]
-) -> float:
+def singular_fraction(learned: Float[Array, "n D D"] | None, true: Float[Array, "n D D"]) -> float:
     """Share of points whose learned mass matrix is indefinite where the true one is definite, or
     whose condition number passes 1e6; NaN for a model without a mass matrix."""
     if learned is None:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from study.core import mlp_acceleration
 from study.core.activations import ACTIVATIONS
-from study.core.mlp_acceleration import MLP
+from study.core.mlp import MLP, initial_scale
 from study.core.units import Units
 
 __all__ = ["ACTIVATIONS", "INITS", "LNN", "MODELS", "Model", "TrainedModel", "n_parameters"]
@@ -107,7 +107,7 @@ def _normal(init: str) -> Callable[[MLP, int], Tensor]:
         generator = torch.Generator().manual_seed(seed)
         pieces = []
         for layer, (fan_in, fan_out) in enumerate(mlp.layer_sizes):
-            scale = mlp_acceleration.initial_scale(init, layer, mlp.depth, fan_in, mlp.width)
+            scale = initial_scale(init, layer, mlp.depth, fan_in, mlp.width)
             weight = torch.randn(fan_in * fan_out, generator=generator, dtype=torch.float64)
             pieces += [scale * weight, torch.zeros(fan_out, dtype=torch.float64)]
         return torch.cat(pieces)

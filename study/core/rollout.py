@@ -25,7 +25,7 @@ STEEPEST = 1e8  # scaled accelerations are clamped here, so that the solver's no
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """`states` (R, K, T, 2 D), NaN once diverged; `diverged` (R, K); `steps` (R, K) of the solver."""
+    """`states` (R, K, T, 2 D), NaN once diverged; `diverged`, solver `steps` (R, K)."""
 
     states: Float[Tensor, "R K T two_D"]
     diverged: Bool[Tensor, "R K"]
@@ -60,10 +60,10 @@ def rollout(
     term = torchode.ODETerm(field)  # type: ignore[arg-type]
     method = torchode.Tsit5(term=term)
     controller = torchode.IntegralController(atol=rtol, rtol=rtol, term=term)
-    solver = torchode.AutoDiffAdjoint(method, controller, max_steps=max_steps)
-    problem = torchode.InitialValueProblem(
-        y0=start.repeat(R, 1), t_eval=times.unsqueeze(0).expand(R * K, -1)
-    )
+    # torchode's own tensor types are not known to the type checker
+    solver = torchode.AutoDiffAdjoint(method, controller, max_steps=max_steps)  # type: ignore
+    y0, t_eval = start.repeat(R, 1), times.unsqueeze(0).expand(R * K, -1)
+    problem = torchode.InitialValueProblem(y0=y0, t_eval=t_eval)  # type: ignore
     with torch.no_grad():
         solution = solver.solve(problem)
     arrived = solution.stats["n_initialized"]  # evaluation times reached; the rest is not set

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Inexact
 
 Array = np.ndarray
-Lagrangian = Callable[[Sequence[Any], Sequence[Any], Any, Any], Any]
+Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
 
 
@@ -90,7 +90,9 @@ class System:
         generalised = _evaluate(force, (self.n_dof,), q, qdot, self.constants)
         return np.linalg.solve(self.mass_matrix(q, qdot), generalised[..., None])[..., 0]
 
-    def energy(self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]) -> Inexact[Array, "*n"]:
+    def energy(
+        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
+    ) -> Inexact[Array, "*n"]:
         """E = qdot . dL/dqdot - L in joules; conserved, for no Lagrangian here knows the time."""
         _, _, energy = self._formulas
         return _evaluate(energy, (), q, qdot, self.constants)

@@ -124,13 +124,15 @@ def adam_step(
     square: Tensor,
     alive: Tensor,
     batch: Float[Tensor, "R three_D B"],
-    rate: Tensor,
-    correction1: Tensor,
-    correction2: Tensor,
-    clip: Tensor,
+    scalars: Float[Tensor, "3"],
+    clip: Float[Tensor, ""],
     compiled: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """One step of all replicates; those not alive stay as they are."""
+    """One step of all replicates; those not alive stay as they are.
+
+    `scalars` are the learning rate and the corrections 1 - beta^t of the two moments.
+    """
+    rate, correction1, correction2 = scalars.unbind()
     q, qdot, target = batch.chunk(3, 1)
     loss, gradient, floored = model.loss_and_gradient(theta, q, qdot, target, compiled)
     norm = torch.linalg.vector_norm(gradient, dim=1)
@@ -201,7 +203,7 @@ def train(
         index = (batches.indices(state.step) + offset).reshape(-1)
         batch = flat[index.to(flat.device)].view(R, -1, width).mT.contiguous()
         t = state.step + 1
-        scalars = (optimizer.rate(state.step), 1 - BETA1**t, 1 - BETA2**t)
+        scalars = torch.tensor([optimizer.rate(state.step), 1 - BETA1**t, 1 - BETA2**t], **like)
         state.theta, state.mean, state.square, state.alive, floored = adam_step(
             model,
             state.theta,
@@ -209,7 +211,7 @@ def train(
             state.square,
             state.alive,
             batch,
-            *(torch.tensor(x, **like) for x in scalars),
+            scalars,
             clip,
             compiled,
         )

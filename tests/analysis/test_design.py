@@ -6,10 +6,11 @@ import pandas as pd
 from study.analysis.design import Design, replicate_table
 from study.analysis.measures import TEST
 from tests.analysis import synthetic
+from tests.analysis.synthetic import Law
 
 
 def test_ladders_differ_in_one_factor_and_ascend():
-    design = Design(synthetic.rows(synthetic.n_vs_p(), synthetic.Law()))
+    design = Design(synthetic.rows(synthetic.n_vs_p(), Law()))
     along_n, along_p = design.ladders("N"), design.ladders("P")
     assert [len(ladder.cells) for ladder in along_n] == [8]  # 7 of the ladder and N = 1024
     assert [len(ladder.cells) for ladder in along_p] == [5]
@@ -23,8 +24,14 @@ def test_ladders_differ_in_one_factor_and_ascend():
         assert len(design.cells.loc[list(ladder.cells), others].drop_duplicates()) == 1
 
 
+def test_ladders_of_p_are_told_apart_by_what_they_hold_fixed():
+    settings = synthetic.product(model__depth=[2, 4], model__width=[8, 16, 32])
+    labels = [ladder.label for ladder in Design(synthetic.rows(settings, Law())).ladders("P")]
+    assert labels == ["N = 1024, depth 2", "N = 1024, depth 4"]
+
+
 def test_settings_that_always_change_together_are_one_bundle():
-    design = Design(synthetic.rows(synthetic.question(), synthetic.Law()))
+    design = Design(synthetic.rows(synthetic.question(), Law()))
     by_name = {comparison.name: comparison for comparison in design.comparisons()}
     assert set(by_name) == {"order", "initial conditions", "recipe"}
     recipe = by_name["recipe"]
@@ -35,7 +42,7 @@ def test_settings_that_always_change_together_are_one_bundle():
 
 
 def test_comparisons_hold_all_other_factors_equal():
-    design = Design(synthetic.rows(synthetic.question(), synthetic.Law()))
+    design = Design(synthetic.rows(synthetic.question(), Law()))
     for comparison in design.comparisons():
         others = [f for f in design.factors if f not in comparison.factors]
         for cells in comparison.groups.values():
@@ -47,12 +54,12 @@ def test_comparisons_hold_all_other_factors_equal():
 
 def test_n_and_p_that_change_together_make_no_ladder():
     settings = [{"model.width": w, "data.n_train": n} for w, n in ((8, 64), (16, 256), (32, 1024))]
-    design = Design(synthetic.rows(settings, synthetic.Law()))
+    design = Design(synthetic.rows(settings, Law()))
     assert design.ladders("N") == design.ladders("P") == []
 
 
 def test_cells_that_differ_outside_the_table_are_kept_apart():
-    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256, 1024]), synthetic.Law())
+    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256, 1024]), Law())
     other = rows.assign(cell=[f"{int(c, 16) ^ 1:012x}" for c in rows["cell"]])
     design = Design(pd.concat([rows, other], ignore_index=True))
     assert design.alike == 6
@@ -60,7 +67,7 @@ def test_cells_that_differ_outside_the_table_are_kept_apart():
 
 
 def test_a_later_factor_column_counts_as_a_factor():
-    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256]), synthetic.Law())
+    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256]), Law())
     both = pd.concat([rows.assign(**{"model.penalty": 0.0}), rows.assign(**{"model.penalty": 1.0})])
     both["cell"] = [
         f"{abs(hash((c, p))) % 16**12:012x}"
@@ -70,7 +77,7 @@ def test_a_later_factor_column_counts_as_a_factor():
 
 
 def test_replicate_table_tells_diverged_from_missing():
-    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256]), synthetic.Law())
+    rows = synthetic.rows(synthetic.product(data__n_train=[64, 256]), Law())
     first, second = dict.fromkeys(rows["cell"])
     rows.loc[(rows["cell"] == first) & (rows["replicate"] == 1), TEST.column] = np.nan
     rows = rows.drop(rows.index[(rows["cell"] == second) & (rows["replicate"] == 2)])

@@ -106,7 +106,7 @@ def test_no_curves_no_curve_figures():
 
 def test_saved_files_are_the_same_bytes_each_time(tmp_path):
     for name in ("a", "b"):
-        table, plots = drawn(synthetic.product(data__n_train=[64, 256, 1024]))
+        _, plots = drawn(synthetic.product(data__n_train=[64, 256, 1024]))
         style.save(list(plots.values()), tmp_path / name)
     first = sorted((tmp_path / "a").iterdir())
     assert {path.suffix for path in first} == {".png", ".svg", ".csv"}

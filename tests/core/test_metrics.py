@@ -66,10 +66,9 @@ def circle(times, radius=1.0, phase=0.0):
     """A circular Kepler orbit with mu = 1."""
     rate = radius**-1.5
     a = rate * times + phase
-    return np.stack(
-        [radius * np.cos(a), radius * np.sin(a), -radius * rate * np.sin(a), radius * rate * np.cos(a)],
-        axis=-1,
-    )  # fmt: skip
+    position = radius * np.stack([np.cos(a), np.sin(a)], axis=-1)
+    velocity = radius * rate * np.stack([-np.sin(a), np.cos(a)], axis=-1)
+    return np.concatenate([position, velocity], axis=-1)
 
 
 def measure(learned, true, times, trusted=None, system=KEPLER, lyapunov=0.5):

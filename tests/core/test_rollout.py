@@ -34,9 +34,7 @@ def run(function, start, times, R=1, angles=(False,), **options):
     model = KnownField(function)
     theta = model.initialise(range(R), torch.float64)
     settings = {"rtol": 1e-8, "max_steps": 2000} | options
-    return rollout(
-        model, theta, torch.tensor(start), torch.tensor(times), angles, **settings
-    )
+    return rollout(model, theta, torch.tensor(start), torch.tensor(times), angles, **settings)
 
 
 def test_the_true_field_gives_the_true_trajectories():
@@ -47,7 +45,9 @@ def test_the_true_field_gives_the_true_trajectories():
     times = np.linspace(0, 5, 30)
 
     def field(theta, q, qdot):
-        qddot = [system.acceleration(a.T.numpy(), b.T.numpy()) for a, b in zip(q, qdot)]
+        qddot = [
+            system.acceleration(a.T.numpy(), b.T.numpy()) for a, b in zip(q, qdot, strict=True)
+        ]
         return torch.from_numpy(np.stack(qddot)).mT
 
     rolled = run(field, start, times, R=2, angles=system.angles)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from study.core import euler_lagrange
-from study.core.mlp_acceleration import MLP, lagrangian
+from study.core.mlp import MLP, lagrangian
 from study.core.models import LNN
 from study.core.training import Adam, Batches, State, TrainingData, record_steps, train, verdicts
 

@@ -54,11 +54,11 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until `condition` holds, for a minute at most, and not past the end of `process`."""
-    end = time.monotonic() + 60
+    """Wait until `condition` holds: three minutes at most, and not past `process`'s end."""
+    end = time.monotonic() + 180
     while not condition():
         if process is not None and process.poll() is not None:
             output = process.stdout.read() if process.stdout else ""
             raise AssertionError(f"it ended with {process.returncode}: {output}")
-        assert time.monotonic() < end, "waited a minute"
+        assert time.monotonic() < end, "waited three minutes"
         time.sleep(0.02)

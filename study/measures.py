@@ -1,0 +1,181 @@
+"""Rows and curves of a trained block: the measures of `core/metrics.py` for every replicate.
+
+Knows: what is evaluated on which states, and the tables' columns. Does not know: training, files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from study.core import metrics
+from study.core.rollout import rollout
+from study.core.training import State, verdicts
+from study.preparation import Setup
+
+CURVE_POINTS = 1000  # training curves are measured on so many points
+SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
+CHUNK = 512  # states evaluated at once: small enough to stay in the cache
+
+
+def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
+    """Predicted qddot (R, n, D) in physical units at scaled rows (R or 1, n, 2 D or more)."""
+    D = setup.system.n_dof
+    out = []
+    with torch.no_grad():
+        for part in rows.expand(len(theta), -1, -1).split(CHUNK, 1):
+            states = part.to(theta).mT
+            out.append(setup.model.acceleration(theta, states[:, :D], states[:, D : 2 * D]).mT)
+    return setup.units.acceleration_to_physical(torch.cat(out, 1).cpu().double().numpy())
+
+
+def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
+    points = setup.test.points
+    scaled = setup.units.scale(points.q[:n], points.qdot[:n])
+    # copied, for torch's memory is aligned and the last bits of a product may depend on that
+    return torch.tensor(np.concatenate(scaled, axis=1))[None]
+
+
+def _errors(setup: Setup, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return metrics.point_errors(predicted, true, setup.test.variance)
+
+
+def _train_errors(setup: Setup, theta: Tensor, n: int | None = None) -> np.ndarray:
+    """Normalised errors (R, n) on the replicates' own training points, noisy labels included."""
+    rows = setup.data.rows[:, :n]
+    labels = rows[:, :, 2 * setup.system.n_dof :].cpu().double().numpy()
+    return _errors(
+        setup, _accelerations(setup, theta, rows), setup.units.acceleration_to_physical(labels)
+    )
+
+
+def curve_measure(setup: Setup) -> Callable[[Tensor], dict[str, list[float]]]:
+    """What training records on its way: theta -> one list over replicates a metric."""
+    test_rows, true = _test_rows(setup, CURVE_POINTS), setup.test.points.qddot[:CURVE_POINTS]
+
+    def measure(theta: Tensor) -> dict[str, list[float]]:
+        test = _errors(setup, _accelerations(setup, theta, test_rows), true)
+        return {
+            "train_nmse": _train_errors(setup, theta, CURVE_POINTS).mean(1).tolist(),
+            "test_nmse": test.mean(1).tolist(),
+            "test_nmse_median": np.median(test, axis=1).tolist(),
+        }
+
+    return measure
+
+
+def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
+    """The table's rows up to the rollout, measured in float64."""
+    cell, theta = setup.cell, state.theta.double()
+    rows = _test_rows(setup)
+    predicted = _accelerations(setup, theta, rows)
+    train_error = _train_errors(setup, theta)
+    points = setup.test.points
+    true_mass = setup.system.mass_matrix(points.q, points.qdot)
+    table = []
+    for r, (converged, reason) in enumerate(verdicts(state, cell.optimizer.steps)):
+        table.append(
+            {
+                "cell": cell.hash,
+                "replicate": setup.replicates[r],
+                "data_seed": setup.data_seeds[r],
+                "init_seed": setup.init_seeds[r],
+                **cell.factors(),
+                "train_nmse": float(train_error[r].mean()),
+                "train_nmse_median": float(np.median(train_error[r])),
+                **metrics.acceleration_measures(predicted[r], setup.test),
+                "singular_fraction": metrics.singular_fraction(
+                    _mass(setup, theta[r : r + 1], rows), true_mass
+                ),
+                "floored_fraction": float(state.floored[r]) / cell.optimizer.steps,
+                "train_seconds": state.seconds / len(theta),
+                "converged": converged,
+                "stop_reason": reason,
+            }
+        )
+    return table
+
+
+def _mass(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray | None:
+    """Learned mass matrices (n, D, D) of one network, scaled units."""
+    D = setup.system.n_dof
+    states = rows.to(theta).mT
+    with torch.no_grad():
+        mass = setup.model.mass_matrix(theta, states[:, :D], states[:, D : 2 * D])
+    return None if mass is None else mass[0].permute(2, 0, 1).cpu().numpy()
+
+
+def training_curves(setup: Setup, state: State) -> list[pd.DataFrame]:
+    """The records of training as rows of the curves' table."""
+    tables = []
+    for r, replicate in enumerate(setup.replicates):
+        for metric in [name for name in state.records[0] if name != "x"]:
+            x = [float(record["x"]) for record in state.records]
+            values = [record[metric][r] for record in state.records]
+            tables.append(_curve(setup, replicate, "training", metric, x, values))
+    return tables
+
+
+def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "cell": setup.cell.hash,
+            "replicate": replicate,
+            "curve": curve,
+            "x": np.asarray(x, float),
+            "metric": metric,
+            "value": np.asarray(value, float),
+        }
+    )
+
+
+def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
+    """(measures, curves) of each replicate's rollouts."""
+    system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
+    D = system.n_dof
+    start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
+    like = {"dtype": torch.float64, "device": state.theta.device}
+    rolled = rollout(
+        setup.model,
+        state.theta.double(),
+        torch.tensor(start, **like),
+        torch.tensor(truth.times / units.time, **like),
+        system.angles,
+        rtol=settings.rtol,
+        max_steps=settings.max_steps,
+    )
+    scaled = rolled.states.cpu().numpy()
+    learned = np.concatenate(
+        [scaled[..., :D] * units.length, scaled[..., D:] * units.length / units.time], axis=-1
+    )
+    for r, replicate in enumerate(setup.replicates):
+        measured = metrics.rollout_measures(
+            learned[r], rolled.diverged[r].cpu().numpy(), truth, system, units
+        )
+        shown = _shown(setup, learned[r]) if r == 0 else {}
+        yield (
+            measured.measures,
+            [
+                _curve(setup, replicate, "rollout", metric, truth.times, values)
+                for metric, values in {**measured.curves, **shown}.items()
+            ],
+        )
+
+
+def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:
+    """The first trajectories, true and learned, coordinate by coordinate, and their energies."""
+    system, truth = setup.system, setup.truth
+    scale = system.energy_scale(system.parameters)
+    curves = {}
+    for name, states in (("true", truth.states), ("learned", learned)):
+        for k in range(min(SHOWN, len(states))):
+            energy = system.energy(*np.split(states[k], 2, axis=-1)) / scale
+            curves[f"{name}.energy[{k}]"] = energy
+            for i in range(system.n_dof):
+                curves[f"{name}.q{i}[{k}]"] = states[k, :, i]
+    return curves

@@ -1,0 +1,70 @@
+"""What a block needs before its first step: system, units, model, data, test set, truth.
+
+Knows: how a cell's settings become the core's objects. Does not know: training, measures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from study.config import Cell
+from study.core.datasets import Source, TestSet, Trajectories, held_out
+from study.core.models import Model, make_model
+from study.core.systems import System
+from study.core.training import TrainingData
+from study.core.units import Units
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One block, ready to train; lists run over its replicates."""
+
+    cell: Cell
+    replicates: list[int]
+    data_seeds: list[int]
+    init_seeds: list[int]
+    system: System
+    units: Units
+    model: Model
+    data: TrainingData
+    test: TestSet
+    truth: Trajectories
+
+
+def set_up(cell: Cell, block: int) -> Setup:
+    """Make or load the data and build the model. **Raises:** `DataError`."""
+    system = cell.mechanics
+    replicates, data_seeds, init_seeds = map(list, zip(*cell.block_seeds(block), strict=True))
+    data = cell.data
+    source = Source(system, data.sampler, data.pool_size, data.n_trajectories)
+    units = source.reference().units if data.units == "scaled" else Units.physical(system.n_dof)
+    subsets = [source.training_set(seed, cell.n_train, data.noise) for seed in data_seeds]
+    rows = [
+        np.concatenate(
+            [*units.scale(s.points.q, s.points.qdot), units.acceleration_to_scaled(s.points.qddot)],
+            axis=1,
+        )
+        for s in subsets
+    ]
+    dtype = getattr(torch, cell.precision)
+    horizon = cell.rollout.horizon or system.horizon
+    return Setup(
+        cell,
+        replicates,
+        data_seeds,
+        init_seeds,
+        system,
+        units,
+        make_model(system.angles, dataclasses.asdict(cell.model)),
+        TrainingData(
+            torch.tensor(np.stack(rows), device=cell.device, dtype=dtype),
+            np.stack([s.along for s in subsets]),
+            data.order,
+            init_seeds,
+        ),
+        source.test_set(),
+        held_out(system, cell.rollout.n_trajectories, horizon, cell.rollout.n_times),
+    )
