@@ -72,13 +72,10 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        found = yaml.load(path.read_text(encoding="utf-8"), results.YAML_LOADER)
     except yaml.YAMLError as error:
         raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return dict(found) if isinstance(found, Mapping) else {}
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:

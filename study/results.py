@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 with warnings.catch_warnings():
     # torchode holds typeguard at a version pandera remarks on; it uses neither here
@@ -23,6 +24,9 @@ with warnings.catch_warnings():
     import pandera.pandas as pa
 
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
+
+
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class TableError(ValueError):
@@ -164,12 +168,14 @@ def block_folders(folder: str | Path, cells: Iterable[str] | None = None) -> lis
 
 
 def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gather all committed blocks into `results.parquet` and `curves.parquet`, and save them.
+    """Gather the study's committed blocks into `results.parquet` and `curves.parquet`.
+
+    Blocks of cells that its `study.yaml` does not list, another budget's say, are left out.
 
     **Raises:** `TableError` if no block is committed yet.
     """
     folder = Path(folder)
-    blocks = block_folders(folder)
+    blocks = block_folders(folder, _cells(folder))
     if not blocks:
         raise TableError(f"{folder} holds no finished block yet")
     rows = pd.concat([pd.read_parquet(b / "replicates.parquet") for b in blocks])
@@ -180,6 +186,19 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     save(rows, folder / "results.parquet")
     save(curves, folder / "curves.parquet")
     return rows, curves
+
+
+def _cells(folder: Path) -> list[str] | None:
+    """The cells that belong to the study; all there are where no `study.yaml` says."""
+    path = folder / "study.yaml"
+    if not path.exists():
+        return None
+    try:
+        study = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
+        return [*study["cells"], *study["earlier_cells"]]
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise TableError(f"{path} does not list the study's cells: {reason}") from None
 
 
 def save(table: pd.DataFrame, path: Path) -> None:

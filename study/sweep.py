@@ -100,7 +100,9 @@ def _conduct(
     console = Console(stderr=True)
     print_plan(plan, folder, console, table=False)
     try:
-        outcome = head.run_plan(plan, folder, launch, shlex.join(sys.argv))
+        outcome = head.run_plan(
+            plan, folder, launch, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
+        )
     except KeyboardInterrupt:
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)

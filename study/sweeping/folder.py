@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from study.results import YAML_LOADER
+
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -147,7 +148,7 @@ class StudyFolder:
         """All of `study.yaml`. **Raises:** `StudyError`."""
         path = self.root / "study.yaml"
         try:
-            data = yaml.load(path.read_text(), _LOADER)
+            data = yaml.load(path.read_text(), YAML_LOADER)
         except OSError as error:
             reason = "it has no study.yaml" if not path.exists() else error.strerror
             raise StudyError(f"{self.root} is not a study: {reason}") from None
@@ -200,7 +201,7 @@ def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A cell's `config.yaml`."""
-    return yaml.load(path.read_text(), _LOADER)
+    return yaml.load(path.read_text(), YAML_LOADER)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
