@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from study.results import YAML_LOADER
-
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
