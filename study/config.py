@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
+import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -309,6 +310,12 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     made = {name: _build(kind, groups[name], f"{name}.") for name, kind in GROUPS.items()}
     top = {key: plain.get(key) for key in ("seed", "precision", "device", "block_size")}
     return _build(Cell, {**made, **top, "compile": compile}, "")
+
+
+def check_device(device: str) -> None:
+    """Where work is to be done on this machine. **Raises:** `ConfigError` if it cannot be."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: torch finds no CUDA device on this machine: use device=cpu")
 
 
 def make_run(plain: Mapping[str, Any]) -> Run:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from study import compose
-from study.config import ConfigError
+from study.config import ConfigError, check_device
 
 if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
     from study.sweeping.head import Outcome
@@ -94,6 +94,9 @@ def _conduct(
     study = compose.plain(OmegaConf.masked_copy(config, ["study"]))["study"]
     folder = head.outputs_folder(str(study))
     plan = make_plan(command, composed, head.earlier_decision(folder))
+    if "submitit" not in config.hydra.launcher._target_:  # a cluster's nodes may have what we lack
+        for device in {cell.device for cell in plan.cells}:
+            check_device(device)
     if plan.run.dry_run:
         print_plan(plan, folder, Console())
         return

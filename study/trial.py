@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from study import measures, results
-from study.config import Cell, ConfigError, make_cell, make_run
+from study.config import Cell, ConfigError, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.training import Adam, State, train
 from study.preparation import Setup, set_up
@@ -159,6 +159,7 @@ def main(arguments: list[str]) -> None:
     config = compose(arguments)
     run = make_run(config)
     cell = make_cell(config, compile=config["compile"] is True)  # auto: one cell never pays
+    check_device(cell.device)
     block = Path("outputs") / run.study / "cells" / cell.hash / "block-000"
     if not block.exists():
         workspace = block.with_name(f".block-000.{os.getpid()}")
@@ -183,4 +184,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (ConfigError, DataError) as error:
-        sys.exit(f"study: {error}")
+        sys.exit(f"error: {error}")

@@ -3,9 +3,10 @@
 import dataclasses
 
 import pytest
+import torch
 import yaml
 
-from study.config import ConfigError, make_cell, make_run
+from study.config import ConfigError, check_device, make_cell, make_run
 
 GROUPS = {
     "data": "trajectories",
@@ -163,3 +164,10 @@ def test_replicates_come_in_whole_blocks():
 def test_settings_are_frozen(plain):
     with pytest.raises(dataclasses.FrozenInstanceError):
         cell(plain).seed = 3
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_device("cpu")
+    with pytest.raises(ConfigError, match="device=cuda"):
+        check_device("cuda")

@@ -152,7 +152,7 @@ def test_the_command_prints_the_measures_of_one_cell(tmp_path):
         [*command, "modle.width=3"], cwd=tmp_path, capture_output=True, text=True
     )
     assert wrong.returncode != 0
-    assert wrong.stderr.strip() == "study: unknown key modle.width: did you mean model.width?"
+    assert wrong.stderr.strip() == "error: unknown key modle.width: did you mean model.width?"
 
 
 COMPILED = """

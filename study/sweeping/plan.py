@@ -72,9 +72,14 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
 
 def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run: Run) -> bool:
     if isinstance(asked, bool):
-        return asked
+        return asked and cost.has_cpp_compiler()
     if asked != "auto":
         raise ConfigError(f"compile={asked} is not known: use auto, true or false")
+    if decided and not cost.has_cpp_compiler():
+        raise ConfigError(
+            "compile=auto: this study trains compiled, and there is no C++ compiler here: "
+            "install one (g++ or clang), or begin another study"
+        )
     if decided is not None:
         return decided
     return cost.worth_compiling(cells, run.n_blocks, run.workers)

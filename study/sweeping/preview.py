@@ -40,9 +40,15 @@ def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool
     console.print(
         f"study {plan.run.study}, budget {plan.run.budget}: {len(plan.cells)} cells of "
         f"{plan.run.replicates} replicates, {total} blocks, {total - missing} done, "
-        f"{missing} to run{about}; {'compiled' if plan.compile else 'eager'} training",
+        f"{missing} to run{about}; {_training(plan)}",
         highlight=False,
     )
+
+
+def _training(plan: Plan) -> str:
+    if plan.compile:
+        return "compiled training"
+    return "eager training" + ("" if cost.has_cpp_compiler() else " (there is no C++ compiler)")
 
 
 def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:

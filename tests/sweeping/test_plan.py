@@ -126,7 +126,7 @@ def test_compiling_pays_for_much_training_with_a_compiler_only(
 ) -> None:
     long, short = (plan(f"optimizer.steps={n}", "compile=false") for n in (10**6, 10))
     for compiler in (True, False):
-        monkeypatch.setattr(cost, "_has_cpp_compiler", lambda found=compiler: found)
+        monkeypatch.setattr(cost, "has_cpp_compiler", lambda found=compiler: found)
         assert cost.worth_compiling(long.cells, 1, 2) is compiler
         assert not cost.worth_compiling(short.cells, 1, 2)
 
