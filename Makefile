@@ -11,10 +11,7 @@ study: .venv/installed
 	$(BIN)/python -m study.sweep +experiment=n_vs_p
 
 test: .venv/installed lint
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report term
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

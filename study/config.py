@@ -12,6 +12,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -59,6 +60,13 @@ class SystemConfig:
         for key in self.constants:
             if key not in known:
                 raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
+        system = SYSTEMS[self.name].with_constants(**self.constants)
+        scale = system.energy_scale(system.parameters)
+        if not 0 < scale < math.inf:
+            given = ", ".join(f"system.{key}={value}" for key, value in self.constants.items())
+            raise ConfigError(
+                f"{given} give {self.name} an energy scale of {scale:g} J: it should be positive"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -205,15 +213,18 @@ class Cell:
 
     def factors(self) -> dict[str, Any]:
         """The table's factor and derived columns, under their config names."""
-        D = self.mechanics.n_dof
+        mechanics = self.mechanics
+        D = mechanics.n_dof
         return {
             "system": self.system.name,
+            "system.constants": self._changed_constants(),
             "data.n_train": self.n_train,
             "data.noise": self.data.noise,
             "data.sampler": self.data.sampler,
             "data.order": self.data.order,
             "data.n_trajectories": self.data.n_trajectories,
             "data.units": self.data.units,
+            "data.pool_size": self.data.pool_size,
             "model": self.model.name,
             "model.width": self.model.width,
             "model.depth": self.model.depth,
@@ -228,12 +239,18 @@ class Cell:
             "optimizer.batch_size": self.optimizer.batch_size,
             "optimizer.schedule": self.optimizer.schedule,
             "optimizer.clip": self.optimizer.clip,
+            "rollout.horizon": self.rollout.horizon,
             "precision": self.precision,
             "n_params": self.n_params,
             "n_equations": self.n_train * D,
             "n_over_p": self.n_train / self.n_params,
             "equations_per_param": self.n_train * D / self.n_params,
         }
+
+    def _changed_constants(self) -> str:
+        usual = SYSTEMS[self.system.name].constants
+        changed = {k: v for k, v in self.mechanics.constants.items() if v != usual[k]}
+        return ", ".join(f"{k}={v:g}" for k, v in changed.items()) or "default"
 
     def block_seeds(self, block: int) -> list[tuple[int, int, int]]:
         """(replicate, data seed, initialisation seed) of each replicate of a block.
@@ -297,6 +314,9 @@ GROUPS: dict[str, type] = {
 def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     """A checked cell from plain config data (`compile` as the plan resolved it).
 
+    What comes to the same thing is made the same: the horizon is the system's own where none is
+    given, and the encoding is raw where there is no angle.
+
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
     system = _mapping("system", plain.get("system"))
@@ -308,6 +328,11 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         },
     }
     made = {name: _build(kind, groups[name], f"{name}.") for name, kind in GROUPS.items()}
+    known = SYSTEMS[made["system"].name]
+    if made["rollout"].horizon is None:
+        made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
+    if not any(known.angles):
+        made["model"] = dataclasses.replace(made["model"], encoding="raw")
     top = {key: plain.get(key) for key in ("seed", "precision", "device", "block_size")}
     return _build(Cell, {**made, **top, "compile": compile}, "")
 

@@ -137,7 +137,6 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
 def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
     """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
-    D = system.n_dof
     start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
     like = {"dtype": torch.float64, "device": state.theta.device}
     rolled = rollout(
@@ -149,13 +148,10 @@ def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], lis
         rtol=settings.rtol,
         max_steps=settings.max_steps,
     )
-    scaled = rolled.states.cpu().numpy()
-    learned = np.concatenate(
-        [scaled[..., :D] * units.length, scaled[..., D:] * units.length / units.time], axis=-1
-    )
+    learned = units.to_physical(rolled.states.cpu().numpy())
     for r, replicate in enumerate(setup.replicates):
         measured = metrics.rollout_measures(
-            learned[r], rolled.diverged[r].cpu().numpy(), truth, system, units
+            learned[r], rolled.diverged[r].cpu().numpy(), truth, system, setup.test.units
         )
         shown = _shown(setup, learned[r]) if r == 0 else {}
         yield (

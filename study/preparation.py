@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from study.config import Cell
-from study.core.datasets import Source, TestSet, Trajectories, held_out
+from study.core.datasets import Source, TestSet, Trajectories, held_out, test_set
 from study.core.models import Model, make_model
 from study.core.systems import System
 from study.core.training import TrainingData
@@ -27,7 +27,7 @@ class Setup:
     data_seeds: list[int]
     init_seeds: list[int]
     system: System
-    units: Units
+    units: Units  # that the networks are trained in
     model: Model
     data: TrainingData
     test: TestSet
@@ -50,7 +50,7 @@ def set_up(cell: Cell, block: int) -> Setup:
         for s in subsets
     ]
     dtype = getattr(torch, cell.precision)
-    horizon = cell.rollout.horizon or system.horizon
+    horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
     return Setup(
         cell,
         replicates,
@@ -65,6 +65,6 @@ def set_up(cell: Cell, block: int) -> Setup:
             data.order,
             init_seeds,
         ),
-        source.test_set(),
+        test_set(system),
         held_out(system, cell.rollout.n_trajectories, horizon, cell.rollout.n_times),
     )

@@ -9,8 +9,6 @@ replicate of one cell; `curves` is long: cell, replicate, curve, x, metric, valu
 
 from __future__ import annotations
 
-import os
-import uuid
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +20,8 @@ with warnings.catch_warnings():
     # torchode holds typeguard at a version pandera remarks on; it uses neither here
     warnings.filterwarnings("ignore", "Using typeguard < 3")
     import pandera.pandas as pa
+
+from study.core.files import write_whole
 
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 
@@ -54,12 +54,14 @@ RESULTS = pa.DataFrameSchema(
         "data_seed": _count,
         "init_seed": _count,
         "system": _text,
+        "system.constants": _text,
         "data.n_train": _positive,
         "data.noise": _number(0, nullable=False),
         "data.sampler": _text,
         "data.order": _text,
         "data.n_trajectories": _positive,
         "data.units": _text,
+        "data.pool_size": _positive,
         "model": _text,
         "model.width": _positive,
         "model.depth": _positive,
@@ -74,6 +76,7 @@ RESULTS = pa.DataFrameSchema(
         "optimizer.batch_size": _positive,
         "optimizer.schedule": _text,
         "optimizer.clip": _number(0),
+        "rollout.horizon": _number(0, nullable=False),
         "precision": _text,
         "n_params": _positive,
         "n_equations": _positive,
@@ -180,9 +183,9 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise TableError(f"{folder} holds no finished block yet")
     rows = pd.concat([pd.read_parquet(b / "replicates.parquet") for b in blocks])
     rows.insert(0, "study", folder.resolve().name)
-    rows = RESULTS.validate(rows.sort_values(["cell", "replicate"]).reset_index(drop=True))
+    rows = _checked(rows.sort_values(["cell", "replicate"]).reset_index(drop=True), RESULTS, folder)
     curves = pd.concat([pd.read_parquet(b / "curves.parquet") for b in blocks], ignore_index=True)
-    curves = CURVES.validate(curves)
+    curves = _checked(curves, CURVES, folder)
     save(rows, folder / "results.parquet")
     save(curves, folder / "curves.parquet")
     return rows, curves
@@ -195,29 +198,27 @@ def _cells(folder: Path) -> list[str] | None:
         return None
     try:
         study = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
-        return [*study["cells"], *study["earlier_cells"]]
-    except (yaml.YAMLError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{path} does not list the study's cells: {reason}") from None
+    except yaml.YAMLError as error:
+        raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(study, dict) or "cells" not in study:
+        return None
+    return [*study["cells"], *study.get("earlier_cells", [])]
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all: temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "wb") as file:
-            table.to_parquet(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a table whole or not at all."""
+    write_whole(path, lambda file: table.to_parquet(file, index=False))
 
 
 def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     if not path.exists():
         raise TableError(f"{path} does not exist: run `python -m study.report {path.parent}` first")
+    return _checked(pd.read_parquet(path), schema, path)
+
+
+def _checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:
     try:
-        return schema.validate(pd.read_parquet(path))
+        return schema.validate(table)
     except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
-        raise TableError(f"{path} is not a table of this project: {error}") from None
+        reason = " ".join(str(error).split())[:300]
+        raise TableError(f"{where} does not hold a table of this project: {reason}") from None

@@ -82,7 +82,8 @@ def _conduct(
     def launch(workers: int) -> None:
         if "n_jobs" in config.hydra.launcher:
             with open_dict(config):
-                config.hydra.launcher.n_jobs = workers
+                # asked for one process, joblib takes this one, which must outlive its workers
+                config.hydra.launcher.n_jobs = max(2, workers)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=function, config=config
         )
@@ -91,9 +92,9 @@ def _conduct(
             _ = job.return_value  # raises what the job raised
 
     command = compose.read_overrides(arguments, context.config_loader)
-    study = compose.plain(OmegaConf.masked_copy(config, ["study"]))["study"]
-    folder = head.outputs_folder(str(study))
-    plan = make_plan(command, composed, head.earlier_decision(folder))
+    asked = compose.plain(OmegaConf.masked_copy(config, ["study", "budget"]))
+    folder = head.outputs_folder(str(asked["study"]))
+    plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
     if "submitit" not in config.hydra.launcher._target_:  # a cluster's nodes may have what we lack
         for device in {cell.device for cell in plan.cells}:
             check_device(device)
@@ -121,7 +122,7 @@ def _finish(outcome: Outcome, console: Console) -> None:
     trouble = None
     if outcome.trained + outcome.kept:
         try:
-            if outcome.trained or not page.exists():
+            if outcome.trained or not page.exists() or page.stat().st_mtime < outcome.changed:
                 report.write(outcome.folder)
             report.print_answers(outcome.folder)
         except (results.TableError, OSError) as error:

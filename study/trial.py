@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +21,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+import yaml
 from rich.console import Console
 from rich.progress import Progress
 
 from study import measures, results
 from study.config import Cell, ConfigError, check_device, make_cell, make_run
 from study.core.datasets import DataError
+from study.core.files import write_whole
 from study.core.training import Adam, State, train
 from study.preparation import Setup, set_up
 
@@ -94,16 +97,11 @@ def run_block(
 
 def write_block(result: BlockResult, folder: Path) -> None:
     """Write a block's three files into an existing folder, each synced to disk."""
-    writers = {
-        "replicates.parquet": lambda f: result.replicates.to_parquet(f, index=False),
-        "curves.parquet": lambda f: result.curves.to_parquet(f, index=False),
-        "weights.pt": lambda f: torch.save(result.weights, f),
-    }
-    for name, write in writers.items():
-        with open(folder / name, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+    write_whole(
+        folder / "replicates.parquet", lambda f: result.replicates.to_parquet(f, index=False)
+    )
+    write_whole(folder / "curves.parquet", lambda f: result.curves.to_parquet(f, index=False))
+    write_whole(folder / "weights.pt", lambda f: torch.save(result.weights, f))
 
 
 def _optimizer(cell: Cell) -> Adam:
@@ -126,17 +124,9 @@ def _resume(checkpoint: Path | None, setup: Setup) -> State:
 
 
 def _save(checkpoint: Path | None, setup: Setup, state: State) -> None:
-    if checkpoint is None:
-        return
-    temporary = checkpoint.with_name(f".{checkpoint.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save({"cell": setup.cell.hash, **vars(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, checkpoint)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if checkpoint is not None:
+        saved = {"cell": setup.cell.hash, **vars(state)}
+        write_whole(checkpoint, lambda file: torch.save(saved, file))
 
 
 def _weights(setup: Setup, state: State) -> dict[str, Any]:
@@ -158,19 +148,34 @@ def main(arguments: list[str]) -> None:
     register()
     config = compose(arguments)
     run = make_run(config)
-    cell = make_cell(config, compile=config["compile"] is True)  # auto: one cell never pays
+    # auto: one cell never pays for compiling
+    cell = make_cell(config, compile=config["compile"] is True)
     check_device(cell.device)
-    block = Path("outputs") / run.study / "cells" / cell.hash / "block-000"
+    folder = Path("outputs") / run.study / "cells" / cell.hash
+    block = folder / "block-000"
     if not block.exists():
-        workspace = block.with_name(f".block-000.{os.getpid()}")
-        workspace.mkdir(parents=True)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"N = {cell.n_train}, P = {cell.n_params}", total=1.0)
-            result = run_block(cell, 0, progress=lambda f: bar.update(task, completed=f))
-        write_block(result, workspace)
-        workspace.rename(block)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=".block-000.", ignore_cleanup_errors=True
+        ) as workspace:
+            with Progress(console=Console(stderr=True), transient=True) as bar:
+                task = bar.add_task(f"N = {cell.n_train}, P = {cell.n_params}", total=1.0)
+                result = run_block(cell, 0, progress=lambda f: bar.update(task, completed=f))
+            write_block(result, Path(workspace))
+            text = yaml.safe_dump(cell.as_dict(), sort_keys=False).encode()
+            write_whole(folder / "config.yaml", lambda file: file.write(text))
+            _commit(Path(workspace), block)
     print(_summary(pd.read_parquet(block / "replicates.parquet")))
     print(f"in {block}")
+
+
+def _commit(workspace: Path, block: Path) -> None:
+    """A rename onto a folder with something in it fails: whoever came first is kept."""
+    try:
+        os.rename(workspace, block)
+    except OSError:
+        if not block.exists():
+            raise
 
 
 def _summary(rows: pd.DataFrame) -> str:
@@ -185,3 +190,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except (ConfigError, DataError) as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: outputs/ cannot be written to: {error}")

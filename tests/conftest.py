@@ -15,7 +15,8 @@ install_import_hook("study.core", "beartype.beartype")
 
 # one thread, as the workers have; before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["STUDY_CACHE"] = tempfile.mkdtemp(prefix="study-cache-")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share what the first of them makes
+    os.environ["STUDY_CACHE"] = tempfile.mkdtemp(prefix="study-cache-")
 
 ROOT = Path(__file__).parents[1]
 

@@ -80,6 +80,13 @@ def test_the_same_cell_said_otherwise_has_the_same_name(plain):
     assert make_cell(cell(plain).as_dict(), compile=False).hash == cell(plain).hash
 
 
+def test_what_comes_to_the_same_thing_has_the_same_name(plain):
+    kepler = change(plain, "system.name", "kepler")
+    assert cell(kepler).hash == cell(change(kepler, "model.encoding", "raw")).hash
+    assert cell(kepler).hash == cell(change(kepler, "rollout.horizon", 20.0)).hash
+    assert cell(plain).hash != cell(change(plain, "model.encoding", "raw")).hash
+
+
 def test_replicates_have_their_own_seeds(plain):
     one = cell(plain)
     seeds = one.block_seeds(0) + one.block_seeds(1)
@@ -107,6 +114,8 @@ def test_replicates_have_their_own_seeds(plain):
         ("model.init", "kaiming", "unknown init kaiming"),
         ("system.name", "double_pendulm", "did you mean double_pendulum?"),
         ("system.gravity", 9.8, "unknown key system.gravity"),
+        ("system.g", 0.0, "system.g=0.0 give double_pendulum an energy scale of 0 J"),
+        ("system.g", -9.8, "it should be positive"),
         ("system.g", "heavy", "system.g=heavy is not allowed"),
         ("data.n_train", 0, "data.n_train=0 is not allowed"),
         ("data.n_train", 20001, "data.n_train=20001 is larger than the pool"),

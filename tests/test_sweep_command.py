@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ import pandas as pd
 import pytest
 
 from study import results, status, sweep
-from study.sweeping.folder import StudyError
+from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.head import earlier_decision
 from study.sweeping.monitor import Monitor, Snapshot
 from tests.sweeping.commands import HERE, TINY, run_here, start, wait_for
 
@@ -99,22 +102,51 @@ def test_the_same_command_again_trains_nothing(
     assert (undisturbed / "study.yaml").read_bytes() == orders, "who made it and when stands"
 
 
-def test_a_study_grows(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = files_of(undisturbed)
-    monkeypatch.chdir(undisturbed.parents[1])
+def test_a_study_grows(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tmp_path / "outputs" / "mine"
+    shutil.copytree(undisturbed, study)
+    before = files_of(study)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     grown = (*TINY, *HERE, "study=mine", "optimizer.steps=150", "model.width=4")
     assert run_here(monkeypatch, *grown, "replicates=4", "data.n_train=32") == 0
-    after = files_of(undisturbed)
+    after = files_of(study)
     assert {file: after[file] for file in before} == before
-    blocks = results.block_folders(undisturbed)
+    blocks = results.block_folders(study)
     assert len(blocks) == 5, "one block more, of the cell that has more replicates"
-    # and what this test added goes, for the others
-    new = next(block for block in blocks if block.name == "block-001")
-    for file in new.iterdir():
-        file.unlink()
-    new.rmdir()
-    results.compact(undisturbed)
+
+
+def test_table_and_page_are_the_last_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "outputs" / "mine"
+    page = study / "report" / "index.html"
+    tiny = [setting for setting in TINY if not setting.startswith("budget=")]
+
+    def run(budget: str, steps: int) -> None:
+        command = (*tiny, *HERE, "study=mine", f"budget={budget}", f"optimizer.steps={steps}")
+        assert run_here(monkeypatch, *command, "replicates=2", "block_size=2") == 0
+        assert set(results.load(study)["optimizer.steps"]) == {steps}
+        assert f"budget={budget}" in page.read_text()
+
+    run("laptop", 20)
+    run("smoke", 21)
+    run("laptop", 20)
+    made = page.stat().st_mtime_ns
+    run("laptop", 20)
+    assert page.stat().st_mtime_ns == made, "nothing is new"
+    # a kill between the last commit and the page
+    page.write_text("of before")
+    os.utime(page, (1, 1))
+    run("laptop", 20)
+
+
+def test_another_budgets_decision_on_compiling_does_not_count(undisturbed: Path) -> None:
+    folder = StudyFolder(undisturbed)
+    assert earlier_decision(folder, "smoke") is False
+    assert earlier_decision(folder, "laptop") is None
+    assert earlier_decision(StudyFolder(undisturbed / "cells"), "smoke") is None
 
 
 def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> None:
@@ -139,16 +171,20 @@ def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> Non
     assert_same(study, undisturbed)
 
 
-def test_a_killed_worker(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_worker_killed_past_a_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "mine"
-    head = start(tmp_path, *TINY, *GRID, "study=mine", "workers=2")
+    often = "trial.CHECKPOINT_SECONDS = 0.0"
+    head = start(tmp_path, *TINY, *GRID, "study=mine", "workers=2", change=often)
 
     def killed() -> bool:
         now = look(tmp_path)
-        if now is None or not now.done or not now.running:
+        if now is None or not now.done:
             return False
-        os.kill(now.running[0].pid, signal.SIGKILL)
-        return True
+        for running in now.running:
+            if StudyFolder(study).block(running.cell, running.block).checkpoint.exists():
+                os.kill(running.pid, signal.SIGKILL)
+                return True
+        return False
 
     wait_for(killed, head)
     before = files_of(study)
@@ -158,6 +194,23 @@ def test_a_killed_worker(undisturbed: Path, tmp_path: Path) -> None:
     assert {file: after[file] for file in before} == before
     assert len(results.block_folders(study)) == 4
     assert_same(study, undisturbed)
+
+
+def test_a_block_that_kills_its_worker_is_listed_and_costs_no_other(tmp_path: Path) -> None:
+    deadly = """
+run_block = trial.run_block
+trial.run_block = lambda cell, *a, **k: os._exit(1) if cell.n_train == 48 else run_block(cell, *a, **k)
+"""
+    grid = ("data.n_train=32,48", "optimizer.steps=20", "replicates=2")
+    # the costlier block comes first: its death is all that the first worker brings about
+    command = (*TINY, *grid, "study=mine", "workers=1", "retries=0")
+    head = start(tmp_path, *command, change=deadly)
+    output, _ = head.communicate(timeout=300)
+    said = " ".join(output.split())
+    assert head.returncode == 1, output
+    assert "1 trained, 0 were done before, 1 failed;" in said
+    assert "its worker died" in said
+    assert "Traceback" not in output
 
 
 def test_interrupted(tmp_path: Path) -> None:
@@ -212,7 +265,11 @@ def test_status(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["status", str(undisturbed)])
     status.main()
-    assert "blocks" in capsys.readouterr().out
+    assert "mine: 4 of 4 blocks, 0 running" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["status", str(undisturbed), "--json"])
+    status.main()
+    told = json.loads(capsys.readouterr().out)
+    assert (told["done"], told["total"], told["missing"], told["failed"]) == (4, 4, 0, [])
     monkeypatch.setattr(sys, "argv", ["status", str(undisturbed / "cells")])
     with pytest.raises(SystemExit, match="is not a study"):
         status.main()

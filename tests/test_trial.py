@@ -107,6 +107,13 @@ def test_a_killed_block_resumes_to_the_same_bits(block, tmp_path, monkeypatch):
     same(result.curves, block.curves)
 
 
+def test_errors_are_measured_in_the_same_units_whatever_a_model_was_trained_in():
+    scaled, physical = (set_up(small_cell(f"data.units={u}"), 0) for u in ("scaled", "physical"))
+    assert scaled.test.units.time == physical.test.units.time
+    assert scaled.units.time == scaled.test.units.time
+    assert physical.units.time == 1.0
+
+
 def test_a_torn_checkpoint_or_anothers_is_not_used(block, tmp_path):
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(b"torn")
@@ -163,12 +170,14 @@ torch.set_num_threads(1)
 def ask(width, R, B):
     model = LNN(MLP((True, False), width, 1, "tanh", 2.0, "trig", 1.0), "fan_in")
     theta = model.initialise(range(R), torch.float64)
-    q, v, a = torch.randn(3, R, 2, B, generator=torch.Generator().manual_seed(1)).double()
+    batch = torch.randn(R, 6, B, generator=torch.Generator().manual_seed(1)).double()
+    q, v, a = batch.chunk(3, 1)
     eager, fast = (model.loss_and_gradient(theta, q, v, a, c)[1] for c in (False, True))
     assert float((eager - fast).norm() / eager.norm()) < 1e-9
     return fast
 for sizes in eval(sys.argv[1]):
     last = ask(*sizes)
+assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # compiled once, not anew
 print(last.numpy().tobytes().hex())
 """
 

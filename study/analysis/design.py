@@ -158,8 +158,9 @@ class Design:
 
     def comparisons(self) -> list[Comparison]:
         """One for each bundle but N, the width and the system, which have answers of their own."""
-        alone = {(POINTS,), (WIDTH,), ("system",), ("setting",)}
-        found = [self.compare(bundle) for bundle in self.bundles() if bundle not in alone]
+        alone = {(POINTS,), (WIDTH,), ("setting",)}
+        bundles = [b for b in self.bundles() if b not in alone and "system" not in b]
+        found = [self.compare(bundle) for bundle in bundles]
         return [comparison for comparison in found if comparison is not None]
 
     def compare(self, factors: tuple[str, ...]) -> Comparison | None:
@@ -255,6 +256,8 @@ def level_name(factors: tuple[str, ...], level: tuple) -> str:
     """What one level of a bundle is called."""
     if recipe := _recipe(factors, level):
         return recipe
+    if "system" in factors:  # its horizon goes with it
+        return str(level[factors.index("system")])
     if len(factors) == 1 and factors[0] in _PLAIN:
         return str(level[0])
     if factors == ("data.n_trajectories",):

@@ -64,5 +64,6 @@ ENERGY = MEASURES["energy_drift"]
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:
-    """Which replicates have no finite test error: their training blew up."""
-    return pd.Series(~np.isfinite(rows[TEST.column].to_numpy(float)), index=rows.index)
+    """Which replicates' training blew up: no finite test error, or frozen on the way."""
+    lost = ~np.isfinite(rows[TEST.column].to_numpy(float))
+    return pd.Series(lost, index=rows.index) | rows["stop_reason"].eq("diverged")

@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ import platformdirs
 from jaxtyping import Bool, Float, Int
 from scipy.integrate import solve_ivp
 
+from study.core.files import write_whole
 from study.core.lyapunov import finite_time_exponent
 from study.core.systems import System
 from study.core.units import Units
@@ -34,10 +34,10 @@ Array = np.ndarray
 TOLERANCE = 1e-12  # DOP853, relative and absolute: energy is then kept to 1e-10 of its scale
 ENERGY_TOLERANCE = 1e-8  # of the energy scale; a trajectory that drifts more is refused
 AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up to there
-# purposes of random streams: no two share a number, and none depends on N or on a model
-POOL, NOISE, REFERENCE, TEST, HELD_OUT = range(5)
+# purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
+POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE = range(6)
 N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
-VERSION = 1  # raise it when the numbers a dataset holds change
+VERSION = 2  # raise it when the numbers a dataset holds change
 
 
 class DataError(ValueError):
@@ -91,7 +91,7 @@ class Trajectories:
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """The fixed test points of a system and sampler.
+    """The fixed test points of a system.
 
     `in_range` marks states none of whose coordinates or velocities lies outside the central
     99 % of the reference pool.
@@ -100,6 +100,7 @@ class TestSet:
     points: Points
     in_range: Bool[Array, " n"]
     variance: Float[Array, " D"]  # of the accelerations, (rad or m)^2 / s^4
+    units: Units  # that errors of states are measured in, whatever a model was trained in
 
 
 def integrate(
@@ -116,7 +117,7 @@ def integrate(
     shape = start.shape
 
     def field(_: float, flat: Array) -> Array:
-        return system.field(flat.reshape(shape)).reshape(-1)
+        return system.rhs(flat.reshape(shape)).reshape(-1)
 
     solved = solve_ivp(
         field,
@@ -187,14 +188,6 @@ class Source:
         low, high = np.quantile(states, [0.005, 0.995], axis=0)
         return Reference(units, points.qddot.std(0), low, high)
 
-    def test_set(self) -> TestSet:
-        """The same 4,000 held-out points for every cell and replicate."""
-        points, _ = self._pool((TEST,), N_TEST, TEST_TRAJECTORIES)
-        states = np.concatenate([points.q, points.qdot], axis=1)
-        reference = self.reference()
-        inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
-        return TestSet(points, inside, points.qddot.var(0))
-
     def _pool(self, seed: tuple[int, ...], size: int, n_trajectories: int):
         """`size` points in shuffled order, spread evenly over trajectories and their horizon."""
 
@@ -221,6 +214,19 @@ class Source:
             key.append(n_trajectories)
         made = cached(self.system, key, make)
         return Points(made["q"], made["qdot"], made["qddot"]), made["along"]
+
+
+def test_set(system: System) -> TestSet:
+    """The same 4,000 held-out points for every cell and replicate of a system.
+
+    They lie on trajectories, whatever the training states are drawn from.
+    """
+    source = Source(system, "trajectories", N_TEST, TEST_TRAJECTORIES)
+    points, _ = source._pool((TEST,), N_TEST, TEST_TRAJECTORIES)
+    states = np.concatenate([points.q, points.qdot], axis=1)
+    reference = source.reference()
+    inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
+    return TestSet(points, inside, points.qddot.var(0), reference.units)
 
 
 def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectories:
@@ -266,21 +272,9 @@ def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> d
         if not np.isfinite(values).all():
             raise DataError(f"{system.name}: made {field} that are not finite ({key})")
     with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
-        _write(path, made)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda file: np.savez(file, **made))  # type: ignore[arg-type]
     return made
-
-
-def _write(path: Path, arrays: dict[str, Array]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _fingerprint(system: System) -> list:

@@ -36,7 +36,7 @@ def finite_time_exponent(
 
     def field(_: float, flat: Array) -> Array:
         x, w = flat.reshape(2, K, n)
-        value = system.field(x + 1j * STEP * w)
+        value = system.rhs(x + 1j * STEP * w)
         return np.stack([np.real(value), np.imag(value) / STEP]).reshape(-1)
 
     state, growth = start, np.zeros(K)

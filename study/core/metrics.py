@@ -58,7 +58,7 @@ def singular_fraction(learned: Float[Array, "n D D"] | None, true: Float[Array, 
     indefinite = (values[:, 0] < 0) & (values[:, -1] > 0)
     definite = (truth[:, 0] > 0) | (truth[:, -1] < 0)
     size = np.abs(values)
-    ill = size.max(1) > CONDITION_LIMIT * size.min(1)
+    ill = size.max(1) >= CONDITION_LIMIT * size.min(1)  # zero matrices too
     broken = ~np.isfinite(learned).all((1, 2))
     return float(((indefinite & definite) | ill | broken).mean())
 
@@ -78,7 +78,7 @@ def rollout_measures(
     system: System,
     units: Units,
 ) -> RolloutMeasures:
-    """Learned trajectories of one replicate against the true ones.
+    """Learned trajectories of one replicate against the true ones; `units` scales the states.
 
     - `rollout_error`: geometric mean over trajectories and times (t > 0, trusted) of
       |z - z'| / (|z| + |z'|), z the scaled state, angles wrapped; after Finzi et al. (2020),

@@ -67,7 +67,12 @@ def invert(
     D = mass.shape[1]
     floor = FLOOR[mass.dtype]
     if D > 3:
-        values, vectors = torch.linalg.eigh(mass.permute(0, 3, 1, 2))
+        square = mass.permute(0, 3, 1, 2)
+        finite = torch.isfinite(square).all((2, 3))
+        eye = torch.eye(D, dtype=mass.dtype, device=mass.device)
+        # eigh raises on NaN, which would take the other networks along
+        values, vectors = torch.linalg.eigh(torch.where(finite[..., None, None], square, eye))
+        values = torch.where(finite[..., None], values, torch.full_like(values, torch.nan))
         limit = floor * values.abs().amax(-1, keepdim=True) + torch.finfo(mass.dtype).tiny
         small = values.abs() < limit
         values = torch.where(small, torch.where(values < 0, -limit, limit), values)
@@ -264,8 +269,9 @@ def compiled(mlp: MLP, dtype: torch.dtype, device: str, few: tuple[bool, bool]) 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype).to(device)
 
-    theta = normal(R, typical.n_params)
-    function(typical.layers(theta), *normal(3, R, mlp.n_dof, B))
+    # laid out as training has them: other strides would be compiled anew, with sizes of the moment
+    batch = normal(R, 3 * mlp.n_dof, B).chunk(3, 1)
+    function(typical.layers(normal(R, typical.n_params)), *batch)
     return function
 
 

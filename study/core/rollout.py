@@ -1,9 +1,9 @@
 """Integrate learned dynamics: all trajectories of all replicates at once, a step size each.
 
 Knows: the adaptive solver, freezing, the step cap. Does not know: the truth, or how the model
-was made. Everything is in scaled units and float64.
+was made. Everything is in the units the model was trained in, and float64.
 
-A trajectory whose scaled velocity or length passes `LIMIT`, or that has not arrived when its
+A trajectory whose velocity or length passes `LIMIT` in them, or that has not arrived when its
 steps run out, has diverged: it is frozen, so that it cannot stall its batch, and its states are
 NaN from there on.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from study.core.models import Model
 
-LIMIT = 100.0  # scaled units; true motion stays below about 10
-STEEPEST = 1e8  # scaled accelerations are clamped here, so that the solver's norms stay finite
+LIMIT = 100.0  # true motion stays below about 10, in either units
+STEEPEST = 1e8  # accelerations are clamped here, so that the solver's norms stay finite
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,8 @@ class System:
     - `coordinates`: name and unit of each generalised coordinate.
     - `angles`: which coordinates are angles in radians, periodic in 2 pi.
     - `constants`: default values, SI units.
-    - `initial_conditions`: draws (n, 2 D) states (q, qdot) that trajectories start from.
+    - `initial_conditions`: draws (n, 2 D) states (q, qdot) that trajectories start from, row by
+      row: the first k of n are those of k.
     - `box`: half widths (2 D) of the states the uniform sampler draws around `centre`.
     - `centre`: centre of the box, (2 D); zero if not given.
     - `safe`: (n, 2 D) states -> (n,) bool, where the Lagrangian is regular; all if not given.
@@ -79,28 +80,31 @@ class System:
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
     ) -> Inexact[Array, "*n D D"]:
         """d2L/dqdot2 at states (q, qdot); complex states are for derivatives by complex step."""
-        mass, _, _ = self._formulas
-        return _evaluate(mass, (self.n_dof, self.n_dof), q, qdot, self.constants)
+        return self._mass_and_force(q, qdot)[0]
 
     def acceleration(
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
     ) -> Inexact[Array, "*n D"]:
         """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
-        _, force, _ = self._formulas
-        generalised = _evaluate(force, (self.n_dof,), q, qdot, self.constants)
-        return np.linalg.solve(self.mass_matrix(q, qdot), generalised[..., None])[..., 0]
+        mass, force = self._mass_and_force(q, qdot)
+        return np.linalg.solve(mass, force[..., None])[..., 0]
 
     def energy(
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
     ) -> Inexact[Array, "*n"]:
         """E = qdot . dL/dqdot - L in joules; conserved, for no Lagrangian here knows the time."""
-        _, _, energy = self._formulas
-        return _evaluate(energy, (), q, qdot, self.constants)
+        energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
+        return _evaluate(energy, q, qdot, self.constants)[..., 0]
 
     def field(self, state: Inexact[Array, "*n two_D"]) -> Inexact[Array, "*n two_D"]:
         """d(state)/dt = (qdot, qddot)."""
-        q, qdot = np.split(state, 2, axis=-1)
-        return np.concatenate([qdot, self.acceleration(q, qdot)], axis=-1)
+        return self.rhs(state)
+
+    def rhs(self, state):
+        """`field` for the inner loop of a solver: without shapes to check."""
+        q, qdot = state[..., : self.n_dof], state[..., self.n_dof :]
+        mass, force = self._mass_and_force(q, qdot)
+        return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
 
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
         """n states drawn uniformly from the safe part of the box."""
@@ -111,14 +115,17 @@ class System:
             kept = np.concatenate([kept, drawn if self.safe is None else drawn[self.safe(drawn)]])
         return kept[:n]
 
-    @property
-    def _formulas(self):
-        return _derive(self.lagrangian, self.n_dof, tuple(self.constants))
+    def _mass_and_force(self, q, qdot):
+        """M (*n, D, D) and the generalised force g - c (*n, D)."""
+        D = self.n_dof
+        formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]
+        both = _evaluate(formulas, q, qdot, self.constants)
+        return both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
 
 
 @functools.cache
 def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
-    """Mass matrix, generalised force g - c and energy of a Lagrangian as numpy functions."""
+    """Two numpy functions of a Lagrangian: mass matrix and generalised force g - c; energy."""
     import sympy as sp
 
     q = sp.symbols(f"q:{D}", real=True)
@@ -134,18 +141,17 @@ def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
     ]
     energy = [sum(vi * p for vi, p in zip(v, momentum, strict=True)) - L]
     arguments = (*q, *v, *constants)
-    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in (mass, force, energy))
+    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in (mass + force, energy))
 
 
-def _evaluate(function, shape: tuple[int, ...], q: Array, qdot: Array, constants) -> Array:
+def _evaluate(function, q, qdot, constants: Mapping[str, float]):
+    """The function's entries side by side, (*n, entries)."""
     columns = [x[..., i] for x in (q, qdot) for i in range(x.shape[-1])]
     entries = function(*columns, *constants.values())
-    batch = np.broadcast_shapes(q.shape[:-1], qdot.shape[:-1])
-    dtype = np.result_type(q, qdot, np.float64)
-    out = np.empty((*batch, len(entries)), dtype)
+    out = np.empty((*q.shape[:-1], len(entries)), np.result_type(q, qdot, np.float64))
     for i, entry in enumerate(entries):
         out[..., i] = entry
-    return out.reshape(*batch, *shape)
+    return out
 
 
 def _at_rest(*amplitudes: float) -> Sampler:
@@ -186,9 +192,8 @@ def _spring_pendulum(q, v, c, xp):
 
 
 def _spring_pendulum_start(rng: np.random.Generator, n: int, c: Any) -> Array:
-    equilibrium = c.l + c.m * c.g / c.k
-    r = equilibrium * (1 + rng.uniform(-0.15, 0.15, n))
-    theta = rng.uniform(-0.8, 0.8, n)
+    stretch, theta = (rng.uniform(-1, 1, (n, 2)) * [0.15, 0.8]).T
+    r = (c.l + c.m * c.g / c.k) * (1 + stretch)  # around the equilibrium
     return np.stack([r, theta, np.zeros(n), np.zeros(n)], axis=1)
 
 
@@ -198,8 +203,9 @@ def _kepler(q, v, c, xp):
 
 def _kepler_start(rng: np.random.Generator, n: int, c: Any) -> Array:
     """Ellipses of semi-major axis 0.8 to 1.2 m and eccentricity up to 0.4, from pericentre."""
-    a, e = rng.uniform(0.8, 1.2, n), rng.uniform(0.0, 0.4, n)
-    phi, sense = rng.uniform(0, 2 * np.pi, n), rng.choice([-1.0, 1.0], n)
+    drawn = rng.uniform(size=(n, 4)).T
+    a, e, phi = 0.8 + 0.4 * drawn[0], 0.4 * drawn[1], 2 * np.pi * drawn[2]
+    sense = np.where(drawn[3] < 0.5, -1.0, 1.0)
     r = a * (1 - e)
     speed = sense * np.sqrt(c.mu / a * (1 + e) / (1 - e))
     cos, sin = np.cos(phi), np.sin(phi)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from study.core.datasets import SHUFFLE
 from study.core.models import Model
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam: Kingma and Ba (2015), their defaults
@@ -92,7 +93,10 @@ class Batches:
         if self.size == self.n:  # all points at once: no order to speak of
             number = 0
         return np.stack(
-            [np.random.default_rng((seed, number)).permutation(self.n) for seed in self.data.seeds]
+            [
+                np.random.default_rng((SHUFFLE, seed, number)).permutation(self.n)
+                for seed in self.data.seeds
+            ]
         )
 
 
@@ -228,6 +232,7 @@ def verdicts(state: State, steps: int) -> list[tuple[bool, str]]:
         if not alive:
             out.append((False, "diverged"))
         else:
-            settled = math.isfinite(last[r]) and late[r] - last[r] <= CONVERGED * late[r]
+            fell = late[r] - last[r]  # NaN or infinite if either is, and then not settled
+            settled = math.isfinite(fell) and fell <= CONVERGED * late[r]
             out.append((settled, "steps"))
     return out

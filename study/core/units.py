@@ -46,6 +46,10 @@ class Units:
         """(q, qdot) from physical to scaled units."""
         return q / self.length, qdot * self.time / self.length
 
+    def to_physical(self, states: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
+        """States (q, qdot) side by side from scaled to physical units."""
+        return states * np.concatenate([self.length, self.length / self.time])
+
     def acceleration_to_scaled(self, qddot: Float[Array, "*n D"]) -> Float[Array, "*n D"]:
         """qddot from physical to scaled units."""
         return qddot * self.time**2 / self.length

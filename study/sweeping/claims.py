@@ -110,7 +110,10 @@ class Claim:
 
 
 def take(path: Path) -> Claim | None:
-    """Claim the block whose lock file is `path`, without waiting; None while another holds it."""
+    """Claim the block whose lock file is `path`, without waiting; None while another holds it.
+
+    **Raises:** `OSError` where the file system refuses a lock, being full for instance.
+    """
     found = holder(path)
     if found is not None and (found.alive or not _break(path, found)):
         return None
@@ -118,8 +121,12 @@ def take(path: Path) -> Claim | None:
     lock = Lock(str(path), lifetime=lifetime, separator=SEPARATOR)
     try:
         lock.lock(timeout=0)
-    except (LockError, FileNotFoundError):
+    except LockError:
         return None  # another was faster
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise
+        return None  # another was faster, and cleaned up
     return Claim(lock, found)
 
 
@@ -175,10 +182,8 @@ def clean(folder: Path) -> None:
 def _abandoned(path: Path) -> bool:
     """Its owner is dead on this machine; or, on another, has not touched it for a day."""
     parts = path.name.split(SEPARATOR)
-    if len(parts) == 4 or (len(parts) == 3 and path.name.startswith(".")):
-        parts = parts[-3:]
-    if len(parts) == 3 and parts[1].isdigit() and parts[0] == this_host():
-        return not _lives(int(parts[1]))
+    if len(parts) == 4 and parts[1] == this_host() and parts[2].isdigit():
+        return not _lives(int(parts[2]))
     return _age(path) > 86_400
 
 

@@ -35,7 +35,7 @@ class Block:
     cell: str
     number: int
     folder: Path
-    """The committed folder; it exists exactly when the block is done."""
+    """The committed folder; once it holds `replicates.parquet` the block is done."""
 
     def beside(self, suffix: str) -> Path:
         """A file of this block that lives only until it is committed."""
@@ -83,7 +83,7 @@ class Block:
 
 
 class Sighting(NamedTuple):
-    """A block with a first look at it: committed? is there a lock? are there failures?"""
+    """A block with a first look at it: done? is there a lock? are there failures?"""
 
     block: Block
     done: bool
@@ -118,13 +118,20 @@ class StudyFolder:
                 block = self.block(cell, number)
                 name = block.folder.name
                 failed = any(n.startswith(f"{name}.failed-") for n in names)
-                yield Sighting(block, name in names, f"{name}.lock" in names, failed)
+                done = name in names and block.done
+                yield Sighting(block, done, f"{name}.lock" in names, failed)
 
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""
         for cell in orders.cells:
             for number in range(orders.n_blocks):
                 yield self.block(cell, number)
+
+    def last_commit(self, orders: Orders) -> float:
+        """When the newest block was committed, in seconds since the epoch; 0 where none is."""
+        # a rename changes the folder's status, while its files are as old as they are
+        done = (block.folder for block in self.blocks(orders) if block.done)
+        return max((folder.stat().st_ctime for folder in done), default=0.0)
 
     def read_orders(self) -> Orders:
         """What `study.yaml` says of the work. **Raises:** `StudyError`."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Outcome:
 
     - `trained`: blocks this command added; `kept`: those that were there before.
     - `failed`, `missing`: blocks that are not done.
+    - `changed`: when its orders or blocks last did, in seconds since the epoch.
     - `seconds`: of wall-clock time.
     - `trouble`: the last error of the launcher itself, if it had one.
     """
@@ -50,6 +51,7 @@ class Outcome:
     kept: int
     failed: tuple[Failed, ...]
     missing: int
+    changed: float
     seconds: float
     trouble: str
 
@@ -63,10 +65,11 @@ def outputs_folder(study: str) -> StudyFolder:
     return StudyFolder((Path("outputs") / study).resolve())
 
 
-def earlier_decision(folder: StudyFolder) -> bool | None:
-    """What `compile=auto` came to when this study began; None for a new study."""
-    decided = _read(folder).get("decisions", {}).get("compile")
-    return decided if isinstance(decided, bool) else None
+def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
+    """What `compile` came to in the study's last command; None if it had another budget or none."""
+    before = _read(folder)
+    decided = before.get("decisions", {}).get("compile")
+    return decided if isinstance(decided, bool) and before.get("budget") == budget else None
 
 
 def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> Outcome:
@@ -86,7 +89,8 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
     if plan.run.storage is not None:
         ledger.open_ledger(folder, plan.run.storage)  # a wrong URL is told before anything is made
     check_writable(folder)
-    orders = _write_orders(plan, folder, command)
+    with _writing(folder):
+        orders = _write_orders(plan, folder, command)
     monitor = Monitor(folder.root)
     before = monitor.look()
     trouble = ""
@@ -95,7 +99,8 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
             trouble = _launch_until_finished(plan, monitor, launch)
     after = monitor.look()
     _tidy(folder, orders)
-    if after.done > before.done or not (folder.root / "ledger.log").exists():
+    committed = folder.last_commit(orders)
+    if after.done > before.done or _changed(folder.root / "ledger.log") < committed:
         _reconcile(folder, orders)
     return Outcome(
         folder=folder.root,
@@ -103,6 +108,7 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
         kept=before.done,
         failed=after.failed,
         missing=after.missing,
+        changed=max(committed, _changed(folder.root / "study.yaml")),
         seconds=time.time() - began,
         trouble=trouble,
     )
@@ -112,11 +118,11 @@ def _launch_until_finished(plan: Plan, monitor: Monitor, launch: Launch) -> str:
     """Launch again while workers that die leave blocks behind.
 
     Each death costs a block an attempt, so this ends. A launcher that brings nothing forward at
-    all gets `retries` more chances.
+    all gets `retries` more chances, one at least: a death is counted by the next worker only.
     """
     os.environ[HEAD] = str(os.getpid())
     trouble, idle = "", 0
-    while not (now := monitor.look()).finished and idle <= plan.run.retries:
+    while not (now := monitor.look()).finished and idle <= max(1, plan.run.retries):
         open_blocks = now.total - now.done - len(now.failed)
         # once only suspects are left, each is tried alone: a death then has one possible cause
         alone = bool(trouble) and now.retried + len(now.running) >= open_blocks
@@ -153,7 +159,6 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
             "study": run.study,
             "budget": run.budget,
             "question": plan.config.get("question"),
-            "command": command,
             "replicates": run.replicates,
             "block_size": run.block_size,
             "retries": run.retries,
@@ -225,13 +230,28 @@ def _reconcile(folder: StudyFolder, orders: Orders) -> None:
         print(f"the ledger is not complete: {error}", file=sys.stderr)
 
 
+def _changed(path: Path) -> float:
+    """Seconds since the epoch; 0 for a file that is not there."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def check_writable(folder: StudyFolder) -> None:
     """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
-    try:
+    with _writing(folder):
         (folder.root / "cells").mkdir(parents=True, exist_ok=True)
         probe = folder.root / f".probe.{uuid.uuid4().hex}"
         probe.touch()
         probe.unlink()
+
+
+@contextlib.contextmanager
+def _writing(folder: StudyFolder) -> Iterator[None]:
+    """Say in one sentence that the folder cannot be written to."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
             f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; "

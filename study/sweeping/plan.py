@@ -54,7 +54,7 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
 
     - `command`: its overrides.
     - `compose`: overrides to a plain config; called once for each combination of groups.
-    - `decided`: an earlier command's answer to `compile=auto` in the same study.
+    - `decided`: whether the same study, with the same budget, was trained compiled before.
 
     **Raises:** `ConfigError`, one sentence, for the first setting that cannot be right.
     """
@@ -71,15 +71,15 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
 
 
 def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run: Run) -> bool:
-    if isinstance(asked, bool):
-        return asked and cost.has_cpp_compiler()
-    if asked != "auto":
+    if not isinstance(asked, bool) and asked != "auto":
         raise ConfigError(f"compile={asked} is not known: use auto, true or false")
-    if decided and not cost.has_cpp_compiler():
+    if asked and decided and not cost.has_cpp_compiler():
         raise ConfigError(
-            "compile=auto: this study trains compiled, and there is no C++ compiler here: "
+            f"compile={str(asked).lower()}: this study trains compiled, and there is no C++ compiler here: "
             "install one (g++ or clang), or begin another study"
         )
+    if isinstance(asked, bool):
+        return asked and cost.has_cpp_compiler()
     if decided is not None:
         return decided
     return cost.worth_compiling(cells, run.n_blocks, run.workers)

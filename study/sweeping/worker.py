@@ -70,7 +70,9 @@ class Worker:
     def todo(self) -> list[Block]:
         """Blocks neither done nor given up, those with the fewest failed attempts first."""
         attempts = {
-            seen.block: self.attempts(seen.block) if seen.failed else 0
+            seen.block: self.attempts(seen.block)
+            if seen.failed
+            else self._unrecorded[seen.block.folder]
             for seen in self.folder.survey(self.orders)
             if not seen.done
         }
@@ -85,7 +87,11 @@ class Worker:
         """Claim and run one block; False if it was another's or is done."""
         if block.done:
             return False
-        claim = claims.take(block.lock)
+        try:
+            claim = claims.take(block.lock)
+        except OSError as error:
+            self._fail(block, _sentence(error), traceback.format_exc())
+            return True
         if claim is None:
             return False
         with claim:
@@ -124,8 +130,7 @@ class Worker:
         except Exception as error:
             if type(error).__module__.startswith("submitit"):
                 raise  # the job's time is up: not this block's fault
-            reason = str(error).strip().partition("\n")[0]
-            self._fail(block, f"{type(error).__name__}: {reason}", traceback.format_exc())
+            self._fail(block, _sentence(error), traceback.format_exc())
         finally:
             block.progress.unlink(missing_ok=True)
             if workspace is not None:
@@ -134,6 +139,8 @@ class Worker:
     def _train(self, block: Block, workspace: Path, started: float) -> bool:
         from study.trial import run_block, write_block
 
+        if block.folder.exists():  # yet not done: it could never be committed
+            raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
         cell = _read_cell(self.folder.cell(block.cell))
         log.info("cell %s, block %d, on %s", block.cell, block.number, claims.this_host())
         report = _Progress(self, block, started)
@@ -157,7 +164,8 @@ class Worker:
         except OSError:
             self._unrecorded[block.folder] += 1
         if self.attempts(block) > 1:
-            block.checkpoint.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                block.checkpoint.unlink()
         with self._ledger() as book:
             ledger.record_failure(book, self.folder, self.orders, block, error)
 
@@ -202,6 +210,11 @@ def _die_with_head() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="watch-head").start()
+
+
+def _sentence(error: Exception) -> str:
+    reason = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {reason}"
 
 
 def _read_cell(folder: Path) -> Cell:

@@ -1,5 +1,6 @@
 """Subsets nest, noise is what it says, the test set is fixed, the cache survives a crowd."""
 
+import dataclasses
 import multiprocessing
 import os
 
@@ -7,7 +8,17 @@ import numpy as np
 import pytest
 
 from study.core import datasets
-from study.core.datasets import DataError, Source, cache_folder, cached, held_out, integrate
+from study.core.datasets import (
+    DataError,
+    Source,
+    cache_folder,
+    cached,
+    held_out,
+    integrate,
+)
+from study.core.datasets import (
+    test_set as make_test_set,
+)
 from study.core.systems import SYSTEMS
 
 SYSTEM = SYSTEMS["magnetic_trap"]
@@ -45,7 +56,7 @@ def test_noise_has_the_stated_standard_deviation():
 
 def test_data_seeds_differ_and_none_is_the_test_set():
     sets = [SOURCE.training_set(seed, 2000, 0.0).points.q for seed in (0, 1)]
-    sets.append(SOURCE.test_set().points.q)
+    sets.append(make_test_set(SYSTEM).points.q)
     for i, one in enumerate(sets):
         for other in sets[i + 1 :]:
             assert not np.isin(one[:, 0], other[:, 0]).any()
@@ -64,7 +75,7 @@ def test_sorting_by_along_gives_back_the_curves():
 def test_units_do_not_vary_with_the_subset():
     many = Source(SYSTEM, "trajectories", 20000, 100)
     assert many.reference().units.time == SOURCE.reference().units.time
-    assert SOURCE.test_set().in_range.mean() == pytest.approx(0.97, abs=0.03)
+    assert make_test_set(SYSTEM).in_range.mean() == pytest.approx(0.97, abs=0.03)
 
 
 def test_more_points_than_the_pool_are_refused():
@@ -94,16 +105,39 @@ def test_held_out_motion_is_trusted_as_far_as_two_solvers_agree():
     )
 
 
+def test_chaotic_motion_is_trusted_only_as_far_as_two_solvers_agree(monkeypatch):
+    wild = dataclasses.replace(
+        SYSTEMS["double_pendulum"],
+        initial_conditions=lambda rng, n, c: np.tile([3.0, 3.1, 0.0, 0.0], (n, 1)),
+    )
+    monkeypatch.setattr(datasets, "ENERGY_TOLERANCE", 1e-3)
+    motion = held_out(wild, 1, 60.0, 300)
+    growth = motion.lyapunov[0]
+    assert growth > 0.5
+    # an error of the solvers' tolerance has grown to the threshold about there
+    assert 0.3 < motion.trusted[0] / (np.log(datasets.AGREEMENT / 1e-11) / growth) < 1.5
+    assert motion.trusted[0] < 60.0
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_the_first_held_out_starts_are_those_of_a_smaller_number(name):
+    system = SYSTEMS[name]
+    few, many = (
+        system.initial_conditions(np.random.default_rng(0), n, system.parameters) for n in (3, 9)
+    )
+    np.testing.assert_array_equal(few, many[:3])
+
+
 def test_a_torn_file_is_made_anew():
-    first = SOURCE.test_set().points.q
+    first = make_test_set(SYSTEM).points.q
     for path in cache_folder().iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    np.testing.assert_array_equal(SOURCE.test_set().points.q, first)
+    np.testing.assert_array_equal(make_test_set(SYSTEM).points.q, first)
 
 
 def test_a_changed_constant_is_another_dataset():
-    changed = Source(SYSTEM.with_constants(B=2.5), "trajectories", 2000, 10)
-    assert not np.array_equal(changed.test_set().points.qddot, SOURCE.test_set().points.qddot)
+    changed = make_test_set(SYSTEM.with_constants(B=2.5))
+    assert not np.array_equal(changed.points.qddot, make_test_set(SYSTEM).points.qddot)
 
 
 def test_made_data_that_are_not_finite_are_refused():
@@ -113,7 +147,7 @@ def test_made_data_that_are_not_finite_are_refused():
 
 def test_a_folder_that_cannot_be_written_costs_only_time(monkeypatch):
     monkeypatch.setenv("STUDY_CACHE", "/proc/nowhere")
-    assert len(SOURCE.test_set().points) == datasets.N_TEST
+    assert len(make_test_set(SYSTEM).points) == datasets.N_TEST
 
 
 def _ask(_: int) -> float:

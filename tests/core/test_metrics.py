@@ -17,7 +17,7 @@ def make_test_set(n=1000):
     rng = np.random.default_rng(0)
     q, qdot, qddot = (rng.standard_normal((n, 2)) for _ in range(3))
     qddot *= [1.0, 10.0]
-    return TestSet(Points(q, qdot, qddot), np.arange(n) < n // 2, qddot.var(0))
+    return TestSet(Points(q, qdot, qddot), np.arange(n) < n // 2, qddot.var(0), Units.physical(2))
 
 
 def test_predicting_the_mean_has_nmse_one():
@@ -48,7 +48,7 @@ def test_rare_points_own_the_mean_and_not_the_median():
 
 
 def test_singular_fraction_counts_indefinite_and_ill_conditioned():
-    true = np.broadcast_to(np.eye(2), (5, 2, 2))
+    true = np.broadcast_to(np.eye(2), (6, 2, 2))
     learned = np.stack(
         [
             np.eye(2),
@@ -56,9 +56,10 @@ def test_singular_fraction_counts_indefinite_and_ill_conditioned():
             np.diag([1.0, 1e-7]),  # ill conditioned
             -np.eye(2),  # definite: the sign of a Lagrangian is free
             np.full((2, 2), np.nan),
+            np.zeros((2, 2)),
         ]
     )
-    assert metrics.singular_fraction(learned, true) == pytest.approx(3 / 5)
+    assert metrics.singular_fraction(learned, true) == pytest.approx(4 / 6)
     assert np.isnan(metrics.singular_fraction(None, true))
 
 

@@ -167,6 +167,15 @@ def test_singular_mass_matrices_are_counted_and_finite(D):
     torch.testing.assert_close(product, torch.eye(D).double().expand_as(product))
 
 
+def test_a_broken_network_leaves_its_siblings_alone():
+    for D in (2, 5):
+        mass = torch.eye(D).double()[None, :, :, None].repeat(2, 1, 1, 3)
+        mass[0] = torch.nan
+        inverse, _ = invert(mass)
+        assert torch.isnan(inverse[0]).all()
+        assert torch.equal(inverse[1], mass[1])
+
+
 def test_a_network_without_curvature_does_not_give_nan():
     mlp = MLP((True, True), 4, 2, "softplus", 1.0)
     theta, q, qdot, target = draw(mlp, R=2, B=5)

@@ -121,12 +121,12 @@ def test_a_batch_larger_than_the_data_is_all_of_them():
 
 
 def test_convergence_is_a_small_fall_in_the_last_tenth():
-    state = fresh()
+    state = fresh(4)
     state.records = [
-        {"x": 36, "train_nmse": [1.0, 1.0, math.nan]},
-        {"x": 40, "train_nmse": [0.95, 0.5, math.nan]},
+        {"x": 36, "train_nmse": [1.0, 1.0, math.nan, math.inf]},
+        {"x": 40, "train_nmse": [0.95, 0.5, math.nan, 5.0]},
     ]
-    assert [c for c, _ in verdicts(state, 40)] == [True, False, False]
+    assert [c for c, _ in verdicts(state, 40)] == [True, False, False, False]
     assert {0, 36, 40} <= record_steps(40)
 
 

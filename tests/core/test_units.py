@@ -6,6 +6,7 @@ import torch
 
 from study.core import euler_lagrange
 from study.core.datasets import Source
+from study.core.datasets import test_set as make_test_set
 from study.core.systems import SYSTEMS
 
 
@@ -31,7 +32,7 @@ def test_scaled_accelerations_belong_to_the_lagrangian_in_scaled_units(name):
 def test_scaled_quantities_are_of_order_one(name):
     system = SYSTEMS[name]
     source = Source(system, "trajectories", 400, 10)
-    units, test = source.reference().units, source.test_set()
+    units, test = source.reference().units, make_test_set(system)
     scaled = units.acceleration_to_scaled(test.points.qddot)
     assert np.mean(scaled.std(0) ** 2) == pytest.approx(1.0, rel=0.2)
     angles = np.array(system.angles)

@@ -41,12 +41,44 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | No
     return 0
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the sweep command as a process of its own."""
+# Python imports this when it starts, in workers too: it changes study.trial once that is imported
+SHIM = """
+import importlib.abc, importlib.util, os, sys
+
+class Change(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != "study.trial":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def exec_module(trial):
+            execute(trial)
+            exec(os.environ["CHANGE_TRIAL"], {"trial": trial, "os": os})
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Change())
+"""
+
+
+def start(folder: Path, *arguments: str, change: str = "") -> subprocess.Popen[str]:
+    """Start the sweep command as a process of its own.
+
+    `change` is code run in each process of it that trains, on the module `trial`.
+    """
+    paths = [str(Path(sweep.__file__).parents[1])]
+    if change:
+        shim = folder / "shim"
+        shim.mkdir()
+        (shim / "sitecustomize.py").write_text(SHIM)
+        paths.insert(0, str(shim))
     return subprocess.Popen(
         [sys.executable, "-m", "study.sweep", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(sweep.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CHANGE_TRIAL": change},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

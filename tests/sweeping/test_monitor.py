@@ -40,6 +40,7 @@ def folder(tmp_path: Path) -> StudyFolder:
 def commit(folder: StudyFolder, cell: str, number: int, seconds: float) -> None:
     block = folder.block(cell, number)
     block.folder.mkdir()
+    (block.folder / "replicates.parquet").touch()
     begun = time.time() - seconds
     write_json(block.folder / "run.json", {"run": "this", "started": begun, "seconds": seconds})
 
@@ -91,6 +92,13 @@ def test_all_done(folder: StudyFolder) -> None:
     now = Monitor(folder.root).look()
     assert now.finished
     assert now.seconds_left == 0
+
+
+def test_a_folder_without_replicates_is_not_done(folder: StudyFolder) -> None:
+    commit(folder, CELLS[0], 0, seconds=1.0)
+    (folder.block(CELLS[0], 0).folder / "replicates.parquet").unlink()
+    now = Monitor(folder.root).look()
+    assert (now.done, now.missing) == (0, 4)
 
 
 def test_no_study(tmp_path: Path) -> None:

@@ -114,11 +114,22 @@ def test_an_earlier_decision_on_compiling_stands(
     plan: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cost, "worth_compiling", lambda *_: True)
+    monkeypatch.setattr(cost, "has_cpp_compiler", lambda: True)
     assert plan().compile
     assert not plan(decided=False).compile
     assert plan("compile=true", decided=False).compile
     assert plan(decided=True).cells[0].compile
     assert plan(decided=True).cells[0].hash != plan(decided=False).cells[0].hash
+
+
+def test_a_compiled_study_needs_a_compiler(plan: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "has_cpp_compiler", lambda: False)
+    for asked in ("auto", "true"):
+        with pytest.raises(ConfigError, match=f"compile={asked}: .* no C\\+\\+ compiler here"):
+            plan(f"compile={asked}", decided=True)
+    assert not plan("compile=true").compile, "a new study trains eager"
+    assert not plan("compile=true", decided=False).compile
+    assert not plan("compile=false", decided=True).compile
 
 
 def test_compiling_pays_for_much_training_with_a_compiler_only(

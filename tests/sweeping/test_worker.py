@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -119,8 +120,40 @@ def test_a_worker_that_dies_costs_its_block_an_attempt(orders: Worker) -> None:
 def test_a_death_in_an_earlier_command_costs_nothing(orders: Worker) -> None:
     block = orders.todo()[0]
     leave_dead(block, "an earlier run")
-    assert claims.take(block.lock).predecessor is not None
-    assert orders.attempts(block) == 0
+    assert orders.attempt(block)
+    (failure,) = block.failures()
+    assert "ZeroDivisionError" in failure["error"], "it was tried, and no death was counted"
+
+
+def test_a_disk_that_refuses_everything_ends_the_worker(orders: Worker) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))  # no file may have a byte more
+    try:
+        work(orders.folder.root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert len(orders.todo()) == 2, "nothing could be recorded, so the next worker tries again"
+
+
+def test_a_refused_lock_is_a_failed_attempt(
+    monkeypatch: pytest.MonkeyPatch, orders: Worker
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(claims.Lock, "lock", refuse)
+    block = orders.todo()[0]
+    assert orders.attempt(block)
+    assert "No space left on device" in block.failures()[0]["error"]
+    assert block not in orders.todo()
+
+
+def test_a_folder_without_replicates_fails_its_block(orders: Worker) -> None:
+    block = orders.todo()[0]
+    block.folder.mkdir()
+    (block.folder / "weights.pt").touch()
+    orders.attempt(block)
+    assert "holds no replicates.parquet: remove it" in block.failures()[0]["error"]
 
 
 def test_a_block_that_another_holds_is_passed_over(orders: Worker) -> None:
@@ -138,6 +171,28 @@ def test_an_edited_config_fails_its_block(monkeypatch: pytest.MonkeyPatch, order
     config.write_text(config.read_text().replace("steps: 20", "steps: 21"))
     orders.attempt(block)
     assert "it was edited" in block.failures()[0]["error"]
+
+
+def test_an_unrecorded_last_block_is_put_right_by_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]
+) -> None:
+    with monkeypatch.context() as killed:  # after the commit, before the ledger
+        killed.setattr(ledger, "record", lambda *_: None)
+        assert run_here(monkeypatch, *COMMAND) == 0
+    folder = outputs_folder("mine")
+    assert "COMPLETE" not in ledger_states(folder)
+    os.utime(folder.root / "ledger.log", (1, 1))
+    assert run_here(monkeypatch, *COMMAND) == 0
+    assert ledger_states(folder) == {"COMPLETE": 2}
+
+
+def test_a_study_that_cannot_be_written_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]
+) -> None:
+    Path("outputs/mine/study.yaml").mkdir(parents=True)
+    said = run_here(monkeypatch, *COMMAND)
+    assert str(said).startswith("error: study=mine cannot be written to ")
+    assert "Is a directory" in str(said)
 
 
 def test_the_ledger_is_put_right(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> None:
