@@ -198,8 +198,8 @@ def test_a_worker_killed_past_a_checkpoint(undisturbed: Path, tmp_path: Path) ->
 
 def test_a_block_that_kills_its_worker_is_listed_and_costs_no_other(tmp_path: Path) -> None:
     deadly = """
-run_block = trial.run_block
-trial.run_block = lambda cell, *a, **k: os._exit(1) if cell.n_train == 48 else run_block(cell, *a, **k)
+real = trial.run_block
+trial.run_block = lambda cell, *a, **k: os._exit(1) if cell.n_train == 48 else real(cell, *a, **k)
 """
     grid = ("data.n_train=32,48", "optimizer.steps=20", "replicates=2")
     # the costlier block comes first: its death is all that the first worker brings about

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -251,27 +252,29 @@ def loss_and_gradient(
 
 
 @functools.cache
-def compiled(mlp: MLP, dtype: torch.dtype, device: str, few: tuple[bool, bool]) -> Callable:
-    """`loss_and_gradient` compiled once for all widths, ensemble sizes and batches.
+def compiled(mlp: MLP, dtype: torch.dtype, device: str, R: int, single: bool) -> Callable:
+    """`loss_and_gradient` of R networks, compiled once for all widths and batches.
 
     Compiled code may depend on the sizes it is first met with. So that a cell's bits do not depend
-    on which cell came before it, it is first met with sizes that are always the same; only sizes
-    of one (`few`: one network, one state) are specialised.
+    on which cell came before it, it is first met with sizes that are always the same; only batches
+    of one state (`single`) and the number of networks are specialised.
 
     **Raises:** what torch.compile raises where there is no compiler.
     """
     torch._dynamo.config.recompile_limit = 1024  # past it, it would fall back to eager unsaid
     function = torch.compile(functools.partial(loss_and_gradient, mlp), dynamic=True)
     typical = dataclasses.replace(mlp, width=24)
-    R, B = 1 if few[0] else 5, 1 if few[1] else 96
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=dtype).to(device)
 
+    layers = typical.layers(normal(R, typical.n_params))
     # laid out as training has them: other strides would be compiled anew, with sizes of the moment
-    batch = normal(R, 3 * mlp.n_dof, B).chunk(3, 1)
-    function(typical.layers(normal(R, typical.n_params)), *batch)
+    batch = normal(R, 3 * mlp.n_dof, 1 if single else 96).chunk(3, 1)
+    for tensor in (*itertools.chain.from_iterable(layers), *batch):
+        torch._dynamo.mark_static(tensor, 0)
+    function(layers, *batch)
     return function
 
 

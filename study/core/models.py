@@ -95,8 +95,8 @@ class LNN(Model):
             return mlp_acceleration.loss_and_gradient(self.mlp, layers, q, qdot, target)
         # the width is no part of what is compiled, so one compilation serves all of them
         shape = dataclasses.replace(self.mlp, width=1)
-        few = (theta.shape[0] == 1, q.shape[-1] == 1)
-        function = mlp_acceleration.compiled(shape, theta.dtype, str(theta.device), few)
+        R, single = theta.shape[0], q.shape[-1] == 1
+        function = mlp_acceleration.compiled(shape, theta.dtype, str(theta.device), R, single)
         return function(layers, q, qdot, target)
 
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import platform
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +24,8 @@ from study.sweeping.folder import Orders, StudyError, StudyFolder, write_yaml
 from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
+from study.sweeping.provenance import provenance
 from study.sweeping.worker import HEAD
-
-VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
 
 Launch = Callable[[int], Any]
 """Starts that many workers and blocks until they are back."""
@@ -257,38 +253,6 @@ def _writing(folder: StudyFolder) -> Iterator[None]:
             f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; "
             "run in a folder that you can write to"
         ) from None
-
-
-def provenance() -> dict[str, Any]:
-    """Where and by what a study is made; `started` in seconds since the epoch."""
-    versions = {"python": platform.python_version()}
-    for name in VERSIONS:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {
-        "run": uuid.uuid4().hex[:12],
-        "git_commit": commit,
-        "git_dirty": bool(changes) if commit else None,
-        "versions": versions,
-        "host": claims.this_host(),
-        "started": time.time(),
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """Of the checkout this code runs from; None where it is not one."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def interrupted(folder: StudyFolder) -> str:

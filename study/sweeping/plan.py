@@ -75,8 +75,8 @@ def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run
         raise ConfigError(f"compile={asked} is not known: use auto, true or false")
     if asked and decided and not cost.has_cpp_compiler():
         raise ConfigError(
-            f"compile={str(asked).lower()}: this study trains compiled, and there is no C++ compiler here: "
-            "install one (g++ or clang), or begin another study"
+            f"compile={str(asked).lower()}: this study trains compiled, and there is no C++ "
+            "compiler here: install one (g++ or clang), or begin another study"
         )
     if isinstance(asked, bool):
         return asked and cost.has_cpp_compiler()

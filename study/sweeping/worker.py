@@ -19,9 +19,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from study.config import Cell, make_cell
 from study.sweeping import claims, ledger
@@ -125,8 +124,7 @@ class Worker:
                 accepted = self._train(block, workspace, started)
             if accepted:
                 block.checkpoint.unlink(missing_ok=True)
-                with self._ledger() as book:
-                    ledger.record(book, self.folder, self.orders, block)
+                self._tell_ledger(ledger.record, block)
         except Exception as error:
             if type(error).__module__.startswith("submitit"):
                 raise  # the job's time is up: not this block's fault
@@ -166,14 +164,13 @@ class Worker:
         if self.attempts(block) > 1:
             with contextlib.suppress(OSError):
                 block.checkpoint.unlink()
-        with self._ledger() as book:
-            ledger.record_failure(book, self.folder, self.orders, block, error)
+        self._tell_ledger(ledger.record_failure, block, error)
 
-    @contextlib.contextmanager
-    def _ledger(self) -> Iterator[Any]:
-        """The ledger, whose troubles cost no block: the head reconciles it in the end."""
+    def _tell_ledger(self, record: Callable[..., None], block: Block, *details: str) -> None:
+        """The ledger's troubles cost no block: the head reconciles it in the end."""
         try:
-            yield ledger.open_ledger(self.folder, self.orders.storage)
+            book = ledger.open_ledger(self.folder, self.orders.storage)
+            record(book, self.folder, self.orders, block, *details)
         except Exception as error:
             log.warning("not recorded in the ledger: %s", error)
 

@@ -1,0 +1,51 @@
+"""Where and by what a study is made: commit, versions, host, time.
+
+Knows: git and installed packages. Does not know: what is trained, or where the record goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import subprocess
+import time
+import uuid
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from study.sweeping.claims import this_host
+
+VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
+
+
+def provenance() -> dict[str, Any]:
+    """Where and by what a study is made; `started` in seconds since the epoch."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "run": uuid.uuid4().hex[:12],
+        "git_commit": commit,
+        "git_dirty": bool(changes) if commit else None,
+        "versions": versions,
+        "host": this_host(),
+        "started": time.time(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Of the checkout this code runs from; None where it is not one."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
