@@ -1,4 +1,4 @@
-"""The schema of `conf/`: types, ranges, and the one-sentence errors.
+"""The schema of `conf/`: types and ranges.
 
 Knows: which keys there are, what each may hold, how a cell is named, what the core's registries
 offer. Does not know: Hydra, grids, folders. `Cell` is one point of a design, complete and checked;
@@ -8,21 +8,21 @@ offer. Does not know: Hydra, grids, folders. `Cell` is one point of a design, co
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from study.core.models import ACTIVATIONS, INITS, MODELS, n_parameters
 from study.core.systems import SYSTEMS, System
+from study.validation import ConfigError, build, nearest
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -32,18 +32,6 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be right: one sentence with the key, the value and what would be."""
-
-
-def nearest(value: str, known: Iterable[str]) -> str:
-    """The tail of an error sentence: the nearest known name, then all of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}Known: {', '.join(known)}"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -301,7 +289,6 @@ class Run:
         return self.replicates // self.block_size
 
 
-T = TypeVar("T")
 GROUPS: dict[str, type] = {
     "system": SystemConfig,
     "data": DataConfig,
@@ -327,14 +314,14 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
             "constants": {k: v for k, v in system.items() if k != "name"},
         },
     }
-    made = {name: _build(kind, groups[name], f"{name}.") for name, kind in GROUPS.items()}
+    made = {name: build(kind, groups[name], f"{name}.") for name, kind in GROUPS.items()}
     known = SYSTEMS[made["system"].name]
     if made["rollout"].horizon is None:
         made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
     if not any(known.angles):
         made["model"] = dataclasses.replace(made["model"], encoding="raw")
     top = {key: plain.get(key) for key in ("seed", "precision", "device", "block_size")}
-    return _build(Cell, {**made, **top, "compile": compile}, "")
+    return build(Cell, {**made, **top, "compile": compile}, "")
 
 
 def check_device(device: str) -> None:
@@ -345,53 +332,10 @@ def check_device(device: str) -> None:
 
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
-    return _build(Run, {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}, "")
+    return build(Run, {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}, "")
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key}={value!r} is a config group: use one of its names, or its keys")
     return dict(value)
-
-
-@functools.cache
-def _adapter(kind: type) -> TypeAdapter:
-    return TypeAdapter(kind)
-
-
-def _build(kind: type[T], values: dict[str, Any], prefix: str) -> T:
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"unknown key {prefix}{key}: {nearest(key, known)}")
-    try:
-        # through the constructor, so that groups already built are taken as they are
-        _adapter(kind)
-        return kind(**values)
-    except ValidationError as error:
-        raise ConfigError(_sentence(error, prefix)) from None
-
-
-def _sentence(error: ValidationError, prefix: str) -> str:
-    """The first failing setting of a pydantic error as one sentence."""
-    first = error.errors()[0]
-    raised = first.get("ctx", {}).get("error")
-    if isinstance(raised, ConfigError):
-        return str(raised)
-    place = [str(part) for part in first["loc"] if not _is_type_tag(str(part))]
-    if prefix == "system." and place[:1] == ["constants"]:
-        place = place[1:]
-    key = prefix + ".".join(place)
-    wants = re.sub(r"^Input should be ", "", first["msg"])
-    if first["type"] == "missing" or first["input"] is None:
-        return f"{key} is not given: it should be {wants.replace('Field required', 'set')}"
-    value = first["input"]
-    if first["type"] == "literal_error" and isinstance(value, str):
-        options = re.findall(r"'([^']*)'", wants)
-        return f"{key}={value} is not known: {nearest(value, options)}"
-    return f"{key}={value} is not allowed: it should be {wants}"
-
-
-def _is_type_tag(part: str) -> bool:
-    """pydantic puts the branch of a union into the location; a reader does not want it."""
-    return part.startswith(("constrained-", "int", "float", "none", "function-"))

@@ -115,7 +115,7 @@ def test_a_fresh_claim_found_while_breaking_a_dead_one_is_put_back(lock: Path) -
 
 def test_a_file_system_that_refuses_a_lock_is_not_another_holder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File name too long"):
-        claims.take(tmp_path / f"{'b' * 240}.lock")  # with its owner's name it is
+        claims.take(tmp_path / f"{'b' * 248}.lock")  # with its owner's name it is
     with pytest.raises(FileNotFoundError):
         claims.take(tmp_path / "nowhere" / "block-000.lock")
 
