@@ -99,7 +99,7 @@ def _conduct(
         for device in {cell.device for cell in plan.cells}:
             check_device(device)
     if plan.run.dry_run:
-        print_plan(plan, folder, Console())
+        print_plan(plan, folder, Console(width=None if sys.stdout.isatty() else 160))
         return
     console = Console(stderr=True)
     print_plan(plan, folder, console, table=False)

@@ -199,11 +199,14 @@ def test_a_worker_killed_past_a_checkpoint(undisturbed: Path, tmp_path: Path) ->
 def test_a_block_that_kills_its_worker_is_listed_and_costs_no_other(tmp_path: Path) -> None:
     deadly = """
 real = trial.run_block
-trial.run_block = lambda cell, *a, **k: os._exit(1) if cell.n_train == 48 else real(cell, *a, **k)
+
+def run_block(cell, *a, **k):
+    return os._exit(1) if cell.optimizer.steps == 900 else real(cell, *a, **k)
+
+trial.run_block = run_block
 """
-    grid = ("data.n_train=32,48", "optimizer.steps=20", "replicates=2")
     # the costlier block comes first: its death is all that the first worker brings about
-    command = (*TINY, *grid, "study=mine", "workers=1", "retries=0")
+    command = (*TINY, "optimizer.steps=20,900", "study=mine", "workers=1", "retries=0")
     head = start(tmp_path, *command, change=deadly)
     output, _ = head.communicate(timeout=300)
     said = " ".join(output.split())
