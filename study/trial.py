@@ -186,6 +186,9 @@ def _summary(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        sys.exit()
     try:
         main(sys.argv[1:])
     except (ConfigError, DataError) as error:

@@ -95,7 +95,7 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         title=title,
         caption=(
             f"Two held-out trajectories by the learned dynamics (dashed) and the true (solid); "
-            f"first replicate of the cell {_rank(which)} median rollout error "
+            f"first replicate (n = 1) of the cell {_rank(which)} median rollout error "
             f"({design.label(cell) or cell}). A curve out of the frame has left the true range."
         ),
         alt=f"Coordinates over {number(float(wide.index.to_numpy().max()))} s, learned against "
@@ -148,7 +148,8 @@ def _growth(rollout: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
         title=title,
         caption="Median over held-out trajectories, then over "
         f"{span(data['replicates'], 'replicate')}, of cells from the best to the worst. Dashed "
-        "line: 0.5, where the valid time ends.",
+        "line: 0.5, where the valid time ends. Intervals over replicates are drawn for the rollout "
+        "error, not here.",
         alt="Normalised error against time on a logarithmic axis for "
         f"{len(cells)} cells from the best to the worst.",
         data=data,
@@ -177,7 +178,7 @@ def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
         title=title,
         caption="Median test error (solid) and mean train error (dotted) over the training, median "
         f"of {span(data['replicates'], 'replicate')}, of cells from the best to the worst in "
-        "rollout error.",
+        "rollout error. Intervals over replicates are drawn for the final errors, not here.",
         alt=f"Test and train error against optimiser steps for {len(cells)} cells.",
         data=data,
         figure=figure,

@@ -30,7 +30,8 @@ LARGE = 150_000  # bytes of SVG, above which the PNG is smaller and is shown ins
 RULES = (
     "Brackets are 95 % percentile bootstrap intervals, over replicates for one cell or curve and "
     "over cells and replicates where cells are pooled. A verdict is yes or no only where the whole "
-    f"interval lies on one side of its threshold, and undecided below {ENOUGH} replicates a cell. "
+    f"interval lies on one side of its threshold; one on medians is undecided below {ENOUGH} "
+    "replicates a cell, one on pooled replicates where most rollouts are near their ceiling. "
     "A replicate without a finite value counts as the worst possible and is never dropped. Errors "
     "are squared acceleration errors over the variance of the test targets, coordinate by "
     "coordinate; rollout error is the geometric mean over time of the relative error of the state; "

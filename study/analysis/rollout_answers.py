@@ -49,6 +49,7 @@ def propagation(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
     """Does the acceleration error predict the rollout error, and which one of the two does?"""
     cells = tuple(design.cells.index)
     found = fits(rows)
+    blind = _saturated_share(rows) > 0.5  # most rollouts have failed: there is little to predict
     for each in found:
         fit = each.fit
         sentence = (
@@ -60,7 +61,7 @@ def propagation(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
         yield make(
             each.figure,
             f"Does the {each.words} predict the rollout error?",
-            fit.r2.verdict(EXPLAINED),
+            "undecided" if blind else fit.r2.verdict(EXPLAINED),
             sentence,
             fit.r2,
             rows,
@@ -79,7 +80,7 @@ def propagation(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
         yield make(
             "median_or_mean",
             "Does the median error predict rollouts better than the mean error?",
-            gain.verdict(0.0),
+            "undecided" if blind else gain.verdict(0.0),
             sentence,
             gain,
             rows,
@@ -131,8 +132,12 @@ def _left_out(fit: LogLogFit) -> str:
     return f" {plural(fit.left_out, 'replicate')} without a positive finite value left out."
 
 
+def _saturated_share(rows: pd.DataFrame) -> float:
+    return float((rows[ROLLOUT.column].to_numpy(float) > SATURATED).mean())
+
+
 def _saturated(rows: pd.DataFrame) -> str:
-    part = float((rows[ROLLOUT.column].to_numpy(float) > SATURATED).mean())
+    part = _saturated_share(rows)
     if part < 0.05:
         return ""
     return (

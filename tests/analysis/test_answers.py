@@ -94,6 +94,17 @@ def test_activation_and_beta_name_the_worst_pair():
     assert found["compare.activation"].interval[0] <= 5 <= found["compare.activation"].interval[1]
 
 
+def test_nothing_is_said_to_predict_rollouts_that_have_all_failed():
+    table = synthetic.rows(synthetic.n_vs_p(), Law(power=1.0, mean_scatter=2.5))
+    assert by_id(table)["rollout_by_median_error"].verdict == "yes"
+    # the same law, squeezed against the ceiling
+    error = table["rollout_error"]
+    table["rollout_error"] = 0.9 + 0.1 * error / error.max()
+    failed = by_id(table)
+    assert failed["rollout_by_median_error"].verdict == "undecided"
+    assert failed["median_or_mean"].verdict == "undecided"
+
+
 def test_diverged_replicates_make_it_worse_and_are_named():
     table = synthetic.rows(synthetic.n_vs_p(), Law())
     worst = table["data.n_train"].eq(214) & table["replicate"].lt(3)
