@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -18,9 +19,9 @@ from typing import Any
 
 from rich.console import Console
 
-from study.config import ConfigError
+from study.config import Cell, ConfigError
 from study.sweeping import claims, ledger
-from study.sweeping.folder import Orders, StudyError, StudyFolder, write_yaml
+from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, write_yaml
 from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
@@ -166,7 +167,7 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
             "grid": [dict(arm) for arm in plan.arms],
             "swept": {key: list(values) for key, values in plan.swept.items()},
             "cells": cells,
-            "earlier_cells": _earlier_cells(folder, before, run.budget, cells),
+            "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
             "seconds_per_block": dict(plan.seconds),
         },
     )
@@ -192,19 +193,31 @@ def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]
 
 
 def _earlier_cells(
-    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Sequence[str]
+    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Sequence[Cell]
 ) -> list[str]:
     """Cells of earlier commands of the same budget, with something done, that this one lacks.
 
-    They stay part of the study's tables. Another budget's cells stay on disk, but belong to
-    another answer.
+    They stay part of the study's tables, unless they are this command's own networks in blocks of
+    another size or trained by other code: those would count twice. Another budget's cells stay on
+    disk, but belong to another answer.
     """
     if before.get("budget") != budget:
         return []
     known = [*before.get("cells", []), *before.get("earlier_cells", [])]
-    now = set(cells)
-    done = (c for c in known if any(folder.cell(c).glob("block-*/replicates.parquet")))
-    return [cell for cell in dict.fromkeys(done) if cell not in now]
+    now = {cell.hash for cell in cells}
+    asked = {_networks(cell.as_dict()) for cell in cells}
+    kept = []
+    for cell in dict.fromkeys(known):
+        done = cell not in now and any(folder.cell(cell).glob("block-*/replicates.parquet"))
+        if done and _networks(read_config(folder.cell(cell) / "config.yaml")) not in asked:
+            kept.append(cell)
+    return kept
+
+
+def _networks(config: Mapping[str, Any]) -> str:
+    """What a cell's networks are, whatever the blocks and the compiler that train them."""
+    plain = {key: value for key, value in config.items() if key not in ("block_size", "compile")}
+    return json.dumps(plain, sort_keys=True)
 
 
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
