@@ -43,7 +43,7 @@ COMMAND_KEYS = frozenset(f.name for f in dataclasses.fields(Run)) | {
     "question",
     "compile",
 }
-TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | {"seed", "precision", "device"}
+TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | {"seed", "inits_per_data", "precision", "device"}
 
 
 @dataclasses.dataclass(frozen=True)

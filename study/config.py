@@ -20,7 +20,7 @@ import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from study.core.models import ACTIVATIONS, INITS, MODELS, n_parameters
+from study.core.models import ACTIVATIONS, INITS, MODELS, make_model, n_parameters
 from study.core.systems import SYSTEMS, System
 from study.validation import ConfigError, build, nearest
 
@@ -31,6 +31,7 @@ DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -111,14 +112,47 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class OptimizerConfig:
-    """Adam: `lr` at the start of the schedule, `clip` the gradient norm of each replicate."""
+    """Adam, a second-order method, or one after the other.
 
-    name: Literal["adam"]
-    steps: Count
-    batch_size: Count
-    lr: Positive
+    - Adam's: `steps`, `batch_size`, `lr` at the start of the `schedule`, `clip` the gradient norm
+      of each replicate, `loss` mean `squared` or `absolute` error.
+    - `iterations` of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64.
+    """
+
+    name: Literal["adam", "levenberg_marquardt", "adam_lm", "adam_lbfgs", "least_squares"]
+    steps: Index
+    batch_size: Index
+    lr: NonNegative
     schedule: Literal["cosine", "constant"]
     clip: Positive | None
+    loss: Literal["squared", "absolute"]
+    iterations: Index
+
+    @property
+    def adam(self) -> bool:
+        """Whether it begins with Adam."""
+        return self.name.startswith("adam")
+
+    def __post_init__(self) -> None:
+        wanted = {"steps": self.steps, "batch_size": self.batch_size, "lr": self.lr}
+        wanted = wanted if self.adam else {}
+        if self.name not in ("adam", "least_squares"):
+            wanted["iterations"] = self.iterations
+        for key, value in wanted.items():
+            if not value:
+                raise ConfigError(
+                    f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
+                )
+
+    def normal(self) -> OptimizerConfig:
+        """The same with settings that it does not use at their zero, so that cells agree."""
+        unused: dict[str, Any] = {}
+        if not self.adam:
+            unused = {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
+            unused |= {"schedule": "constant", "loss": "squared"}
+        if self.name in ("adam", "least_squares"):
+            unused["iterations"] = 0
+        return dataclasses.replace(self, **unused)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -130,6 +164,18 @@ class RolloutConfig:
     n_times: Annotated[int, Field(ge=2)]
     rtol: Annotated[float, Field(gt=0, le=1e-2)]
     max_steps: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class DiagnosticsConfig:
+    """What is measured of a trained model beside its errors.
+
+    - `error_budget`: rollouts of the controls that say what makes trajectories wrong.
+    - `identifiability`: the spectrum of d(qddot)/d(theta), at initialisation and when trained.
+    """
+
+    error_budget: bool
+    identifiability: bool
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -145,7 +191,9 @@ class Cell:
     model: ModelConfig
     optimizer: OptimizerConfig
     rollout: RolloutConfig
+    diagnostics: DiagnosticsConfig
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    inits_per_data: Count | None
     precision: Literal["float32", "float64"]
     device: Literal["cpu", "cuda"]
     compile: bool
@@ -167,6 +215,16 @@ class Cell:
             raise ConfigError(
                 f"data.n_trajectories={data.n_trajectories} leaves some without a point: "
                 f"at most data.pool_size={data.pool_size}"
+            )
+
+        if (
+            self.optimizer.name == "least_squares"
+            and not make_model(self.mechanics.angles, dataclasses.asdict(self.model)).linear
+        ):
+            linear = "model=random_features"
+            raise ConfigError(
+                f"optimizer=least_squares solves linear models, and model={self.model.name} is "
+                f"none: use {linear}, or another optimizer"
             )
 
     @property
@@ -227,6 +285,8 @@ class Cell:
             "optimizer.batch_size": self.optimizer.batch_size,
             "optimizer.schedule": self.optimizer.schedule,
             "optimizer.clip": self.optimizer.clip,
+            "optimizer.loss": self.optimizer.loss,
+            "optimizer.iterations": self.optimizer.iterations,
             "rollout.horizon": self.rollout.horizon,
             "precision": self.precision,
             "n_params": self.n_params,
@@ -243,14 +303,16 @@ class Cell:
     def block_seeds(self, block: int) -> list[tuple[int, int, int]]:
         """(replicate, data seed, initialisation seed) of each replicate of a block.
 
-        Data and initialisation seeds are paired; both are drawn apart from other studies' by
-        `seed`.
+        Paired, or crossed where `inits_per_data` says how many initialisations each data seed
+        has: replicate k then has data k // c and initialisation k % c. Both are drawn apart from
+        other studies' by `seed`.
         """
-        first = block * self.block_size
-        return [
-            (k, self.seed * 10_000 + k, self.seed * 10_000 + k)
-            for k in range(first, first + self.block_size)
-        ]
+        first, c = block * self.block_size, self.inits_per_data
+        seeds = []
+        for k in range(first, first + self.block_size):
+            data, init = divmod(k, c) if c else (k, k)
+            seeds.append((k, self.seed * 10_000 + data, self.seed * 10_000 + init))
+        return seeds
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -295,6 +357,7 @@ GROUPS: dict[str, type] = {
     "model": ModelConfig,
     "optimizer": OptimizerConfig,
     "rollout": RolloutConfig,
+    "diagnostics": DiagnosticsConfig,
 }
 
 
@@ -320,7 +383,11 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
     if not any(known.angles):
         made["model"] = dataclasses.replace(made["model"], encoding="raw")
-    top = {key: plain.get(key) for key in ("seed", "precision", "device", "block_size")}
+    made["optimizer"] = made["optimizer"].normal()
+    keys = ("seed", "inits_per_data", "precision", "device", "block_size")
+    top = {key: plain.get(key) for key in keys}
+    if not made["optimizer"].adam:  # nothing in it is single precision
+        top["precision"], compile = "float64", False
     return build(Cell, {**made, **top, "compile": compile}, "")
 
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from study.core import metrics
+from study.core.error_budget import error_budget
 from study.core.rollout import rollout
-from study.core.training import State, verdicts
+from study.core.training import State, relative_gradient, verdicts
 from study.preparation import Setup
+from study.results import BUDGET
 
 CURVE_POINTS = 1000  # training curves are measured on so many points
 SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
@@ -78,7 +80,8 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     points = setup.test.points
     true_mass = setup.system.mass_matrix(points.q, points.qdot)
     table = []
-    for r, (converged, reason) in enumerate(verdicts(state, cell.optimizer.steps)):
+    slope = relative_gradient(setup.model, setup.data, theta, cell.optimizer.loss)
+    for r, (converged, reason) in enumerate(verdicts(state, slope)):
         table.append(
             {
                 "cell": cell.hash,
@@ -92,13 +95,30 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
                 "singular_fraction": metrics.singular_fraction(
                     _mass(setup, theta[r : r + 1], rows), true_mass
                 ),
-                "floored_fraction": float(state.floored[r]) / cell.optimizer.steps,
+                "floored_fraction": float(state.floored[r]) / max(1, cell.optimizer.steps),
                 "train_seconds": state.seconds / len(theta),
+                "relative_gradient": float(slope[r]),
                 "converged": converged,
                 "stop_reason": reason,
             }
         )
     return table
+
+
+def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
+    """The error budget of each replicate; missing numbers where it is not asked for."""
+    if not setup.cell.diagnostics.error_budget:
+        return [dict.fromkeys([*BUDGET, "lyapunov"], float("nan")) for _ in setup.replicates]
+    return error_budget(
+        setup.system,
+        setup.truth,
+        setup.test,
+        _accelerations(setup, state.theta.double(), _test_rows(setup)),
+        units=setup.units,
+        rtol=setup.cell.rollout.rtol,
+        max_steps=setup.cell.rollout.max_steps,
+        seeds=list(zip(setup.data_seeds, setup.init_seeds, strict=True)),
+    )
 
 
 def _mass(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray | None:

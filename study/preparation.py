@@ -1,6 +1,6 @@
 """What a block needs before its first step: system, units, model, data, test set, truth.
 
-Knows: how a cell's settings become the core's objects. Does not know: training, measures.
+Knows: how a cell's settings become the core's objects. Does not know: how they are run, measures.
 """
 
 from __future__ import annotations
@@ -9,12 +9,18 @@ import dataclasses
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from study.config import Cell
+from study.core.adam import Adam
 from study.core.datasets import Source, TestSet, Trajectories, held_out, test_set
+from study.core.lbfgs import LBFGS
+from study.core.least_squares import LeastSquares
+from study.core.levenberg_marquardt import LevenbergMarquardt
 from study.core.models import Model, make_model
 from study.core.systems import System
-from study.core.training import TrainingData
+from study.core.training import Stage, TrainingData
 from study.core.units import Units
 
 
@@ -29,6 +35,7 @@ class Setup:
     system: System
     units: Units  # that the networks are trained in
     model: Model
+    stages: list[Stage]
     data: TrainingData
     test: TestSet
     truth: Trajectories
@@ -49,7 +56,6 @@ def set_up(cell: Cell, block: int) -> Setup:
         )
         for s in subsets
     ]
-    dtype = getattr(torch, cell.precision)
     horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
     return Setup(
         cell,
@@ -59,8 +65,9 @@ def set_up(cell: Cell, block: int) -> Setup:
         system,
         units,
         make_model(system.angles, dataclasses.asdict(cell.model)),
+        _stages(cell),
         TrainingData(
-            torch.tensor(np.stack(rows), device=cell.device, dtype=dtype),
+            torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),
             np.stack([s.along for s in subsets]),
             data.order,
             init_seeds,
@@ -68,3 +75,27 @@ def set_up(cell: Cell, block: int) -> Setup:
         test_set(system),
         held_out(system, cell.rollout.n_trajectories, horizon, cell.rollout.n_times),
     )
+
+
+def initial_parameters(setup: Setup) -> Float[Tensor, "R S"]:
+    """Where training of the block begins, float64."""
+    return setup.model.initialise(setup.init_seeds, torch.float64).to(setup.cell.device)
+
+
+def _stages(cell: Cell) -> list[Stage]:
+    """The cell's optimisers in their order."""
+    o = cell.optimizer
+    stages: list[Stage] = []
+    if o.adam:
+        dtype = getattr(torch, cell.precision)
+        stages.append(
+            Adam(o.steps, o.batch_size, o.lr, o.schedule, o.clip, o.loss, dtype, cell.compile)
+        )
+    match o.name:
+        case "levenberg_marquardt" | "adam_lm":
+            stages.append(LevenbergMarquardt(o.iterations))
+        case "adam_lbfgs":
+            stages.append(LBFGS(cell.block_size, o.iterations))
+        case "least_squares":
+            stages.append(LeastSquares(cell.block_size))
+    return stages

@@ -23,6 +23,21 @@ with warnings.catch_warnings():
 
 from study.core.files import write_whole
 
+BUDGET = [
+    "budget_integrator",
+    "budget_reference",
+    "budget_initial",
+    "budget_white",
+    "budget_smooth",
+    "budget_conservative",
+]
+THRESHOLDS = ("1e-08", "1e-10", "1e-12")  # of a singular value over the largest
+IDENTIFIABILITY = [
+    *[f"initial_rank_{threshold}" for threshold in THRESHOLDS],
+    *[f"jacobian_rank_{threshold}" for threshold in THRESHOLDS],
+    "effective_dimension",
+    "jacobian_condition",
+]
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 
 
@@ -72,10 +87,12 @@ RESULTS = pa.DataFrameSchema(
         "model.init": _text,
         "optimizer": _text,
         "optimizer.lr": _number(0, nullable=False),
-        "optimizer.steps": _positive,
-        "optimizer.batch_size": _positive,
+        "optimizer.steps": _count,
+        "optimizer.batch_size": _count,
         "optimizer.schedule": _text,
         "optimizer.clip": _number(0),
+        "optimizer.loss": _text,
+        "optimizer.iterations": _count,
         "rollout.horizon": _number(0, nullable=False),
         "precision": _text,
         "n_params": _positive,
@@ -101,8 +118,18 @@ RESULTS = pa.DataFrameSchema(
         "diverged_fraction": _number(0, 1),
         "energy_drift": _number(0),
         "energy_drift_final": _number(0),
+        "energy_drift_final_mean": _number(0),
+        # rollout errors of the controls, and the median finite-time Lyapunov exponent in 1/s;
+        # missing where diagnostics.error_budget is false
+        **{name: _number(0, 1) for name in BUDGET},
+        "lyapunov": _number(),
+        # of d(qddot)/d(theta), as initialised on ample data and as trained on the training points;
+        # missing where diagnostics.identifiability is false
+        **{name: _number(0) for name in IDENTIFIABILITY},
         "train_seconds": _number(0),
         "rollout_seconds": _number(0),
+        # slope of log loss along log parameters at the end of training
+        "relative_gradient": _number(0),
         "converged": pa.Column(bool, coerce=True),
         "stop_reason": _text,
     },
@@ -117,7 +144,7 @@ CURVES = pa.DataFrameSchema(
     {
         "cell": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
         "replicate": _count,
-        "curve": pa.Column(str, pa.Check.isin(["training", "rollout"])),
+        "curve": pa.Column(str, pa.Check.isin(["training", "rollout", "spectrum"])),
         "x": _number(nullable=False),
         "metric": _text,
         "value": _number(),

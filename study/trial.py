@@ -29,8 +29,8 @@ from study import measures, results
 from study.config import Cell, ConfigError, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import write_whole
-from study.core.training import Adam, State, train
-from study.preparation import Setup, set_up
+from study.core.training import State, train
+from study.preparation import Setup, initial_parameters, set_up
 
 log = logging.getLogger("study")
 
@@ -70,9 +70,8 @@ def run_block(
     state = train(
         setup.model,
         setup.data,
-        _optimizer(cell),
+        setup.stages,
         state,
-        compiled=cell.compile,
         measure=measures.curve_measure(setup),
         save=lambda state: _save(checkpoint, setup, state),
         progress=lambda fraction: progress(0.9 * fraction),
@@ -85,6 +84,8 @@ def run_block(
     for r, (measured, table) in enumerate(measures.rollouts(setup, state)):
         rows[r] |= measured
         curves += table
+    for row, columns in zip(rows, measures.budget_columns(setup, state), strict=True):
+        row |= columns
     seconds = (time.perf_counter() - begun) / len(rows)
     for row in rows:
         row["rollout_seconds"] = seconds
@@ -104,14 +105,8 @@ def write_block(result: BlockResult, folder: Path) -> None:
     write_whole(folder / "weights.pt", lambda f: torch.save(result.weights, f))
 
 
-def _optimizer(cell: Cell) -> Adam:
-    o = cell.optimizer
-    return Adam(o.steps, o.batch_size, o.lr, o.schedule, o.clip)
-
-
 def _resume(checkpoint: Path | None, setup: Setup) -> State:
     """The state of the checkpoint if it is of this cell and whole, else the first one."""
-    dtype = setup.data.rows.dtype
     if checkpoint is not None and checkpoint.exists():
         try:
             saved = torch.load(checkpoint, weights_only=True, map_location=setup.cell.device)
@@ -119,8 +114,7 @@ def _resume(checkpoint: Path | None, setup: Setup) -> State:
                 return State(**saved)
         except Exception as error:
             log.warning("checkpoint %s cannot be read, training starts anew: %s", checkpoint, error)
-    theta = setup.model.initialise(setup.init_seeds, dtype).to(setup.cell.device)
-    return State.fresh(theta)
+    return State.fresh(initial_parameters(setup))
 
 
 def _save(checkpoint: Path | None, setup: Setup, state: State) -> None:

@@ -172,7 +172,7 @@ def ask(width, R, B):
     theta = model.initialise(range(R), torch.float64)
     batch = torch.randn(R, 6, B, generator=torch.Generator().manual_seed(1)).double()
     q, v, a = batch.chunk(3, 1)
-    eager, fast = (model.loss_and_gradient(theta, q, v, a, c)[1] for c in (False, True))
+    eager, fast = (model.loss_and_gradient(theta, q, v, a, compiled=c)[1] for c in (False, True))
     assert float((eager - fast).norm() / eager.norm()) < 1e-9
     return fast
 for sizes in eval(sys.argv[1]):

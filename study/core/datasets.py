@@ -37,7 +37,7 @@ AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up t
 # purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
 POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE = range(6)
 N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
-VERSION = 2  # raise it when the numbers a dataset holds change
+VERSION = 3  # raise it when the numbers a dataset holds change
 
 
 class DataError(ValueError):
@@ -189,7 +189,7 @@ class Source:
         return Reference(units, points.qddot.std(0), low, high)
 
     def _pool(self, seed: tuple[int, ...], size: int, n_trajectories: int):
-        """`size` points in shuffled order, spread evenly over trajectories and their horizon."""
+        """`size` points in shuffled order, spread evenly over trajectories and their time."""
 
         def make() -> dict[str, Array]:
             rng = np.random.default_rng(seed)
@@ -197,7 +197,7 @@ class Source:
                 states = self.system.uniform_states(rng, size)
             else:
                 start = self.system.initial_conditions(rng, n_trajectories, self.system.parameters)
-                times = np.linspace(0, self.system.horizon, -(-size // n_trajectories))
+                times = np.linspace(0, self.system.data_span, -(-size // n_trajectories))
                 curves = checked(self.system, integrate(self.system, start, times))
                 states = curves.reshape(-1, 2 * self.system.n_dof)
             along = rng.permutation(len(states))[:size]
@@ -238,7 +238,7 @@ def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectori
         times = np.linspace(0, horizon, n_times)
         states = checked(system, integrate(system, start, times))
         second = integrate(system, start, times, tolerance=1e-11, method="LSODA")
-        apart = np.abs(second - states) / states.std((0, 1))
+        apart = np.abs(second - states) / _spread(system, states)
         agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)
         return {
             "times": times,
@@ -248,6 +248,13 @@ def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectori
         }
 
     return Trajectories(**cached(system, ["held_out", n, horizon, n_times], make))
+
+
+def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
+    """Standard deviations; of an angle modulo full turns, which would else count as its range."""
+    angle = np.array([*system.angles, *[False] * system.n_dof])
+    wrapped = np.pi - np.mod(np.pi - states, 2 * np.pi)
+    return np.where(angle, wrapped, states).std((0, 1))
 
 
 def cache_folder() -> Path:
@@ -283,4 +290,4 @@ def _fingerprint(system: System) -> list:
     start = system.initial_conditions(rng, 3, system.parameters)
     drawn = system.uniform_states(rng, 3)
     moved = system.field(np.concatenate([start, drawn]) + 0.01)
-    return [system.horizon, [f"{x:.9e}" for x in np.concatenate([start, drawn, moved]).ravel()]]
+    return [system.data_span, [f"{x:.9e}" for x in np.concatenate([start, drawn, moved]).ravel()]]

@@ -89,6 +89,7 @@ def rollout_measures(
       where that is positive.
     - `energy_drift`, `energy_drift_final`: |E(t) - E(0)| by the true energy over the energy scale,
       mean over time and last, median over trajectories; infinite where diverged.
+      `energy_drift_final_mean`: the last, mean over trajectories, as Cranmer et al. (2020) have it.
     """
     difference, learned_z, true_z = _differences(learned, truth.states, system, units)
     spread = true_z.std((0, 1))
@@ -108,6 +109,7 @@ def rollout_measures(
             "diverged_fraction": float(diverged.mean()),
             "energy_drift": float(np.median(drift.mean(1))),
             "energy_drift_final": float(np.median(drift[:, -1])),
+            "energy_drift_final_mean": float(drift[:, -1].mean()),
         },
         {
             "error": np.median(normalised, axis=0),

@@ -1,14 +1,13 @@
-"""The network of an MLP Lagrangian: its shape, its inputs, where its parameters lie.
+"""The networks behind the models: their shape, their inputs, where their parameters lie.
 
-Knows: layers, the encoding of angles and its Jacobian, the mass prior, initial scales. Does not
-know: derivatives of L (`mlp_acceleration.py`).
+Knows: layers, the encoding of angles and its Jacobian, the mass prior. Does not know: derivatives
+(`mlp_acceleration.py` of a scalar L, `dense.py` of several outputs), initial values.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 
 import torch
 from jaxtyping import Float
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from study.core.activations import derivatives
 
-Layers = list[tuple[Tensor, Tensor]]  # (W: (R, out, in), b: (R, out, 1)), the scalar output last
+Layers = list[tuple[Tensor, Tensor]]  # (W: (R, out, in), b: (R, out, 1)), the output last
 
 
 @dataclasses.dataclass(frozen=True)
 class MLP:
-    """The shape of one Lagrangian network, and where its layers lie in theta.
+    """The shape of one network, and where its layers lie in theta.
 
     **Arguments:**
 
@@ -29,6 +28,8 @@ class MLP:
     - `width`, `depth`: hidden units, hidden layers.
     - `activation`, `beta`: sigma(beta x) / beta.
     - `mass_prior`: L + mass_prior |qdot|^2 / 2.
+    - `n_outputs`: 1 for an MLP Lagrangian.
+    - `velocities`: whether qdot is among the inputs, after the encoded q.
     """
 
     angles: tuple[bool, ...]
@@ -38,6 +39,8 @@ class MLP:
     beta: float
     encoding: str = "raw"
     mass_prior: float = 0.0
+    n_outputs: int = 1
+    velocities: bool = True
 
     @property
     def n_dof(self) -> int:
@@ -51,8 +54,9 @@ class MLP:
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of each affine layer, the scalar output last."""
-        sizes = [self.n_position_inputs + self.n_dof, *[self.width] * self.depth, 1]
+        """(inputs, outputs) of each affine layer, the output last."""
+        inputs = self.n_position_inputs + (self.n_dof if self.velocities else 0)
+        sizes = [inputs, *[self.width] * self.depth, self.n_outputs]
         return list(itertools.pairwise(sizes))
 
     @property
@@ -128,17 +132,3 @@ def lagrangian(
         h = derivatives(mlp.activation, mlp.beta, W @ h + b)[0]
     value = (top @ h + bias).reshape(())
     return value + mlp.mass_prior * (qdot * qdot).sum() / 2
-
-
-def initial_scale(name: str, layer: int, depth: int, fan_in: int, width: int) -> float:
-    """Standard deviation of a layer's weights under initialisation `name`.
-
-    - `fan_in`: 1 / sqrt(fan_in).
-    - `cranmer`: (1 / sqrt(n)) {2.2 first, 0.58 i hidden layer i, n output}, n the width;
-      Cranmer et al. (2020), arXiv 2003.04630, section 4.
-    """
-    if name == "fan_in":
-        return 1 / math.sqrt(fan_in)
-    if layer == 0:
-        return 2.2 / math.sqrt(width)
-    return math.sqrt(width) if layer == depth else 0.58 * layer / math.sqrt(width)

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from study.core.activations import derivatives
 from study.core.mlp import MLP, Layers
+from study.core.pairs import Pair, gradient_of, jacobian_of
 
 # Rule for near-singular mass matrices: the determinant (D <= 3) is kept at least
 # FLOOR |M|_F^D / D^(D/2) away from zero with its sign, for D > 3 each eigenvalue at least
@@ -177,12 +178,24 @@ def gradient(
     cotangent: Float[Tensor, "R D B"],
     s: Sweep,
 ) -> Float[Tensor, "R P"]:
-    """d<cotangent, qddot>/dtheta from what `forward` left behind.
+    """d<cotangent, qddot>/dtheta from what `forward` left behind."""
+    return gradient_of(backward(mlp, layers, qdot, qddot, cotangent, s))
+
+
+def backward(
+    mlp: MLP,
+    layers: Layers,
+    qdot: Float[Tensor, "R D B"],
+    qddot: Float[Tensor, "R D B"],
+    cotangent: Float[Tensor, "R D B"],
+    s: Sweep,
+) -> list[Pair]:
+    """The streams of d<cotangent, qddot>/dtheta, layer by layer.
 
     At samples where the near-singular rule acted, the floored inverse is taken as the inverse.
     """
     D, I = mlp.n_dof, mlp.n_position_inputs  # noqa: E741
-    *hidden, (_, top_bias) = layers
+    hidden = layers[:-1]
     solved = (s.inverse * cotangent.unsqueeze(1)).sum(2)  # M^-T z = -u
     p, r = -solved.unsqueeze(1), qddot.unsqueeze(1)
     # streams along p = (0, u), r = (qdot, qddot): combinations of the tangents already there
@@ -200,7 +213,9 @@ def gradient(
         inputs.append(torch.stack([s.value[k], s.first[k] * pk, s.first[k] * rk, mixed], 2))
         if k + 1 < mlp.depth:
             mixed = torch.bmm(hidden[k + 1][0], mixed)
-    pieces = [torch.zeros_like(top_bias[..., 0]), mixed.sum(-1)]
+    # the output sees only the second-order stream, with adjoint one; its bias nothing
+    one = torch.ones_like(mixed[:, :1])
+    pairs = [Pair(one.unsqueeze(2), mixed.unsqueeze(2), torch.zeros_like(one))]
     back = None
     for k in reversed(range(mlp.depth)):
         first, second, y = s.first[k], s.second[k], s.adjoint[k]
@@ -221,9 +236,24 @@ def gradient(
             back = torch.bmm(hidden[k][0].mT, streams[:, :, :3].flatten(2)).unflatten(2, (3, -1))
         else:
             below = _input_streams(mlp, s.x, qdot, qddot, -solved, along_s)
-        weight = torch.bmm(streams.flatten(2), below.flatten(2).mT)
-        pieces += [to_value.sum(-1), weight.flatten(1)]
-    return torch.cat(pieces[::-1], 1)
+        pairs.append(Pair(streams, below, to_value))
+    return pairs[::-1]
+
+
+def jacobian(
+    mlp: MLP,
+    layers: Layers,
+    q: Float[Tensor, "R D B"],
+    qdot: Float[Tensor, "R D B"],
+) -> tuple[Float[Tensor, "R D B"], Float[Tensor, "R B D P"]]:
+    """Accelerations and their derivative in the parameters, state by state."""
+    qddot, sweep = forward(mlp, layers, q, qdot)
+    rows = []
+    for i in range(mlp.n_dof):
+        along = torch.zeros_like(qddot)
+        along[:, i] = 1
+        rows.append(jacobian_of(backward(mlp, layers, qdot, qddot, along, sweep)))
+    return qddot, torch.stack(rows, 2)
 
 
 def _input_streams(
@@ -238,21 +268,33 @@ def _input_streams(
 
 def loss_and_gradient(
     mlp: MLP,
+    loss: str,
     layers: Layers,
     q: Float[Tensor, "R D B"],
     qdot: Float[Tensor, "R D B"],
     target: Float[Tensor, "R D B"],
 ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"], Float[Tensor, " R"]]:
-    """Mean squared error of each network, its gradient, and the share of floored samples."""
+    """Each network's mean `squared` or `absolute` error, its gradient, floored share of samples."""
     qddot, sweep = forward(mlp, layers, q, qdot)
-    residual = qddot - target
-    cotangent = residual * (2 / (residual.shape[1] * residual.shape[2]))
+    value, cotangent = error_and_cotangent(loss, qddot - target)
     grad = gradient(mlp, layers, qdot, qddot, cotangent, sweep)
-    return (residual * residual).mean((1, 2)), grad, sweep.floored.to(q.dtype).mean(1)
+    return value, grad, sweep.floored.to(q.dtype).mean(1)
+
+
+def error_and_cotangent(
+    loss: str, residual: Float[Tensor, "R D B"]
+) -> tuple[Float[Tensor, " R"], Float[Tensor, "R D B"]]:
+    """Mean `squared` or `absolute` residual of each network, and its derivative."""
+    count = residual.shape[1] * residual.shape[2]
+    if loss == "absolute":
+        return residual.abs().mean((1, 2)), residual.sign() / count
+    return (residual * residual).mean((1, 2)), residual * (2 / count)
 
 
 @functools.cache
-def compiled(mlp: MLP, dtype: torch.dtype, device: str, R: int, single: bool) -> Callable:
+def compiled(
+    mlp: MLP, loss: str, dtype: torch.dtype, device: str, R: int, single: bool
+) -> Callable:
     """`loss_and_gradient` of R networks, compiled once for all widths and batches.
 
     Compiled code may depend on the sizes it is first met with. So that a cell's bits do not depend
@@ -262,7 +304,7 @@ def compiled(mlp: MLP, dtype: torch.dtype, device: str, R: int, single: bool) ->
     **Raises:** what torch.compile raises where there is no compiler.
     """
     torch._dynamo.config.recompile_limit = 1024  # past it, it would fall back to eager unsaid
-    function = torch.compile(functools.partial(loss_and_gradient, mlp), dynamic=True)
+    function = torch.compile(functools.partial(loss_and_gradient, mlp, loss), dynamic=True)
     typical = dataclasses.replace(mlp, width=24)
     generator = torch.Generator().manual_seed(0)
 

@@ -11,6 +11,7 @@ NaN from there on.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 import torchode
@@ -42,17 +43,39 @@ def rollout(
     rtol: float,
     max_steps: int,
 ) -> Rollout:
-    """Every network of the ensemble from every initial state.
+    """Every network of the ensemble from every initial state; see `rollout_field`."""
+    return rollout_field(
+        lambda q, qdot: model.acceleration(theta, q, qdot),
+        len(theta),
+        start,
+        times,
+        angles,
+        rtol=rtol,
+        max_steps=max_steps,
+    )
+
+
+def rollout_field(
+    acceleration: Callable[[Tensor, Tensor], Tensor],
+    n_networks: int,
+    start: Float[Tensor, "K two_D"],
+    times: Float[Tensor, " T"],
+    angles: tuple[bool, ...],
+    *,
+    rtol: float,
+    max_steps: int,
+) -> Rollout:
+    """R = `n_networks` fields, q and qdot (R, D, K) -> qddot (R, D, K), from every initial state.
 
     Tsitouras 5(4), relative and absolute tolerance `rtol`, at most `max_steps` steps a trajectory.
     """
-    R, (K, width), D = len(theta), start.shape, start.shape[1] // 2
+    R, (K, width), D = n_networks, start.shape, start.shape[1] // 2
     bounded = torch.tensor([not a for a in angles] + [True] * D, device=start.device)
 
     def field(_: Tensor, y: Tensor) -> Tensor:
         state = y.view(R, K, width).mT
         q, qdot = state[:, :D], state[:, D:]
-        qddot = model.acceleration(theta, q, qdot)
+        qddot = acceleration(q, qdot)
         qddot = torch.nan_to_num(qddot, nan=STEEPEST).clamp(-STEEPEST, STEEPEST)
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
         return torch.where(_inside(y, bounded).unsqueeze(1), change, torch.zeros_like(change))

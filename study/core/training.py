@@ -1,14 +1,15 @@
-"""Minibatch training of an ensemble of replicates, each with its own data, start and schedule.
+"""Training of an ensemble of replicates, each with its own data, start and fate.
 
-Knows: batches, Adam, clipping, freezing, checkpoints. Does not know: what the model is, where
-data come from, folders. All of a step is one pure function of tensors, eager or compiled; the
-batches of a step follow from its number, so a resumed run is bitwise the undisturbed one.
+Knows: stages that follow each other, records on the way, checkpoints, when a replicate counts as
+converged. Does not know: what the model is, where data come from, folders, what a stage does in a
+step (`adam.py`, `levenberg_marquardt.py`, `lbfgs.py`, `least_squares.py`). What a step does follows
+from the state alone, so a resumed run is bitwise the undisturbed one.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,29 +20,25 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from study.core.datasets import SHUFFLE
 from study.core.models import Model
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam: Kingma and Ba (2015), their defaults
-RECORDS = 24  # how many points a training curve has
-CONVERGED = 0.1  # a replicate has converged if its loss fell by less in the last tenth of steps
+RECORDS = 24  # how many points a stage's part of the training curve has
+STATIONARY = 1e-2  # |gradient| |theta| / loss below which a replicate's training has converged
+FITTED = 1e-20  # mean squared error, scaled units, that is zero for double precision
+CHUNK = 1024  # states whose error is measured at once
 
-
-@dataclasses.dataclass(frozen=True)
-class Adam:
-    """Adam with a schedule; `clip` bounds the gradient norm of each replicate apart."""
-
-    steps: int
-    batch_size: int
-    lr: float
-    schedule: str
-    clip: float | None
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        if self.schedule == "constant":
-            return self.lr
-        return self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
+# why training of a replicate ended; all but the last three count as converged
+REASONS = (
+    "solved",  # a linear problem, to the last digit
+    "fitted",  # no train error left
+    "gradient",  # the gradient is small beside the error
+    "tolerance",  # the error no longer falls
+    "damping",  # no step lowers the error, however short
+    "iterations",  # all that a second-order method was given
+    "steps",  # all that Adam was given
+    "diverged",  # the error or its gradient was no number
+)
+CONVERGED = REASONS[:5]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +47,7 @@ class TrainingData:
 
     **Arguments:**
 
-    - `rows`: (R, N, 3 D), q, qdot and qddot side by side.
+    - `rows`: (R, N, 3 D), q, qdot and qddot side by side, float64.
     - `along`: (R, N) place of each point along its curves, for order `sequential`.
     - `order`: `shuffled` or `sequential`.
     - `seeds`: one a replicate, for the shuffling.
@@ -61,178 +58,187 @@ class TrainingData:
     order: str
     seeds: Sequence[int]
 
-
-class Batches:
-    """Which points each replicate sees at a step: passes over the data, one after the other.
-
-    A batch may reach from the end of one pass into the next, so that every point is seen equally
-    often. The pass's permutation follows from (seed, pass) alone.
-    """
-
-    def __init__(self, data: TrainingData, batch_size: int) -> None:
-        self.data = data
-        self.n = data.rows.shape[1]
-        self.size = min(batch_size, self.n)
-        self._pass = functools.lru_cache(maxsize=3)(self._make_pass)
-
-    def indices(self, step: int) -> Int[Tensor, "R B"]:
-        """Rows of the batch of a step."""
-        begin = step * self.size
-        number, at = divmod(begin, self.n)
-        pieces, missing = [], self.size
-        while missing:
-            piece = self._pass(number)[:, at : at + missing]
-            pieces.append(piece)
-            missing -= piece.shape[1]
-            number, at = number + 1, 0
-        return torch.from_numpy(np.concatenate(pieces, axis=1))
-
-    def _make_pass(self, number: int) -> np.ndarray:
-        if self.data.order == "sequential":
-            return np.argsort(self.data.along, axis=1)
-        if self.size == self.n:  # all points at once: no order to speak of
-            number = 0
-        return np.stack(
-            [
-                np.random.default_rng((SHUFFLE, seed, number)).permutation(self.n)
-                for seed in self.data.seeds
-            ]
-        )
+    def states(self, which: Tensor | slice, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """q, qdot, target (R', D, B) of some replicates and points, feature-major."""
+        q, qdot, target = self.rows[which, part].mT.contiguous().chunk(3, 1)
+        return q, qdot, target
 
 
 @dataclasses.dataclass
 class State:
-    """All that training carries from step to step; saved whole in a checkpoint."""
+    """All that training carries from step to step; saved whole in a checkpoint.
 
-    step: int
-    theta: Float[Tensor, "R P"]
-    mean: Float[Tensor, "R P"]
-    square: Float[Tensor, "R P"]
-    alive: Tensor  # (R) bool: False once a loss or gradient was not finite, then frozen
-    floored: Float[Tensor, " R"]  # share of samples with a floored mass matrix, summed over steps
-    seconds: float
-    records: list[dict[str, Any]]
+    **Arguments:**
+
+    - `stage`, `step`: which stage (-1 before the first), and its steps done; `x`: of all stages.
+    - `reasons`: why each replicate ended, one of `REASONS`; empty for one that goes on.
+    - `memory`: what the stage itself carries.
+    - `floored`: share of samples with a floored mass matrix, summed over Adam's steps.
+    """
+
+    theta: Float[Tensor, "R S"]
+    reasons: list[str]
+    floored: Float[Tensor, " R"]
+    stage: int = -1
+    step: int = 0
+    x: int = 0
+    seconds: float = 0.0
+    memory: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def fresh(cls, theta: Float[Tensor, "R P"]) -> State:
+    def fresh(cls, theta: Float[Tensor, "R S"]) -> State:
         """Before the first step."""
-        zeros = torch.zeros_like
-        alive = torch.ones(len(theta), dtype=torch.bool, device=theta.device)
-        return cls(0, theta, zeros(theta), zeros(theta), alive, zeros(theta[:, 0]), 0.0, [])
+        return cls(theta, [""] * len(theta), theta.new_zeros(len(theta), dtype=torch.float64))
+
+    def going(self) -> list[int]:
+        """The replicates that have not ended."""
+        return [r for r, reason in enumerate(self.reasons) if not reason]
 
 
-def adam_step(
-    model: Model,
-    theta: Tensor,
-    mean: Tensor,
-    square: Tensor,
-    alive: Tensor,
-    batch: Float[Tensor, "R three_D B"],
-    scalars: Float[Tensor, "3"],
-    clip: Float[Tensor, ""],
-    compiled: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """One step of all replicates; those not alive stay as they are.
+class Stage(abc.ABC):
+    """One optimiser and how long it may take; `limit` is the reason of who gets to its end."""
 
-    `scalars` are the learning rate and the corrections 1 - beta^t of the two moments.
-    """
-    rate, correction1, correction2 = scalars.unbind()
-    q, qdot, target = batch.chunk(3, 1)
-    loss, gradient, floored = model.loss_and_gradient(theta, q, qdot, target, compiled)
-    norm = torch.linalg.vector_norm(gradient, dim=1)
-    alive = alive & torch.isfinite(loss) & torch.isfinite(norm)
-    gradient = gradient * torch.clamp(clip / (norm + 1e-6), max=1.0).unsqueeze(1)
-    new_mean = mean + (1 - BETA1) * (gradient - mean)
-    new_square = square + (1 - BETA2) * (gradient * gradient - square)
-    change = (new_mean / correction1) / (torch.sqrt(new_square / correction2) + EPSILON)
-    keep = alive.unsqueeze(1)
-    return (
-        torch.where(keep, theta - rate * change, theta),
-        torch.where(keep, new_mean, mean),
-        torch.where(keep, new_square, square),
-        alive,
-        torch.where(alive, floored, torch.zeros_like(floored)),
-    )
+    steps: int
+    limit = "iterations"
+
+    @abc.abstractmethod
+    def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
+        """What `state.memory` holds before the stage's first step; may replace `state.theta`."""
+
+    @abc.abstractmethod
+    def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
+        """A function that takes a state one step on, and notes who ends and why."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, where there is one."""
+        return math.nan
 
 
 def record_steps(steps: int) -> set[int]:
-    """Where the training curve is measured: spaced evenly in log, and at 0.9 and 1 of the steps."""
-    spaced = np.unique(np.geomspace(1, steps, RECORDS).round().astype(int))
-    return {0, *spaced.tolist(), math.ceil(0.9 * steps), steps}
+    """Where a stage's training curve is measured: evenly in log, first and last step."""
+    return {0, *np.unique(np.geomspace(1, steps, RECORDS).round().astype(int)).tolist()}
 
 
 def train(
     model: Model,
     data: TrainingData,
-    optimizer: Adam,
+    stages: Sequence[Stage],
     state: State,
     *,
-    compiled: bool = False,
     measure: Callable[[Tensor], dict[str, list[float]]],
     save: Callable[[State], None] = lambda state: None,
     progress: Callable[[float], None] = lambda fraction: None,
     every_seconds: float = math.inf,
 ) -> State:
-    """Train from `state` to the last step.
+    """Take `state` through what is left of the stages, each from where the one before ended.
 
     **Arguments:**
 
-    - `measure`: theta -> one list (R) a metric, called at `record_steps`.
+    - `measure`: theta -> one list (R) a metric, called at `record_steps` of each stage.
     - `save`: called every `every_seconds` with the state.
-    - `progress`: fraction of the steps done, called now and then.
+    - `progress`: fraction done, called now and then; each stage counts the same.
     """
-    batches = Batches(data, optimizer.batch_size)
-    records = record_steps(optimizer.steps)
-    R, N, width = data.rows.shape
-    flat = data.rows.reshape(R * N, width)
-    offset = (torch.arange(R) * N).unsqueeze(1)
-    like = {"dtype": state.theta.dtype, "device": state.theta.device}
-    clip = torch.tensor(optimizer.clip or math.inf, **like)
-    begun = saved = shown = time.perf_counter()
-    before = state.seconds
-    while True:
-        if state.step in records and (not state.records or state.records[-1]["x"] < state.step):
-            lr = optimizer.rate(state.step)
-            state.records.append({"x": state.step, "lr": [lr] * R, **measure(state.theta)})
+    clock = _Clock(state, stages, save, progress, every_seconds)
+    for number in range(max(state.stage, 0), len(stages)):
+        stage = stages[number]
+        if number > state.stage:
+            state.stage, state.step = number, 0
+            state.reasons = ["diverged" if r == "diverged" else "" for r in state.reasons]
+            state.memory = stage.begin(model, data, state)
+        step, due = stage.stepper(model, data), record_steps(stage.steps)
+        while True:
+            over = state.step >= stage.steps or not state.going()
+            if (over or state.step in due) and _new(state):
+                lr = [stage.rate(state.step)] * len(state.theta)
+                state.records.append({"x": state.x, "lr": lr, **measure(state.theta)})
+            clock.tick(state)
+            if over:
+                break
+            step(state)
+            state.step += 1
+            state.x += 1
+    state.reasons = [reason or stages[-1].limit for reason in state.reasons]
+    return state
+
+
+def _new(state: State) -> bool:
+    return not state.records or state.records[-1]["x"] < state.x
+
+
+class _Clock:
+    """Seconds spent, checkpoints and progress between steps."""
+
+    def __init__(
+        self,
+        state: State,
+        stages: Sequence[Stage],
+        save: Callable[[State], None],
+        progress: Callable[[float], None],
+        every_seconds: float,
+    ) -> None:
+        self.stages, self.save, self.progress = stages, save, progress
+        self.every = every_seconds
+        self.begun = self.saved = self.shown = time.perf_counter()
+        self.before = state.seconds
+
+    def tick(self, state: State) -> None:
         now = time.perf_counter()
-        state.seconds = before + now - begun
-        if now - shown > 0.5:
-            progress(state.step / optimizer.steps)
-            shown = now
-        if now - saved > every_seconds:
-            save(state)
-            saved = now
-        if state.step >= optimizer.steps:
-            return state
-        index = (batches.indices(state.step) + offset).reshape(-1)
-        batch = flat[index.to(flat.device)].view(R, -1, width).mT.contiguous()
-        t = state.step + 1
-        scalars = torch.tensor([optimizer.rate(state.step), 1 - BETA1**t, 1 - BETA2**t], **like)
-        state.theta, state.mean, state.square, state.alive, floored = adam_step(
-            model,
-            state.theta,
-            state.mean,
-            state.square,
-            state.alive,
-            batch,
-            scalars,
-            clip,
-            compiled,
-        )
-        state.floored = state.floored + floored
-        state.step = t
+        state.seconds = self.before + now - self.begun
+        if now - self.shown > 0.5:
+            of_stage = state.step / max(1, self.stages[state.stage].steps)
+            self.progress((state.stage + of_stage) / len(self.stages))
+            self.shown = now
+        if now - self.saved > self.every:
+            self.save(state)
+            self.saved = now
 
 
-def verdicts(state: State, steps: int) -> list[tuple[bool, str]]:
-    """(converged, why it stopped) of each replicate."""
-    curve = {record["x"]: record["train_nmse"] for record in state.records}
-    late, last = curve[math.ceil(0.9 * steps)], curve[steps]
+def loss_and_gradient(
+    model: Model,
+    data: TrainingData,
+    theta: Float[Tensor, "R S"],
+    loss: str = "squared",
+    which: slice = slice(None),
+) -> tuple[Float[Tensor, " R"], Float[Tensor, "R S"]]:
+    """Mean error over all training points of each replicate and its gradient, in float64.
+
+    `which` replicates of the data `theta` belongs to.
+    """
+    theta, N = theta.double(), data.rows.shape[1]
+    value, gradient = torch.zeros_like(theta[:, 0]), torch.zeros_like(theta)
+    for begin in range(0, N, CHUNK):
+        part = slice(begin, min(begin + CHUNK, N))
+        share = (part.stop - part.start) / N
+        batch = data.states(which, part)
+        v, g, _ = model.loss_and_gradient(theta, *batch, loss=loss)
+        value, gradient = value + share * v, gradient + share * g
+    return value, gradient
+
+
+def relative_gradient(
+    model: Model, data: TrainingData, theta: Float[Tensor, "R S"], loss: str = "squared"
+) -> Float[Tensor, " R"]:
+    """|gradient| |theta| / loss on all training points: zero at a minimum, free of units.
+
+    The largest relative change of the loss for a relative change of the parameters: at 1e-2,
+    changing them by 1 % lowers the loss by at most 0.01 % of itself, to first order. It says
+    nothing where no loss is left but rounding.
+    """
+    value, gradient = loss_and_gradient(model, data, theta, loss)
+    P = model.n_params
+    size = torch.linalg.vector_norm(theta[:, :P].double(), dim=1)
+    return torch.linalg.vector_norm(gradient[:, :P], dim=1) * size / value
+
+
+def verdicts(state: State, relative: Float[Tensor, " R"]) -> list[tuple[bool, str]]:
+    """(converged, why it stopped) of each replicate at its end.
+
+    One that was given no more steps has converged if its `relative_gradient` is small.
+    """
     out = []
-    for r, alive in enumerate(state.alive.tolist()):
-        if not alive:
-            out.append((False, "diverged"))
-        else:
-            fell = late[r] - last[r]  # NaN or infinite if either is, and then not settled
-            settled = math.isfinite(fell) and fell <= CONVERGED * late[r]
-            out.append((settled, "steps"))
+    for reason, slope in zip(state.reasons, relative.tolist(), strict=True):
+        if reason in ("steps", "iterations") and slope <= STATIONARY:
+            reason = "gradient"
+        out.append((reason in CONVERGED, reason))
     return out

@@ -22,6 +22,10 @@ STEP_SECONDS = 1.4e-3  # a training step of a network of no size, eager
 UNIT_SECONDS = 4.4e-8  # elementwise work for each hidden unit and sample
 FLOPS_PER_SECOND = 8e10  # matrix products
 COMPILED_SPEEDUP = 2.0
+# Levenberg-Marquardt in float64: rows of the Jacobian, its Gram matrix, the trials of a damping
+JACOBIAN_ENTRY_SECONDS = 1.5e-8
+DOUBLE_FLOPS_PER_SECOND = 2.5e10
+ITERATION_SECONDS = 5e-3
 COMPILE_SECONDS = 30.0  # for each shape of network but its width, in each worker
 ROLLOUT_STEP_SECONDS = 6e-3  # one step of the solver for all trajectories of a block
 ROLLOUT_STEPS_PER_TIME = 1.5
@@ -30,11 +34,26 @@ DATA_SECONDS = 1.0  # read from the cache
 
 def block_seconds(cell: Cell) -> float:
     """Estimated seconds of one block on one core."""
-    return DATA_SECONDS + training_seconds(cell) + _rollout_seconds(cell)
+    return (
+        DATA_SECONDS + training_seconds(cell) + _second_order_seconds(cell) + _rollout_seconds(cell)
+    )
+
+
+def _second_order_seconds(cell: Cell) -> float:
+    """At most: most replicates settle before the last iteration."""
+    P, equations = cell.n_params, cell.n_train * cell.mechanics.n_dof
+    if cell.optimizer.name == "adam_lbfgs":
+        sample = _sample_flops(cell) / FLOPS_PER_SECOND + 4e-7
+        return cell.block_size * cell.optimizer.iterations * (2e-3 + cell.n_train * sample)
+    small = min(P, equations)
+    flops = 2 * P * equations * small + small**3
+    iteration = equations * P * JACOBIAN_ENTRY_SECONDS + flops / DOUBLE_FLOPS_PER_SECOND
+    steps = 1 if cell.optimizer.name == "least_squares" else cell.optimizer.iterations
+    return steps * (ITERATION_SECONDS + cell.block_size * iteration)
 
 
 def training_seconds(cell: Cell) -> float:
-    """The part of `block_seconds` that compilation can shorten."""
+    """Adam's part of `block_seconds`, which compilation can shorten."""
     samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
     units = cell.model.width * cell.model.depth
     work = units * UNIT_SECONDS + _sample_flops(cell) / FLOPS_PER_SECOND

@@ -60,8 +60,12 @@ BASE = {
     "optimizer.batch_size": 128,
     "optimizer.schedule": "cosine",
     "optimizer.clip": 1.0,
+    "optimizer.loss": "squared",
+    "optimizer.iterations": 0,
     "precision": "float32",
 }
+
+UNMEASURED = [*results.BUDGET, "lyapunov", *results.IDENTIFIABILITY]  # tests that want them set them
 
 
 def parameters(width: int, depth: int, inputs: int) -> int:
@@ -128,8 +132,11 @@ def rows(settings: list[dict], law: Law, replicates: int = 5, seed: int = 0) -> 
                     "diverged_fraction": 0.0,
                     "energy_drift": 0.1 * np.sqrt(test),
                     "energy_drift_final": 0.2 * np.sqrt(test),
+                    "energy_drift_final_mean": 0.3 * np.sqrt(test),
+                    **dict.fromkeys(UNMEASURED, np.nan),
                     "train_seconds": 3.0,
                     "rollout_seconds": 0.5,
+                    "relative_gradient": 1e-3,
                     "converged": True,
                     "stop_reason": "steps",
                 }

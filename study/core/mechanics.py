@@ -1,0 +1,167 @@
+"""What a mechanical system is: a Lagrangian, its constants and its domain; the rest is derived.
+
+Knows: how mass matrix, acceleration and energy come from L(q, qdot), by sympy, once a Lagrangian.
+Does not know: any one system (`systems.py` lists them), networks, files, time stepping. L is
+written once with the functions of `xp`, which is sympy here (what is derived runs in numpy) and
+torch in `euler_lagrange.py` (the reference by automatic differentiation).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Inexact
+
+Array = np.ndarray
+Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
+Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A Lagrangian with named constants and the domain it is studied in.
+
+    **Arguments:**
+
+    - `lagrangian`: L(q, qdot, constants, xp) in joules; `xp` offers sin, cos, sqrt, exp, log.
+    - `coordinates`: name and unit of each generalised coordinate.
+    - `angles`: which coordinates are angles in radians, periodic in 2 pi.
+    - `constants`: default values, SI units.
+    - `initial_conditions`: draws (n, 2 D) states (q, qdot) that trajectories start from, row by
+      row: the first k of n are those of k.
+    - `box`: half widths (2 D) of the states the uniform sampler draws around `centre`.
+    - `centre`: centre of the box, (2 D); zero if not given.
+    - `safe`: ((n, 2 D) states, constants) -> (n,) bool, where the system is meant to be studied:
+      the Lagrangian is regular there, and the motion bounded; all if not given.
+    - `horizon`: seconds that rollouts are compared over.
+    - `span`: seconds of motion that data are taken from; the horizon if not given. Shorter where
+      the motion has forgotten its start long before the horizon.
+    - `energy_scale`: constants -> joules that energy errors are measured in.
+    """
+
+    name: str
+    lagrangian: Lagrangian
+    coordinates: tuple[tuple[str, str], ...]
+    angles: tuple[bool, ...]
+    constants: Mapping[str, float]
+    initial_conditions: Sampler
+    box: tuple[float, ...]
+    horizon: float
+    energy_scale: Callable[[Any], float]
+    centre: tuple[float, ...] | None = None
+    span: float | None = None
+    safe: Callable[[Float[Array, "n two_D"], Any], Array] | None = None
+
+    @property
+    def n_dof(self) -> int:
+        """D, degrees of freedom."""
+        return len(self.coordinates)
+
+    @property
+    def data_span(self) -> float:
+        """Seconds of motion that data are taken from."""
+        return self.horizon if self.span is None else self.span
+
+    @property
+    def parameters(self) -> SimpleNamespace:
+        """The constants as attributes, the form the formulas take them in."""
+        return SimpleNamespace(**self.constants)
+
+    def with_constants(self, **constants: float) -> System:
+        """The same system with other constants.
+
+        **Raises:** `KeyError` naming a constant the system does not have.
+        """
+        for key in constants:
+            if key not in self.constants:
+                raise KeyError(f"{self.name} has no constant {key}")
+        return dataclasses.replace(self, constants={**self.constants, **constants})
+
+    def mass_matrix(
+        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
+    ) -> Inexact[Array, "*n D D"]:
+        """d2L/dqdot2 at states (q, qdot); complex states are for derivatives by complex step."""
+        return self._mass_and_force(q, qdot)[0]
+
+    def acceleration(
+        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
+    ) -> Inexact[Array, "*n D"]:
+        """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
+        mass, force = self._mass_and_force(q, qdot)
+        return np.linalg.solve(mass, force[..., None])[..., 0]
+
+    def energy(
+        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
+    ) -> Inexact[Array, "*n"]:
+        """E = qdot . dL/dqdot - L in joules; conserved, for no Lagrangian here knows the time."""
+        energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
+        return _evaluate(energy, q, qdot, self.constants)[..., 0]
+
+    def field(self, state: Inexact[Array, "*n two_D"]) -> Inexact[Array, "*n two_D"]:
+        """d(state)/dt = (qdot, qddot)."""
+        return self.rhs(state)
+
+    def rhs(self, state):
+        """`field` for the inner loop of a solver: without shapes to check."""
+        q, qdot = state[..., : self.n_dof], state[..., self.n_dof :]
+        mass, force = self._mass_and_force(q, qdot)
+        return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
+
+    def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
+        """n states drawn uniformly from the safe part of the box."""
+        centre = np.zeros(2 * self.n_dof) if self.centre is None else np.asarray(self.centre)
+        kept = np.empty((0, 2 * self.n_dof))
+        while len(kept) < n:
+            drawn = centre + rng.uniform(-1, 1, (n, 2 * self.n_dof)) * np.asarray(self.box)
+            kept = np.concatenate([kept, drawn[self.is_safe(drawn)]])
+        return kept[:n]
+
+    def is_safe(self, states: Float[Array, "*n two_D"]) -> Bool[Array, "*n"]:
+        """Which states lie in the safe domain."""
+        if self.safe is None:
+            return np.ones(states.shape[:-1], bool)
+        flat = states.reshape(-1, states.shape[-1])
+        return self.safe(flat, self.parameters).reshape(states.shape[:-1])
+
+    def _mass_and_force(self, q, qdot):
+        """M (*n, D, D) and the generalised force g - c (*n, D)."""
+        D = self.n_dof
+        formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]
+        both = _evaluate(formulas, q, qdot, self.constants)
+        return both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
+
+
+@functools.cache
+def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
+    """Two numpy functions of a Lagrangian: mass matrix and generalised force g - c; energy."""
+    import sympy as sp
+
+    q = sp.symbols(f"q:{D}", real=True)
+    v = sp.symbols(f"v:{D}", real=True)
+    constants = sp.symbols(names, real=True) if names else ()
+    constants = constants if isinstance(constants, tuple) else (constants,)
+    L = lagrangian(q, v, SimpleNamespace(**dict(zip(names, constants, strict=True))), sp)
+    momentum = [sp.diff(L, vi) for vi in v]
+    mass = [sp.diff(p, vj) for p in momentum for vj in v]
+    force = [
+        sp.diff(L, q[i]) - sum(sp.diff(momentum[i], q[j]) * v[j] for j in range(D))
+        for i in range(D)
+    ]
+    energy = [sum(vi * p for vi, p in zip(v, momentum, strict=True)) - L]
+    arguments = (*q, *v, *constants)
+    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in (mass + force, energy))
+
+
+def _evaluate(function, q, qdot, constants: Mapping[str, float]):
+    """The function's entries side by side, (*n, entries)."""
+    columns = [x[..., i] for x in (q, qdot) for i in range(x.shape[-1])]
+    entries = function(*columns, *constants.values())
+    out = np.empty((*q.shape[:-1], len(entries)), np.result_type(q, qdot, np.float64))
+    for i, entry in enumerate(entries):
+        out[..., i] = entry
+    return out
