@@ -20,7 +20,7 @@ import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from study.core.models import ACTIVATIONS, INITS, MODELS, make_model, n_parameters
+from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED, make_model, n_parameters
 from study.core.systems import SYSTEMS, System
 from study.validation import ConfigError, build, nearest
 
@@ -83,7 +83,7 @@ class DataConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """A model by name; `depth` counts hidden layers."""
+    """A model by name; `depth` counts hidden layers, `width` their units or the features."""
 
     name: Name
     width: Count
@@ -108,6 +108,10 @@ class ModelConfig:
             )
         if self.init not in INITS:
             raise ConfigError(f"unknown init {self.init}: {nearest(self.init, INITS)}")
+
+    def normal(self) -> ModelConfig:
+        """The same with settings that the model does not use at one value, so that cells agree."""
+        return dataclasses.replace(self, **UNUSED.get(self.name, {}))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -383,6 +387,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
     if not any(known.angles):
         made["model"] = dataclasses.replace(made["model"], encoding="raw")
+    made["model"] = made["model"].normal()
     made["optimizer"] = made["optimizer"].normal()
     keys = ("seed", "inits_per_data", "precision", "device", "block_size")
     top = {key: plain.get(key) for key in keys}

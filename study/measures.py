@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 
 from study.core import metrics
+from study.core.datasets import Source
 from study.core.error_budget import error_budget
+from study.core.identifiability import condition, effective_dimension, rank, spectrum
 from study.core.rollout import rollout
 from study.core.training import State, relative_gradient, verdicts
-from study.preparation import Setup
-from study.results import BUDGET
+from study.preparation import Setup, initial_parameters
+from study.results import BUDGET, IDENTIFIABILITY, THRESHOLDS
 
 CURVE_POINTS = 1000  # training curves are measured on so many points
 SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
+AMPLE = 2**31  # a data seed no replicate has: states whose number is not what limits a rank
 CHUNK = 512  # states evaluated at once: small enough to stay in the cache
 
 
@@ -119,6 +122,49 @@ def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
         max_steps=setup.cell.rollout.max_steps,
         seeds=list(zip(setup.data_seeds, setup.init_seeds, strict=True)),
     )
+
+
+def identifiability_columns(
+    setup: Setup, state: State
+) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
+    """(measures, spectra) of each replicate, as initialised on ample data and as trained.
+
+    Ample: twice as many equations as parameters, from the reference pool's training states.
+    """
+    if not setup.cell.diagnostics.identifiability:
+        yield from ((dict.fromkeys(IDENTIFIABILITY, float("nan")), []) for _ in setup.replicates)
+        return
+    D = setup.system.n_dof
+    most = -(-2 * setup.model.n_params // D)  # points; more say no more
+    ample = _ample_states(setup, most)
+    begun = initial_parameters(setup)
+    for r, replicate in enumerate(setup.replicates):
+        own = setup.data.rows[r : r + 1, :most].mT
+        found = {}
+        tables = []
+        for name, theta, states in (
+            ("initial", begun, ample),
+            ("trained", state.theta.double(), own),
+        ):
+            values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])[0]
+            prefix = "initial" if name == "initial" else "jacobian"
+            for threshold in THRESHOLDS:
+                found[f"{prefix}_rank_{threshold}"] = float(rank(values, float(threshold)))
+            if name == "trained":
+                found["effective_dimension"] = float(effective_dimension(values))
+                found["jacobian_condition"] = float(condition(values))
+            x, relative = np.arange(1, len(values) + 1), values / values[0]
+            tables.append(_curve(setup, replicate, "spectrum", name, x, relative))
+        yield found, tables
+
+
+def _ample_states(setup: Setup, n: int) -> Tensor:
+    """n states (1, 2 D, n) in scaled units, of another seed than any replicate trains on."""
+    data = setup.cell.data
+    source = Source(setup.system, data.sampler, max(n, data.pool_size), data.n_trajectories)
+    points = source.training_set(AMPLE, n, 0.0).points
+    scaled = setup.units.scale(points.q, points.qdot)
+    return torch.tensor(np.concatenate(scaled, axis=1), device=setup.cell.device).mT[None]
 
 
 def _mass(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray | None:

@@ -86,6 +86,11 @@ def run_block(
         curves += table
     for row, columns in zip(rows, measures.budget_columns(setup, state), strict=True):
         row |= columns
+    for row, (measured, tables) in zip(
+        rows, measures.identifiability_columns(setup, state), strict=True
+    ):
+        row |= measured
+        curves += tables
     seconds = (time.perf_counter() - begun) / len(rows)
     for row in rows:
         row["rollout_seconds"] = seconds

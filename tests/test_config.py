@@ -13,6 +13,7 @@ GROUPS = {
     "model": "lnn",
     "optimizer": "adam",
     "rollout": "standard",
+    "diagnostics": "standard",
 }
 
 
@@ -85,6 +86,23 @@ def test_what_comes_to_the_same_thing_has_the_same_name(plain):
     assert cell(kepler).hash == cell(change(kepler, "model.encoding", "raw")).hash
     assert cell(kepler).hash == cell(change(kepler, "rollout.horizon", 20.0)).hash
     assert cell(plain).hash != cell(change(plain, "model.encoding", "raw")).hash
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "same"),
+    [
+        ("acceleration_mlp", "model.mass_prior", 0.3, True),
+        ("acceleration_mlp", "model.depth", 2, False),
+        ("random_features", "model.mass_prior", 0.3, True),
+        ("random_features", "model.depth", 2, True),
+        ("random_features", "model.init", "cranmer", True),
+        ("random_features", "model.beta", 3.0, False),
+        ("structured_lnn", "model.mass_prior", 0.3, False),
+    ],
+)
+def test_a_setting_that_a_model_does_not_use_changes_nothing(plain, name, key, value, same):
+    plain = change(plain, "model.name", name)
+    assert (cell(plain).hash == cell(change(plain, key, value)).hash) == same
 
 
 def test_replicates_have_their_own_seeds(plain):

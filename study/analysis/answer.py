@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from study.analysis.design import replicate_table
+from study.analysis.design import replicate_groups, replicate_table
 from study.analysis.estimates import Estimate, Medians, medians
 from study.analysis.measures import Measure
 from study.analysis.wording import plural
@@ -53,10 +53,10 @@ def make(
     cells = tuple(dict.fromkeys(cells))
     chosen = rows[rows["cell"].isin(cells)]
     if not deciding.enough:
-        sentence += (
-            f" {plural(deciding.n, 'replicate').capitalize()} a cell: the brackets are a range, "
-            "too few for a verdict."
-        )
+        few = plural(deciding.n, "replicate")
+        if deciding.draws is not None:
+            few = plural(deciding.draws, "data seed")
+        sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
     return Answer(
         id=id,
@@ -74,7 +74,8 @@ def make(
 
 def curve(rows: pd.DataFrame, cells: tuple[str, ...], measure: Measure) -> Medians:
     """Medians over replicates of one measure along some cells."""
-    return medians(replicate_table(rows, cells, measure), measure.worst)
+    table = replicate_table(rows, cells, measure)
+    return medians(table, measure.worst, replicate_groups(rows, cells))
 
 
 def diverged_remark(*curves: Medians) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
-from study.analysis.design import RECIPES, Comparison, Design
+from study.analysis.design import Comparison, Design
 from study.analysis.estimates import LEVEL, Medians, mean_ratio
 from study.analysis.measures import TEST, VALID_TIME, Measure
+from study.analysis.naming import RECIPES
 from study.analysis.wording import capital, estimate, number, plural
 
 QUESTIONS: dict[tuple[str, ...], str] = {

@@ -4,7 +4,8 @@ Knows: factor columns. Does not know: measures, statistics, figures.
 
 - A *ladder* is a curve along N (same model) or along P (same N), everything else equal.
 - A *bundle* is a set of factors that always change together (the question's own settings against
-  the good defaults, say): they cannot be told apart and are compared as one.
+  the good defaults, say): they cannot be told apart and are compared as one. An optimiser's or a
+  model's name takes with it the settings that it fixes.
 - A *comparison* sets the levels of one bundle side by side in groups where all else is equal.
 """
 
@@ -19,31 +20,14 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.measures import Measure
+from study.analysis.naming import HEADS, bundle_name, count, heads, level_name
 from study.results import RESULTS
 
 _COLUMNS = list(RESULTS.columns)
 _KNOWN = _COLUMNS[_COLUMNS.index("system") : _COLUMNS.index("precision") + 1]
 POINTS, WIDTH = "data.n_train", "model.width"
 
-# the settings of a recipe, by which a bundle gets its name
-QUESTION = {
-    "data.units": "physical",
-    "model.activation": "softplus",
-    "model.beta": 0.5,
-    "model.encoding": "raw",
-    "model.mass_prior": 0.0,
-    "model.init": "torch_default",
-}
-DEFAULTS = {
-    "data.units": "scaled",
-    "model.activation": "softplus",
-    "model.beta": 2.0,
-    "model.encoding": "trig",
-    "model.mass_prior": 1.0,
-    "model.init": "fan_in",
-}
-
-RECIPES = {"question's settings": QUESTION, "good defaults": DEFAULTS}
+CONTROL = "random_features"  # the model whose double descent is known
 
 
 @dataclass(frozen=True)
@@ -51,8 +35,10 @@ class Ladder:
     """Cells that differ in N alone, or in P alone, ascending.
 
     - `axis`: 'N' or 'P'.
-    - `n_points`, `n_params`, `n_equations`: of each cell.
+    - `n_points`, `n_params`, `n_equations`, `widths`: of each cell.
     - `label`: what sets this ladder apart from the others of the study.
+    - `noise`: standard deviation of the label noise over that of the accelerations.
+    - `model`: by name.
     """
 
     axis: str
@@ -61,6 +47,19 @@ class Ladder:
     n_points: np.ndarray
     n_params: np.ndarray
     n_equations: np.ndarray
+    widths: np.ndarray
+    noise: float
+    model: str
+
+    @property
+    def control(self) -> bool:
+        """Whether it is a positive control and not a network in question."""
+        return self.model == CONTROL
+
+    @property
+    def steps(self) -> np.ndarray:
+        """What the ladder goes along: N or P of each cell."""
+        return self.n_points if self.axis == "N" else self.n_params
 
     @property
     def n_over_p(self) -> np.ndarray:
@@ -133,7 +132,21 @@ class Design:
         for name in self.varying:
             codes = tuple(pd.factorize(self.cells[name])[0])
             partitions.setdefault(codes, []).append(name)
-        return [tuple(names) for names in partitions.values()]
+        found = list(partitions.values())
+        for head, settings in HEADS.items():
+            if head not in self.varying:
+                continue
+            home = next(names for names in found if head in names)
+            for names in found:
+                if names is not home:
+                    taken = [n for n in names if n.startswith(settings) and self._fixed(n, head)]
+                    home += taken
+                    names[:] = [name for name in names if name not in taken]
+        return [tuple(names) for names in found if names]
+
+    def _fixed(self, name: str, head: str) -> bool:
+        """Whether each level of `head` has one level of `name`."""
+        return len(self.cells[[head, name]].drop_duplicates()) == len(set(self.cells[head]))
 
     def ladders(self, axis: str) -> list[Ladder]:
         """All ladders of at least two cells; `axis` 'N' (same model) or 'P' (same N)."""
@@ -152,6 +165,9 @@ class Design:
                 n_points=group[POINTS].to_numpy(float),
                 n_params=group["n_params"].to_numpy(float),
                 n_equations=group["n_equations"].to_numpy(float),
+                widths=group[WIDTH].to_numpy(float),
+                noise=float(group["data.noise"].iloc[0]),
+                model=str(group["model"].iloc[0]),
             )
             for group, label in zip(found, apart, strict=True)
         ]
@@ -213,9 +229,14 @@ class Design:
         sizes = set() if axis == "P" else {WIDTH, "model.depth"}  # said by P alone
         bundled = set()
         for bundle in self.bundles():
-            if len(bundle) > 1 and set(bundle) <= set(vary) and not sizes & set(bundle):
+            named = set(heads(bundle))
+            if named:  # what else is in it may be the same for all that are told apart here
+                whole = named <= set(vary)
+            else:
+                whole = set(bundle) <= set(vary) and not sizes & set(bundle)
+            if len(bundle) > 1 and whole:
                 parts.append(level_name(bundle, tuple(row[f] for f in bundle)))
-                bundled |= set(bundle)
+                bundled |= set(bundle) - sizes
         vary = [name for name in vary if name not in bundled]
         if sizes & set(vary) or (axis == "N" and not vary and not parts):
             parts.insert(0, f"P = {count(row['n_params'])}")
@@ -242,66 +263,12 @@ def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) 
     )
 
 
-def bundle_name(factors: tuple[str, ...], levels: Sequence[tuple]) -> str:
-    """What a bundle is called in a question."""
-    if len(factors) == 1:
-        return "initial conditions" if factors[0] == "data.n_trajectories" else _short(factors[0])
-    if set(factors) == {"model.activation", "model.beta"}:
-        return "activation and beta"
-    names = {_recipe(factors, level) for level in levels}
-    return "recipe" if names - {None} else " and ".join(_short(f) for f in factors)
-
-
-def level_name(factors: tuple[str, ...], level: tuple) -> str:
-    """What one level of a bundle is called."""
-    if recipe := _recipe(factors, level):
-        return recipe
-    if "system" in factors:  # its horizon goes with it
-        return str(level[factors.index("system")])
-    if len(factors) == 1 and factors[0] in _PLAIN:
-        return str(level[0])
-    if factors == ("data.n_trajectories",):
-        return f"{count(level[0])} initial condition{'s' if level[0] != 1 else ''}"
-    if set(factors) == {"model.activation", "model.beta"}:
-        return ", ".join(
-            f"{_short(f)} {_value(v)}" if f != "model.activation" else str(v)
-            for f, v in zip(factors, level, strict=True)
-        )
-    return ", ".join(f"{_short(f)} {_value(v)}" for f, v in zip(factors, level, strict=True))
-
-
-_PLAIN = {
-    "system",
-    "model",
-    "optimizer",
-    "precision",
-    "data.order",
-    "data.sampler",
-    "model.activation",
-}
-
-
-def _recipe(factors: tuple[str, ...], level: tuple) -> str | None:
-    if len(set(factors) & set(QUESTION)) < 3:
+def replicate_groups(rows: pd.DataFrame, cells: Sequence[str]) -> np.ndarray | None:
+    """The data seed of each row of `replicate_table`, where some rows share one; else None."""
+    chosen = rows.loc[rows["cell"].isin(list(cells)), ["replicate", "data_seed"]].drop_duplicates()
+    if chosen["replicate"].duplicated().any() or not chosen["data_seed"].duplicated().any():
         return None
-    for name, settings in RECIPES.items():
-        if all(settings[f] == v for f, v in zip(factors, level, strict=True) if f in settings):
-            return name
-    return None
-
-
-def count(value: Any) -> str:
-    """A whole number, with a comma from five digits on."""
-    number = int(value)
-    return f"{number:,}" if abs(number) >= 10_000 else str(number)
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _short(factor: str) -> str:
-    return factor.split(".")[-1].replace("n_train", "N").replace("_", " ")
+    return chosen.sort_values("replicate")["data_seed"].to_numpy()
 
 
 def _key(value: Any) -> str:

@@ -9,6 +9,8 @@ Rules, everywhere:
 - Intervals are percentile intervals at 95 % over 2000 seeded bootstrap draws. Replicates are drawn
   with replacement; when all cells hold the same replicates (same seeds), the same draw serves them
   all, so that what they share cancels in ratios.
+- Where some replicates share a data seed, data seeds are drawn, each with all its initialisations:
+  replicates on the same data are no independent ones.
 - With n replicates the interval of a median can reach at most 1 - 2^(1-n): 94 % at n = 5, 50 % at
   n = 2. Below `ENOUGH` replicates an interval is a range and supports no verdict.
 - A ratio of two infinite medians is unknown: 0 in the lower limit, +inf in the upper.
@@ -17,6 +19,7 @@ Rules, everywhere:
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,17 +34,18 @@ ENOUGH = 5  # replicates, below which the interval of a median cannot reach 90 %
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval; `n` replicates (or rows) it rests on."""
+    """A value with its interval; `n` replicates (or rows) it rests on, `draws` independent ones."""
 
     value: float
     low: float
     high: float
     n: int
+    draws: int | None = None
 
     @property
     def enough(self) -> bool:
         """Whether there are replicates enough for the interval to mean what it says."""
-        return self.n >= ENOUGH
+        return (self.n if self.draws is None else self.draws) >= ENOUGH
 
     def verdict(self, threshold: float = 1.0) -> str:
         """'yes' if surely above the threshold, 'no' if surely below, else 'undecided'."""
@@ -86,6 +90,7 @@ class Medians:
     - `middle` (K,): the medians; `draws` (DRAWS, K); `counts` (K,): replicates of each.
     - `table` (replicates, K): what they are the medians of; NaN where there is none.
     - `replaced`: how many replicates had no finite value.
+    - `groups` (replicates,): which of them are on the same data; None where none are.
     """
 
     table: np.ndarray
@@ -93,6 +98,12 @@ class Medians:
     draws: np.ndarray
     counts: np.ndarray
     replaced: int
+    groups: np.ndarray | None = None
+
+    @property
+    def independent(self) -> int | None:
+        """How many data seeds there are, where replicates share them."""
+        return None if self.groups is None else len(set(self.groups))
 
     def estimate(self, k: int) -> Estimate:
         """The median of cell k."""
@@ -100,7 +111,7 @@ class Medians:
         n = int(self.counts[k])
         if n < 2:
             low, high = 0.0, np.inf
-        return Estimate(float(self.middle[k]), float(low), float(high), n)
+        return Estimate(float(self.middle[k]), float(low), float(high), n, self.independent)
 
     def log_ratio_draws(self, i: int, j: int) -> np.ndarray:
         """Draws of log(median i / median j); NaN where both are infinite or both zero."""
@@ -114,10 +125,11 @@ class Medians:
             _divide(self.middle[i], self.middle[j]),
             int(min(self.counts[i], self.counts[j])),
             level,
+            self.independent,
         )
 
 
-def medians(table: np.ndarray, worst: float = np.inf) -> Medians:
+def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None = None) -> Medians:
     """Medians over replicates.
 
     **Arguments:**
@@ -125,14 +137,18 @@ def medians(table: np.ndarray, worst: float = np.inf) -> Medians:
     - `table`: replicates by cells; NaN where a cell has no such replicate, so non-finite
       measurements have to be marked as +-inf before (`replicate_table` of `design.py` does).
     - `worst`: what an infinite entry counts as.
+    - `groups`: the data seed of each replicate, where some share one (`replicate_groups`); taken
+      into account where each has as many and none is missing.
     """
     missing = np.isnan(table)
     replaced = int(np.isinf(table).sum())
     table = np.where(np.isinf(table), worst, table)
     n_cells = table.shape[1]
     draws = np.empty((DRAWS, n_cells))
+    if missing.any() or not balanced(groups):
+        groups = None
     if not missing.any():
-        together = resamples(table.shape[0])
+        together = resamples(table.shape[0]) if groups is None else grouped_resamples(groups)
         for first in range(0, n_cells, 256):  # bounds the memory of a large grid
             chosen = table[:, first : first + 256][together]
             draws[:, first : first + 256] = np.median(chosen, axis=1)
@@ -143,7 +159,18 @@ def medians(table: np.ndarray, worst: float = np.inf) -> Medians:
             present = table[~missing[:, k], k]
             values[k] = np.median(present)
             draws[:, k] = np.median(present[resamples(len(present), k + 1)], axis=1)
-    return Medians(table, values, draws, (~missing).sum(axis=0), replaced)
+    return Medians(table, values, draws, (~missing).sum(axis=0), replaced, groups)
+
+
+def balanced(groups: np.ndarray | None) -> bool:
+    """Whether there are groups, each of as many replicates."""
+    return groups is not None and len(set(Counter(groups.tolist()).values())) == 1
+
+
+def grouped_resamples(groups: np.ndarray) -> np.ndarray:
+    """Indices (DRAWS, n) of bootstrap samples of whole groups of equal size."""
+    members = np.stack([np.flatnonzero(groups == group) for group in np.unique(groups)])
+    return members[resamples(len(members))].reshape(DRAWS, -1)
 
 
 def mean_ratio(pairs: Sequence[tuple[Medians, int, int]], level: float = LEVEL) -> Estimate:
@@ -159,14 +186,17 @@ def mean_ratio(pairs: Sequence[tuple[Medians, int, int]], level: float = LEVEL) 
         value = float(np.exp(np.mean(np.log(ratios))))
         mean = draws.mean(axis=1)
     counts = min(int(min(m.counts[i], m.counts[j])) for m, i, j in pairs)
-    return _ratio(mean, value, counts, level)
+    independent = [m.independent for m, _, _ in pairs if m.independent is not None]
+    return _ratio(mean, value, counts, level, min(independent, default=None))
 
 
-def _ratio(log_draws: np.ndarray, value: float, n: int, level: float) -> Estimate:
+def _ratio(
+    log_draws: np.ndarray, value: float, n: int, level: float, independent: int | None = None
+) -> Estimate:
     low, high = interval(log_draws, level)
     if n < 2:
-        return Estimate(value, 0.0, np.inf, n)
-    return Estimate(value, float(np.exp(low)), float(np.exp(high)), n)
+        return Estimate(value, 0.0, np.inf, n, independent)
+    return Estimate(value, float(np.exp(low)), float(np.exp(high)), n, independent)
 
 
 def _divide(a: float, b: float) -> float:
@@ -211,29 +241,14 @@ def rises(curve: Medians) -> list[Rise]:
 
 
 def _ranks_higher(curve: Medians, at: int, above: int, steps: int, pairs: int) -> bool:
-    high, low = (curve.table[~np.isnan(curve.table[:, k]), k] for k in (at, above))
+    table = curve.table
+    if curve.groups is not None:  # one value for each independent draw of the data
+        names = np.unique(curve.groups)
+        table = np.stack([np.median(table[curve.groups == name], axis=0) for name in names])
+    high, low = (table[~np.isnan(table[:, k]), k] for k in (at, above))
     smallest = 1 / special.comb(len(high) + len(low), len(high))
     level = max((1 - LEVEL) / pairs, min((1 - LEVEL) / steps, smallest * 1.001))
     return bool(stats.mannwhitneyu(high, low, alternative="greater").pvalue <= level)
-
-
-def peak(curve: Medians, x: np.ndarray, low: float, high: float) -> tuple[int, Estimate] | None:
-    """The highest point with low <= x <= high, over the lower of the lowest points on each side.
-
-    Above 1 means that the curve falls on BOTH sides of it. None if a side or the window is empty.
-    The interval is widened for the choice of the three points.
-    """
-    order = np.argsort(x)
-    inside = [k for k in order if low <= x[k] <= high]
-    left = [k for k in order if x[k] < low]
-    right = [k for k in order if x[k] > high]
-    if not (inside and left and right):
-        return None
-    top = max(inside, key=lambda k: curve.middle[k])
-    sides = [min(side, key=lambda k: curve.middle[k]) for side in (left, right)]
-    level = 1 - (1 - LEVEL) / len(x)
-    drops = [curve.ratio(top, k, level) for k in sides]
-    return int(top), min(drops, key=lambda drop: (drop.low, drop.value))
 
 
 def flattens_at(curve: Medians, x: np.ndarray, factor: float = 2.0) -> Estimate:
@@ -243,7 +258,8 @@ def flattens_at(curve: Medians, x: np.ndarray, factor: float = 2.0) -> Estimate:
         return x[np.argmax(values <= factor * values.min(axis=-1, keepdims=True), axis=-1)]
 
     low, high = interval(first(curve.draws))
-    return Estimate(float(first(curve.middle)), float(low), float(high), int(curve.counts.min()))
+    n = int(curve.counts.min())
+    return Estimate(float(first(curve.middle)), float(low), float(high), n, curve.independent)
 
 
 @dataclass(frozen=True)

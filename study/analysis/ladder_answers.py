@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
-from study.analysis.design import RECIPES, Design, Ladder, count
+from study.analysis.design import Design, Ladder, count
 from study.analysis.estimates import Estimate, Medians, flattens_at, medians, peak, rises
 from study.analysis.measures import TEST, TEST_IN_RANGE, TRAIN, VALID_TIME
+from study.analysis.naming import RECIPES
 from study.analysis.wording import estimate, multiple, number
 
 NEEDED = 2.0  # 'needed' and 'flat' mean: a factor of two

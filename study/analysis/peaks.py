@@ -16,8 +16,8 @@ more than the scatter of the replicates makes.
   peak; the rest, over its scale at each point, is drawn from all points together, so that five
   replicates do. (Resampling whole replicates instead is blunt at five: one in 17 draws takes its
   medians from the single worst one.)
-- Decision: a peak, if the prominence is above the 99 % quantile under the null and at least `LEAST`;
-  none, if no point's upper 97.5 % limit reaches `MATTERS`; else undecided.
+- Decision: a peak, if the prominence is above the 99.5 % quantile under the null and at least
+  `LEAST`; none, if no point's upper 97.5 % limit reaches `MATTERS`; else undecided.
 
 How often it errs and misses is measured in `tests/analysis/test_peaks.py`. Noise that hangs
 together along the axis (nested data, steps of one training) makes it more cautious.
@@ -30,9 +30,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from study.analysis.estimates import DRAWS, LEVEL, SEED, Estimate
+from study.analysis.estimates import DRAWS, LEVEL, SEED, Estimate, balanced
 
-TEST_LEVEL = 0.99
+TEST_LEVEL = 0.995
 LEAST = 1.2  # a smaller peak is not called one
 MATTERS = 2.0  # and where none of this factor can be, there is none
 WORST = 10.0  # a diverged replicate counts as so many times the largest finite value
@@ -44,7 +44,7 @@ class Peak:
 
     - `at`: its index; `left`, `right`: of the lowest points on its sides.
     - `prominence`: of the medians; its lower limit is above 1 if noise on a curve without a peak
-      makes as much in less than 1 % of draws, its upper limit the largest of all points.
+      makes as much in less than 0.5 % of draws, its upper limit the largest of all points.
     - `place`: x there, with the 95 % interval of where it is most prominent.
     """
 
@@ -63,7 +63,7 @@ class Peak:
         return "no" if found.enough and found.high < MATTERS else "undecided"
 
 
-def peak(table: np.ndarray, x: np.ndarray) -> Peak | None:
+def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> Peak | None:
     """The most prominent interior point of the medians of a table, tested.
 
     **Arguments:**
@@ -71,15 +71,17 @@ def peak(table: np.ndarray, x: np.ndarray) -> Peak | None:
     - `table`: (replicates, points) of a positive measure; +inf for a diverged replicate, NaN where
       there is none.
     - `x`: (points,) ascending.
+    - `groups`: the data seed of each replicate where some share one; their noise is drawn together.
 
     **Returns:** None below 3 points or without a finite value.
     """
     if table.shape[1] < 3 or not np.isfinite(table).any():
         return None
-    logs = _logs(table)
-    middle = np.nanmedian(logs, axis=0)
-    counts = (~np.isnan(logs)).sum(axis=0)
-    heights, noise = _prominences(middle), _noise(logs, middle)
+    values = _filled(table)
+    logs, middle = np.log(values), np.log(np.nanmedian(values, axis=0))
+    if np.isnan(table).any() or not balanced(groups):
+        groups = None
+    heights, noise = _prominences(middle), _noise(logs, groups)
     flat = nearest_without_peak(middle, 1 / np.maximum(noise.var(axis=0), 1e-12))
     by_chance = _prominences(flat + noise).max(axis=1)
     critical = max(0.0, float(np.quantile(by_chance, TEST_LEVEL)))
@@ -88,7 +90,8 @@ def peak(table: np.ndarray, x: np.ndarray) -> Peak | None:
     tail = (1 - LEVEL) / 2
     drawn = x[1:-1][_prominences(middle + noise).argmax(axis=1)]
     place = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
-    n = int(counts.min())
+    n = int((~np.isnan(logs)).sum(axis=0).min())
+    independent = None if groups is None else len(set(groups))
     return Peak(
         at,
         *_sides(middle, at),
@@ -97,8 +100,9 @@ def peak(table: np.ndarray, x: np.ndarray) -> Peak | None:
             float(np.exp(height - critical)),
             float(np.exp(_upper(middle, heights, noise, 1 - tail))),
             n,
+            independent,
         ),
-        Estimate(float(x[at]), float(place[0]), float(place[1]), n),
+        Estimate(float(x[at]), float(place[0]), float(place[1]), n, independent),
     )
 
 
@@ -107,7 +111,9 @@ def nearest_without_peak(middle: np.ndarray, weights: np.ndarray) -> np.ndarray:
     n = len(middle)
     best, least = middle, np.inf
     for turn in range(1, n + 1):
-        parts = [optimize.isotonic_regression(middle[:turn], weights=weights[:turn], increasing=False)]
+        parts = [
+            optimize.isotonic_regression(middle[:turn], weights=weights[:turn], increasing=False)
+        ]
         if turn < n:
             parts.append(optimize.isotonic_regression(middle[turn:], weights=weights[turn:]))
         fitted = np.concatenate([part.x for part in parts])
@@ -117,10 +123,10 @@ def nearest_without_peak(middle: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return best
 
 
-def _logs(table: np.ndarray) -> np.ndarray:
-    finite = table[np.isfinite(table)]
-    tiny = np.finfo(float).tiny
-    return np.log(np.maximum(np.where(np.isinf(table), WORST * finite.max(), table), tiny))
+def _filled(table: np.ndarray) -> np.ndarray:
+    """Positive and finite, NaN kept."""
+    worst = WORST * table[np.isfinite(table)].max()
+    return np.maximum(np.where(np.isinf(table), worst, table), np.finfo(float).tiny)
 
 
 def _prominences(middle: np.ndarray) -> np.ndarray:
@@ -149,25 +155,33 @@ def _upper(middle: np.ndarray, heights: np.ndarray, noise: np.ndarray, level: fl
     return max(limits)
 
 
-def _noise(logs: np.ndarray, middle: np.ndarray) -> np.ndarray:
+def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Draws (DRAWS, K) of the error of each point's median."""
     n, n_points = logs.shape
-    rest = logs - middle
+    rest = logs - np.nanmedian(logs, axis=0)
     rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
     rest = rest - np.nanmedian(rest, axis=0)
     rest *= np.sqrt(n * n_points / (max(1, n - 1) * (n_points - 1)))  # degrees of freedom
     scale = _scale(rest)
-    pool = (rest / scale)[~np.isnan(rest)]
+    together = 1 if groups is None else n // len(set(groups))
+    if groups is not None:
+        rest = rest[np.argsort(groups, kind="stable")]
+    pool = np.swapaxes((rest / scale).reshape(-1, together, n_points), 1, 2).reshape(-1, together)
+    pool = pool[~np.isnan(pool).any(axis=1)]
     random = np.random.default_rng([SEED, n, n_points])
     draws = np.empty((DRAWS, n_points))
     for k, count in enumerate((~np.isnan(logs)).sum(axis=0)):
-        draws[:, k] = np.median(random.choice(pool, (DRAWS, count)), axis=1) * scale[k]
+        drawn = pool[random.integers(0, len(pool), (DRAWS, count // together))]
+        draws[:, k] = np.median(drawn.reshape(DRAWS, -1), axis=1) * scale[k]
     return draws
 
 
 def _scale(rest: np.ndarray) -> np.ndarray:
-    """Scatter at each point: its own, or that with its neighbours where that is larger."""
-    own = np.nanmean(rest**2, axis=0)
+    """Scatter at each point: its own, or that with its neighbours where that is larger.
+
+    From mean absolute values, for at an interpolation threshold the scatter has a heavy tail.
+    """
+    own = np.pi / 2 * np.nanmean(np.abs(rest), axis=0) ** 2
     padded = np.pad(own, 1, mode="edge")
     around = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     return np.sqrt(np.maximum(np.maximum(own, around), 1e-24))

@@ -22,37 +22,51 @@ from study.core.pairs import Pair
 
 
 @dataclasses.dataclass
-class Trace:
-    """What `forward` leaves behind for `backward`.
+class Bend:
+    """What one activation leaves behind: its derivatives (R, H, B), tangents (R, H, C - 1, B)."""
 
-    - `below`: what each layer was given, (R, in, C, B).
-    - `first`, `second`: derivatives of sigma at each hidden a_k, (R, H, B).
-    - `tangents`: those of each hidden a_k, (R, H, C - 1, B).
-    """
+    first: Tensor
+    second: Tensor
+    tangents: Tensor
+
+
+@dataclasses.dataclass
+class Trace:
+    """What `forward` leaves behind: what each layer was given, and each activation."""
 
     below: list[Tensor] = dataclasses.field(default_factory=list)
-    first: list[Tensor] = dataclasses.field(default_factory=list)
-    second: list[Tensor] = dataclasses.field(default_factory=list)
-    tangents: list[Tensor] = dataclasses.field(default_factory=list)
+    bends: list[Bend] = dataclasses.field(default_factory=list)
+
+
+def activate(
+    name: str, beta: float, streams: Float[Tensor, "R H C B"]
+) -> tuple[Float[Tensor, "R H C B"], Bend]:
+    """sigma of the values, with their tangents."""
+    value, first, second, _ = derivatives(name, beta, streams[:, :, 0])
+    tangents = streams[:, :, 1:]
+    out = torch.cat([value.unsqueeze(2), first.unsqueeze(2) * tangents], 2)
+    return out, Bend(first, second, tangents)
+
+
+def pull(bend: Bend, adjoint: Float[Tensor, "R H C B"]) -> Float[Tensor, "R H C B"]:
+    """The adjoint below an activation from that above it."""
+    to_value, to_tangents = adjoint[:, :, 0], adjoint[:, :, 1:]
+    value = bend.first * to_value + bend.second * (bend.tangents * to_tangents).sum(2)
+    return torch.cat([value.unsqueeze(2), bend.first.unsqueeze(2) * to_tangents], 2)
 
 
 def forward(
     mlp: MLP, layers: Layers, streams: Float[Tensor, "R I C B"]
 ) -> tuple[Float[Tensor, "R K C B"], Trace]:
     """The outputs and their tangents, from the inputs and theirs."""
-    trace = Trace()
-    C = streams.shape[2]
+    trace, C = Trace(), streams.shape[2]
     for k, (W, b) in enumerate(layers):
         trace.below.append(streams)
         out = torch.bmm(W, streams.flatten(2)).unflatten(2, (C, -1))
-        value, tangents = out[:, :, 0] + b, out[:, :, 1:]
+        streams = torch.cat([out[:, :, :1] + b.unsqueeze(2), out[:, :, 1:]], 2)
         if k < mlp.depth:
-            value, first, second, _ = derivatives(mlp.activation, mlp.beta, value)
-            trace.first.append(first)
-            trace.second.append(second)
-            trace.tangents.append(tangents)
-            tangents = first.unsqueeze(2) * tangents
-        streams = torch.cat([value.unsqueeze(2), tangents], 2)
+            streams, bend = activate(mlp.activation, mlp.beta, streams)
+            trace.bends.append(bend)
     return streams, trace
 
 
@@ -60,15 +74,10 @@ def backward(
     mlp: MLP, layers: Layers, cotangent: Float[Tensor, "R K C B"], trace: Trace
 ) -> list[Pair]:
     """The streams of d<cotangent, outputs>/dtheta, layer by layer."""
-    C = cotangent.shape[2]
-    pairs = []
-    adjoint = cotangent
-    for k in reversed(range(mlp.depth + 1)):
+    pairs = [Pair(cotangent, trace.below[-1], cotangent[:, :, 0])]
+    adjoint, C = cotangent, cotangent.shape[2]
+    for k in reversed(range(mlp.depth)):
+        above = torch.bmm(layers[k + 1][0].mT, adjoint.flatten(2)).unflatten(2, (C, -1))
+        adjoint = pull(trace.bends[k], above)
         pairs.append(Pair(adjoint, trace.below[k], adjoint[:, :, 0]))
-        if k == 0:
-            break
-        back = torch.bmm(layers[k][0].mT, adjoint.flatten(2)).unflatten(2, (C, -1))
-        first, second, tangents = trace.first[k - 1], trace.second[k - 1], trace.tangents[k - 1]
-        value = first * back[:, :, 0] + second * (tangents * back[:, :, 1:]).sum(2)
-        adjoint = torch.cat([value.unsqueeze(2), first.unsqueeze(2) * back[:, :, 1:]], 2)
     return pairs[::-1]

@@ -7,15 +7,25 @@ import dataclasses
 from torch import Tensor
 
 from study.core import mlp_acceleration
+from study.core.mlp import MLP, Layers
+from study.core.mlp_acceleration import Sweep
 from study.core.network_model import NetworkModel
+from study.core.pairs import Pair
 
 
 @dataclasses.dataclass(frozen=True)
 class LNN(NetworkModel):
     """A plain Lagrangian network; its algebra is `mlp_acceleration.py`."""
 
-    forward = staticmethod(mlp_acceleration.forward)
-    backward = staticmethod(mlp_acceleration.backward)
+    @staticmethod
+    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
+        return mlp_acceleration.forward(mlp, layers, q, qdot)
+
+    @staticmethod
+    def backward(
+        mlp: MLP, layers: Layers, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Sweep
+    ) -> list[Pair]:
+        return mlp_acceleration.backward(mlp, layers, qdot, qddot, cotangent, sweep)
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return mlp_acceleration.mass_matrix(self.mlp, theta, q, qdot)

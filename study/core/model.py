@@ -51,7 +51,8 @@ class Model(abc.ABC):
     ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R S"], Float[Tensor, " R"]]:
         """Each network's error, its gradient, and the share of samples with a floored mass matrix.
 
-        The error is the mean `squared` or `absolute` one. With `compiled` by torch.compile, the same up to rounding.
+        The error is the mean `squared` or `absolute` one. With `compiled` by torch.compile, the
+        same up to rounding.
         """
 
     @abc.abstractmethod

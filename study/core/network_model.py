@@ -137,8 +137,9 @@ def _compiled(
         return torch.randn(shape, generator=generator, dtype=dtype).to(device)
 
     layers = typical.layers(normal(R, typical.n_params))
-    # laid out as training has them: other strides would be compiled anew, with sizes of the moment
-    batch = normal(R, 3 * mlp.n_dof, 1 if single else 96).chunk(3, 1)
+    # laid out as training has them: other strides would be compiled anew, with sizes of the moment;
+    # 113, for sizes that are equal here (a layer's offset in theta, say) would be held equal always
+    batch = normal(R, 3 * mlp.n_dof, 1 if single else 113).chunk(3, 1)
     for tensor in (*itertools.chain.from_iterable(layers), *batch):
         torch._dynamo.mark_static(tensor, 0)
     function(layers, *batch)

@@ -33,6 +33,12 @@ def _oscillator(q, v, c, xp):
     return c.m * v[0] ** 2 / 2 - c.k * q[0] ** 2 / 2 - c.kappa * q[0] ** 4 / 4
 
 
+def _oscillator_start(rng: np.random.Generator, n: int, c: Any) -> Array:
+    """Any phase, with the harmonic energy of an amplitude between 0.5 and 1.5 m."""
+    amplitude, phase = rng.uniform([0.5, 0.0], [1.5, 1.0], (n, 2)).T
+    return amplitude[:, None] * _directions(phase) * [1.0, np.sqrt(c.k / c.m)]
+
+
 def _coupled_oscillators(q, v, c, xp):
     kinetic = (c.m1 * v[0] ** 2 + c.m2 * v[1] ** 2) / 2
     walls = (c.k1 * q[0] ** 2 + c.k2 * q[1] ** 2) / 2
@@ -133,8 +139,8 @@ PARTICLES = (
         coordinates=(("x", "m"),),
         angles=(False,),
         constants={"m": 1.0, "k": 1.0, "kappa": 0.5},
-        initial_conditions=uniform(1.5, 1.5),
-        box=(2.0, 2.5),
+        initial_conditions=_oscillator_start,
+        box=(1.5, 1.8),
         horizon=20.0,
         energy_scale=lambda c: c.k / 2 + c.kappa / 4,
     ),
@@ -146,7 +152,7 @@ PARTICLES = (
         angles=(False, False),
         constants={"m1": 1.0, "m2": 1.5, "k1": 1.0, "k2": 1.0, "coupling": 0.5},
         initial_conditions=uniform(1.0, 1.0, 1.0, 1.0),
-        box=(1.5, 1.5, 1.5, 1.5),
+        box=(1.8, 1.6, 2.2, 1.6),
         horizon=20.0,
         energy_scale=lambda c: (c.k1 + c.k2) / 2,
     ),

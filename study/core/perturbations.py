@@ -100,7 +100,7 @@ class RandomField:
         parts = ([getattr(f, x.name) for f in fields] for x in dataclasses.fields(cls))
         return cls(*map(np.stack, parts))
 
-    def scaled(self, size: Float[Array, "*#r O"]) -> RandomField:
+    def scaled(self, size: Float[Array, "*r O"]) -> RandomField:
         """Each output multiplied by a number."""
         return dataclasses.replace(self, weight=self.weight * size[..., None, :])
 
@@ -111,12 +111,12 @@ class RandomField:
             *(np.take(x, draw, axis=1) for x in (self.frequency, self.phase, self.weight))
         )
 
-    def values(self, x: Float[Array, "*r n I"]) -> Float[Array, "*r n O"]:
-        """The fields at n states each."""
+    def values(self, x: Float[Array, "*n I"]) -> Float[Array, "*m O"]:
+        """The fields at states (*r or less, n, I), each at n of them."""
         return np.cos(self._argument(x)) @ self.weight
 
-    def gradient(self, x: Float[Array, "*r n I"]) -> Float[Array, "*r n I"]:
-        """Of the sum of the outputs."""
+    def gradient(self, x: Float[Array, "*n I"]) -> Float[Array, "*m I"]:
+        """Of the sum of the outputs, at the same states as `values`."""
         slope = -np.sin(self._argument(x)) * self.weight.sum(-1)[..., None, :]
         return slope @ np.swapaxes(self.frequency, -1, -2)
 
@@ -217,8 +217,8 @@ def encoded(system: System, units: Units, states: Float[Array, "*n S"]) -> Float
 
 
 def _pulled_back(
-    system: System, units: Units, q: Float[Array, "*n D"], slope: Float[Array, "*n I"]
-) -> Float[Array, "*n D"]:
+    system: System, units: Units, q: Float[Array, "*n D"], slope: Float[Array, "*m I"]
+) -> Float[Array, "*m D"]:
     """A gradient in the encoded coordinates turned into one in q itself."""
     columns, at = [], 0
     for i, angle in enumerate(system.angles):

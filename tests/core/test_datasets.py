@@ -119,6 +119,25 @@ def test_chaotic_motion_is_trusted_only_as_far_as_two_solvers_agree(monkeypatch)
     assert motion.trusted[0] < 60.0
 
 
+def test_full_turns_do_not_loosen_what_counts_as_agreement():
+    system = SYSTEMS["double_pendulum_wide"]
+    states = np.random.default_rng(0).uniform(-1, 1, (20, 50, 4))
+    turned = states.copy()
+    turned[..., :2] += 2 * np.pi * np.random.default_rng(1).integers(-50, 50, (20, 50, 2))
+    spread = datasets._spread(system, turned)
+    np.testing.assert_allclose(spread, states.std((0, 1)), rtol=1e-10)
+
+
+def test_data_are_taken_from_the_span_of_a_system():
+    short = dataclasses.replace(SYSTEM, span=0.5)
+    training = Source(short, "trajectories", 200, 10).training_set(0, 200, 0.0)
+    order = np.argsort(training.along)
+    ends = np.concatenate([training.points.q, training.points.qdot], axis=1)[order][19::20]
+    starts = np.concatenate([training.points.q, training.points.qdot], axis=1)[order][::20]
+    expected = integrate(SYSTEM, starts, np.array([0.0, 0.5]))[:, -1]
+    np.testing.assert_allclose(ends, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
 def test_the_first_held_out_starts_are_those_of_a_smaller_number(name):
     system = SYSTEMS[name]

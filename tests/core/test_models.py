@@ -2,8 +2,10 @@
 
 import functools
 import math
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -66,17 +68,18 @@ def sizes_of(settings, inputs, outputs):
 
 
 def structured_lagrangian(settings, angles, theta, q, qdot):
-    """qdot^T (A A^T + prior) qdot / 2 - V, A = I + lower triangular outputs row by row."""
+    """qdot^T (A A^T + prior) qdot / 2 - V, A lower triangular by rows, its diagonal positive."""
     D, x = len(angles), encoded(angles, settings["encoding"], q)
     K = D * (D + 1) // 2 + 1
     out = outputs(settings, sizes_of(settings, len(x), K), theta, x)
-    A = torch.eye(D, dtype=q.dtype)
+    A = torch.zeros(D, D, dtype=q.dtype)
     k = 0
     for i in range(D):
         for j in range(i + 1):
             unit = torch.zeros(D, D, dtype=q.dtype)
             unit[i, j] = 1
-            A, k = A + out[k] * unit, k + 1
+            entry = torch.log(1 + (math.e - 1) * torch.exp(out[k])) if i == j else out[k]
+            A, k = A + entry * unit, k + 1
     mass = A @ A.T + settings["mass_prior"] * torch.eye(D, dtype=q.dtype)
     return qdot @ mass @ qdot / 2 - out[k]
 
@@ -257,3 +260,33 @@ def test_an_untrained_structured_network_has_a_mass_matrix_near_one():
     mass = model.mass_matrix(theta, *states).permute(0, 3, 1, 2)
     values = torch.linalg.eigvalsh(mass)
     assert (values[..., -1] / values[..., 0]).median() < 10
+
+
+COMPILED = """
+import sys, torch
+from study.core.models import make_model
+torch.set_num_threads(1)
+name = sys.argv[1]
+for width, B in ((7, 33), (40, 500), (16, 128)):
+    settings = dict(name=name, width=width, depth=2, activation="tanh", beta=2.0,
+                    encoding="trig", mass_prior=0.5, init="fan_in")
+    model = make_model((True, False), settings)
+    theta = model.initialise(range(3), torch.float64)
+    batch = torch.randn(3, 6, B, generator=torch.Generator().manual_seed(1)).double()
+    q, v, a = batch.chunk(3, 1)
+    eager, fast = (model.loss_and_gradient(theta, q, v, a, compiled=c)[1] for c in (False, True))
+    assert float((eager - fast).norm() / eager.norm()) < 1e-9
+assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # never anew
+"""
+
+
+@pytest.mark.parametrize("name", ["structured_lnn", "acceleration_mlp"])
+def test_compiled_gradients_are_the_same_for_all_sizes(name):
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED, name],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,62 @@
+"""Small training problems that the tests of the optimisers share."""
+
+import numpy as np
+import torch
+
+from study.core import euler_lagrange
+from study.core.mlp import MLP, lagrangian
+from study.core.models import LNN, RandomFeatures
+from study.core.training import State, TrainingData, train
+
+ANGLES = {1: (True,), 2: (True, False), 3: (True, False, True)}
+
+
+def lnn(D=2, width=4, depth=2, encoding="raw"):
+    return LNN(MLP(ANGLES[D], width, depth, "softplus", 1.0, encoding, 1.0), "fan_in")
+
+
+def features(p, D=2):
+    """Linear in what is trained, so that the solution is known."""
+    return RandomFeatures(MLP(ANGLES[D], p, 1, "sin", 1.0))
+
+
+def make_data(R=3, N=20, D=2, order="shuffled", noise=1.0):
+    """States and targets at random; `noise` is the targets' standard deviation."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(R, N, 3 * D, generator=generator, dtype=torch.float64)
+    rows[:, :, 2 * D :] *= noise
+    along = np.stack([np.random.default_rng(r).permutation(N) for r in range(R)])
+    return TrainingData(rows, along, order, list(range(R)))
+
+
+def taught(model, theta, data, noise=0.0):
+    """The same states, with the model's own accelerations at theta and noise for targets."""
+    D = data.rows.shape[2] // 3
+    q, qdot, target = data.states(slice(None), slice(None))
+    rows = data.rows.clone()
+    rows[:, :, 2 * D :] = (model.acceleration(theta, q, qdot) + noise * target).mT
+    return TrainingData(rows, data.along, data.order, data.seeds)
+
+
+def field(model, theta, data, r=0):
+    """qddot (N D), state by state, by automatic differentiation of one network's Lagrangian."""
+    q, qdot, _ = data.rows[r].chunk(3, 1)
+    return euler_lagrange.acceleration(
+        lambda x, v: lagrangian(model.mlp, theta, x, v), q, qdot
+    ).flatten()
+
+
+def targets(data, r=0):
+    """Those of `field` (N D)."""
+    return data.rows[r].chunk(3, 1)[2].flatten()
+
+
+def losses(theta):
+    return {"train_nmse": [1.0] * len(theta)}
+
+
+def run(model, data, *stages, state=None, **options):
+    """Train from the model's own start, in float64 but for what a stage says."""
+    if state is None:
+        state = State.fresh(model.initialise(data.seeds, torch.float64))
+    return train(model, data, stages, state, measure=losses, **options)

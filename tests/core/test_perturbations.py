@@ -1,0 +1,81 @@
+"""The perturbations: how large, how correlated, of a potential where they say so."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from study.core import metrics
+from study.core.datasets import TestSet, test_set
+from study.core.perturbations import LENGTH, Conservative, RandomField, Smooth, White
+from study.core.systems import SYSTEMS
+
+TestSet.__test__ = False  # a class of the core, not a test
+test_set.__test__ = False
+
+
+def states_of(test):
+    return np.concatenate([test.points.q, test.points.qdot], axis=1)
+
+
+def predictions(test, size):
+    """Of one model, wrong by a typical `size` standard deviations."""
+    error = np.random.default_rng(5).standard_normal((1, *test.points.qddot.shape))
+    return test.points.qddot + size * np.sqrt(test.variance) * error
+
+
+def one_by_one(perturbation, states):
+    """A perturbation of one replicate and one trajectory at many states."""
+    return np.concatenate([perturbation(x[None, None], 0.0)[0] for x in states])
+
+
+@pytest.mark.parametrize("name", ["double_pendulum", "spring_pendulum"])
+def test_perturbations_are_typically_as_large_as_the_error(name):
+    system = SYSTEMS[name]
+    full = test_set(system)
+    points = type(full.points)(*(x[:300] for x in vars(full.points).values()))
+    test = dataclasses.replace(full, points=points, in_range=full.in_range[:300])
+    predicted = predictions(test, 0.01)
+    predicted[0, :50] += 1e6  # rare points with a huge error do not count
+    predicted[0, 50] = np.nan
+    size = np.nanmedian(np.abs(predicted[0] - points.qddot), axis=0)
+    drawn = one_by_one(Smooth.draw(system, test, predicted, [(1,)], 1), states_of(test))
+    np.testing.assert_allclose(np.median(np.abs(drawn), axis=0), size, rtol=0.02)
+    white = White.draw(test, predicted, [(1,)], 50, 10.0).values
+    np.testing.assert_allclose(np.median(np.abs(white), axis=(0, 1, 2)), size, rtol=0.05)
+    assert abs(np.corrcoef(white[0, :, 1:, 0].ravel(), white[0, :, :-1, 0].ravel())[0, 1]) < 0.05
+    drawn = one_by_one(Conservative.draw(system, test, predicted, [(1,)], 1), states_of(test))
+    own = metrics.acceleration_measures(predicted[0], test)["test_nmse_median"]
+    found = metrics.acceleration_measures(points.qddot + drawn, test)["test_nmse_median"]
+    assert found == pytest.approx(own, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["double_pendulum", "spring_pendulum", "magnetic_trap"])
+def test_a_conservative_perturbation_is_the_force_of_a_potential(name):
+    system = SYSTEMS[name]
+    test = test_set(system)
+    perturbation = Conservative.draw(system, test, predictions(test, 1e-3), [(2,)], 1)
+
+    def force(q, qdot):
+        states = np.concatenate([q, qdot])
+        return system.mass_matrix(q, qdot) @ one_by_one(perturbation, states[None])[0]
+
+    q, qdot = test.points.q[0], test.points.qdot[0]
+    step = 1e-2 * test.units.length
+    slopes = np.stack(
+        [(force(q + e, qdot) - force(q - e, qdot)) / (2 * e.sum()) for e in np.diag(step)]
+    )
+    assert slopes[0, 1] == pytest.approx(slopes[1, 0], abs=2e-3 * np.abs(slopes).max())
+    np.testing.assert_allclose(force(q, 2 * qdot + 1), force(q, qdot), rtol=1e-5)
+
+
+def test_a_random_field_is_of_unit_variance_and_correlated_over_its_length():
+    x = np.array([[0.3, -0.2, 0.5], [0.3, -0.2 + LENGTH, 0.5], [0.3, -0.2, 0.5 + 4 * LENGTH]])
+    rng = np.random.default_rng(0)
+    values = RandomField.stack([RandomField.draw(rng, 3, 1) for _ in range(3000)]).values(x)
+    found = np.cov(values[..., 0].T)
+    expected = np.eye(3)
+    expected[0, 1] = expected[1, 0] = np.exp(-0.5)
+    expected[0, 2] = expected[2, 0] = np.exp(-8)
+    expected[1, 2] = expected[2, 1] = np.exp(-8.5)
+    np.testing.assert_allclose(found, expected, atol=0.08)
