@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.autograd.functional import hessian, jacobian
 
+from study.core.adam import Adam
 from study.core.mlp import MLP
 from study.core.models import LNN
-from study.core.training import State, adam_step
 
 R, B, D = 8, 128, 2
 ROUNDS = 7
@@ -102,14 +102,14 @@ def user_step(method: Callable, x: torch.Tensor, target: torch.Tensor) -> Callab
 def our_step(compiled: bool, batch: torch.Tensor) -> Callable[[], None]:
     """A training step of the ensemble, clipping and freezing included."""
     model = LNN(SHAPE, "fan_in")
-    state = State.fresh(model.initialise(range(R), torch.float32))
+    adam = Adam(1, B, 1e-4, "constant", 1.0, compiled=compiled)
+    theta = model.initialise(range(R), torch.float32)
+    memory = adam.memory(theta, torch.ones(R, dtype=torch.bool))
     scalars, clip = torch.tensor([1e-4, 1.0, 1.0]), torch.tensor(1.0)
 
     def step() -> None:
-        state.theta, state.mean, state.square, state.alive, _ = adam_step(
-            model,
-            state.theta, state.mean, state.square, state.alive, batch, scalars, clip, compiled,
-        )  # fmt: skip
+        nonlocal theta, memory
+        theta, memory, _ = adam.update(model, theta, memory, batch, scalars, clip)
 
     return step
 

@@ -121,6 +121,8 @@ class OptimizerConfig:
     - Adam's: `steps`, `batch_size`, `lr` at the start of the `schedule`, `clip` the gradient norm
       of each replicate, `loss` mean `squared` or `absolute` error.
     - `iterations` of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64.
+
+    What a method does not use is not checked, and no part of a cell's name.
     """
 
     name: Literal["adam", "levenberg_marquardt", "adam_lm", "adam_lbfgs", "least_squares"]
@@ -137,15 +139,20 @@ class OptimizerConfig:
         """Whether it begins with Adam."""
         return self.name.startswith("adam")
 
+    @property
+    def iterates(self) -> bool:
+        """Whether it ends with iterations on all points."""
+        return self.name not in ("adam", "least_squares")
+
     def __post_init__(self) -> None:
-        wanted = {"steps": self.steps, "batch_size": self.batch_size, "lr": self.lr}
-        wanted = wanted if self.adam else {}
-        if self.name not in ("adam", "least_squares"):
-            wanted["iterations"] = self.iterations
-        for key, value in wanted.items():
-            if not value:
+        needed = ["steps", "batch_size", "lr"] if self.adam else []
+        if self.iterates:
+            needed.append("iterations")
+        for key in needed:
+            if not getattr(self, key):
                 raise ConfigError(
-                    f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
+                    f"optimizer.{key}={getattr(self, key)} is not allowed: "
+                    f"{self.name} needs more than 0"
                 )
 
     def normal(self) -> OptimizerConfig:
@@ -154,7 +161,7 @@ class OptimizerConfig:
         if not self.adam:
             unused = {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
             unused |= {"schedule": "constant", "loss": "squared"}
-        if self.name in ("adam", "least_squares"):
+        if not self.iterates:
             unused["iterations"] = 0
         return dataclasses.replace(self, **unused)
 
@@ -220,15 +227,11 @@ class Cell:
                 f"data.n_trajectories={data.n_trajectories} leaves some without a point: "
                 f"at most data.pool_size={data.pool_size}"
             )
-
-        if (
-            self.optimizer.name == "least_squares"
-            and not make_model(self.mechanics.angles, dataclasses.asdict(self.model)).linear
-        ):
-            linear = "model=random_features"
+        model = make_model(self.mechanics.angles, dataclasses.asdict(self.model))
+        if self.optimizer.name == "least_squares" and not model.linear:
             raise ConfigError(
                 f"optimizer=least_squares solves linear models, and model={self.model.name} is "
-                f"none: use {linear}, or another optimizer"
+                "none: use model=random_features, or another optimizer"
             )
 
     @property

@@ -1,14 +1,16 @@
-"""The report of a study, from its tables: answers, figures, page.
+"""The report of a study, from its tables: answers, figures, page; or of several studies together.
 
 Knows: which parts there are, and in what order they are made. Does not know: how any is made.
 
     python -m study.report outputs/<study>
+    python -m study.report outputs/reference     # a folder of studies: one verdict a question
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -41,12 +43,69 @@ def write(folder: str | Path) -> Path:
     folder = Path(folder)
     rows, curves = _tables(folder)
     settings = _settings(folder)
-    found = answers.answer(rows)
+    found = answers.answer(rows, curves)
     answers.write(found, folder / "answers.json")
     saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
     table = cells.cell_table(rows)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
     text = page.render(rows, table, found, saved, settings, _missing(folder, rows, settings))
+    target = folder / "report" / "index.html"
+    page.write(text, target)
+    return target
+
+
+def studies_in(folder: str | Path) -> list[Path]:
+    """The studies that a folder holds; none if it is a study itself."""
+    folder = Path(folder)
+    if not folder.is_dir() or _is_study(folder):
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_study(path))
+
+
+def _is_study(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("results.parquet", "cells", "study.yaml"))
+
+
+def write_across(folder: str | Path) -> Path:
+    """One verdict for every question, from all studies in a folder, with the figures.
+
+    Studies that are missing or whose tables cannot be read are named on the page.
+
+    **Arguments:**
+
+    - `folder`: holds one folder a study; gets `answers.json` and `report/index.html`.
+
+    **Returns:** the path of the page.
+
+    **Raises:** `TableError` if no study in it can be read.
+    """
+    from study.analysis import across, across_page, answers, page
+    from study.analysis.evidence import Study
+
+    folder = Path(folder)
+    studies, settings, missing = [], {}, []
+    for path in studies_in(folder):
+        try:
+            rows, curves = _tables(path)
+            settings[path.name] = _settings(path)
+        except TableError as error:
+            missing.append(f"Not read: {error}.")
+            continue
+        studies.append(Study(path.name, rows, curves, answers.answer(rows, curves)))
+    if not studies:
+        raise TableError(f"{folder} holds no study whose tables can be read: {' '.join(missing)}")
+    names = {study.name for study in studies}
+    absent = [name for name in across.expected() if name not in names]
+    if absent:
+        missing.append(f"Missing studies: {', '.join(absent)}.")
+    sections = {
+        "The question": across.answer(studies, across.QUESTIONS),
+        "Beside it": across.answer(studies, across.BESIDE),
+    }
+    found = [each for section in sections.values() for each in section]
+    across_page.write_json(found, folder / "answers.json")
+    saved = across_page.save(across_page.plots(studies, found), folder)
+    text = across_page.render(folder.name, studies, settings, sections, saved, missing)
     target = folder / "report" / "index.html"
     page.write(text, target)
     return target
@@ -125,18 +184,21 @@ def main(arguments: list[str] | None = None) -> int:
     """The command. Prints the verdicts and where the page is."""
     parser = argparse.ArgumentParser(prog="python -m study.report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("folder", type=Path, help="a study's folder: outputs/<study>")
+    parser.add_argument("folder", type=Path, help="outputs/<study>, or a folder of studies")
     folder = parser.parse_args(arguments).folder
     try:
-        target = write(folder)
+        target = write_across(folder) if studies_in(folder) else write(folder)
     except TableError as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
         print(f"{folder}: the report cannot be written: {error}", file=sys.stderr)
         return 2
-    print_answers(folder)
-    print(f"\n{target}")
+    try:
+        print_answers(folder)
+        print(f"\n{target}", flush=True)
+    except BrokenPipeError:  # the reader has gone, `| head` say; what is left has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

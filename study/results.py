@@ -57,6 +57,12 @@ def _number(low: float | None = None, high: float | None = None, nullable: bool 
     return pa.Column(float, checks, nullable=nullable, coerce=True)
 
 
+def _later(column):
+    """A column that tables of earlier versions do not have."""
+    column.required = False
+    return column
+
+
 _text = pa.Column(str, coerce=True)
 _count = pa.Column("int64", pa.Check.ge(0), coerce=True)
 _positive = pa.Column("int64", pa.Check.ge(1), coerce=True)
@@ -91,8 +97,8 @@ RESULTS = pa.DataFrameSchema(
         "optimizer.batch_size": _count,
         "optimizer.schedule": _text,
         "optimizer.clip": _number(0),
-        "optimizer.loss": _text,
-        "optimizer.iterations": _count,
+        "optimizer.loss": _later(pa.Column(str, coerce=True)),
+        "optimizer.iterations": _later(pa.Column("int64", pa.Check.ge(0), coerce=True)),
         "rollout.horizon": _number(0, nullable=False),
         "precision": _text,
         "n_params": _positive,
@@ -118,18 +124,18 @@ RESULTS = pa.DataFrameSchema(
         "diverged_fraction": _number(0, 1),
         "energy_drift": _number(0),
         "energy_drift_final": _number(0),
-        "energy_drift_final_mean": _number(0),
+        "energy_drift_final_mean": _later(_number(0)),
         # rollout errors of the controls, and the median finite-time Lyapunov exponent in 1/s;
         # missing where diagnostics.error_budget is false
-        **{name: _number(0, 1) for name in BUDGET},
-        "lyapunov": _number(),
+        **{name: _later(_number(0, 1)) for name in BUDGET},
+        "lyapunov": _later(_number()),
         # of d(qddot)/d(theta), as initialised on ample data and as trained on the training points;
         # missing where diagnostics.identifiability is false
-        **{name: _number(0) for name in IDENTIFIABILITY},
+        **{name: _later(_number(0)) for name in IDENTIFIABILITY},
         "train_seconds": _number(0),
         "rollout_seconds": _number(0),
         # slope of log loss along log parameters at the end of training
-        "relative_gradient": _number(0),
+        "relative_gradient": _later(_number(0)),
         "converged": pa.Column(bool, coerce=True),
         "stop_reason": _text,
     },

@@ -105,6 +105,66 @@ def test_a_setting_that_a_model_does_not_use_changes_nothing(plain, name, key, v
     assert (cell(plain).hash == cell(change(plain, key, value)).hash) == same
 
 
+ADAMS = ("steps", "batch_size", "lr", "schedule", "clip", "loss")
+OTHERS = {
+    "steps": 7,
+    "batch_size": 7,
+    "lr": 0.7,
+    "schedule": "constant",
+    "clip": None,
+    "loss": "absolute",
+    "iterations": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("adam", ADAMS),
+        ("levenberg_marquardt", ("iterations",)),
+        ("adam_lm", (*ADAMS, "iterations")),
+        ("adam_lbfgs", (*ADAMS, "iterations")),
+        ("least_squares", ()),
+    ],
+)
+def test_settings_that_an_optimizer_does_not_use_change_nothing(plain, request, name, used):
+    path = request.config.rootpath / "conf" / "optimizer" / f"{name}.yaml"
+    plain["optimizer"] = yaml.safe_load(path.read_text())
+    assert plain["optimizer"]["name"] == name
+    if name == "least_squares":
+        plain = change(plain, "model.name", "random_features")
+    one = cell(plain)
+    for key, value in OTHERS.items():
+        other = cell(change(plain, f"optimizer.{key}", value))
+        assert (other.hash != one.hash) == (key in used), key
+        assert (other.factors() != one.factors()) == (key in used), key
+    assert make_cell(one.as_dict(), compile=False).hash == one.hash
+
+
+def test_what_has_no_part_in_single_precision_is_not_named_by_it(plain):
+    second = change(plain, "optimizer.name", "levenberg_marquardt")
+    second = change(second, "optimizer.iterations", 5)
+    one = cell(second)
+    assert one.precision == "float64"
+    assert one.hash == cell(second, compile=True).hash
+    assert one.hash == cell(change(second, "precision", "float64")).hash
+    both = change(second, "optimizer.name", "adam_lm")
+    assert cell(both).hash != cell(change(both, "precision", "float64")).hash
+
+
+def test_seeds_are_paired_or_crossed(plain):
+    one = cell(plain)
+    assert all(data == init for _, data, init in one.block_seeds(3))
+    crossed = cell(change(plain, "inits_per_data", 3))
+    assert crossed.hash != one.hash
+    seeds = [seed for block in range(3) for seed in crossed.block_seeds(block)]
+    assert [k for k, _, _ in seeds] == list(range(15))
+    pairs = {(data, init) for _, data, init in seeds}
+    assert pairs == {(data, init) for data in range(5) for init in range(3)}
+    with pytest.raises(ConfigError, match="inits_per_data=0 is not allowed"):
+        cell(change(plain, "inits_per_data", 0))
+
+
 def test_replicates_have_their_own_seeds(plain):
     one = cell(plain)
     seeds = one.block_seeds(0) + one.block_seeds(1)
@@ -143,6 +203,17 @@ def test_replicates_have_their_own_seeds(plain):
         ("data.n_trajectories", 30000, "data.n_trajectories=30000"),
         ("optimizer.lr", None, "optimizer.lr is not given"),
         ("optimizer.name", "adma", "optimizer.name=adma is not known: did you mean adam?"),
+        ("optimizer.name", "levenberg", "did you mean levenberg_marquardt?"),
+        ("optimizer.name", "adam_lm", "optimizer.iterations=0 is not allowed: adam_lm needs more"),
+        ("optimizer.name", "least_squares", "and model=lnn is none: use model=random_features"),
+        ("optimizer.steps", 0, "optimizer.steps=0 is not allowed: adam needs more than 0"),
+        ("optimizer.batch_size", 0, "optimizer.batch_size=0 is not allowed"),
+        ("optimizer.lr", 0.0, "optimizer.lr=0.0 is not allowed"),
+        ("optimizer.lr", -1e-3, "optimizer.lr=-0.001 is not allowed: it should be greater than"),
+        ("optimizer.loss", "huber", "optimizer.loss=huber is not known"),
+        ("optimizer.iterations", -1, "optimizer.iterations=-1 is not allowed"),
+        ("diagnostics.error_budget", "maybe", "diagnostics.error_budget=maybe is not allowed"),
+        ("diagnostics.spectrum", True, "unknown key diagnostics.spectrum"),
         ("rollout.horizon", -1.0, "rollout.horizon=-1.0"),
         ("precision", "float16", "precision=float16 is not known"),
         ("model", "lnn", "model='lnn' is a config group"),

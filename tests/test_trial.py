@@ -12,9 +12,8 @@ import torch
 from study import results, trial
 from study.compose import compose, register
 from study.config import make_cell
-from study.core import training
 from study.core.systems import SYSTEMS
-from study.preparation import set_up
+from study.preparation import initial_parameters, set_up
 
 SMALL = [
     "budget=smoke",
@@ -26,6 +25,7 @@ SMALL = [
     "rollout.n_times=20",
 ]
 TIMES = ["train_seconds", "rollout_seconds"]
+BARE = "diagnostics.error_budget=false"
 
 
 def small_cell(*overrides):
@@ -77,34 +77,122 @@ def test_other_blocks_are_other_replicates(block):
     assert not set(other.test_nmse) & set(block.replicates.test_nmse)
 
 
-def test_a_killed_block_resumes_to_the_same_bits(block, tmp_path, monkeypatch):
+class KilledError(Exception):
+    pass
+
+
+@pytest.fixture
+def killed_at(monkeypatch, tmp_path):
+    """Run a block's training up to so many steps of all its stages, with a checkpoint at each.
+
+    Gives the checkpoint, and the steps that were taken since, stage by stage.
+    """
+    steps = []
+    limit = 0
+
+    def counted(stage):
+        undisturbed = type(stage).stepper
+
+        def stepper(self, model, data):
+            step = undisturbed(self, model, data)
+
+            def dying(state):
+                if len(steps) == limit:
+                    raise KilledError
+                steps.append(state.stage)
+                step(state)
+
+            return dying
+
+        return stepper
+
+    def kill(cell, at):
+        nonlocal limit
+        limit = at
+        for stage in set_up(cell, 0).stages:
+            monkeypatch.setattr(type(stage), "stepper", counted(stage))
+        monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+        with pytest.raises(KilledError):
+            trial.run_block(cell, 0, checkpoint=tmp_path / "checkpoint.pt")
+        steps.clear()
+        limit = -1
+        return tmp_path / "checkpoint.pt", steps
+
+    return kill
+
+
+def test_a_killed_block_resumes_to_the_same_bits(block, killed_at):
     """Killed in mid-training, right after a checkpoint: the rest gives the undisturbed result."""
-    checkpoint = tmp_path / "checkpoint.pt"
-
-    class KilledError(Exception):
-        pass
-
-    undisturbed = training.adam_step
-    calls = 0
-
-    def dying(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls > 35:
-            raise KilledError
-        return undisturbed(*arguments)
-
-    monkeypatch.setattr(training, "adam_step", dying)
-    monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(KilledError):
-        trial.run_block(small_cell(), 0, checkpoint=checkpoint)
-    calls = -(10**9)
-    resumed_from = torch.load(checkpoint, weights_only=True)["step"]
-    assert 0 < resumed_from < 60
+    checkpoint, steps = killed_at(small_cell(), 35)
+    assert torch.load(checkpoint, weights_only=True)["step"] == 35
     result = trial.run_block(small_cell(), 0, checkpoint=checkpoint)
-    assert calls + 10**9 == 60 - resumed_from
+    assert steps == [0] * 25
     same(result.replicates, block.replicates)
     same(result.curves, block.curves)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "at", "left"),
+    [
+        ("adam_lm", 64, [1] * 4),  # in its Levenberg-Marquardt
+        ("adam_lm", 60, [1] * 8),  # between the two
+        ("adam_lbfgs", 61, [1]),  # between replicates
+    ],
+)
+def test_a_block_killed_in_its_second_stage_resumes_there(optimizer, at, left, killed_at):
+    cell = small_cell(f"optimizer={optimizer}", "optimizer.iterations=8", BARE)
+    whole = trial.run_block(cell, 0)
+    assert (whole.replicates.train_nmse < 1).all()
+    checkpoint, steps = killed_at(cell, at)
+    saved = torch.load(checkpoint, weights_only=True)
+    assert (saved["stage"], saved["x"]) == (1, at)
+    result = trial.run_block(cell, 0, checkpoint=checkpoint)
+    assert steps == left
+    same(result.replicates, whole.replicates)
+    same(result.curves, whole.curves)
+    assert torch.equal(result.weights["theta"], whole.weights["theta"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reasons"),
+    [
+        (["optimizer=adam"], {"steps"}),
+        (["optimizer=levenberg_marquardt"], {"iterations"}),
+        (["optimizer=adam_lm", "optimizer.steps=20"], {"iterations"}),
+        (["optimizer=adam_lbfgs", "optimizer.steps=20"], {"iterations"}),
+        (["optimizer=least_squares", "model=random_features"], {"solved"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_every_optimizer_says_how_it_ended(overrides, reasons):
+    result = trial.run_block(small_cell(*overrides, BARE), 0)
+    rows = result.replicates
+    rows.insert(0, "study", "x")
+    results.RESULTS.validate(rows)
+    results.CURVES.validate(result.curves)
+    assert set(rows.stop_reason) == reasons
+    assert (rows.converged == (rows.stop_reason == "solved")).all()
+    assert np.isfinite(rows.train_nmse).all()
+    assert result.weights["theta"].dtype == (
+        torch.float32 if overrides == ["optimizer=adam"] else torch.float64
+    )
+
+
+def test_crossed_seeds_share_data_or_starts():
+    cell = small_cell("inits_per_data=2", "replicates=4", "block_size=4")
+    setup = set_up(cell, 0)
+    assert list(zip(setup.data_seeds, setup.init_seeds, strict=True)) == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    rows, theta = setup.data.rows, initial_parameters(setup)
+    assert torch.equal(rows[0], rows[1])
+    assert torch.equal(rows[2], rows[3])
+    assert not torch.equal(rows[0], rows[2])
+    assert torch.equal(theta[[0, 1]], theta[[2, 3]])
+    assert not torch.equal(theta[0], theta[1])
 
 
 def test_errors_are_measured_in_the_same_units_whatever_a_model_was_trained_in():

@@ -27,8 +27,8 @@ from study.results import BUDGET
 
 EXPLAINS = 2.0  # a control within this factor of the model explains its error
 INTEGRATOR = 1.5  # the same for the solver alone
-# The true motion counts as chaotic where it multiplies a small error by so many times the horizon in
-# seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
+# The true motion counts as chaotic where it multiplies a small error by so many times the horizon
+# in seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
 CHAOTIC = 10.0
 FIGURE = "error_budget"
 
@@ -98,7 +98,7 @@ def budgets(rows: pd.DataFrame) -> list[Budget]:
     """One for each system and horizon whose controls were measured, largest first."""
     if not {*BUDGET, "lyapunov"} <= set(rows):
         return []
-    measured = rows[np.isfinite(rows[list(BUDGET)].to_numpy(float)).all(axis=1)]
+    measured = rows.loc[np.isfinite(rows[BUDGET].to_numpy(float)).all(axis=1)]
     found = []
     for _, part in measured.groupby(["system", "system.constants", "rollout.horizon"], sort=False):
         cells = tuple(dict.fromkeys(part["cell"]))
@@ -213,4 +213,4 @@ def _left_out(budget: Budget) -> str:
     n = int(budget.lost.sum())
     if not n:
         return ""
-    return f" {plural(n, 'cell')} with rollouts lost altogether (error {SATURATED:g} and more) left out."
+    return f" {plural(n, 'cell')} left out, with rollouts lost (error of {SATURATED:g} and more)."

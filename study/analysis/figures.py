@@ -1,7 +1,7 @@
 """Which figures a study supports: gathers them, and draws acceleration against rollout error.
 
-Knows: fits over all replicates. Does not know: the page. The others are in `ladder_figures`,
-`comparison_figures` and `curve_figures`.
+Knows: fits over all replicates. Does not know: the page. The others are in the modules named
+`..._figures`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,21 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from study.analysis import comparison_figures, curve_figures, ladder_figures
+from study.analysis import (
+    beta_figures,
+    budget_figures,
+    comparison_figures,
+    curve_figures,
+    efficiency_figures,
+    epoch_figures,
+    identifiability_figures,
+    interpolation_figures,
+    ladder_figures,
+    lever_figures,
+    published_figures,
+    scaling_figures,
+    seed_figures,
+)
 from study.analysis.design import Design
 from study.analysis.measures import ROLLOUT, TEST
 from study.analysis.rollout_answers import Propagation, fits
@@ -32,11 +46,21 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Plot]:
 
 
 def _plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[Plot]:
+    yield from published_figures.plots(rows)
+    yield from identifiability_figures.plots(rows, curves)
+    yield from lever_figures.plots(rows, design)
+    yield from efficiency_figures.plots(rows, design)
+    yield from beta_figures.plots(rows)
     yield from comparison_figures.plots(rows, design)
     for axis in ("N", "P"):
         yield from ladder_figures.plots(rows, design, axis)
+        yield from interpolation_figures.plots(rows, design, axis)
+        yield from scaling_figures.plots(rows, design, axis)
+    yield from seed_figures.plots(rows, design)
     for found in fits(rows):
         yield _propagation(rows, design, found)
+    yield from budget_figures.plots(rows)
+    yield from epoch_figures.plots(rows, curves, design)
     yield from curve_figures.plots(rows, curves, design)
 
 

@@ -8,6 +8,8 @@ a mass prior, which fixes the scale a. A rank counts singular values above a thr
 largest; it is given at three thresholds.
 """
 
+# ruff: noqa: RUF001 (a reader gets the minus sign)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -17,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, make
-from study.analysis.design import Design, count
+from study.analysis.design import POINTS, WIDTH, Design
 from study.analysis.estimates import Estimate, Medians, medians, share
 from study.analysis.measures import Measure
+from study.analysis.naming import count, level_name
 from study.analysis.wording import estimate, plural, span
 from study.results import IDENTIFIABILITY, THRESHOLDS
 
@@ -59,6 +62,22 @@ class Seen:
         table = self.design.cells.loc[list(self.cells)]
         return np.all([table[name] == value for name, value in QUESTION.items()], axis=0)
 
+    def label(self, k: int) -> str:
+        """One cell by what sets it apart from most others, and P; N aside."""
+        table = self.design.cells
+        own = [
+            name
+            for name in self.design.varying
+            if name not in (POINTS, WIDTH) and table.loc[self.cells[k], name] != _usual(table[name])
+        ]
+        parts = [level_name((name,), (table.loc[self.cells[k], name],)) for name in own]
+        if self.of_question()[k]:
+            parts = [
+                "the question's",
+                str(table.loc[self.cells[k], "model.init"]).replace("_", " "),
+            ]
+        return ", ".join([*parts, f"P = {count(self.n_params[k])}"])
+
     def missing(self, threshold: str) -> np.ndarray:
         """(replicates, K) P less the rank at initialisation."""
         return self.n_params - self.initial[threshold].table
@@ -73,7 +92,7 @@ def seen(rows: pd.DataFrame) -> Seen | None:
     """What was measured; None where nothing was."""
     if not set(IDENTIFIABILITY) <= set(rows):
         return None
-    measured = rows[np.isfinite(rows[list(IDENTIFIABILITY)[:6]].to_numpy(float)).all(axis=1)]
+    measured = rows.loc[np.isfinite(rows[IDENTIFIABILITY[:6]].to_numpy(float)).all(axis=1)]
     if measured.empty:
         return None
     design = Design(measured)
@@ -126,7 +145,8 @@ def _of_question(found: Seen, k: int) -> Answer:
     )
     init = str(found.design.cells.loc[found.cells[k], "model.init"])
     sentence = (
-        f"Of the P = {count(P)} parameters of the question's own network ({init} initialisation), "
+        f"Of the P = {count(P)} parameters of the question's own network (initialised by "
+        f"{init.replace('_', ' ')}), "
         f"{found.unseen(k)} are unseen at thresholds {' / '.join(SHOWN)} as initialised on ample "
         f"data; {count(found.gauge[k])} are gauge directions. At {SHOWN[0]} it sees a share of "
         f"{estimate(part, digits=3)}.{trained if enough else ''}"
@@ -151,17 +171,17 @@ def _of_others(found: Seen, chosen: np.ndarray) -> Answer:
     first = full[0]
     each = [found.initial[THRESHOLDS[0]].middle[k] / found.n_params[k] for k in chosen]
     worst = int(chosen[int(np.argmin(each))])
-    label = found.design.label(found.cells[worst]) or "the network"
+    depends = "" if first.value in (0, 1) else "It depends on the setting. "
     sentence = (
-        f"At initialisation on ample data, {_percent(first)} of {plural(first.n, 'replicate')} of "
-        f"{plural(len(chosen), 'cell')} see all but the gauge directions at {SHOWN[0]}, "
-        f"{_percent(full[1])} at {SHOWN[1]} and {_percent(full[2])} at {SHOWN[2]}. The least share "
-        f"is seen with {label} (P = {count(found.n_params[worst])}): {found.unseen(worst)} unseen."
+        f"{depends}At initialisation on ample data, {_percent(first)} of "
+        f"{plural(first.n, 'replicate')} of {plural(len(chosen), 'cell')} see all but the gauge "
+        f"directions at {SHOWN[0]}, {_percent(full[1])} at {SHOWN[1]} and {_percent(full[2])} at "
+        f"{SHOWN[2]}. Least is seen with {found.label(worst)}: {found.unseen(worst)} unseen."
     )
     return make(
         "seen.others",
         "Apart from gauge, can the accelerations see all parameters of the networks here?",
-        first.verdict(0.5) if min(full, key=lambda s: s.value).value < 1 else "yes",
+        {0.0: "no", 1.0: "yes"}.get(first.value, "undecided"),
         sentence,
         first,
         found.rows,
@@ -234,6 +254,11 @@ def _equations(found: Seen, few: np.ndarray) -> Answer:
         tuple(found.cells[k] for k in few),
         "rank_by_n",
     )
+
+
+def _usual(levels: pd.Series) -> object:
+    """The level that most cells have."""
+    return levels.value_counts(sort=True).index[0]
 
 
 def _percent(part: Estimate) -> str:

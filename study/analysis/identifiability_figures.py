@@ -3,6 +3,8 @@
 Knows: ranks by cell, and the long table's curve 'spectrum'. Does not know: verdicts.
 """
 
+# ruff: noqa: RUF001 (a reader gets the minus sign)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -49,15 +51,24 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Plot]:
 
 
 def _chosen(found: Seen) -> list[int]:
-    """The question's network, the first cell, and others from most to least seen, evenly."""
-    K = len(found.cells)
+    """The question's network, and others from most to least seen, evenly."""
+    kinds = _kinds(found)
+    own = [k for k in np.flatnonzero(found.of_question()) if k in kinds][-1:]
     share = found.initial[THRESHOLDS[0]].middle / found.n_params
-    special = [*np.flatnonzero(found.of_question())[:1], 0]
-    order = [k for k in np.argsort(share, kind="stable") if k not in special]
-    special = [int(k) for k in dict.fromkeys(special)]
-    spread = np.linspace(0, len(order) - 1, min(len(order), MOST - len(special))).round()
-    rest = [int(order[int(k)]) for k in np.unique(spread)] if order else []
-    return sorted([*special, *rest], key=lambda k: (found.n_params[k], k)) if K > 1 else [0]
+    order = sorted((k for k in kinds if k not in own), key=lambda k: (share[k], k))
+    spread = np.linspace(0, len(order) - 1, min(len(order), MOST - len(own))).round()
+    rest = [order[int(k)] for k in np.unique(spread)] if order else []
+    return sorted([*(int(k) for k in own), *rest], key=lambda k: (found.n_params[k], k))
+
+
+def _kinds(found: Seen) -> list[int]:
+    """One cell for each label: that with the most points."""
+    best: dict[str, int] = {}
+    for k in range(len(found.cells)):
+        label = found.label(k)
+        if label not in best or found.n_equations[k] > found.n_equations[best[label]]:
+            best[label] = k
+    return list(best.values())
 
 
 def _spectra(found: Seen, part: pd.DataFrame, kind: str) -> Plot:
@@ -69,7 +80,7 @@ def _spectra(found: Seen, part: pd.DataFrame, kind: str) -> Plot:
         one = part.loc[part["cell"] == found.cells[k]]
         medians = one.groupby("x")["value"].median().reset_index()
         P = found.n_params[k]
-        label = found.design.label(found.cells[k]) or f"P = {P:.0f}"
+        label = found.label(k)
         unseen = found.unseen(k, trained=trained)
         tables.append(
             pd.DataFrame(
@@ -85,17 +96,19 @@ def _spectra(found: Seen, part: pd.DataFrame, kind: str) -> Plot:
                 }
             )
         )
-        style = look(place, len(chosen)) | {"markersize": 3.5}
+        style = look(place, len(chosen))
         axis.plot(
             medians["x"] / P,
             np.maximum(medians["value"], FLOOR),
-            label=f"{label} (P = {P:.0f}): {unseen}",
+            label=f"{label}: {unseen}",
             markevery=(
                 len(medians) // 12 * place % max(1, len(medians) // 6),
                 max(1, len(medians) // 6),
             ),
             linewidth=1.2,
-            **style,
+            color=style["color"],
+            marker=style["marker"],
+            markersize=3.5,
         )
     for threshold in THRESHOLDS:
         axis.axhline(
@@ -110,11 +123,11 @@ def _spectra(found: Seen, part: pd.DataFrame, kind: str) -> Plot:
     return Plot(
         id=f"spectrum_{kind}",
         title=f"What the accelerations can see, {'trained' if trained else 'at initialisation'}",
-        caption=f"Singular values of the derivative of the accelerations by the parameters, {when}; "
-        f"float64, median over {span(data['replicates'], 'replicate')}. Dashed: the thresholds "
-        f"{', '.join(SHOWN)}. In the legend: P − rank at each of them; 2 of these are gauge without "
-        f"the mass prior, 1 with it. {plural(len(chosen), 'cell')} of {len(found.cells)} shown; "
-        f"what is below 10⁻¹⁸ is drawn there.",
+        caption="Singular values of the derivative of the accelerations by the parameters, "
+        f"{when}; float64, median over {span(data['replicates'], 'replicate')}. Dashed: the "
+        f"thresholds {', '.join(SHOWN)}. In the legend: P − rank at each of them; 2 of these are "
+        f"gauge without the mass prior, 1 with it. {plural(len(chosen), 'cell')} of "
+        f"{len(found.cells)} shown; what is below 10⁻¹⁸ is drawn there.",
         alt="Relative singular values against their index over P on a logarithmic axis; unseen "
         + "; ".join(f"{label}: {one['unseen'].iloc[0]}" for label, one in data.groupby("setting"))
         + ".",
@@ -125,12 +138,10 @@ def _spectra(found: Seen, part: pd.DataFrame, kind: str) -> Plot:
 
 def _shares(found: Seen) -> Plot:
     """P less the rank at initialisation, at the three thresholds, one line a cell."""
-    ranks = found.initial[THRESHOLDS[0]].middle
-    order = np.argsort(ranks / found.n_params, kind="stable")[:MOST_SETTINGS]
-    labels = [
-        f"{found.design.label(found.cells[k]) or 'all'} (P = {found.n_params[k]:.0f})"
-        for k in order
-    ]
+    share = found.initial[THRESHOLDS[0]].middle / found.n_params
+    kinds = _kinds(found)
+    order = np.array(sorted(kinds, key=lambda k: (share[k], k))[:MOST_SETTINGS])
+    labels = [found.label(k) for k in order]
     conditions = curve(found.rows, found.cells, CONDITION).middle
     figure, (axis,) = canvas(height=0.9 + 0.24 * len(order))
     tables = []
@@ -168,12 +179,12 @@ def _shares(found: Seen) -> Plot:
     axis.set_ylim(-0.7, len(order) - 0.3)
     axis.set_xlabel("parameters unseen (%), P − rank over P")
     axis.set_xscale("symlog", linthresh=1.0, linscale=0.6)
-    axis.set_xlim(left=0)
+    axis.set_xlim(0, 130 * max(float(table["unseen_share"].max()) for table in tables))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     finish(figure, axis, columns=4)
     data = pd.concat(tables, ignore_index=True)
-    more = len(found.cells) - len(order)
-    left_out = f" {plural(more, 'cell')} that see more left out." if more else ""
+    more = len(kinds) - len(order)
+    left_out = f" {plural(more, 'setting')} that see more left out." if more else ""
     return Plot(
         id="seen_share",
         title="How much the accelerations cannot see, by setting",
@@ -248,10 +259,10 @@ def _along_n(found: Seen) -> Iterator[Plot]:
     yield Plot(
         id="rank_by_n",
         title="Parameters seen by N points",
-        caption=f"{ladder.label}: rank of the trained network's Jacobian on its own points at three "
-        "thresholds, and its effective dimension at 10⁻⁸ of the largest eigenvalue, over P; median "
-        f"over {span(data['replicates'], 'replicate')}, bars: 95 % bootstrap interval. Dashed: as "
-        "many as there are equations, at most P.",
+        caption=f"{ladder.label}: rank of the trained network's Jacobian on its own points at "
+        "three thresholds, and its effective dimension at 10⁻⁸ of the largest eigenvalue, over P; "
+        f"median over {span(data['replicates'], 'replicate')}, bars: 95 % bootstrap interval. "
+        "Dashed: as many as there are equations, at most P.",
         alt="Rank over P against equations per parameter; it follows the number of equations up to "
         f"{data.loc[data['line'].str.startswith('rank'), 'value'].max():.0f}.",
         data=data,

@@ -1,6 +1,7 @@
 """Answers along N at a fixed model, and along P at a fixed number of points.
 
-Knows: ladders. Does not know: categorical factors, rollouts against accelerations.
+Knows: ladders. Does not know: peaks and thresholds (`interpolation_answers`), power laws
+(`scaling_answers`), categorical factors, rollouts against accelerations.
 """
 
 from __future__ import annotations
@@ -12,39 +13,40 @@ import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
 from study.analysis.design import Design, Ladder, count
-from study.analysis.estimates import Estimate, Medians, flattens_at, medians, peak, rises
+from study.analysis.estimates import Estimate, Medians, flattens_at, medians, rises
 from study.analysis.measures import TEST, TEST_IN_RANGE, TRAIN, VALID_TIME
 from study.analysis.naming import RECIPES
 from study.analysis.wording import estimate, multiple, number
 
 NEEDED = 2.0  # 'needed' and 'flat' mean: a factor of two
-WINDOW = (0.5, 2.0)  # N*D/P counted as 'near N*D = P'
 
 
 def along_n(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
-    """For each model with a ladder of N."""
+    """For each network with a ladder of N."""
     for number_, ladder in enumerate(design.ladders("N")):
+        if ladder.control:
+            continue
         test = curve(rows, ladder.cells, TEST)
         yield _raise_n(rows, ladder, test, number_)
         yield from _needed(rows, ladder, test, number_)
         yield from _flattens(rows, ladder, test, number_)
-        yield from _peak(rows, ladder, test, number_)
         yield _overdetermined(rows, ladder, test, number_)
         yield _valid_time(rows, ladder, number_)
 
 
 def along_p(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
-    """For each number of points with a ladder of P."""
+    """For each number of points with a ladder of P of networks."""
     for number_, ladder in enumerate(design.ladders("P")):
+        if ladder.control:
+            continue
         test = curve(rows, ladder.cells, TEST)
         yield from _overparameterised(rows, ladder, test, number_)
-        yield from _peak(rows, ladder, test, number_)
 
 
 def _raise_n(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Answer:
     gain = test.ratio(0, -1)
     sentence = (
-        f"At {_label(ladder)}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} "
+        f"At {label_of(ladder)}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} "
         f"(N·D/P from {number(ladder.equations_per_param[0])} "
         f"to {number(ladder.equations_per_param[-1])}) "
         f"{_changes(gain, TEST.words)}; {_rise_clause(ladder, test)}.{diverged_remark(test)}"
@@ -69,7 +71,7 @@ def _needed(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterat
     last, best = int(below[-1]), int(above[np.argmin(test.middle[above])])
     cost = test.ratio(last, best)
     sentence = (
-        f"At {_label(ladder)}, the largest N below P ({_n_of(ladder, last)}, "
+        f"At {label_of(ladder)}, the largest N below P ({_n_of(ladder, last)}, "
         f"N·D/P = {number(ladder.equations_per_param[last])}) has {estimate(cost)} times the "
         f"{TEST.words} of the best N from P on ({_n_of(ladder, best)}); N ≥ P counts as needed "
         f"above a factor of {NEEDED:g}.{diverged_remark(test)}"
@@ -95,9 +97,9 @@ def _flattens(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iter
     where = int(np.flatnonzero(ladder.n_points == at.value)[0])
     verdict = "yes" if at.high < 0.995 * params else "no" if at.low >= 0.995 * params else ""
     sentence = (
-        f"At {_label(ladder)}, the smallest N whose {TEST.words} is within a factor of {NEEDED:g} "
-        f"of the best is {count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = "
-        f"{estimate(ratio)} and N·D/P = {number(ladder.equations_per_param[where])}."
+        f"At {label_of(ladder)}, the smallest N whose {TEST.words} is within a factor of "
+        f"{NEEDED:g} of the best is {count(at.value)} [{count(at.low)}, {count(at.high)}], that is "
+        f"N/P = {estimate(ratio)} and N·D/P = {number(ladder.equations_per_param[where])}."
         + (
             " That is the largest N tried: the curve may fall on."
             if at.value == ladder.n_points[-1]
@@ -116,30 +118,6 @@ def _flattens(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iter
     )
 
 
-def _peak(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iterator[Answer]:
-    along = f"along {ladder.axis}"
-    found = peak(test, ladder.equations_per_param, *WINDOW)
-    if found is None:
-        return
-    top, height = found
-    sentence = (
-        f"At {_label(ladder)}, {along}, the highest {TEST.words} with N·D/P from {WINDOW[0]:g} to "
-        f"{WINDOW[1]:g} (at N·D/P = {number(ladder.equations_per_param[top])}) is "
-        f"{estimate(height)} times the lower of the best points on either side; a peak "
-        f"would be above 1.{diverged_remark(test)}"
-    )
-    yield make(
-        f"peak_along_{ladder.axis.lower()}.{k}",
-        f"Does the error peak where equations meet parameters, N·D = P, {along}?",
-        height.verdict(),
-        sentence,
-        height,
-        rows,
-        ladder.cells,
-        f"test_error_by_{ladder.axis.lower()}",
-    )
-
-
 def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Answer:
     train = curve(rows, ladder.cells, TRAIN)
     in_range = curve(rows, ladder.cells, TEST_IN_RANGE)
@@ -148,10 +126,11 @@ def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -
     harm = test.ratio(-1, best)
     gaps = [_gap(rows, ladder.cells[i]) for i in (0, -1)]
     sentence = (
-        f"At {_label(ladder)}, from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} the mean train error "
-        f"changes by a factor of {estimate(train_grows)}, and the mean test error in the training "
-        f"range goes from {estimate(gaps[0])} to {estimate(gaps[1])} times the train error; the "
-        f"{TEST.words} at the largest N is {estimate(harm)} times the best at a smaller N."
+        f"At {label_of(ladder)}, from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} the mean train "
+        f"error changes by a factor of {estimate(train_grows)}, and the mean test error in the "
+        f"training range goes from {estimate(gaps[0])} to {estimate(gaps[1])} times the train "
+        f"error; the {TEST.words} at the largest N is {estimate(harm)} times the best at a "
+        f"smaller N."
         f"{diverged_remark(train, in_range)}"
     )
     return make(
@@ -181,9 +160,9 @@ def _valid_time(rows: pd.DataFrame, ladder: Ladder, k: int) -> Answer:
     longer = times.ratio(-1, 0)
     first, last = times.estimate(0), times.estimate(-1)
     sentence = (
-        f"At {_label(ladder)}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} takes the "
-        f"valid time of a rollout from {estimate(first, 's')} to {estimate(last, 's')}, a factor "
-        f"of {estimate(longer)}.{diverged_remark(times)}"
+        f"At {label_of(ladder)}, raising N from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} takes "
+        f"the valid time of a rollout from {estimate(first, 's')} to {estimate(last, 's')}, a "
+        f"factor of {estimate(longer)}.{diverged_remark(times)}"
     )
     return make(
         f"valid_time_by_n.{k}",
@@ -208,7 +187,7 @@ def _overparameterised(
     largest, best = int(over[-1]), int(under[np.argmin(test.middle[under])])
     harm = test.ratio(largest, best)
     sentence = (
-        f"At {_label(ladder)}, the largest network (P = {count(ladder.n_params[largest])}, "
+        f"At {label_of(ladder)}, the largest network (P = {count(ladder.n_params[largest])}, "
         f"N·D/P = {number(ladder.equations_per_param[largest])}) has {estimate(harm)} times the "
         f"{TEST.words} of the best one with P ≤ N·D (P = {count(ladder.n_params[best])}); "
         f"along P {_rise_clause(ladder, test)}.{diverged_remark(test)}"
@@ -225,7 +204,7 @@ def _overparameterised(
     )
 
 
-def _label(ladder: Ladder) -> str:
+def label_of(ladder: Ladder) -> str:
     """The ladder's label within a sentence: a recipe takes the article."""
     recipe = any(ladder.label.startswith(name) for name in RECIPES)
     return f"the {ladder.label}" if recipe else ladder.label

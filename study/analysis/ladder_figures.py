@@ -6,6 +6,7 @@ Knows: ladders. Does not know: comparisons, curves over time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 
 from study.analysis.answer import curve
 from study.analysis.design import Design, Ladder
+from study.analysis.interpolation_answers import RUNGS, ladder_peak
 from study.analysis.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN, VALID_TIME, Measure
 from study.analysis.style import (
     REFERENCE,
@@ -25,12 +27,18 @@ from study.analysis.style import (
     look,
     ratio_axis,
 )
+from study.analysis.thresholds import threshold
 from study.analysis.wording import capital, number, plural, span
 
 
 def plots(rows: pd.DataFrame, design: Design, axis: str) -> Iterator[Plot]:
-    """The figures along one axis, 'N' or 'P'; none without a ladder."""
-    ladders = design.ladders(axis)
+    """The figures along one axis, 'N' or 'P'; none without a ladder.
+
+    The control has one of its own, for its errors are of another kind.
+    """
+    ladders = [ladder for ladder in design.ladders(axis) if not ladder.control]
+    if controls := [ladder for ladder in design.ladders(axis) if ladder.control]:
+        yield _along(rows, controls, TEST, f"control_by_{axis.lower()}")
     if not ladders:
         return
     yield _along(rows, ladders, TEST, f"test_error_by_{axis.lower()}")
@@ -40,31 +48,43 @@ def plots(rows: pd.DataFrame, design: Design, axis: str) -> Iterator[Plot]:
 
 
 def _along(rows: pd.DataFrame, ladders: Sequence[Ladder], measure: Measure, id: str) -> Plot:
-    axis_letter = ladders[0].axis
+    axis_letter, control = ladders[0].axis, ladders[0].control
     figure, (axis,) = canvas()
     data = []
     for k, ladder in enumerate(ladders):
-        part = _ladder_data(rows, ladder, measure)
+        part = ladder_data(rows, ladder, measure)
+        style = look(k, len(ladders))
+        if measure is TEST:
+            part["peak"] = _peak_marked(axis, rows, ladder, part)
+            part["threshold"] = threshold_marked(axis, rows, ladder, style["color"])
         data.append(part)
-        _line(axis, part, ladder.label, **look(k, len(ladders)))
+        line(axis, part, ladder.label, **style)
     table = pd.concat(data, ignore_index=True)
-    _equations_axis(axis, table["equations_per_param"].to_numpy(), ladders)
+    equations_axis(axis, table["equations_per_param"].to_numpy(), ladders)
     if measure.lower_is_better:
         decade_axis(axis)
     else:
         axis.set_ylim(bottom=0)
     axis.set_ylabel(measure.axis)
     title = f"{capital(measure.words)} along {axis_letter}"
+    if control:
+        title = f"Positive control: {measure.words} of random features along {axis_letter}"
     finish(figure, axis)
     fixed = "model" if axis_letter == "N" else "number of points"
+    marks = ""
+    if measure is TEST:
+        marks = (
+            f" {_peaks_are(table)} Triangles at the foot: the measured interpolation threshold, "
+            "where it lies on the ladder."
+        )
     return Plot(
         id=id,
         title=title,
         caption=(
-            f"{capital(measure.words)} against equations per parameter; one line a {fixed}. "
+            f"{capital(measure.words)} against equations per parameter"
+            f"{', which is points over features, N/p' if control else ''}; one line a {fixed}. "
             f"Median over {replicates(table)}; {bars_are(table['replicates'])}. "
-            f"Vertical lines: N·D = P and N = P."
-            f"{undrawn(table)}"
+            f"Vertical lines: N·D = P and N = P.{marks}{undrawn(table)}"
         ),
         alt=f"{capital(measure.words)} against N·D/P, {plural(len(ladders), 'line')}: "
         + _ends(table, measure),
@@ -73,22 +93,68 @@ def _along(rows: pd.DataFrame, ladders: Sequence[Ladder], measure: Measure, id: 
     )
 
 
+def _peak_marked(axis: Axes, rows: pd.DataFrame, ladder: Ladder, part: pd.DataFrame) -> np.ndarray:
+    """A ring around the ladder's peak, if the test says there is one; where it is."""
+    marked = np.zeros(len(part), bool)
+    found = ladder_peak(rows, ladder)
+    if found is not None and found.verdict == "yes":
+        marked[found.at] = True
+        top = part.iloc[found.at]
+        axis.plot(
+            top["equations_per_param"],
+            top["median"],
+            linestyle="none",
+            marker="o",
+            markersize=13,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            markeredgewidth=1.1,
+            zorder=4,
+        )
+    return marked
+
+
+def _peaks_are(data: pd.DataFrame) -> str:
+    n = int(data["peak"].sum())
+    return f"Rings: {plural(n, 'peak')} by the test." if n else "No line has a peak by the test."
+
+
+def threshold_marked(axis: Axes, rows: pd.DataFrame, ladder: Ladder, colour: Any) -> float:
+    """A triangle at the foot where interpolation ends, if on the ladder; N*D/P there."""
+    ratio = threshold(rows, ladder).ratio
+    if len(ladder.cells) >= RUNGS and 0 < ratio.value < np.inf:
+        axis.plot(
+            ratio.value,
+            0.0,
+            transform=axis.get_xaxis_transform(),
+            linestyle="none",
+            marker="^",
+            markersize=8,
+            color=colour,
+            markeredgecolor="white",
+            clip_on=False,
+            zorder=5,
+        )
+        return ratio.value
+    return float("nan")
+
+
 def _train_test(rows: pd.DataFrame, ladders: Sequence[Ladder], id: str) -> Plot:
     figure, (axis,) = canvas()
     data = []
     for k, ladder in enumerate(ladders):
         style = look(k, len(ladders))
-        for measure, line, face in ((TEST_IN_RANGE, "-", None), (TRAIN, ":", "white")):
-            part = _ladder_data(rows, ladder, measure)
+        for measure, stroke, face in ((TEST_IN_RANGE, "-", None), (TRAIN, ":", "white")):
+            part = ladder_data(rows, ladder, measure)
             data.append(part)
-            _line(
+            line(
                 axis,
                 part,
                 ladder.label if measure is TEST_IN_RANGE else None,
-                **style | {"linestyle": line, "markerfacecolor": face or style["color"]},
+                **style | {"linestyle": stroke, "markerfacecolor": face or style["color"]},
             )
     table = pd.concat(data, ignore_index=True)
-    _equations_axis(axis, table["equations_per_param"].to_numpy(), ladders)
+    equations_axis(axis, table["equations_per_param"].to_numpy(), ladders)
     decade_axis(axis)
     axis.set_ylabel("mean error (normalised square)")
     title = f"Train error beside test error along {ladders[0].axis}"
@@ -107,7 +173,8 @@ def _train_test(rows: pd.DataFrame, ladders: Sequence[Ladder], id: str) -> Plot:
     )
 
 
-def _ladder_data(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:
+def ladder_data(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:
+    """Medians with intervals, one row a rung."""
     medians = curve(rows, ladder.cells, measure)
     found = [medians.estimate(k) for k in range(len(ladder.cells))]
     return pd.DataFrame(
@@ -126,7 +193,8 @@ def _ladder_data(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.Dat
     )
 
 
-def _line(axis: Axes, part: pd.DataFrame, label: str | None, **style) -> None:
+def line(axis: Axes, part: pd.DataFrame, label: str | None, **style) -> None:
+    """Medians and bars of one ladder against equations per parameter."""
     shown = part.loc[np.isfinite(part["median"].to_numpy(float))].sort_values(
         by="equations_per_param"
     )
@@ -142,7 +210,8 @@ def _line(axis: Axes, part: pd.DataFrame, label: str | None, **style) -> None:
     )
 
 
-def _equations_axis(axis: Axes, x: np.ndarray, ladders: Sequence[Ladder]) -> None:
+def equations_axis(axis: Axes, x: np.ndarray, ladders: Sequence[Ladder]) -> None:
+    """N*D/P along x, with lines where it is 1 and where N = P."""
     ratio_axis(axis, x)
     left, right = axis.get_xlim()
     top = axis.get_xaxis_transform()

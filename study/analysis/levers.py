@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, make
-from study.analysis.design import POINTS, WIDTH, Design, count
+from study.analysis.design import POINTS, WIDTH, Design
 from study.analysis.estimates import LEVEL, Estimate
 from study.analysis.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN
 from study.analysis.names import name_of
+from study.analysis.naming import count, heads
 from study.analysis.wording import estimate, number, plural
 
 BOUNDS = 2.0
@@ -67,10 +68,10 @@ def standing_point(design: Design) -> str | None:
 def neighbours(design: Design, cell: str) -> dict[str, list[str]]:
     """Lever -> the cells that differ from this one in that lever alone."""
     factors = {
-        "optimiser": _following(design, "optimizer", ("optimizer.", "precision")),
+        "optimiser": _following(design, "optimizer"),
         "points": [POINTS],
         "size": [WIDTH, "model.depth"],
-        "model": _following(design, "model", ("model.",)),
+        "model": _following(design, "model"),
     }
     here = design.cells.loc[cell]
     found = {}
@@ -233,12 +234,7 @@ def _standing(design: Design, cell: str) -> str:
     )
 
 
-def _following(design: Design, factor: str, beginnings: tuple[str, ...]) -> list[str]:
-    """The factor and those settings of its group that it decides: one value for each level."""
-    found = [factor]
-    for name in design.factors:
-        if name != factor and name.startswith(beginnings):
-            pairs = {(a, b) for a, b in zip(design.cells[factor], design.cells[name], strict=True)}
-            if len(pairs) == len(set(design.cells[factor])):
-                found.append(name)
-    return found
+def _following(design: Design, head: str) -> tuple[str, ...]:
+    """A name and the settings that it fixes; the name alone where another goes with it."""
+    bundle = next((b for b in design.bundles() if head in b), (head,))
+    return bundle if heads(bundle) == [head] else (head,)

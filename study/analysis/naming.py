@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from study.analysis.names import name_of
+
 # the settings of a recipe, by which a bundle gets its name
 QUESTION = {
     "data.units": "physical",
@@ -55,7 +57,7 @@ def bundle_name(factors: tuple[str, ...], levels: Sequence[tuple]) -> str:
 def level_name(factors: tuple[str, ...], level: tuple) -> str:
     """What one level of a bundle is called."""
     if names := heads(factors):  # the model's name says enough where the optimiser goes with it
-        return str(level[factors.index(names[0])])
+        return name_of(level[factors.index(names[0])])
     if recipe := _recipe(factors, level):
         return recipe
     if "system" in factors:  # its horizon goes with it

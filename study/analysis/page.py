@@ -77,7 +77,7 @@ def render(
         missing=missing,
         groups=_grouped(answers),
         rules=RULES,
-        figures=[_figure(each) for each in saved],
+        figures=[figure(each) for each in saved],
         figure_titles={each.plot.id: each.plot.title for each in saved},
         columns=list(shown.columns),
         table=shown.to_numpy().tolist(),
@@ -112,7 +112,8 @@ def _grouped(answers: Sequence[Answer]) -> list[list[Answer]]:
     return list(groups.values())
 
 
-def _figure(saved: Saved) -> dict[str, Any]:
+def figure(saved: Saved) -> dict[str, Any]:
+    """A figure as a template shows it: the smaller of SVG and PNG, embedded."""
     large = len(saved.svg) > LARGE and len(saved.png) < len(saved.svg)
     kind, data = ("png", saved.png) if large else ("svg+xml", saved.svg)
     width, height = saved.plot.figure.get_size_inches() * 96

@@ -27,6 +27,7 @@ import numpy as np
 from scipy import optimize
 
 from study.analysis.estimates import Estimate, Medians, interval, rises
+from study.analysis.peaks import peak
 
 FEWEST = 4  # points
 LEAST_R2 = 0.9  # in log error
@@ -120,7 +121,7 @@ def _judged(law: Law, curve: Medians, chosen: np.ndarray, lost: float) -> Law:
     found = {
         "too few replicates": not law.alpha.enough,
         "diverged replicates": lost > 0.05,
-        "the curve rises": any(rise.sure for rise in rises(part)),
+        "the curve rises": any(rise.sure for rise in rises(part)) or _peaked(part, law.x),
         "R² too low": not law.r2 >= LEAST_R2,
         "exponent at a bound": law.alpha.low <= 1e-3 or law.alpha.high >= 0.99 * STEEPEST,
         "interval of the exponent too wide": width > WIDEST,
@@ -129,6 +130,11 @@ def _judged(law: Law, curve: Medians, chosen: np.ndarray, lost: float) -> Law:
     }
     reasons = tuple(reason for reason, holds in found.items() if holds)
     return Law(**{**vars(law), "reasons": reasons})
+
+
+def _peaked(part: Medians, x: np.ndarray) -> bool:
+    found = peak(part.table, x, part.groups)
+    return found is not None and found.verdict == "yes"
 
 
 @functools.lru_cache(maxsize=128)  # answers and figures ask for the same fits

@@ -101,10 +101,11 @@ def finish(figure: Figure, legend: Axes | None = None, columns: int = 3) -> None
     unique = dict(zip(labels, handles, strict=True))
     if not unique:
         return
-    longest = max(len(label) for label in unique)
+    longest = max(len(line) for label in unique for line in label.splitlines())
+    lines = max(label.count("\n") + 1 for label in unique)
     columns = max(1, min(columns, len(unique), 84 // (longest + 8)))
     rows = -(-len(unique) // columns)
-    figure.set_figheight(figure.get_figheight() + 0.19 * rows)
+    figure.set_figheight(figure.get_figheight() + 0.19 * rows * lines)
     figure.legend(
         list(unique.values()),
         list(unique),

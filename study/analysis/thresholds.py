@@ -119,7 +119,7 @@ def _crossing(errors: np.ndarray, ladder: Ladder, small: float) -> np.ndarray:
     fitted, not_fitted = taken(depth, inner), taken(depth, outer)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = -fitted / (not_fitted - fitted)
-    inside = taken(steps, inner) + share * (taken(steps, outer) - taken(steps, inner))
+        inside = taken(steps, inner) + share * (taken(steps, outer) - taken(steps, inner))
     lowest = np.minimum(inner, outer) < 0
     highest = np.maximum(inner, outer) >= n_rungs
     return np.where(lowest, 0.0, np.where(highest, np.inf, np.exp(inside)))

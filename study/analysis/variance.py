@@ -24,9 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from study.analysis.estimates import DRAWS, SEED, Estimate, interval
+from study.analysis.estimates import SEED, Estimate, interval
 from study.analysis.measures import Measure
 
+DRAWS = 20_000  # of three numbers each
 NOWHERE = Estimate(np.nan, np.nan, np.nan, 0)
 
 
@@ -122,8 +123,8 @@ def pooled(tables: Sequence[Squares]) -> Components:
         return Estimate(float(np.sqrt(value[k])), float(low), float(high), n, a)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = interval(draws[:, 0] / draws[:, 1])
-        ratio = Estimate(float(value[0] / value[1]), float(low), float(high), n, a)
+        low, high = interval(draws[:, 0] / draws[:, 1])  # 0 / 0 is unknown and widens both ends
+        ratio = Estimate(float(value[0] / value[1]), max(0.0, float(low)), float(high), n, a)
     return Components(deviation(0), deviation(1), deviation(2), ratio, a, b)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from study.core.datasets import SHUFFLE
@@ -54,8 +54,12 @@ class Adam(Stage):
     def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
         state.theta = state.theta.to(self.dtype)
         alive = torch.tensor([not reason for reason in state.reasons], device=state.theta.device)
+        return self.memory(state.theta, alive)
+
+    def memory(self, theta: Float[Tensor, "R S"], alive: Bool[Tensor, " R"]) -> dict[str, Tensor]:
+        """Moments before the first step, and who takes part."""
         zeros = torch.zeros_like
-        return {"mean": zeros(state.theta), "square": zeros(state.theta), "alive": alive}
+        return {"mean": zeros(theta), "square": zeros(theta), "alive": alive}
 
     def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
         batches = Batches(data, self.batch_size)
@@ -70,7 +74,7 @@ class Adam(Stage):
             batch = flat[index.to(flat.device)].view(R, -1, width).mT.contiguous()
             t = state.step + 1
             scalars = torch.tensor([self.rate(state.step), 1 - BETA1**t, 1 - BETA2**t], **like)
-            state.theta, state.memory, floored = self._step(
+            state.theta, state.memory, floored = self.update(
                 model, state.theta, state.memory, batch, scalars, clip
             )
             state.floored = state.floored + floored
@@ -80,7 +84,7 @@ class Adam(Stage):
 
         return step
 
-    def _step(
+    def update(
         self,
         model: Model,
         theta: Tensor,

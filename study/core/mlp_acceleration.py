@@ -22,9 +22,6 @@ batched matrix product over all columns. Parameters are one flat row theta (P) a
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,7 +29,7 @@ from torch import Tensor
 
 from study.core.activations import derivatives
 from study.core.mlp import MLP, Layers
-from study.core.pairs import Pair, gradient_of, jacobian_of
+from study.core.pairs import Pair, gradient_of
 
 # Rule for near-singular mass matrices: the determinant (D <= 3) is kept at least
 # FLOOR |M|_F^D / D^(D/2) away from zero with its sign, for D > 3 each eigenvalue at least
@@ -240,22 +237,6 @@ def backward(
     return pairs[::-1]
 
 
-def jacobian(
-    mlp: MLP,
-    layers: Layers,
-    q: Float[Tensor, "R D B"],
-    qdot: Float[Tensor, "R D B"],
-) -> tuple[Float[Tensor, "R D B"], Float[Tensor, "R B D P"]]:
-    """Accelerations and their derivative in the parameters, state by state."""
-    qddot, sweep = forward(mlp, layers, q, qdot)
-    rows = []
-    for i in range(mlp.n_dof):
-        along = torch.zeros_like(qddot)
-        along[:, i] = 1
-        rows.append(jacobian_of(backward(mlp, layers, qdot, qddot, along, sweep)))
-    return qddot, torch.stack(rows, 2)
-
-
 def _input_streams(
     mlp: MLP, x: Tensor, qdot: Tensor, qddot: Tensor, u: Tensor, along_s: Tensor
 ) -> Tensor:
@@ -266,21 +247,6 @@ def _input_streams(
     return torch.cat([position, velocity], 1)
 
 
-def loss_and_gradient(
-    mlp: MLP,
-    loss: str,
-    layers: Layers,
-    q: Float[Tensor, "R D B"],
-    qdot: Float[Tensor, "R D B"],
-    target: Float[Tensor, "R D B"],
-) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"], Float[Tensor, " R"]]:
-    """Each network's mean `squared` or `absolute` error, its gradient, floored share of samples."""
-    qddot, sweep = forward(mlp, layers, q, qdot)
-    value, cotangent = error_and_cotangent(loss, qddot - target)
-    grad = gradient(mlp, layers, qdot, qddot, cotangent, sweep)
-    return value, grad, sweep.floored.to(q.dtype).mean(1)
-
-
 def error_and_cotangent(
     loss: str, residual: Float[Tensor, "R D B"]
 ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R D B"]]:
@@ -289,35 +255,6 @@ def error_and_cotangent(
     if loss == "absolute":
         return residual.abs().mean((1, 2)), residual.sign() / count
     return (residual * residual).mean((1, 2)), residual * (2 / count)
-
-
-@functools.cache
-def compiled(
-    mlp: MLP, loss: str, dtype: torch.dtype, device: str, R: int, single: bool
-) -> Callable:
-    """`loss_and_gradient` of R networks, compiled once for all widths and batches.
-
-    Compiled code may depend on the sizes it is first met with. So that a cell's bits do not depend
-    on which cell came before it, it is first met with sizes that are always the same; only batches
-    of one state (`single`) and the number of networks are specialised.
-
-    **Raises:** what torch.compile raises where there is no compiler.
-    """
-    torch._dynamo.config.recompile_limit = 1024  # past it, it would fall back to eager unsaid
-    function = torch.compile(functools.partial(loss_and_gradient, mlp, loss), dynamic=True)
-    typical = dataclasses.replace(mlp, width=24)
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=dtype).to(device)
-
-    layers = typical.layers(normal(R, typical.n_params))
-    # laid out as training has them: other strides would be compiled anew, with sizes of the moment
-    batch = normal(R, 3 * mlp.n_dof, 1 if single else 96).chunk(3, 1)
-    for tensor in (*itertools.chain.from_iterable(layers), *batch):
-        torch._dynamo.mark_static(tensor, 0)
-    function(layers, *batch)
-    return function
 
 
 class _Acceleration(torch.autograd.Function):

