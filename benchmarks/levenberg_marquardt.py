@@ -145,7 +145,8 @@ def run_lm(setup: Setup, theta: torch.Tensor, seconds: float) -> tuple[list[floa
         found["seconds"].append(watch.seconds())
         found["iterations"].append(iterations)
         found["stop_reasons"].append(state.reasons[r] or "time")
-        found["curves"].append(curve)
+        kept = record_steps(max(1, iterations)) | {iterations}
+        found["curves"].append([point for k, point in enumerate(curve) if k in kept])
         errors.append(train_errors(setup, state.theta)[r])
     return errors, found
 

@@ -4,7 +4,7 @@
     python -m study.status outputs/<study> --json
 
 Reads the study's folder only, so it works while a sweep runs, from another machine, and after it
-died. Exit status: 0, or 1 where there is no study.
+died; where tables are left without cells it says so. Exit status: 0, or 1 where there is no study.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +22,8 @@ from rich.table import Table
 from study.sweeping.folder import StudyError
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe, duration
+
+TABLES = ("results.parquet", "curves.parquet")
 
 
 def main() -> None:
@@ -30,6 +34,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="all that is known, for programs")
     parser.add_argument("--traceback", action="store_true", help="why blocks failed, in full")
     arguments = parser.parse_args()
+    if tables := tables_alone(Path(arguments.folder)):
+        about = {"study": Path(arguments.folder).resolve().name, "tables": tables, "cells": False}
+        print(json.dumps(about, indent=1) if arguments.json else _without_cells(about))
+        return
     try:
         now = Monitor(arguments.folder).look()
     except StudyError as error:
@@ -38,6 +46,21 @@ def main() -> None:
         print(json.dumps(now.as_dict(), indent=1))
     else:
         show(now, Console(), tracebacks=arguments.traceback)
+
+
+def tables_alone(folder: Path) -> list[str]:
+    """The tables of a folder that is without the cells they were made of; else nothing."""
+    if (folder / "cells").is_dir():
+        return []
+    return [name for name in TABLES if (folder / name).exists()]
+
+
+def _without_cells(about: dict[str, Any]) -> str:
+    return (
+        f"{about['study']}: finished tables ({', '.join(about['tables'])}) without the cells they "
+        "were made of, as in outputs/reference/: nothing to run or to resume here. "
+        "python -m study.report reads them."
+    )
 
 
 def show(now: Snapshot, console: Console, *, tracebacks: bool = False) -> None:

@@ -6,6 +6,8 @@ Does not know: how a study finds its answers, pages.
 To ask something more is one entry of `QUESTIONS`.
 """
 
+# ruff: noqa: RUF001 (a reader gets the minus sign)
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ class Question:
     """One entry of the registry.
 
     - `asks`: beginnings of the ids of the answers that bear on it, the weightiest first.
-    - `studies`: where these are expected.
+    - `studies`: whose answers count, the weightiest first; where none of these is there, all.
     - `keep`: which of them count; `anywhere`: also those on another system than most studies'.
     - `pooled`: for a verdict that no rule on single answers makes, in place of `rule`.
     """
@@ -47,36 +49,38 @@ def _noisy(each: Evidence) -> bool:
 
 
 def _many_points(each: Evidence) -> bool:
-    return each.plain and float(each.rows["n_over_p"].max()) > 1
+    return each.plain and float(each.rows["n_over_p"].to_numpy(float).max()) > 1
 
+
+LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "bottleneck")
 
 QUESTIONS = [
     Question(
         "needed",
         "Are at least as many points as parameters needed, N ≥ P?",
         ("n_at_least_p.",),
-        ("n_vs_p", "double_descent"),
+        LADDERS,
         keep=_clean,
     ),
     Question(
         "overdetermined",
         "Do many more points than parameters, N ≫ P, overdetermine it, so that the error rises?",
         ("overdetermined.",),
-        ("n_vs_p", "double_descent"),
+        LADDERS,
         keep=_many_points,
     ),
     Question(
         "fitted",
         "Can as many equations be fitted as there are parameters, N·D = P?",
         ("threshold.n.",),
-        ("double_descent", "n_vs_p"),
+        ("double_descent", "bottleneck", "n_vs_p"),
         keep=_clean,
     ),
     Question(
         "hurts_clean",
         "Does overparameterisation, P > N·D, hurt with clean data?",
         ("overparameterised.",),
-        ("n_vs_p", "double_descent"),
+        ("n_vs_p", "double_descent", "bottleneck"),
         keep=_clean,
     ),
     Question(
@@ -90,7 +94,7 @@ QUESTIONS = [
         "peak_clean",
         "Does the error peak (double descent) with clean data?",
         ("peak_along_",),
-        ("double_descent", "n_vs_p"),
+        ("double_descent", "n_vs_p", "bottleneck"),
         rule=ev.beyond_chance,
         keep=_clean,
     ),
@@ -104,10 +108,9 @@ QUESTIONS = [
     ),
     Question(
         "activation",
-        "Does the activation matter?",
-        ("compare.activation", "compare.activation_and_beta"),
+        "Do the activation and its beta matter?",
+        ("compare.activation_and_beta", "compare.activation", "compare.beta"),
         ("activation_beta",),
-        rule=ev.first,
     ),
     Question(
         "beta",
@@ -141,22 +144,20 @@ QUESTIONS = [
         "Does the trajectory go wrong by propagation of the acceleration error, and not by chaos "
         "or the integrator?",
         ("budget.",),
-        ("bottleneck", "n_vs_p"),
+        ("bottleneck", "n_vs_p", "double_descent", "data_efficiency"),
         pooled=error_propagation,
     ),
     Question(
         "predicts",
         "Does the acceleration error predict the rollout error?",
-        ("rollout_by_median_error", "rollout_by_mean_error"),
-        ("n_vs_p", "bottleneck"),
-        rule=ev.unanimous,
-        keep=lambda each: each.answer.id == "rollout_by_median_error",
+        ("rollout_by_median_error",),
+        LADDERS,
     ),
     Question(
         "statistic",
         "Does the median error predict it better than the mean error?",
         ("median_or_mean",),
-        ("n_vs_p", "bottleneck"),
+        LADDERS,
     ),
     Question(
         "seen",
@@ -225,7 +226,7 @@ def _answer(
         asked = next(i for i, id in enumerate(question.asks) if each.answer.id.startswith(id))
         known = each.study in question.studies
         place = question.studies.index(each.study) if known else len(question.studies)
-        return asked, round(each.distance, 6), place, each.study, each.answer.id
+        return asked, place, round(each.distance, 6), each.study, each.answer.id
 
     chosen = [
         each
@@ -234,10 +235,12 @@ def _answer(
         and (question.anywhere or each.setting == usual)
         and question.keep(each)
     ]
-    chosen.sort(key=weight)
+    known = [each for each in chosen if each.study in question.studies]
+    chosen = sorted(known or chosen, key=weight)
     found = None
     if chosen and question.pooled:
         found = question.pooled(question.id, question.text, chosen, studies)
     elif chosen:
         found = ev.pool(question.id, question.text, chosen, question.rule)
-    return found or ev.absent(question.id, question.text, question.studies)
+    present = [study.name for study in studies]
+    return found or ev.absent(question.id, question.text, question.studies, present)

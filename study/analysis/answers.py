@@ -81,6 +81,8 @@ def _special(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
 def _compared(rows: pd.DataFrame, design: Design, said: Sequence[Answer]) -> Iterator[Answer]:
     """Comparisons, but for models and optimisers where those have answers of their own."""
     own = {"compare.model", "compare.optimizer"} if said else set()
+    if len(chosen := beta_answers.as_it_comes(rows)) < len(rows):
+        rows, design = chosen, Design(chosen)
     yield from (a for a in comparison_answers.compared(rows, design) if a.id not in own)
 
 

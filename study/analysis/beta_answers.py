@@ -65,6 +65,13 @@ class Spread:
         return "no" if self.factor.high < MATTERS else "undecided"
 
 
+def as_it_comes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those whose initial scale is held, where both are there: what activation and
+    beta do as they come is not to be averaged with what remains of it."""
+    held = rows["model.init"] == MATCHED
+    return rows.loc[~held] if held.any() and not held.all() else rows
+
+
 def spreads(rows: pd.DataFrame) -> dict[str, Spread]:
     """Initialisation -> spread, where both were swept over beta; else empty."""
     found = {}

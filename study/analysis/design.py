@@ -11,6 +11,7 @@ Knows: factor columns. Does not know: measures, statistics, figures.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,6 +129,10 @@ class Design:
 
     def bundles(self) -> list[tuple[str, ...]]:
         """The varying factors, those that always change together as one."""
+        return self._bundles
+
+    @functools.cached_property
+    def _bundles(self) -> list[tuple[str, ...]]:
         partitions: dict[tuple[int, ...], list[str]] = {}
         for name in self.varying:
             codes = tuple(pd.factorize(self.cells[name])[0])

@@ -6,6 +6,7 @@ Knows: the courses of `epochs.py`. Does not know: the peak test, final errors.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,8 +52,8 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[
     _legend(axes, names)
     finish(figure, axes[0])
     table = pd.concat(data, ignore_index=True)
-    rings = int(table["peak"].sum())
-    shown = table["cell"].nunique()
+    rings = int(table["peak"].to_numpy(bool).sum())
+    shown = len(set(table["cell"]))
     yield Plot(
         id="epochs",
         title="Test and train error along the training",
@@ -88,10 +89,10 @@ def _label(design: Design, course: Course, panels: bool) -> str:
 
 
 def _drawn(axis: Axes, course: Course, name: str, style: dict) -> pd.DataFrame:
-    style = style | {"markersize": 3.5, "markevery": max(1, len(course.steps) // 8)}
-    low, high = _line(axis, course.steps, course.test, style | {"linestyle": "-"})
+    thin = style | {"markersize": 3.5, "markevery": max(1, len(course.steps) // 8)}
+    low, high = _line(axis, course.steps, course.test, thin | {"linestyle": "-"})
     axis.fill_between(course.steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    _line(axis, course.steps, course.train, style | {"linestyle": ":", "marker": ""})
+    _line(axis, course.steps, course.train, thin | {"linestyle": ":", "marker": ""})
     marked = np.zeros(len(course.steps), bool)
     if course.top is not None and course.peak is not None and course.peak.verdict == "yes":
         marked[course.top] = True
@@ -132,4 +133,5 @@ def _line(axis: Axes, steps: np.ndarray, errors: Medians, style: dict):
 def _legend(axes: list[Axes], names: list[str]) -> None:
     """Every line of every panel, once, in the first panel's legend."""
     for k, name in enumerate(names):
-        axes[0].plot([], [], label=name, **look(k, len(names)) | {"markersize": 3.5})
+        style: dict[str, Any] = look(k, len(names)) | {"markersize": 3.5}
+        axes[0].plot([], [], label=name, **style)

@@ -17,6 +17,8 @@ from scipy import stats
 from study.analysis import directions
 from study.analysis.answer import Answer
 from study.analysis.estimates import LEVEL
+from study.analysis.names import name_of
+from study.analysis.naming import count
 from study.analysis.peaks import TEST_LEVEL
 from study.analysis.wording import plural
 
@@ -56,6 +58,21 @@ class Evidence:
         first = self.rows.iloc[0]
         constants = str(first["system.constants"])
         return str(first["system"]), constants, float(first["rollout.horizon"])
+
+    @property
+    def where(self) -> str:
+        """Study, model, size and optimiser, in brackets what tells it from the others."""
+        parts = [name_of(m) for m in sorted(set(self.rows["model"])) if m != "lnn"]
+        sizes, points = (set(self.rows[name].tolist()) for name in ("n_params", "data.n_train"))
+        if len(sizes) == 1:
+            parts.append(f"P = {count(*sizes)}")
+        elif len(points) == 1:
+            parts.append(f"N = {count(*points)}")
+        optimisers = sorted(set(self.rows["optimizer"]))
+        parts += [name_of(optimisers[0])] if len(optimisers) == 1 else []
+        noises = sorted(set(self.rows["data.noise"]))
+        parts += [f"noise {noises[0]:g}"] if len(noises) == 1 and noises[0] > 0 else []
+        return f"{self.study} ({', '.join(parts)})" if parts else self.study
 
     @property
     def distance(self) -> float:
@@ -154,11 +171,14 @@ def pool(
     - `evidence`: not empty; of equal weight, the one whose P is nearest to the question's first.
     - `rule`: makes the verdict, where `verdict` is not given.
     - `sentence`, `words`: instead of the speaker's sentence, and of the rule's words.
-    - `speaker`: whose figures are given; else the first that agrees with the verdict.
+    - `speaker`: whose figures are given; else the first that agrees with the verdict, or the first
+      where that is undecided because they differ.
     """
     verdict = verdict or rule(evidence)
+    split = differing(evidence, verdict)
     if speaker is None:
-        speaker = next((e for e in evidence if e.answer.verdict == verdict), evidence[0])
+        agreeing = [e for e in evidence if e.answer.verdict == verdict and not split]
+        speaker = (agreeing or list(evidence))[0]
     order = [speaker, *(each for each in evidence if each is not speaker)]
     rows = pd.concat([each.rows for each in evidence]).drop_duplicates(
         ["study", "cell", "replicate"]
@@ -168,7 +188,7 @@ def pool(
         id=id,
         question=question,
         verdict=verdict,
-        sentence=(sentence or answer.sentence) + counted(order),
+        sentence=split + (sentence or answer.sentence) + counted(order),
         value=answer.value,
         interval=answer.interval,
         n_cells=len(rows[["study", "cell"]].drop_duplicates()),
@@ -180,14 +200,15 @@ def pool(
     )
 
 
-def absent(id: str, question: str, studies: Sequence[str]) -> Pooled:
-    """The verdict where no study answers."""
-    where = " or ".join(studies)
+def absent(id: str, question: str, studies: Sequence[str], present: Sequence[str]) -> Pooled:
+    """The verdict where no study answers; `studies` should, `present` are there."""
+    gone = [name for name in studies if name not in present]
+    reason = f"missing: {', '.join(gone)}" if gone else f"{', '.join(studies)} cannot tell"
     return Pooled(
         id=id,
         question=question,
         verdict="undecided",
-        sentence=f"Not measured here: the study {where} is missing or does not answer.",
+        sentence=f"Not measured here ({reason}).",
         value=np.nan,
         interval=(np.nan, np.nan),
         n_cells=0,
@@ -197,6 +218,20 @@ def absent(id: str, question: str, studies: Sequence[str]) -> Pooled:
         rule="",
         evidence=(),
     )
+
+
+def differing(evidence: Sequence[Evidence], verdict: str) -> str:
+    """Who says yes and who no, where that leaves it undecided."""
+    said = {v: [e.where for e in evidence if e.answer.verdict == v] for v in ("yes", "no")}
+    if verdict != "undecided" or not (said["yes"] and said["no"]):
+        return ""
+    return f"It depends. Yes: {_some(said['yes'])}. No: {_some(said['no'])}. The first of them: "
+
+
+def _some(where: list[str], most: int = 4) -> str:
+    names = list(dict.fromkeys(where))
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def counted(evidence: Sequence[Evidence]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis import (
+    beta_answers,
     beta_figures,
     budget_figures,
     comparison_figures,
@@ -51,7 +52,8 @@ def _plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator
     yield from lever_figures.plots(rows, design)
     yield from efficiency_figures.plots(rows, design)
     yield from beta_figures.plots(rows)
-    yield from comparison_figures.plots(rows, design)
+    chosen = beta_answers.as_it_comes(rows)
+    yield from comparison_figures.plots(chosen, design if chosen is rows else Design(chosen))
     for axis in ("N", "P"):
         yield from ladder_figures.plots(rows, design, axis)
         yield from interpolation_figures.plots(rows, design, axis)

@@ -115,7 +115,7 @@ def _peak_marked(axis: Axes, rows: pd.DataFrame, ladder: Ladder, part: pd.DataFr
 
 
 def _peaks_are(data: pd.DataFrame) -> str:
-    n = int(data["peak"].sum())
+    n = int(data["peak"].to_numpy(bool).sum())
     return f"Rings: {plural(n, 'peak')} by the test." if n else "No line has a peak by the test."
 
 

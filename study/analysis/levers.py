@@ -53,6 +53,8 @@ class Lever:
 def standing_point(design: Design) -> str | None:
     """The cell to pull levers from; None unless the optimiser and another lever can be."""
     cells = design.cells
+    if "optimizer" not in design.varying:
+        return None
     plain = cells[(cells["model"] == PLAIN) & (cells["optimizer"] == SIMPLE)]
     if plain.empty:
         return None

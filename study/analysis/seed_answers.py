@@ -40,7 +40,7 @@ def variances(rows: pd.DataFrame) -> Iterator[Answer]:
         most = max(sizes, key=sizes.count)
         cells = [cell for cell in cells if tables[cell].shape == most]
         found = pooled([squares(tables[cell]) for cell in cells])
-        n_all = rows.loc[rows["cell"].isin(control) == which, "cell"].nunique()
+        n_all = rows.loc[rows["cell"].isin(list(control)) == which, "cell"].nunique()
         yield _answer(rows, found, tuple(cells), n_all, k, name_of(CONTROL) if which else "")
 
 

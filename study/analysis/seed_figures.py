@@ -53,7 +53,7 @@ def plots(rows: pd.DataFrame, design: Design) -> Iterator[Plot]:
         )
     axis.set_yticks(np.arange(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set_xlim(0, 2.5 * float(data["deviation"].max()))
+    axis.set_xlim(0, 2.5 * float(data["deviation"].to_numpy(float).max()))
     axis.set_xlabel(f"standard deviation of log {TEST.words}")
     finish(figure, axis)
     yield Plot(

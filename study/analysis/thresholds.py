@@ -85,8 +85,8 @@ def _located(train: Medians, ladder: Ladder, small: float) -> tuple[Estimate, tu
     inner, outer = _rungs(train.middle, ladder, small)
     padded = np.concatenate([[0.0], ladder.steps, [np.inf]])
     n = int(train.counts.min())
-    between = sorted((float(padded[inner + 1]), float(padded[outer + 1])))
-    return Estimate(value, float(low), float(high), n, train.independent), tuple(between)
+    near, far = sorted((float(padded[inner + 1]), float(padded[outer + 1])))
+    return Estimate(value, float(low), float(high), n, train.independent), (near, far)
 
 
 def _rungs(errors: np.ndarray, ladder: Ladder, small: float) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +140,8 @@ def _rank(rows: pd.DataFrame, ladder: Ladder, between: tuple[float, float]) -> f
     smallest network that fits."""
     if RANK not in rows:
         return np.nan
-    medians = rows.groupby("cell")[RANK].median()
-    ranks = np.array([float(medians[cell]) for cell in ladder.cells])
+    medians = dict(rows.groupby("cell")[RANK].median())
+    ranks = np.array([medians[cell] for cell in ladder.cells], float)
     if ladder.axis == "P":
         ranks = ranks[ladder.steps == between[1]]
     ranks = ranks[np.isfinite(ranks)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from study.analysis.design import Design, replicate_table
+from study.analysis.design import Design, replicate_groups, replicate_table
 from study.analysis.measures import TEST
-from tests.analysis import synthetic
+from tests.analysis import synthetic, synthetic_ladders
 from tests.analysis.synthetic import Law
 
 
@@ -74,6 +74,77 @@ def test_a_later_factor_column_counts_as_a_factor():
         for c, p in zip(both["cell"], both["model.penalty"], strict=True)
     ]
     assert [c.name for c in Design(both).comparisons()] == ["penalty"]
+
+
+def test_settings_that_go_with_the_optimisers_name_are_one_bundle():
+    """Two that begin with Adam share its steps, which so vary less than the name."""
+    adam = {"optimizer": "adam"}
+    both = {"optimizer": "adam_lm", "optimizer.iterations": 100}
+    alone = synthetic_ladders.LM
+    grid = synthetic.product(data__n_train=[64, 256], model__width=[8, 16])
+    design = Design(synthetic.rows([o | s for o in (adam, both, alone) for s in grid], Law()))
+    assert "optimizer.steps" in design.varying
+    (bundle,) = [b for b in design.bundles() if "optimizer" in b]
+    assert {"optimizer.steps", "optimizer.clip", "optimizer.iterations", "precision"} <= set(bundle)
+    (comparison,) = design.comparisons()
+    assert comparison.name == "optimizer"
+    assert comparison.levels == ("Adam", "Adam then Levenberg-Marquardt", "Levenberg-Marquardt")
+    assert len(comparison.groups) == 4
+    labels = [ladder.label for ladder in design.ladders("N")]
+    assert "P = 281, Adam" in labels
+    assert len(set(labels)) == 6
+
+
+def test_a_setting_with_two_values_for_one_optimiser_stands_alone():
+    settings = [
+        {"optimizer": "adam", "optimizer.iterations": 0},
+        {"optimizer": "adam_lm", "optimizer.iterations": 100},
+        {"optimizer": "adam_lm", "optimizer.iterations": 300},
+    ]
+    design = Design(synthetic.rows(settings, Law()))
+    assert ("optimizer",) in design.bundles()
+    assert ("optimizer.iterations",) in design.bundles()
+
+
+def test_settings_that_go_with_the_models_name_are_one_bundle():
+    models = [
+        {"model": "lnn"},
+        {"model": "structured_lnn"},
+        {"model": "acceleration_mlp", "model.mass_prior": 0.0},
+    ]
+    grid = synthetic.product(data__n_train=[64, 256], model__width=[8, 16])
+    design = Design(synthetic.rows([m | s for m in models for s in grid], Law()))
+    assert ("model", "model.mass_prior") in design.bundles()
+    (comparison,) = design.comparisons()
+    assert comparison.levels == ("acceleration MLP", "plain LNN", "structured LNN")
+    assert len(comparison.groups) == 4
+
+
+def test_ladders_of_a_study_of_models_noise_and_sizes_are_told_apart():
+    design = Design(synthetic_ladders.double_descent())
+    along_n = {ladder.label: ladder for ladder in design.ladders("N")}
+    assert set(along_n) == {
+        "P = 137, plain LNN, noise 0",
+        "P = 137, plain LNN, noise 0.1",
+        "P = 137, plain LNN, noise 0.3",
+        "P = 200, random features, noise 0.1",
+    }
+    control = along_n["P = 200, random features, noise 0.1"]
+    assert control.control
+    assert (control.n_points / control.widths == control.equations_per_param).all()
+    assert along_n["P = 137, plain LNN, noise 0.3"].noise == 0.3
+    assert [ladder.label for ladder in design.ladders("P")] == [
+        "N = 68, noise 0",
+        "N = 68, noise 0.1",
+    ]
+
+
+def test_replicates_that_share_data_are_grouped():
+    table = synthetic_ladders.double_descent()
+    cells = list(dict.fromkeys(table["cell"]))[:2]
+    assert replicate_groups(table, cells).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    paired = synthetic_ladders.double_descent(initialisations=None)
+    assert replicate_groups(paired, cells) is None
 
 
 def test_replicate_table_tells_diverged_from_missing():

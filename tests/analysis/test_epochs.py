@@ -24,7 +24,7 @@ def by_noise(table, curves):
 
 
 def test_a_peak_along_the_steps_is_found_in_its_arm_alone(table):
-    found = by_noise(table, synthetic_ladders.training(table, bump=1.0))
+    found = by_noise(table, synthetic_ladders.training(table, bump=1.5))
     assert found[0.0].verdict == "no"
     assert found[0.3].verdict == "yes"
     assert "in 3 of 3 cells" in found[0.3].sentence

@@ -95,21 +95,36 @@ def test_flat_curves_seldom_rise_and_real_rises_are_found(rng):
     assert [(r.at, r.above) for r in found if r.sure] == [(3, 2)]
 
 
-def test_peak_needs_a_fall_on_both_sides(rng):
-    x = np.array([0.1, 0.5, 1, 2, 4, 8])
-    noise = np.exp(0.1 * rng.normal(size=(5, 6)))
-    at, height = estimates.peak(estimates.medians([1, 1, 4, 1, 1, 1] * noise), x, 0.5, 2.0) or (
-        0,
-        0,
-    )
-    assert at == 2
-    assert height.low > 2.5
-    _, slope = estimates.peak(estimates.medians([32, 16, 8, 4, 2, 1] * noise), x, 0.5, 2.0) or (
-        0,
-        0,
-    )
-    assert slope.verdict() == "no"
-    assert estimates.peak(estimates.medians(noise), x, 9.0, 10.0) is None
+def test_replicates_on_the_same_data_are_drawn_together(rng):
+    """Ten replicates on five data seeds, nearly all scatter the data's: the interval covers as that
+    of five independent replicates does, and that of ten taken as independent does not."""
+    groups, covered = np.repeat(np.arange(5), 2), {True: [], False: []}
+    for _ in range(200):
+        data = np.repeat(rng.normal(size=(5, 1)), 2, axis=0)
+        table = np.exp(data + 0.1 * rng.normal(size=(10, 1)))
+        for grouped in covered:
+            found = estimates.medians(table, groups=groups if grouped else None).estimate(0)
+            covered[grouped].append(found.low <= 1 <= found.high)
+            assert found.n == 10
+            assert found.draws == (5 if grouped else None)
+    assert np.mean(covered[True]) >= 0.88
+    assert np.mean(covered[False]) < np.mean(covered[True]) - 0.05
+
+
+def test_few_data_seeds_are_too_few_however_many_initialisations(rng):
+    table = np.exp(0.01 * rng.normal(size=(12, 2))) * [10.0, 1.0]
+    apart = estimates.medians(table).ratio(0, 1)
+    together = estimates.medians(table, groups=np.repeat(np.arange(3), 4)).ratio(0, 1)
+    assert apart.verdict() == "yes"
+    assert not together.enough
+    assert together.verdict() == "undecided"
+
+
+def test_groups_of_unequal_size_or_with_gaps_are_not_drawn_together(rng):
+    table = np.exp(rng.normal(size=(6, 2)))
+    assert estimates.medians(table, groups=np.array([0, 0, 0, 0, 1, 1])).groups is None
+    table[0, 0] = np.nan
+    assert estimates.medians(table, groups=np.repeat([0, 1, 2], 2)).groups is None
 
 
 def test_flattening_point(rng):

@@ -1,0 +1,109 @@
+"""The lever that was made the largest is the one that is named."""
+
+import matplotlib as mpl
+import pytest
+
+from study.analysis import answers, lever_figures, levers, style
+from study.analysis.design import Design
+from tests.analysis import synthetic
+from tests.analysis.synthetic import Law
+from tests.analysis.synthetic_science import ADAM, ADAM_LM, LM, bottleneck
+
+
+def table(law):
+    rows = synthetic.rows(bottleneck(), law)
+    return rows, Design(rows)
+
+
+def by_id(rows, design):
+    return {a.id: a for a in levers.answers(rows, design)}
+
+
+STRUCTURE = {("model", "structured_lnn"): 1 / 30}
+OPTIMISER = {("optimizer", "adam_lm"): 1 / 30, ("optimizer", "levenberg_marquardt"): 1 / 30}
+
+
+def test_structure_is_pulled():
+    rows, design = table(Law(slope=0.3, scatter=0.1, factor=STRUCTURE))
+    found = by_id(rows, design)
+    assert found["lever"].verdict == "yes"
+    assert "structured LNN for plain LNN" in found["lever"].sentence
+    assert found["bounds.model"].interval[0] <= 30 <= found["bounds.model"].interval[1]
+    assert found["bounds.optimiser"].verdict == "no"
+    assert found["bounds.size"].verdict == "no"
+
+
+def test_the_optimiser_is_pulled():
+    rows, design = table(Law(slope=0.3, scatter=0.1, factor=OPTIMISER))
+    found = by_id(rows, design)
+    assert found["lever"].verdict == "yes"
+    assert "for Adam" in found["lever"].sentence.split(".")[0]
+    assert found["bounds.optimiser"].verdict == "yes"
+    assert found["bounds.model"].verdict == "no"
+
+
+def test_more_points_are_pulled():
+    rows, design = table(Law(slope=2.0, scatter=0.1))
+    found = by_id(rows, design)
+    assert found["lever"].verdict == "yes"
+    assert "N = 4096 for N = 1024" in found["lever"].sentence
+    assert found["bounds.points"].interval[0] <= 16 <= found["bounds.points"].interval[1]
+
+
+def test_equal_levers_are_undecided():
+    rows, design = table(Law(slope=0.0, scatter=0.3, factor=STRUCTURE | OPTIMISER))
+    assert by_id(rows, design)["lever"].verdict == "undecided"
+
+
+def test_nothing_helps():
+    worse = {("model", "structured_lnn"): 5.0, ("model", "acceleration_mlp"): 5.0}
+    worse |= {("optimizer", "adam_lm"): 5.0, ("optimizer", "levenberg_marquardt"): 5.0}
+    worse |= {("model.width", 8): 5.0, ("model.width", 32): 5.0, ("data.n_train", 4096): 5.0}
+    rows, design = table(Law(slope=0.0, scatter=0.1, factor=worse))
+    assert by_id(rows, design)["lever"].verdict == "no"
+
+
+def test_all_else_is_equal_but_what_the_lever_fixes():
+    rows, design = table(Law())
+    start = levers.standing_point(design)
+    assert start is not None
+    here = design.cells.loc[start]
+    assert (here["model"], here["optimizer"], here["data.n_train"]) == ("lnn", "adam", 1024)
+    assert here["model.width"] == 16
+    around = levers.neighbours(design, start)
+    assert {name: len(cells) for name, cells in around.items()} == {
+        "optimiser": 2,  # Adam then Levenberg-Marquardt, and the latter alone
+        "points": 1,  # more, never fewer
+        "size": 2,
+        "model": 2,
+    }
+    for cell in around["size"]:
+        differing = [f for f in design.factors if design.cells.loc[cell, f] != here[f]]
+        assert differing == ["model.width"]
+
+
+def test_no_lever_without_optimisers():
+    rows = synthetic.rows(synthetic.n_vs_p(), Law())
+    assert levers.pulled(rows, Design(rows)) == []
+    rows = synthetic.rows([ADAM, ADAM_LM, LM], Law())  # an optimiser alone is compared, not pulled
+    assert levers.pulled(rows, Design(rows)) == []
+
+
+def test_what_levers_say_is_not_said_again():
+    rows, _ = table(Law(factor=STRUCTURE))
+    ids = [a.id for a in answers.answer(rows)]
+    assert ids[0] == "lever"
+    assert "compare.model" not in ids
+    assert "compare.optimizer" not in ids
+    assert len(ids) == len(set(ids))
+
+
+def test_points_are_the_csv():
+    rows, design = table(Law(factor=STRUCTURE))
+    with mpl.rc_context(style.RC):
+        (plot,) = lever_figures.plots(rows, design)
+    medians = rows.groupby("cell")["test_nmse_median"].median()
+    start = levers.standing_point(design)
+    part = plot.data[plot.data["measure"] == "test_nmse_median"].set_index("cell")
+    for cell in part.index:
+        assert part.loc[cell, "factor"] == pytest.approx(medians[start] / medians[cell])
