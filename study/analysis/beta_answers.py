@@ -68,7 +68,7 @@ class Spread:
 def as_it_comes(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without those whose initial scale is held, where both are there: what activation and
     beta do as they come is not to be averaged with what remains of it."""
-    held = rows["model.init"] == MATCHED
+    held = rows["model.init"].eq(MATCHED).to_numpy(bool)
     return rows.loc[~held] if held.any() and not held.all() else rows
 
 

@@ -32,7 +32,7 @@ RULES = (
     "over cells and replicates where cells are pooled. A verdict is yes or no only where the whole "
     f"interval lies on one side of its threshold; one on medians is undecided below {ENOUGH} "
     "replicates a cell, one on pooled replicates where most rollouts are near their ceiling. "
-    "A peak is called one only if it stands out by more than noise makes on a curve without a peak in "
+    "A peak is called one only if it stands out by more than noise makes on a curve without one in "
     "199 of 200 draws. Replicates on the same data are drawn together. "
     "A replicate without a finite value counts as the worst possible and is never dropped. Errors "
     "are squared acceleration errors over the variance of the test targets, coordinate by "

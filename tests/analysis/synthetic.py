@@ -65,7 +65,8 @@ BASE = {
     "precision": "float32",
 }
 
-UNMEASURED = [*results.BUDGET, "lyapunov", *results.IDENTIFIABILITY]  # tests that want them set them
+# tests that want these set them
+UNMEASURED = [*results.BUDGET, "lyapunov", *results.IDENTIFIABILITY]
 
 
 def parameters(width: int, depth: int, inputs: int) -> int:

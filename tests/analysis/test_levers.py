@@ -64,7 +64,7 @@ def test_nothing_helps():
 
 
 def test_all_else_is_equal_but_what_the_lever_fixes():
-    rows, design = table(Law())
+    _, design = table(Law())
     start = levers.standing_point(design)
     assert start is not None
     here = design.cells.loc[start]

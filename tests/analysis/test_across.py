@@ -1,0 +1,177 @@
+"""Verdicts across studies: pooled by the stated rule, from the curves that bear on the question."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.analysis import across, answers, evidence
+from study.analysis.evidence import Evidence, Study
+from tests.analysis import synthetic
+from tests.analysis import synthetic_science as science
+from tests.analysis.synthetic import Law
+
+
+def study(name, rows, curves=None):
+    rows = rows.assign(study=name)
+    return Study(name, rows, curves, answers.answer(rows, curves))
+
+
+def verdicts(*studies):
+    return {a.id: a for a in across.answer(studies, [*across.QUESTIONS, *across.BESIDE])}
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Studies with known causes: points are not needed, structure is the lever, no chaos."""
+    flat = synthetic.rows(synthetic.n_vs_p(), Law(slope=0.05, scatter=0.1))
+    structure = {("model", "structured_lnn"): 1 / 30}
+    lever = synthetic.rows(science.bottleneck(), Law(slope=0.05, scatter=0.1, factor=structure))
+    asked = synthetic.question()
+    order = {("data.order", "sequential"): 4.0, ("model.encoding", "raw"): 100.0}
+    own = synthetic.rows(asked, Law(slope=0.05, scatter=0.1, factor=order))
+    ranks, spectra = science.with_ranks(
+        synthetic.rows(science.identifiability(), Law()), {0.5: (1153, 292, 0)}
+    )
+    return [
+        study("n_vs_p", science.with_budget(flat)),
+        study("bottleneck", science.with_budget(lever)),
+        study("seed_question", own),
+        study("identifiability", ranks, spectra),
+    ]
+
+
+def test_known_causes_are_found(many):
+    found = verdicts(*many)
+    expected = {
+        "needed": "no",
+        "shuffling": "yes",
+        "initial_conditions": "undecided",
+        "recipe": "yes",
+        "bottleneck": "yes",
+        "propagation": "yes",
+        "seen": "no",
+        "gauge": "yes",
+    }
+    assert {id: found[id].verdict for id in expected} == expected
+    assert found["shuffling"].interval[0] <= 4 <= found["shuffling"].interval[1]
+    assert "P = 3361" in found["seen"].sentence
+    assert found["bottleneck"].study == "bottleneck"
+
+
+def test_every_question_has_a_verdict_a_rule_and_its_rows(many):
+    found = verdicts(*many)
+    assert set(found) == {q.id for q in (*across.QUESTIONS, *across.BESIDE)}
+    for each in found.values():
+        assert each.verdict in {"yes", "no", "undecided"}
+        if each.evidence:
+            assert each.rule
+            rows = pd.concat([e.rows for e in each.evidence]).drop_duplicates(
+                ["study", "cell", "replicate"]
+            )
+            assert each.n_replicates == len(rows)
+            speaker = each.evidence[0]
+            assert (each.study, each.figure) == (speaker.study, speaker.answer.figure)
+            assert each.value == pytest.approx(speaker.answer.value, nan_ok=True)
+
+
+def test_what_is_missing_is_named(many):
+    found = verdicts(*many)
+    assert found["hurts_noisy"].verdict == "undecided"
+    assert "missing: double_descent" in found["hurts_noisy"].sentence
+    assert found["published"].evidence == ()
+    assert "double_descent" in across.expected()
+
+
+def test_curves_that_differ_leave_it_undecided_and_are_named():
+    steep = synthetic.rows(
+        [
+            {"model.width": 8, "model.depth": 2, **s}
+            for s in synthetic.product(n_over_p=[0.25, 0.5, 1, 4])
+        ],
+        Law(slope=2.0, scatter=0.1),
+    )
+    flat = synthetic.rows(synthetic.n_vs_p(), Law(slope=0.05, scatter=0.1))
+    found = verdicts(study("n_vs_p", flat), study("double_descent", steep))["needed"]
+    assert found.verdict == "undecided"
+    assert "It depends. Yes: double_descent (P = 137, Adam). No: n_vs_p" in found.sentence
+    assert found.study == "n_vs_p"
+
+
+def test_noise_and_clean_data_are_answered_apart():
+    def ladders(noise):
+        own = {"model.depth": 2, "data.n_train": 68, "data.noise": noise}
+        return [own | {"model.width": w} for w in (3, 4, 5, 6, 8, 10, 12, 16, 20)]
+
+    rows = synthetic.rows([*ladders(0.0), *ladders(0.1)], Law(scatter=0.1))
+    harmed = (rows["data.noise"] > 0) & (rows["equations_per_param"] < 0.5)
+    rows.loc[harmed, "test_nmse_median"] *= 20
+    found = verdicts(study("double_descent", rows))
+    assert found["hurts_noisy"].verdict == "yes"
+    assert found["hurts_clean"].verdict != "yes"
+
+
+def test_the_positive_control_is_no_evidence_on_networks():
+    rows = synthetic.rows(
+        [
+            {"model": "random_features", "data.noise": 0.1, **s}
+            for s in synthetic.product(n_over_p=[0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
+        ],
+        Law(bump=20.0, scatter=0.1),
+    )
+    found = verdicts(study("double_descent", rows))
+    assert found["peak_noisy"].evidence == ()
+    assert {e.answer.id for e in found["control"].evidence} == {"peak_along_n.0"}
+
+
+def test_another_system_does_not_speak_for_the_usual_one(many):
+    rows = synthetic.rows(synthetic.n_vs_p(), Law(slope=2.0, scatter=0.1))
+    other = study("bottleneck", rows.assign(system="kepler"))
+    usual = [s for s in many if s.name != "bottleneck"]
+    needed = verdicts(*usual, other)["needed"]
+    assert {e.study for e in needed.evidence} == {"n_vs_p"}
+
+
+def test_chaos_or_a_lever_of_data_turn_the_verdict(many):
+    chaotic = science.with_budget(
+        synthetic.rows(synthetic.n_vs_p(), Law(scatter=0.1)), lyapunov=np.log(1e4) / 10
+    )
+    chaotic["budget_initial"] = chaotic["rollout_error"]
+    assert verdicts(study("n_vs_p", chaotic))["propagation"].verdict == "no"
+    points = synthetic.rows(science.bottleneck(), Law(slope=2.5, scatter=0.1))
+    assert verdicts(study("bottleneck", points))["bottleneck"].verdict == "no"
+
+
+def said(*given):
+    """Evidence whose answers have these verdicts."""
+    rows = synthetic.rows([{}], Law())
+    one = answers.answer(rows)[0]
+    return [Evidence("a", dataclasses.replace(one, verdict=v), rows) for v in given]
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        (("yes", "undecided"), "yes"),
+        (("no", "no", "undecided"), "no"),
+        (("yes", "no"), "undecided"),
+        (("undecided",), "undecided"),
+    ],
+)
+def test_unanimous(given, verdict):
+    assert evidence.unanimous(said(*given)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        (["yes", "no"], "yes"),  # 1 of 2 at a level of half a percent
+        (["yes"] + 29 * ["no"], "undecided"),  # 1 of 30 comes by chance once in seven times
+        (["yes"] * 3 + 27 * ["no"], "yes"),
+        (["no"] * 4, "no"),
+        (["no", "undecided"], "undecided"),
+    ],
+)
+def test_beyond_chance(given, verdict):
+    assert evidence.beyond_chance(said(*given)) == verdict
