@@ -83,7 +83,9 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     points = setup.test.points
     true_mass = setup.system.mass_matrix(points.q, points.qdot)
     table = []
-    slope = relative_gradient(setup.model, setup.data, theta, cell.optimizer.loss)
+    # of the loss that was minimised last
+    loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
+    slope = relative_gradient(setup.model, setup.data, theta, loss)
     for r, (converged, reason) in enumerate(verdicts(state, slope)):
         table.append(
             {

@@ -111,7 +111,8 @@ def budgets(rows: pd.DataFrame) -> list[Budget]:
         columns["matched"] = medians(np.where(lagrangian, *chosen), groups=shared)
         horizon = float(part["rollout.horizon"].iloc[0])
         growth = float(np.exp(np.median(part["lyapunov"].to_numpy(float)) * horizon))
-        where = f"{part['system'].iloc[0]} over {number(horizon)} s"
+        system = str(part["system"].iloc[0]).replace("_", " ")
+        where = f"{system} over {number(horizon)} s"
         found.append(Budget(part, where, cells, columns, growth, horizon))
     return sorted(found, key=lambda budget: -len(budget.cells))
 
@@ -149,9 +150,9 @@ def _explained(budget: Budget, k: int) -> Answer:
     sentence = (
         f"On {budget.where}, the rollout error is {estimate(factor)} times that of the true field "
         "with a perturbation of the size of the model's own acceleration error (smooth in the "
-        "state; conservative where the model is a Lagrangian's); the ratio of log errors is "
-        f"{estimate(logs)}. Enough means less than {EXPLAINS:g} times. Beside white noise of that "
-        f"size it is {estimate(white)} times.{more}{_left_out(budget)}"
+        "state; conservative where the model is a Lagrangian's); log error of the control over "
+        f"that of the model: {estimate(logs)}. Enough means less than {EXPLAINS:g} times. Beside "
+        f"white noise of that size it is {estimate(white)} times.{more}{_left_out(budget)}"
     )
     return _make(budget, f"budget.explained.{k}", question, explained(factor), sentence, factor)
 
@@ -166,9 +167,9 @@ def _integrator(budget: Budget, k: int) -> Answer:
     assert tight is not None
     sentence = (
         f"On {budget.where}, the rollout error is {estimate(factor)} times that of the true field "
-        "by the same solver at the same tolerance (ratio of log errors "
-        f"{estimate(logs)}), and {estimate(tight)} times the difference of two tight solvers. To "
-        f"blame means less than {INTEGRATOR:g} times.{_left_out(budget)}"
+        "by the same solver at the same tolerance (log error of the control over that of the "
+        f"model: {estimate(logs)}), and {estimate(tight)} times the difference of two tight "
+        f"solvers. To blame means less than {INTEGRATOR:g} times.{_left_out(budget)}"
     )
     verdict = {"yes": "no", "no": "yes"}.get(factor.verdict(INTEGRATOR), "undecided")
     return _make(budget, f"budget.integrator.{k}", question, verdict, sentence, factor)

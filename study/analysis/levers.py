@@ -130,8 +130,8 @@ def answers(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
 
 
 def leads(rows: pd.DataFrame, levers: list[Lever]) -> tuple[str, Estimate]:
-    """Whether the first lever surely lowers the test error more than every other, and is not
-    surely beaten in rollouts; with the factor by which it is ahead of the second."""
+    """Whether the first lever surely lowers the test error more than every other, and surely the
+    rollout error, in which none surely beats it; with the factor by which it is ahead."""
     first = levers[0]
     if len(levers) < 2:
         return first.test.verdict(), first.test
@@ -143,7 +143,7 @@ def leads(rows: pd.DataFrame, levers: list[Lever]) -> tuple[str, Estimate]:
     least = min(ahead, key=lambda factor: (factor.low, factor.value))
     if first.test.enough and all(lever.test.high < 1 for lever in levers):
         return "no", least
-    surely = all(f.verdict() == "yes" for f in ahead) and first.test.verdict() == "yes"
+    surely = all(f.verdict() == "yes" for f in (*ahead, first.test, first.rollout))
     beaten = any(f.verdict() == "no" for f in also)
     return ("yes" if surely and not beaten else "undecided"), least
 

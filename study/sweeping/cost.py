@@ -23,7 +23,7 @@ UNIT_SECONDS = 4.4e-8  # elementwise work for each hidden unit and sample
 FLOPS_PER_SECOND = 8e10  # matrix products
 COMPILED_SPEEDUP = 2.0
 # Levenberg-Marquardt in float64: rows of the Jacobian, its Gram matrix, the trials of a damping
-JACOBIAN_ENTRY_SECONDS = 1.5e-8
+JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
 ITERATION_SECONDS = 5e-3
 COMPILE_SECONDS = 30.0  # for each shape of network but its width, in each worker
@@ -46,7 +46,7 @@ def _second_order_seconds(cell: Cell) -> float:
         sample = _sample_flops(cell) / FLOPS_PER_SECOND + 4e-7
         return cell.block_size * cell.optimizer.iterations * (2e-3 + cell.n_train * sample)
     small = min(P, equations)
-    flops = 2 * P * equations * small + small**3
+    flops = P * equations * small + small**3
     iteration = equations * P * JACOBIAN_ENTRY_SECONDS + flops / DOUBLE_FLOPS_PER_SECOND
     steps = 1 if cell.optimizer.name == "least_squares" else cell.optimizer.iterations
     return steps * (ITERATION_SECONDS + cell.block_size * iteration)

@@ -152,9 +152,9 @@ def nielsen(residual, jacobian, x, steps):
     return found
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_steps_and_dampings_are_those_of_nielsens_algorithm(seed):
-    model, data, states = lnn(width=3), make_data(R=1, N=30), []
+@pytest.mark.parametrize(("seed", "N"), [(0, 30), (1, 30), (0, 10)])  # P = 31, D = 2
+def test_steps_and_dampings_are_those_of_nielsens_algorithm(seed, N):
+    model, data, states = lnn(width=3), make_data(R=1, N=N), []
     start = model.initialise([seed], torch.float64)
     run(
         model,
@@ -173,7 +173,7 @@ def test_steps_and_dampings_are_those_of_nielsens_algorithm(seed):
         assert damping == pytest.approx(mu, rel=1e-5)
         torch.testing.assert_close(theta, x, rtol=1e-6, atol=1e-7)
     factors = [b[1] / a[1] for a, b in itertools.pairwise(states[1:])]
-    assert seed or max(factors) > 2  # some were refused
+    assert seed or N < 30 or max(factors) > 2  # some were refused
 
 
 class Kink(Model):
