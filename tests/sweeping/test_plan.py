@@ -145,3 +145,13 @@ def test_compiling_pays_for_much_training_with_a_compiler_only(
 def test_experiments_cannot_be_swept(plan: Planner) -> None:
     with pytest.raises(ConfigError, match="one value"):
         plan("+experiment=a,b")
+
+
+@pytest.mark.parametrize("budget", ["smoke", "laptop", "full"])
+@pytest.mark.parametrize(
+    "name", sorted(p.stem for p in (compose.CONF / "experiment").glob("*.yaml"))
+)
+def test_every_experiment_can_be_planned_at_every_budget(plan, name, budget):
+    planned = plan(f"+experiment={name}", f"budget={budget}")
+    assert planned.run.study == name
+    assert len(planned.cells) > 1
