@@ -162,9 +162,15 @@ QUESTIONS = [
     Question(
         "seen",
         "Can the equations see all parameters of the question's network, apart from gauge?",
-        ("seen.question", "seen.others"),
+        ("seen.question",),
         ("identifiability",),
-        rule=ev.first,
+        anywhere=True,
+    ),
+    Question(
+        "seen_others",
+        "Can they see all parameters of the other networks, apart from gauge?",
+        ("seen.others",),
+        ("identifiability",),
         anywhere=True,
     ),
     Question(

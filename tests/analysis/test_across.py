@@ -84,6 +84,14 @@ def test_what_is_missing_is_named(many):
     assert "double_descent" in across.expected()
 
 
+def test_other_networks_do_not_speak_for_the_questions_own():
+    settings = [s for s in science.identifiability() if s["model.width"] == 8]
+    ranks, spectra = science.with_ranks(synthetic.rows(settings, Law()))
+    found = verdicts(study("identifiability", ranks, spectra))
+    assert found["seen"].evidence == ()
+    assert found["seen_others"].verdict == "yes"
+
+
 def test_curves_that_differ_leave_it_undecided_and_are_named():
     steep = synthetic.rows(
         [
