@@ -100,7 +100,9 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
                 "singular_fraction": metrics.singular_fraction(
                     _mass(setup, theta[r : r + 1], rows), true_mass
                 ),
-                "floored_fraction": float(state.floored[r]) / max(1, cell.optimizer.steps),
+                "floored_fraction": float(state.floored[r]) / cell.optimizer.steps
+                if cell.optimizer.adam
+                else float("nan"),
                 "train_seconds": state.seconds / len(theta),
                 "relative_gradient": float(slope[r]),
                 "converged": converged,

@@ -62,12 +62,25 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     run = make_run(base)
     arms = _arms(base)
     eager = _cells(command, compose, arms, where=f"grid.{run.budget}")
+    for cell in eager:
+        _check_crossing(cell, run)
     compiled = _decide_compile(base["compile"], decided, eager, run)
     cells = [dataclasses.replace(cell, compile=compiled) for cell in eager] if compiled else eager
     seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
     ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
     config = {key: value for key, value in base.items() if key != "grid"}
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
+
+
+def _check_crossing(cell: Cell, run: Run) -> None:
+    """Each data seed has all its initialisations, or the parts of the variance are lopsided."""
+    c = cell.inits_per_data
+    if c and run.replicates % c:
+        fewer = run.replicates - run.replicates % c
+        raise ConfigError(
+            f"replicates={run.replicates} is not a multiple of inits_per_data={c}: "
+            f"use replicates={fewer or c}"
+        )
 
 
 def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run: Run) -> bool:
