@@ -28,8 +28,10 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config import GROUPS, ConfigError, Run, nearest
+from study.config import Run
 from study.core.systems import SYSTEMS
+from study.groups import GROUPS
+from study.validation import ConfigError, nearest
 
 # Inside the package in a wheel, beside it in a checkout.
 _HERE = Path(__file__).resolve().parent

@@ -24,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from study import compose
-from study.config import ConfigError, check_device
+from study.config import check_device
+from study.validation import ConfigError
 
 if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
     from study.sweeping.head import Outcome

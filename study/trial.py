@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from study import measures, results
-from study.config import Cell, ConfigError, check_device, make_cell, make_run
+from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import write_whole
 from study.core.training import State, train
 from study.preparation import Setup, initial_parameters, set_up
+from study.validation import ConfigError
 
 log = logging.getLogger("study")
 

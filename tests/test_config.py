@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from study.config import ConfigError, check_device, make_cell, make_run
+from study.config import check_device, make_cell, make_run
+from study.validation import ConfigError
 
 GROUPS = {
     "data": "trajectories",

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study.config import Cell, ConfigError
+from study.config import Cell
 from study.sweeping import claims, ledger
 from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, write_yaml
 from study.sweeping.monitor import Failed, Monitor
@@ -27,6 +27,7 @@ from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
 from study.sweeping.provenance import provenance
 from study.sweeping.worker import HEAD
+from study.validation import ConfigError
 
 Launch = Callable[[int], Any]
 """Starts that many workers and blocks until they are back."""

@@ -10,11 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from study.config import GROUPS, ConfigError, make_cell
+from study.config import make_cell
 from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
+from study.groups import GROUPS
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, read_config
+from study.validation import ConfigError
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna import Study

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from study.compose import COMMAND_KEYS, CommandLine, flat_keys, unknown_key
-from study.config import GROUPS, Cell, ConfigError, Run, make_cell, make_run
+from study.config import Cell, Run, make_cell, make_run
+from study.groups import GROUPS
 from study.sweeping import cost
+from study.validation import ConfigError
 
 Compose = Callable[[Sequence[str]], Mapping[str, Any]]
 

@@ -10,9 +10,9 @@ import pytest
 from hydra import compose as hydra_compose
 
 from study import compose
-from study.config import ConfigError
 from study.sweeping import cost
 from study.sweeping.plan import Plan, make_plan
+from study.validation import ConfigError
 
 
 class Planner:

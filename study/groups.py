@@ -1,0 +1,190 @@
+"""The schema of the config groups of `conf/`, a class each: types and ranges.
+
+Knows: which keys a group has and what each may hold, what the core's registries offer. Does not
+know: Hydra, grids, what makes a complete cell (`config.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
+from study.core.systems import SYSTEMS
+from study.validation import ConfigError, nearest
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class SystemConfig:
+    """A mechanical system by name, with its constants (`system.g=9.8`)."""
+
+    name: Name
+    constants: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if self.name not in SYSTEMS:
+            raise ConfigError(f"unknown system {self.name}: {nearest(self.name, SYSTEMS)}")
+        known = SYSTEMS[self.name].constants
+        for key in self.constants:
+            if key not in known:
+                raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
+        system = SYSTEMS[self.name].with_constants(**self.constants)
+        scale = system.energy_scale(system.parameters)
+        if not 0 < scale < math.inf:
+            given = ", ".join(f"system.{key}={value}" for key, value in self.constants.items())
+            raise ConfigError(
+                f"{given} give {self.name} an energy scale of {scale:g} J: it should be positive"
+            )
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Which states are trained on.
+
+    - `n_train`: points N; or `n_over_p`: N as a multiple of the parameters P. One fixes the
+      other; 4096 points if neither is given.
+    - `n_trajectories`: initial conditions in the pool (sampler `trajectories`).
+    - `pool_size`: points in the pool, of which the first N of one shuffle train.
+    - `noise`: standard deviation of label noise over that of the accelerations.
+    - `order`: minibatches `shuffled`, or `sequential` along the curve.
+    - `units`: `scaled` (one time, one length a coordinate) or `physical`.
+    """
+
+    sampler: Literal["trajectories", "uniform"]
+    n_train: Count | None
+    n_over_p: Positive | None
+    n_trajectories: Count
+    pool_size: Count
+    noise: NonNegative
+    order: Literal["shuffled", "sequential"]
+    units: Literal["scaled", "physical"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """A model by name; `depth` counts hidden layers, `width` their units or the features."""
+
+    name: Name
+    width: Count
+    depth: Count
+    activation: Name
+    beta: Positive
+    encoding: Literal["raw", "trig"]
+    mass_prior: NonNegative
+    init: Name
+
+    def __post_init__(self) -> None:
+        if self.name not in MODELS:
+            raise ConfigError(f"unknown model {self.name}: {nearest(self.name, MODELS)}")
+        if self.activation == "relu":
+            raise ConfigError(
+                "model.activation=relu cannot learn a Lagrangian: its second derivative is zero, "
+                f"so the mass matrix is too; use one of {', '.join(sorted(ACTIVATIONS))}"
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"unknown activation {self.activation}: {nearest(self.activation, ACTIVATIONS)}"
+            )
+        if self.init not in INITS:
+            raise ConfigError(f"unknown init {self.init}: {nearest(self.init, INITS)}")
+
+    def normal(self) -> ModelConfig:
+        """The same with settings that the model does not use at one value, so that cells agree."""
+        return dataclasses.replace(self, **UNUSED.get(self.name, {}))
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimizerConfig:
+    """Adam, a second-order method, or one after the other.
+
+    - Adam's: `steps`, `batch_size`, `lr` at the start of the `schedule`, `clip` the gradient norm
+      of each replicate, `loss` mean `squared` or `absolute` error.
+    - `iterations` of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64.
+
+    What a method does not use is not checked, and no part of a cell's name.
+    """
+
+    name: Literal["adam", "levenberg_marquardt", "adam_lm", "adam_lbfgs", "least_squares"]
+    steps: Index
+    batch_size: Index
+    lr: NonNegative
+    schedule: Literal["cosine", "constant"]
+    clip: Positive | None
+    loss: Literal["squared", "absolute"]
+    iterations: Index
+
+    @property
+    def adam(self) -> bool:
+        """Whether it begins with Adam."""
+        return self.name.startswith("adam")
+
+    @property
+    def iterates(self) -> bool:
+        """Whether it ends with iterations on all points."""
+        return self.name not in ("adam", "least_squares")
+
+    def __post_init__(self) -> None:
+        needed = ["steps", "batch_size", "lr"] if self.adam else []
+        if self.iterates:
+            needed.append("iterations")
+        for key in needed:
+            if not getattr(self, key):
+                raise ConfigError(
+                    f"optimizer.{key}={getattr(self, key)} is not allowed: "
+                    f"{self.name} needs more than 0"
+                )
+
+    def normal(self) -> OptimizerConfig:
+        """The same with settings that it does not use at their zero, so that cells agree."""
+        unused: dict[str, Any] = {}
+        if not self.adam:
+            unused = {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
+            unused |= {"schedule": "constant", "loss": "squared"}
+        if not self.iterates:
+            unused["iterations"] = 0
+        return dataclasses.replace(self, **unused)
+
+
+@dataclass(frozen=True, config=STRICT)
+class RolloutConfig:
+    """Integration of the learned dynamics; `horizon` in seconds, null for the system's own."""
+
+    horizon: Positive | None
+    n_trajectories: Count
+    n_times: Annotated[int, Field(ge=2)]
+    rtol: Annotated[float, Field(gt=0, le=1e-2)]
+    max_steps: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class DiagnosticsConfig:
+    """What is measured of a trained model beside its errors.
+
+    - `error_budget`: rollouts of the controls that say what makes trajectories wrong.
+    - `identifiability`: the spectrum of d(qddot)/d(theta), at initialisation and when trained.
+    """
+
+    error_budget: bool
+    identifiability: bool
+
+
+GROUPS: dict[str, type] = {
+    "system": SystemConfig,
+    "data": DataConfig,
+    "model": ModelConfig,
+    "optimizer": OptimizerConfig,
+    "rollout": RolloutConfig,
+    "diagnostics": DiagnosticsConfig,
+}
