@@ -13,7 +13,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
 from study.analysis.design import Design, Ladder, count
-from study.analysis.estimates import Estimate, Medians, flattens_at, medians, rises
+from study.analysis.estimates import Estimate, Medians, flattens_at, rises
 from study.analysis.measures import TEST, TEST_IN_RANGE, TRAIN, VALID_TIME
 from study.analysis.naming import RECIPES
 from study.analysis.wording import estimate, multiple, number
@@ -121,16 +121,12 @@ def _flattens(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Iter
 def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -> Answer:
     train = curve(rows, ladder.cells, TRAIN)
     in_range = curve(rows, ladder.cells, TEST_IN_RANGE)
-    train_grows = train.ratio(-1, 0)
     best = int(np.argmin(test.middle[:-1]))
     harm = test.ratio(-1, best)
-    gaps = [_gap(rows, ladder.cells[i]) for i in (0, -1)]
     sentence = (
-        f"At {label_of(ladder)}, from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} the mean train "
-        f"error changes by a factor of {estimate(train_grows)}, and the mean test error in the "
-        f"training range goes from {estimate(gaps[0])} to {estimate(gaps[1])} times the train "
-        f"error; the {TEST.words} at the largest N is {estimate(harm)} times the best at a "
-        f"smaller N."
+        f"At {label_of(ladder)}, from {_n_of(ladder, 0)} to {_n_of(ladder, -1)} the {TRAIN.words} "
+        f"goes from {_ends(train)}, and the {TEST_IN_RANGE.words} from {_ends(in_range)}; the "
+        f"{TEST.words} at the largest N is {estimate(harm)} times the best at a smaller N."
         f"{diverged_remark(train, in_range)}"
     )
     return make(
@@ -146,13 +142,9 @@ def _overdetermined(rows: pd.DataFrame, ladder: Ladder, test: Medians, k: int) -
     )
 
 
-def _gap(rows: pd.DataFrame, cell: str) -> Estimate:
-    """Median over replicates of each one's test over train error."""
-    chosen = rows.loc[rows["cell"] == cell]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = chosen[TEST_IN_RANGE.column].to_numpy(float) / chosen[TRAIN.column].to_numpy(float)
-    table = np.where(np.isfinite(ratio), ratio, np.inf)[:, None]
-    return medians(table).estimate(0)
+def _ends(measured: Medians) -> str:
+    """Medians at the first and the last rung."""
+    return f"{estimate(measured.estimate(0))} to {estimate(measured.estimate(-1))}"
 
 
 def _valid_time(rows: pd.DataFrame, ladder: Ladder, k: int) -> Answer:
