@@ -22,19 +22,27 @@ from study.analysis.wording import estimate, number
 
 NEAR = 0.05  # 'at' a mark: within 5 %
 FITS = 0.9  # so many equations a parameter, and N*D = P counts as fitted
-RUNGS = 3  # of a ladder, at least
+RUNGS = 5  # of a ladder, at least: with fewer, too far apart to show a peak
+CLOSE = 1.5  # and one of them within this factor of N*D = P, with others on both sides
 
 
 def along(rows: pd.DataFrame, design: Design, axis: str) -> Iterator[Answer]:
-    """Peak and threshold of each ladder of three rungs or more; networks first."""
-    ladders = [(k, ladder) for k, ladder in enumerate(design.ladders(axis))]
-    ladders = [(k, ladder) for k, ladder in ladders if len(ladder.cells) >= RUNGS]
+    """Peak and threshold of each ladder that could show them; networks first."""
+    ladders = [(k, ladder) for k, ladder in enumerate(design.ladders(axis)) if crosses(ladder)]
     for k, ladder in sorted(ladders, key=lambda each: each[1].control):
         found = ladder_peak(rows, ladder)
         measured = threshold(rows, ladder)
         if found is not None:
             yield _peak(rows, ladder, found, measured, k)
         yield _threshold(rows, ladder, measured, k)
+
+
+def crosses(ladder: Ladder) -> bool:
+    """Whether its rungs go through N*D = P closely enough to show what happens there."""
+    off = np.log(ladder.equations_per_param)
+    return bool(
+        len(off) >= RUNGS and off.min() < 0 < off.max() and np.abs(off).min() <= np.log(CLOSE)
+    )
 
 
 def ladder_peak(rows: pd.DataFrame, ladder: Ladder) -> Peak | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from study.analysis.design import Design
-from study.analysis.interpolation_answers import RUNGS
+from study.analysis.interpolation_answers import crosses
 from study.analysis.ladder_figures import (
     equations_axis,
     ladder_data,
@@ -28,8 +28,8 @@ SHOWN = 1e-6  # below this part of the tolerance, errors are drawn at it: they a
 
 
 def plots(rows: pd.DataFrame, design: Design, axis: str) -> Iterator[Plot]:
-    """The figure along one axis, if a ladder has rungs enough."""
-    ladders = [ladder for ladder in design.ladders(axis) if len(ladder.cells) >= RUNGS]
+    """The figure along one axis, if a ladder could show it."""
+    ladders = [ladder for ladder in design.ladders(axis) if crosses(ladder)]
     if not ladders:
         return
     figure, (panel,) = canvas()

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from study.analysis.answer import curve
 from study.analysis.design import Design, Ladder
-from study.analysis.interpolation_answers import RUNGS, ladder_peak
+from study.analysis.interpolation_answers import crosses, ladder_peak
 from study.analysis.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN, VALID_TIME, Measure
 from study.analysis.style import (
     REFERENCE,
@@ -96,7 +96,7 @@ def _along(rows: pd.DataFrame, ladders: Sequence[Ladder], measure: Measure, id: 
 def _peak_marked(axis: Axes, rows: pd.DataFrame, ladder: Ladder, part: pd.DataFrame) -> np.ndarray:
     """A ring around the ladder's peak, if the test says there is one; where it is."""
     marked = np.zeros(len(part), bool)
-    found = ladder_peak(rows, ladder)
+    found = ladder_peak(rows, ladder) if crosses(ladder) else None
     if found is not None and found.verdict == "yes":
         marked[found.at] = True
         top = part.iloc[found.at]
@@ -122,7 +122,7 @@ def _peaks_are(data: pd.DataFrame) -> str:
 def threshold_marked(axis: Axes, rows: pd.DataFrame, ladder: Ladder, colour: Any) -> float:
     """A triangle at the foot where interpolation ends, if on the ladder; N*D/P there."""
     ratio = threshold(rows, ladder).ratio
-    if len(ladder.cells) >= RUNGS and 0 < ratio.value < np.inf:
+    if crosses(ladder) and 0 < ratio.value < np.inf:
         axis.plot(
             ratio.value,
             0.0,
