@@ -177,7 +177,7 @@ def _shares(found: Seen) -> Plot:
     axis.plot(gauge, place, "|", color="black", markersize=11, label="gauge alone", zorder=0)
     axis.set_yticks(list(place), labels)
     axis.set_ylim(-0.7, len(order) - 0.3)
-    axis.set_xlabel("parameters unseen (%), P − rank over P")
+    axis.set_xlabel("parameters unseen,\n1 − rank/P (%)")
     axis.set_xscale("symlog", linthresh=1.0, linscale=0.6)
     axis.set_xlim(0, 130 * max(float(table["unseen_share"].max()) for table in tables))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
