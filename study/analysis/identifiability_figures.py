@@ -166,13 +166,10 @@ def _shares(found: Seen) -> Plot:
                 }
             )
         )
-        axis.plot(
-            100 * value,
-            place + 0.2 * (1 - i),
-            linestyle="none",
-            label=f"threshold {text}",
-            **look(i, 3),
-        )
+        style, height = look(i, 3), place + 0.2 * (1 - i)
+        limits = [100 * (1 - tables[-1][end] / P) for end in ("high", "low")]
+        axis.hlines(height, *limits, color=style["color"], linewidth=1)
+        axis.plot(100 * value, height, linestyle="none", label=f"threshold {text}", **style)
     gauge = 100 * found.gauge[order] / found.n_params[order]
     axis.plot(gauge, place, "|", color="black", markersize=11, label="gauge alone", zorder=0)
     axis.set_yticks(list(place), labels)
@@ -189,9 +186,9 @@ def _shares(found: Seen) -> Plot:
         id="seen_share",
         title="How much the accelerations cannot see, by setting",
         caption="Share of the parameters that the accelerations do not see at initialisation on "
-        f"ample data, at three thresholds; median over {span(data['replicates'], 'replicate')}, "
-        "intervals in the CSV, beside the condition of the trained Jacobian. Upright bar: the "
-        f"gauge directions alone. Linear axis below 1 %.{left_out}",
+        f"ample data, at three thresholds; median over {span(data['replicates'], 'replicate')} "
+        "with 95 % intervals; the condition of the trained Jacobian is in the CSV. Upright bar: "
+        f"the gauge directions alone. Linear axis below 1 %.{left_out}",
         alt=f"Dot plot of the share of unseen parameters for {plural(len(order), 'setting')}, from "
         f"{100 * data['unseen_share'].min():.2g} to {100 * data['unseen_share'].max():.2g} %.",
         data=data,
