@@ -29,7 +29,7 @@ from scipy import optimize
 from study.analysis.estimates import Estimate, Medians, interval, rises
 from study.analysis.peaks import peak
 
-FEWEST = 4  # points
+FEWEST = 5  # points: three parameters leave two to disagree
 LEAST_R2 = 0.9  # in log error
 WIDEST = 1.0  # of the interval of alpha
 MISFIT = 3.0  # residual over the standard error of the medians; and at least
