@@ -35,6 +35,7 @@ from study.groups import (
 from study.validation import ConfigError, build
 
 DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
+UNUSED_TRAJECTORIES = 100  # what data.n_trajectories says where there are none
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,10 +71,10 @@ class Cell:
                 f"data.n_train={self.n_train} is larger than the pool: "
                 f"at most data.pool_size={data.pool_size} points"
             )
-        if data.sampler == "trajectories" and data.n_trajectories > data.pool_size:
+        if data.sampler == "trajectories" and data.n_trajectories >= data.pool_size:
             raise ConfigError(
-                f"data.n_trajectories={data.n_trajectories} leaves some without a point: "
-                f"at most data.pool_size={data.pool_size}"
+                f"data.n_trajectories={data.n_trajectories} leaves each no point but its start: "
+                f"give fewer than data.pool_size={data.pool_size}"
             )
         model = make_model(self.mechanics.angles, dataclasses.asdict(self.model))
         if self.optimizer.name == "least_squares" and not model.linear:
@@ -143,6 +144,10 @@ class Cell:
             "optimizer.loss": self.optimizer.loss,
             "optimizer.iterations": self.optimizer.iterations,
             "rollout.horizon": self.rollout.horizon,
+            "rollout.n_trajectories": self.rollout.n_trajectories,
+            "rollout.n_times": self.rollout.n_times,
+            "rollout.rtol": self.rollout.rtol,
+            "rollout.max_steps": self.rollout.max_steps,
             "precision": self.precision,
             "n_params": self.n_params,
             "n_equations": self.n_train * D,
@@ -210,7 +215,8 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     """A checked cell from plain config data (`compile` as the plan resolved it).
 
     What comes to the same thing is made the same: the horizon is the system's own where none is
-    given, and the encoding is raw where there is no angle.
+    given, the encoding is raw where there is no angle, states drawn uniformly lie on no
+    trajectories, and only Adam meets the points in an order.
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
@@ -228,6 +234,10 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
     if not any(known.angles):
         made["model"] = dataclasses.replace(made["model"], encoding="raw")
+    if made["data"].sampler == "uniform":
+        made["data"] = dataclasses.replace(made["data"], n_trajectories=UNUSED_TRAJECTORIES)
+    if not made["optimizer"].adam:
+        made["data"] = dataclasses.replace(made["data"], order="shuffled")
     made["model"] = made["model"].normal()
     made["optimizer"] = made["optimizer"].normal()
     keys = ("seed", "inits_per_data", "precision", "device", "block_size")

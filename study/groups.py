@@ -10,6 +10,7 @@ import dataclasses
 import math
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -41,11 +42,22 @@ class SystemConfig:
             if key not in known:
                 raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
         system = SYSTEMS[self.name].with_constants(**self.constants)
-        scale = system.energy_scale(system.parameters)
+        given = ", ".join(f"system.{key}={value}" for key, value in self.constants.items())
+        try:
+            with np.errstate(all="ignore"):
+                scale = float(system.energy_scale(system.parameters))
+                start = system.initial_conditions(np.random.default_rng(0), 8, system.parameters)
+                moves = bool(np.isfinite(start).all() and np.isfinite(system.rhs(start)).all())
+        except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+            scale, moves = math.nan, False
         if not 0 < scale < math.inf:
-            given = ", ".join(f"system.{key}={value}" for key, value in self.constants.items())
             raise ConfigError(
                 f"{given} give {self.name} an energy scale of {scale:g} J: it should be positive"
+            )
+        if not moves:
+            raise ConfigError(
+                f"{given} leave {self.name} without a motion: starts or accelerations are no "
+                f"numbers; the usual constants are {dict(known)}"
             )
 
 

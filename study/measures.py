@@ -24,7 +24,7 @@ from study.results import BUDGET, IDENTIFIABILITY, THRESHOLDS
 
 CURVE_POINTS = 1000  # training curves are measured on so many points
 SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
-AMPLE = 2**31  # a data seed no replicate has: states whose number is not what limits a rank
+AMPLE = 2**31  # a data seed far from any replicate's: states whose number is not what limits a rank
 CHUNK = 512  # states evaluated at once: small enough to stay in the cache
 
 
@@ -133,7 +133,7 @@ def identifiability_columns(
 ) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
     """(measures, spectra) of each replicate, as initialised on ample data and as trained.
 
-    Ample: twice as many equations as parameters, from the reference pool's training states.
+    Ample: twice as many equations as parameters, from a pool of training states of its own.
     """
     if not setup.cell.diagnostics.identifiability:
         yield from ((dict.fromkeys(IDENTIFIABILITY, float("nan")), []) for _ in setup.replicates)

@@ -9,6 +9,7 @@ replicate of one cell; `curves` is long: cell, replicate, curve, x, metric, valu
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,6 +60,7 @@ def _number(low: float | None = None, high: float | None = None, nullable: bool 
 
 def _later(column):
     """A column that tables of earlier versions do not have."""
+    column = copy.deepcopy(column)
     column.required = False
     return column
 
@@ -100,6 +102,10 @@ RESULTS = pa.DataFrameSchema(
         "optimizer.loss": _later(pa.Column(str, coerce=True)),
         "optimizer.iterations": _later(pa.Column("int64", pa.Check.ge(0), coerce=True)),
         "rollout.horizon": _number(0, nullable=False),
+        "rollout.n_trajectories": _later(_positive),
+        "rollout.n_times": _later(_positive),
+        "rollout.rtol": _later(_number(0, nullable=False)),
+        "rollout.max_steps": _later(_positive),
         "precision": _text,
         "n_params": _positive,
         "n_equations": _positive,
@@ -133,7 +139,7 @@ RESULTS = pa.DataFrameSchema(
         # missing where diagnostics.identifiability is false
         **{name: _later(_number(0)) for name in IDENTIFIABILITY},
         "train_seconds": _number(0),
-        "rollout_seconds": _number(0),
+        "rollout_seconds": _number(0),  # all that is measured after training
         # slope of log loss along log parameters at the end of training
         "relative_gradient": _later(_number(0)),
         "converged": pa.Column(bool, coerce=True),

@@ -137,6 +137,7 @@ def _weights(setup: Setup, state: State) -> dict[str, Any]:
         "model": dataclasses.asdict(setup.cell.model),
         "time": setup.units.time,
         "length": setup.units.length.tolist(),
+        "origin": setup.units.origin.tolist(),
         "theta": state.theta.cpu(),
     }
 
@@ -148,6 +149,9 @@ def main(arguments: list[str]) -> None:
     register()
     config = compose(arguments)
     run = make_run(config)
+    if run.dry_run or config.get("grid"):
+        given = "dry_run=true" if run.dry_run else f"a grid (study={run.study})"
+        raise ConfigError(f"{given} is for sweeps: python -m study.sweep {' '.join(arguments)}")
     # auto: one cell never pays for compiling
     cell = make_cell(config, compile=config["compile"] is True)
     check_device(cell.device)

@@ -153,6 +153,16 @@ def test_what_has_no_part_in_single_precision_is_not_named_by_it(plain):
     assert cell(both).hash != cell(change(both, "precision", "float64")).hash
 
 
+def test_what_has_no_part_in_the_data_is_not_named_by_it(plain):
+    uniform = change(plain, "data.sampler", "uniform")
+    assert cell(uniform).hash == cell(change(uniform, "data.n_trajectories", 3)).hash
+    assert cell(plain).hash != cell(change(plain, "data.n_trajectories", 3)).hash
+    second = change(plain, "optimizer.name", "levenberg_marquardt")
+    second = change(second, "optimizer.iterations", 5)
+    assert cell(second).hash == cell(change(second, "data.order", "sequential")).hash
+    assert cell(plain).hash != cell(change(plain, "data.order", "sequential")).hash
+
+
 def test_seeds_are_paired_or_crossed(plain):
     one = cell(plain)
     assert all(data == init for _, data, init in one.block_seeds(3))

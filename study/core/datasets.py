@@ -194,7 +194,7 @@ class Source:
         def make() -> dict[str, Array]:
             rng = np.random.default_rng(seed)
             if self.sampler == "uniform":
-                states = self.system.uniform_states(rng, size)
+                states = _uniform(self.system, rng, size)
             else:
                 start = self.system.initial_conditions(rng, n_trajectories, self.system.parameters)
                 times = np.linspace(0, self.system.data_span, -(-size // n_trajectories))
@@ -214,6 +214,13 @@ class Source:
             key.append(n_trajectories)
         made = cached(self.system, key, make)
         return Points(made["q"], made["qdot"], made["qddot"]), made["along"]
+
+
+def _uniform(system: System, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
+    try:
+        return system.uniform_states(rng, n)
+    except ValueError as error:
+        raise DataError(str(error)) from None
 
 
 def test_set(system: System) -> TestSet:
@@ -240,10 +247,16 @@ def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectori
         second = integrate(system, start, times, tolerance=1e-11, method="LSODA")
         apart = np.abs(second - states) / _spread(system, states)
         agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)
+        trusted = np.where(agree, times, 0.0).max(1)
+        if not trusted.any():
+            raise DataError(
+                f"{system.name}: no motion can be trusted to the first of rollout.n_times={n_times}"
+                f" times over {horizon:g} s: use more of them, or a shorter rollout.horizon"
+            )
         return {
             "times": times,
             "states": states,
-            "trusted": np.where(agree, times, 0.0).max(1),
+            "trusted": trusted,
             "lyapunov": finite_time_exponent(system, start, horizon),
         }
 
@@ -254,7 +267,8 @@ def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, "
     """Standard deviations; of an angle modulo full turns, which would else count as its range."""
     angle = np.array([*system.angles, *[False] * system.n_dof])
     wrapped = np.pi - np.mod(np.pi - states, 2 * np.pi)
-    return np.where(angle, wrapped, states).std((0, 1))
+    spread = np.where(angle, wrapped, states).std((0, 1))
+    return np.where(spread > 0, spread, 1.0)  # what never moves is compared as it is
 
 
 def cache_folder() -> Path:
@@ -288,6 +302,8 @@ def _fingerprint(system: System) -> list:
     """The system's content in numbers: a changed formula or domain changes them."""
     rng = np.random.default_rng(0)
     start = system.initial_conditions(rng, 3, system.parameters)
-    drawn = system.uniform_states(rng, 3)
-    moved = system.field(np.concatenate([start, drawn]) + 0.01)
-    return [system.data_span, [f"{x:.9e}" for x in np.concatenate([start, drawn, moved]).ravel()]]
+    drawn = system.box_states(rng, 1000)
+    safe = system.is_safe(drawn)
+    moved = system.rhs(np.concatenate([start, drawn[safe][:3]]) + 0.01)
+    numbers = np.concatenate([start, drawn[:3], moved]).ravel()
+    return [system.data_span, np.packbits(safe).tobytes().hex(), [f"{x:.9e}" for x in numbers]]

@@ -123,7 +123,14 @@ def integrated_as_rollout(
         )
         return units.to_physical(rolled.states[0].numpy())
 
-    key = ["integrator", rtol, max_steps, units.time, *units.length.tolist()]
+    key = [
+        "integrator",
+        rtol,
+        max_steps,
+        units.time,
+        *units.length.tolist(),
+        *units.origin.tolist(),
+    ]
     return _cached_motion(system, truth, key, make)
 
 
@@ -157,7 +164,7 @@ def initial_offset(units: Units, k: int, width: int) -> Float[Array, "K two_D"]:
     """Gaussian offsets of the initial conditions in physical units, the same for every model; the
     first k of more are those of k."""
     rng = np.random.default_rng(INITIAL)
-    return units.to_physical(OFFSET * rng.standard_normal((k, width)))
+    return units.change_to_physical(OFFSET * rng.standard_normal((k, width)))
 
 
 def perturbed_motion(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
 Array = np.ndarray
+DRAWS = 1000  # times as many states as are wanted, at most, to find safe ones
 Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
 
@@ -113,13 +114,23 @@ class System:
         return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
 
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
-        """n states drawn uniformly from the safe part of the box."""
-        centre = np.zeros(2 * self.n_dof) if self.centre is None else np.asarray(self.centre)
+        """n states drawn uniformly from the safe part of the box.
+
+        **Raises:** `ValueError` if hardly anything of the box is safe.
+        """
         kept = np.empty((0, 2 * self.n_dof))
-        while len(kept) < n:
-            drawn = centre + rng.uniform(-1, 1, (n, 2 * self.n_dof)) * np.asarray(self.box)
+        for _ in range(DRAWS):
+            drawn = self.box_states(rng, n)
             kept = np.concatenate([kept, drawn[self.is_safe(drawn)]])
-        return kept[:n]
+            if len(kept) >= n:
+                return kept[:n]
+        constants = ", ".join(f"{key}={value:g}" for key, value in self.constants.items())
+        raise ValueError(f"{self.name} with {constants}: hardly any state of its box is safe")
+
+    def box_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
+        """n states drawn uniformly from the box, safe or not."""
+        centre = np.zeros(2 * self.n_dof) if self.centre is None else np.asarray(self.centre)
+        return centre + rng.uniform(-1, 1, (n, 2 * self.n_dof)) * np.asarray(self.box)
 
     def is_safe(self, states: Float[Array, "*n two_D"]) -> Bool[Array, "*n"]:
         """Which states lie in the safe domain."""

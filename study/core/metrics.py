@@ -93,6 +93,7 @@ def rollout_measures(
     """
     difference, learned_z, true_z = _differences(learned, truth.states, system, units)
     spread = true_z.std((0, 1))
+    spread[spread == 0] = 1.0  # what never moves is compared as it is
     normalised = _rms(difference / spread)
     norms = np.linalg.norm(learned_z, axis=-1) + np.linalg.norm(true_z, axis=-1)
     relative = _filled(np.linalg.norm(difference, axis=-1) / norms, 1.0).clip(SMALLEST, 1.0)

@@ -110,7 +110,7 @@ class TrainedModel:
         return cls(
             make_model(tuple(saved["angles"]), saved["model"]),
             saved["theta"][index : index + 1].double(),
-            Units(time=saved["time"], length=np.asarray(saved["length"])),
+            Units(saved["time"], np.asarray(saved["length"]), np.asarray(saved["origin"])),
         )
 
     def acceleration(

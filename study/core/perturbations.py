@@ -209,7 +209,7 @@ def encoded(system: System, units: Units, states: Float[Array, "*n S"]) -> Float
     D = system.n_dof
     columns = []
     for i, angle in enumerate(system.angles):
-        q = states[..., i] / units.length[i]
+        q = (states[..., i] - units.origin[i]) / units.length[i]
         columns += [np.cos(q), np.sin(q)] if angle else [q]
     for i in range(states.shape[-1] - D):
         columns.append(states[..., D + i] * (units.time / units.length[i]))

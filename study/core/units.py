@@ -1,4 +1,4 @@
-"""Scaled units: one time for the system, one length a coordinate that is not an angle.
+"""Scaled units: one time for the system, one length and origin a coordinate that is no angle.
 
 Knows: how states and accelerations change with the units. Does not know: where data come from.
 Scaling accelerations while velocities keep theirs would be no change of units: the target would
@@ -17,15 +17,20 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """**Arguments:** `time` in seconds, `length` (D) in metres (1 for an angle)."""
+    """**Arguments:**
+
+    - `time` in seconds, `length` (D) in metres (1 for an angle).
+    - `origin` (D): where coordinates are measured from, in metres (0 for an angle).
+    """
 
     time: float
     length: Float[Array, " D"]
+    origin: Float[Array, " D"]
 
     @classmethod
     def physical(cls, n_dof: int) -> Units:
         """Seconds, metres, radians."""
-        return cls(1.0, np.ones(n_dof))
+        return cls(1.0, np.ones(n_dof), np.zeros(n_dof))
 
     @classmethod
     def of(
@@ -34,20 +39,27 @@ class Units:
         """Units in which coordinates that are not angles, and the accelerations, are of order one.
 
         Lengths are the coordinates' standard deviations; the time makes the mean square of the
-        accelerations' standard deviations one.
+        accelerations' standard deviations one. A coordinate that stays further from zero than it
+        varies is measured from its mean; others keep their zero, which may be a symmetry's.
         """
         length = np.where(angles, 1.0, q.std(0))
+        away = ~np.asarray(angles) & (np.abs(q.mean(0)) > length)
         time = float(1 / np.sqrt(np.sqrt(np.mean((qddot.std(0) / length) ** 2))))
-        return cls(time, length)
+        return cls(time, length, np.where(away, q.mean(0), 0.0))
 
     def scale(
         self, q: Float[Array, "*n D"], qdot: Float[Array, "*n D"]
     ) -> tuple[Float[Array, "*n D"], Float[Array, "*n D"]]:
         """(q, qdot) from physical to scaled units."""
-        return q / self.length, qdot * self.time / self.length
+        return (q - self.origin) / self.length, qdot * self.time / self.length
 
     def to_physical(self, states: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
         """States (q, qdot) side by side from scaled to physical units."""
+        origin = np.concatenate([self.origin, np.zeros_like(self.origin)])
+        return origin + self.change_to_physical(states)
+
+    def change_to_physical(self, states: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
+        """Differences of states from scaled to physical units."""
         return states * np.concatenate([self.length, self.length / self.time])
 
     def acceleration_to_scaled(self, qddot: Float[Array, "*n D"]) -> Float[Array, "*n D"]:

@@ -159,6 +159,25 @@ def test_a_changed_constant_is_another_dataset():
     assert not np.array_equal(changed.points.qddot, make_test_set(SYSTEM).points.qddot)
 
 
+def test_another_safe_domain_is_another_dataset():
+    kepler = SYSTEMS["kepler"]
+    wider = dataclasses.replace(kepler, safe=lambda x, c: np.hypot(x[:, 0], x[:, 1]) > 0.01)
+    pools = [Source(s, "uniform", 500, 1).training_set(0, 500, 0.0) for s in (kepler, wider)]
+    assert not np.array_equal(pools[0].points.q, pools[1].points.q)
+
+
+def test_a_box_without_a_safe_state_is_refused():
+    nowhere = dataclasses.replace(SYSTEMS["kepler"], safe=lambda x, c: np.zeros(len(x), bool))
+    with pytest.raises(DataError, match="kepler with m=1, mu=1: hardly any state"):
+        Source(nowhere, "uniform", 5, 1).training_set(0, 5, 0.0)
+
+
+def test_motion_that_can_be_trusted_nowhere_is_refused(monkeypatch):
+    monkeypatch.setattr(datasets, "AGREEMENT", 1e-15)
+    with pytest.raises(DataError, match=r"rollout\.n_times=2 times over 100 s"):
+        held_out(SYSTEMS["double_pendulum_wide"], 2, 100.0, 2)
+
+
 def test_made_data_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="not finite"):
         cached(SYSTEM, ["nan"], lambda: {"q": np.array([np.nan])})
