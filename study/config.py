@@ -185,6 +185,7 @@ class Run:
     block_size: Count
     workers: Count
     retries: Annotated[int, Field(ge=0)]
+    time_limit: Annotated[float, Field(gt=0)] | None
     storage: str | None
     dry_run: bool
 

@@ -15,9 +15,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -29,13 +29,15 @@ from study import measures, results
 from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import write_whole
-from study.core.training import State, train
+from study.core.training import State, Stopped, train
 from study.preparation import Setup, initial_parameters, set_up
 from study.validation import ConfigError
 
 log = logging.getLogger("study")
 
 CHECKPOINT_SECONDS = 20.0
+
+Measured = TypeVar("Measured")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,7 @@ def run_block(
     *,
     checkpoint: Path | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> BlockResult:
     """Train, evaluate and roll out one block of replicates.
 
@@ -60,10 +63,12 @@ def run_block(
 
     - `checkpoint`: resumed from if it is there, written now and then, whole or not at all.
     - `progress`: called now and then with the fraction done, 0 to 1.
+    - `stop`: asked now and then; once it says so, the checkpoint is written.
 
     A replicate that diverges is a row, not an error.
 
-    **Raises:** `DataError` for data that cannot be made; whatever else goes wrong.
+    **Raises:** `Stopped` where `stop` asked for it; `DataError` for data that cannot be made;
+    whatever else goes wrong.
     """
     torch.set_num_threads(1)
     setup = set_up(cell, block)
@@ -76,20 +81,20 @@ def run_block(
         measure=measures.curve_measure(setup),
         save=lambda state: _save(checkpoint, setup, state),
         progress=lambda fraction: progress(0.9 * fraction),
+        stop=stop,
         every_seconds=CHECKPOINT_SECONDS,
     )
     _save(checkpoint, setup, state)
     rows = measures.acceleration_rows(setup, state)
     begun = time.perf_counter()
     curves = [*measures.training_curves(setup, state)]
-    for r, (measured, table) in enumerate(measures.rollouts(setup, state)):
+    for r, (measured, table) in enumerate(_until(stop, measures.rollouts(setup, state))):
         rows[r] |= measured
         curves += table
     for row, columns in zip(rows, measures.budget_columns(setup, state), strict=True):
         row |= columns
-    for row, (measured, tables) in zip(
-        rows, measures.identifiability_columns(setup, state), strict=True
-    ):
+    identified = _until(stop, measures.identifiability_columns(setup, state))
+    for row, (measured, tables) in zip(rows, identified, strict=True):
         row |= measured
         curves += tables
     seconds = (time.perf_counter() - begun) / len(rows)
@@ -102,6 +107,14 @@ def run_block(
     )
 
 
+def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[Measured]:
+    """Measure one replicate after another; the checkpoint has all that a stop would lose."""
+    for each in measured:
+        if stop():
+            raise Stopped
+        yield each
+
+
 def write_block(result: BlockResult, folder: Path) -> None:
     """Write a block's three files into an existing folder, each synced to disk."""
     write_whole(
@@ -109,6 +122,12 @@ def write_block(result: BlockResult, folder: Path) -> None:
     )
     write_whole(folder / "curves.parquet", lambda f: result.curves.to_parquet(f, index=False))
     write_whole(folder / "weights.pt", lambda f: torch.save(result.weights, f))
+
+
+def medians(replicates: pd.DataFrame) -> dict[str, float]:
+    """Median over a block's replicates of each measure; those that are no number are left out."""
+    numbers = replicates.reindex(columns=results.MEASURES).select_dtypes("number").astype(float)
+    return numbers.median().dropna().to_dict()
 
 
 def _resume(checkpoint: Path | None, setup: Setup) -> State:

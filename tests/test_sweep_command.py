@@ -212,7 +212,7 @@ trial.run_block = run_block
     said = " ".join(output.split())
     assert head.returncode == 1, output
     assert "1 trained, 0 were done before, 1 failed;" in said
-    assert "its worker died" in said
+    assert "the process that trained it left with 1" in said
     assert "Traceback" not in output
 
 

@@ -41,6 +41,10 @@ REASONS = (
 CONVERGED = REASONS[:5]
 
 
+class Stopped(Exception):  # noqa: N818  it is no error
+    """Training was asked to stop, and has saved its state."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
     """What each replicate is trained on, in scaled units.
@@ -129,6 +133,7 @@ def train(
     measure: Callable[[Tensor], dict[str, list[float]]],
     save: Callable[[State], None] = lambda state: None,
     progress: Callable[[float], None] = lambda fraction: None,
+    stop: Callable[[], bool] = lambda: False,
     every_seconds: float = math.inf,
 ) -> State:
     """Take `state` through what is left of the stages, each from where the one before ended.
@@ -138,8 +143,11 @@ def train(
     - `measure`: theta -> one list (R) a metric, called at `record_steps` of each stage.
     - `save`: called every `every_seconds` with the state.
     - `progress`: fraction done, called now and then; each stage counts the same.
+    - `stop`: asked after every step.
+
+    **Raises:** `Stopped`, with the state saved, once `stop` says so.
     """
-    clock = _Clock(state, stages, save, progress, every_seconds)
+    clock = _Clock(state, stages, save, progress, stop, every_seconds)
     for number in range(max(state.stage, 0), len(stages)):
         stage = stages[number]
         if number > state.stage:
@@ -175,9 +183,10 @@ class _Clock:
         stages: Sequence[Stage],
         save: Callable[[State], None],
         progress: Callable[[float], None],
+        stop: Callable[[], bool],
         every_seconds: float,
     ) -> None:
-        self.stages, self.save, self.progress = stages, save, progress
+        self.stages, self.save, self.progress, self.stop = stages, save, progress, stop
         self.every = every_seconds
         self.begun = self.saved = self.shown = time.perf_counter()
         self.before = state.seconds
@@ -189,9 +198,12 @@ class _Clock:
             of_stage = state.step / max(1, self.stages[state.stage].steps)
             self.progress((state.stage + of_stage) / len(self.stages))
             self.shown = now
-        if now - self.saved > self.every:
+        stopped = self.stop()
+        if stopped or now - self.saved > self.every:
             self.save(state)
             self.saved = now
+        if stopped:
+            raise Stopped
 
 
 def loss_and_gradient(

@@ -2,9 +2,14 @@
 
 Knows: locks with a lifetime, directory renames. Does not know: what a block is trained on.
 
-A claim is a flufl.lock (safe on NFS) that a heartbeat renews. Its holder may die, lose the network
-or sleep: then it expires and another worker takes the block. Two workers may thus, at worst, train
-the same block; `commit` accepts one of them.
+A claim is a flufl.lock (safe on NFS) that its holder renews while it waits for the training. The
+holder may die, lose the network or sleep: then it expires and another worker takes the block. Two
+workers may thus, at worst, train the same block; `commit` accepts one of them.
+
+Whether a claim has expired is judged by the file system's clock alone: when the lock was last
+changed, and what a file made now says. Where a server keeps the time, as with NFS, the clocks of
+hosts are irrelevant; where each host writes its own, an hour between two of them makes one train
+what the other has.
 """
 
 from __future__ import annotations
@@ -17,7 +22,6 @@ import logging
 import os
 import shutil
 import socket
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -57,33 +61,34 @@ class Holder:
         return not (self.dead or self.expired)
 
 
-def holder(path: Path) -> Holder | None:
-    """Who holds the claim at `path`; None where nobody does."""
+def holder(path: Path, now: float | None = None) -> Holder | None:
+    """Who holds the claim at `path`; None where nobody does.
+
+    `now` is the file system's time; without it, this host's, as for who may only read.
+    """
     try:
         text = path.read_text().strip()
-        expires = path.stat().st_mtime
+        renewed = path.stat().st_ctime
         _, host, pid, _ = text.rsplit(SEPARATOR, 3)
         number = int(pid)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        # unreadable: another's until it is old
-        return Holder("unknown", 0, "", dead=False, expired=_age(path) > LIFETIME)
+    except (OSError, ValueError):  # unreadable: another's until it is old
+        text, host, number, renewed = "", "unknown", 0, _changed(path)
+    expired = (time.time() if now is None else now) - renewed > LIFETIME
     dead = host == this_host() and not _lives(number)
-    return Holder(host, number, text, dead=dead, expired=time.time() > expires)
+    return Holder(host, number, text, dead=dead, expired=expired)
 
 
 class Claim:
-    """A block taken by this process, renewed by a thread until it is released.
+    """A block taken by this process until it is released; `beat` it or it expires.
 
     Use as a context manager. `predecessor` is the holder that had died, if one had.
     """
 
     def __init__(self, lock: Lock, predecessor: Holder | None = None):
         self._lock = lock
-        self._released = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
-        self._thread.start()
+        self._renewed = time.monotonic()
         self.predecessor = predecessor
 
     def __enter__(self) -> Claim:
@@ -92,21 +97,21 @@ class Claim:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def beat(self) -> None:
+        """Renew it where that is due."""
+        now = time.monotonic()
+        if now - self._renewed < HEARTBEAT:
+            return
+        self._renewed = now
+        # not locked: taken over, and the commit decides whose result counts; an error of the
+        # file system: it stutters, and the next beat may do
+        with contextlib.suppress(NotLockedError, OSError):
+            self._lock.refresh()
+
     def release(self) -> None:
         """Give the block back. A claim that was lost meanwhile is not an error."""
-        self._released.set()
-        self._thread.join()
         with contextlib.suppress(LockError, OSError):
             self._lock.unlock(unconditionally=True)
-
-    def _beat(self) -> None:
-        while not self._released.wait(HEARTBEAT):
-            try:
-                self._lock.refresh()
-            except NotLockedError:
-                return  # taken over: the commit decides whose result counts
-            except OSError:
-                continue  # a file system that stutters; the next beat may do
 
 
 def take(path: Path) -> Claim | None:
@@ -114,7 +119,7 @@ def take(path: Path) -> Claim | None:
 
     **Raises:** `OSError` where the file system refuses a lock, being full for instance.
     """
-    found = holder(path)
+    found = holder(path, file_system_now(path.parent)) if path.exists() else None
     if found is not None and (found.alive or not _break(path, found)):
         return None
     lifetime = datetime.timedelta(seconds=LIFETIME)
@@ -158,6 +163,19 @@ def workspace(folder: Path) -> Path:
     return path
 
 
+def file_system_now(folder: Path) -> float:
+    """The time by the clock that dates the files of `folder`, in seconds since the epoch.
+
+    **Raises:** `OSError` where no file can be made.
+    """
+    probe = folder / f".now.{uuid.uuid4().hex}"
+    probe.touch()
+    try:
+        return probe.stat().st_ctime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def discard(path: Path) -> None:
     """Remove the lock of a holder that is dead or gone; one that counts is left alone."""
     found = holder(path)
@@ -184,7 +202,7 @@ def _abandoned(path: Path) -> bool:
     parts = path.name.split(SEPARATOR)
     if len(parts) == 4 and parts[1] == this_host() and parts[2].isdigit():
         return not _lives(int(parts[2]))
-    return _age(path) > 86_400
+    return time.time() - _changed(path) > 86_400
 
 
 def _break(path: Path, found: Holder) -> bool:
@@ -216,11 +234,12 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _age(path: Path) -> float:
+def _changed(path: Path) -> float:
+    """When a file's content or status last changed; now, where it cannot be seen."""
     try:
-        return time.time() - path.stat().st_mtime
+        return path.stat().st_ctime
     except OSError:
-        return 0.0
+        return time.time()
 
 
 def _fsync(path: Path) -> None:

@@ -23,6 +23,9 @@ import yaml
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+SLACK = 50  # a block that takes so many times its estimated cost hangs
+SHORTEST_LIMIT = 1800.0  # seconds
+
 
 class StudyError(ValueError):
     """A study's folder that cannot be used: one sentence."""
@@ -142,6 +145,8 @@ class StudyFolder:
                 n_blocks=data["replicates"] // data["block_size"],
                 retries=data["retries"],
                 storage=data["storage"],
+                time_limit=data.get("time_limit"),
+                code=data.get("code"),
                 run=data["provenance"]["run"],
                 started=data["provenance"]["started"],
                 swept=data["swept"],
@@ -149,6 +154,14 @@ class StudyFolder:
             )
         except (KeyError, TypeError) as error:
             raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
+
+    def changed(self) -> tuple[int, int]:
+        """Another value whenever `study.yaml` has been written anew."""
+        try:
+            status = (self.root / "study.yaml").stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_mtime_ns, status.st_ino)
 
     def read_yaml(self) -> dict[str, Any]:
         """All of `study.yaml`. **Raises:** `StudyError`."""
@@ -171,6 +184,8 @@ class Orders:
 
     - `cells`: hashes, in the order they are run.
     - `retries`: how often a failed block is tried again in one command.
+    - `time_limit`: seconds a block may take; None to go by its estimated cost.
+    - `code`: the version of the code that is to run them; None in studies of before.
     - `run`: the command's own name; failures of earlier commands do not count in it.
     - `started`: seconds since the epoch.
     - `swept`: the factors that vary, each with its values.
@@ -181,10 +196,16 @@ class Orders:
     n_blocks: int
     retries: int
     storage: str | None
+    time_limit: float | None
+    code: str | None
     run: str
     started: float
     swept: Mapping[str, Sequence[Any]]
     seconds: Mapping[str, float]
+
+    def limit(self, cell: str) -> float:
+        """Seconds a block of `cell` may take."""
+        return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, 0.0))
 
 
 def write_text(path: Path, text: str) -> None:

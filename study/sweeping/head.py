@@ -25,7 +25,7 @@ from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, 
 from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
-from study.sweeping.provenance import provenance
+from study.sweeping.provenance import code_version, provenance
 from study.sweeping.worker import HEAD
 from study.validation import ConfigError
 
@@ -160,6 +160,8 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
             "replicates": run.replicates,
             "block_size": run.block_size,
             "retries": run.retries,
+            "time_limit": run.time_limit,
+            "code": code_version(),
             "storage": run.storage,
             "decisions": {"compile": plan.compile},
             "provenance": {"command": command, **provenance()},

@@ -6,6 +6,8 @@ Knows: git and installed packages. Does not know: what is trained, or where the 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import platform
 import subprocess
 import time
@@ -17,6 +19,25 @@ from typing import Any
 from study.sweeping.claims import this_host
 
 VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
+
+NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
+READERS = ("analysis", "report.py", "status.py")  # they only read what is done
+
+
+@functools.cache
+def code_version() -> str:
+    """What can change a result: a hash of the sources that make it, and the numerical packages.
+
+    Workers of one study must agree in it.
+    """
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in READERS:
+            digest.update(f"{name.as_posix()}\n".encode() + path.read_bytes())
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in NUMERICAL)
+    return f"source {digest.hexdigest()[:12]}, {versions}"
 
 
 def provenance() -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""One worker: claim a block, run it, commit it, go on until nothing is left.
+"""One worker: claim a block, have it trained, commit it, go on until nothing is left.
 
-Knows: the loop, retries, what a failure leaves behind. Does not know: who started it or who else
-works beside it; the study's folder tells it all. Its results never live only in a return value.
+Knows: the loop, retries, what a failure leaves behind, when to leave. Does not know: who started it
+or who else works beside it; the study's folder tells it all. It never trains: its trainer does, a
+process of its own, so that claims are renewed and signals answered whatever happens in there.
 
-An exception costs its own block one attempt. A worker that dies hard costs the block it held one
-attempt too, counted by whoever takes the block over; blocks with fewer attempts go first, so that
-one that kills its workers cannot hold up the rest.
+An exception, a death of the trainer, a block that takes too long costs that block one attempt. A
+worker that dies hard costs the block it held one attempt too, counted by whoever takes the block
+over; blocks with fewer attempts go first, so that one that kills its workers cannot hold up the
+rest. Being asked to leave costs none.
 """
 
 from __future__ import annotations
@@ -15,59 +17,106 @@ import logging
 import os
 import random
 import shutil
+import signal
 import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
-from study.config import Cell, make_cell
 from study.sweeping import claims, ledger
-from study.sweeping.folder import (
-    Block,
-    Orders,
-    StudyFolder,
-    read_config,
-    read_json,
-    write_json,
+from study.sweeping.folder import Block, Orders, StudyError, StudyFolder, read_json, write_json
+from study.sweeping.provenance import code_version
+from study.sweeping.trainer import (
+    SIGNALS,
+    Failed,
+    Interrupted,
+    Task,
+    Trained,
+    Trainer,
+    die_with,
+    sentence,
 )
 
 log = logging.getLogger("study.worker")
 
 HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
 POLL = 1.0  # seconds between looks while others hold all that is left
-PROGRESS = 1.0  # seconds between two writes of the progress file
+
+
+class Preempted(Exception):  # noqa: N818  it is no error
+    """The worker was asked to leave: its block has a checkpoint and is free."""
 
 
 def work(root: str | Path) -> None:
     """Run blocks of the study in `root` until each is done or has failed for good.
 
-    **Raises:** `StudyError` if the folder is not a study's; nothing for a block that fails.
+    **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
+    `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
-    import torch
+    head = os.getppid()
+    if os.environ.get(HEAD) == str(head):  # else a cluster's job, or the head itself
+        die_with(head)
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
+        Worker(StudyFolder(Path(root).resolve()), trainer, requests).run()
 
-    torch.set_num_threads(1)
-    _die_with_head()
-    folder = StudyFolder(Path(root).resolve())
-    orders = folder.read_orders()
-    worker = Worker(folder, orders)
-    while todo := worker.todo():
-        passed = [worker.attempt(block) for block in todo]
-        if not any(passed):
-            time.sleep(POLL * random.uniform(0.5, 1.5))
+
+class Requests:
+    """Signals that ask this process to leave, from a context's start to its end.
+
+    Python handles signals in the main thread alone; in another, nothing is heard.
+    """
+
+    def __init__(self, told: Callable[[], None]):
+        self._told = told
+        self._before: dict[signal.Signals, object] = {}
+        self.leave = False
+
+    def __enter__(self) -> Requests:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+
+    def _hear(self, *_: object) -> None:
+        self.leave = True
+        self._told()
 
 
 class Worker:
     """What a worker remembers between blocks."""
 
-    def __init__(self, folder: StudyFolder, orders: Orders):
+    def __init__(self, folder: StudyFolder, trainer: Trainer, requests: Requests):
         self.folder = folder
-        self.orders = orders
+        self.orders = _read_orders(folder)
+        self._read = folder.changed()
+        self._trainer = trainer
+        self._requests = requests
         self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
+
+    def run(self) -> None:
+        """All that is left. **Raises:** as `work`."""
+        while todo := self.todo():
+            passed = [self.attempt(block) for block in todo]
+            if not any(passed):
+                self._heed()
+                time.sleep(POLL * random.uniform(0.5, 1.5))
 
     def todo(self) -> list[Block]:
         """Blocks neither done nor given up, those with the fewest failed attempts first."""
+        if self.folder.changed() != self._read:  # a later command's orders
+            self.orders, self._read = _read_orders(self.folder), self.folder.changed()
         attempts = {
             seen.block: self.attempts(seen.block)
             if seen.failed
@@ -84,12 +133,13 @@ class Worker:
 
     def attempt(self, block: Block) -> bool:
         """Claim and run one block; False if it was another's or is done."""
+        self._heed()
         if block.done:
             return False
         try:
             claim = claims.take(block.lock)
         except OSError as error:
-            self._fail(block, _sentence(error), traceback.format_exc())
+            self._fail(block, Failed(sentence(error), traceback.format_exc()))
             return True
         if claim is None:
             return False
@@ -97,65 +147,79 @@ class Worker:
             if block.done or self.attempts(block) > self.orders.retries:
                 return False  # another was here between the look and the claim
             claims.clean(block.folder)
-            if claim.predecessor is not None and self._count_death(block, claim.predecessor):
-                return True
-            self._run(block)
+            if claim.predecessor is None or not self._count_death(block, claim.predecessor):
+                self._run(block, claim)
         return True
 
-    def _count_death(self, block: Block, dead: claims.Holder) -> bool:
-        """Whether a worker of this command died here, which then counts as a failed attempt.
+    def _heed(self) -> None:
+        if self._requests.leave:
+            raise Preempted
 
-        The block goes to the end of the queue, for a launcher may be about to end us too.
+    def _count_death(self, block: Block, before: claims.Holder) -> bool:
+        """Count what became of a worker of this command that held the block as a failed attempt.
+
+        Returns whether to leave the block alone for now: where a death was seen on this machine
+        the launcher may be about to end us too, so the block goes to the end of the queue.
         """
         last = read_json(block.progress)
         block.progress.unlink(missing_ok=True)
         if last is None or last.get("run") != self.orders.run:
             return False
-        self._fail(block, f"its worker died (host {dead.host}, pid {dead.pid})", "")
-        return True
+        who = f"(host {before.host}, pid {before.pid})"
+        what = "died" if before.dead else f"was not heard of for {claims.LIFETIME:.0f} s"
+        self._fail(block, Failed(f"its worker {what} {who}", ""))
+        return before.dead or self.attempts(block) > self.orders.retries
 
-    def _run(self, block: Block) -> None:
-        """Train and commit; an exception becomes a recorded failure."""
-        started = time.time()
+    def _run(self, block: Block, claim: claims.Claim) -> None:
+        """Train and commit; what goes wrong becomes a recorded failure."""
         workspace = None
         try:
+            if block.folder.exists():  # yet not done: nothing could ever be committed
+                raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
             workspace = claims.workspace(block.folder)
-            with _log_to(workspace / "log.txt"):
-                accepted = self._train(block, workspace, started)
-            if accepted:
-                block.checkpoint.unlink(missing_ok=True)
-                self._tell_ledger(ledger.record, block)
-        except Exception as error:
-            if type(error).__module__.startswith("submitit"):
-                raise  # the job's time is up: not this block's fault
-            self._fail(block, _sentence(error), traceback.format_exc())
+            self._train_and_commit(block, claim, workspace)
+        except OSError as error:
+            self._fail(block, Failed(sentence(error), traceback.format_exc()))
         finally:
             block.progress.unlink(missing_ok=True)
             if workspace is not None:
                 shutil.rmtree(workspace, ignore_errors=True)
 
-    def _train(self, block: Block, workspace: Path, started: float) -> bool:
-        from study.trial import run_block, write_block
-
-        if block.folder.exists():  # yet not done: it could never be committed
-            raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
-        cell = _read_cell(self.folder.cell(block.cell))
-        log.info("cell %s, block %d, on %s", block.cell, block.number, claims.this_host())
-        report = _Progress(self, block, started)
-        report(0.0)
-        result = run_block(cell, block.number, checkpoint=block.checkpoint, progress=report)
-        seconds = time.time() - started
-        log.info("done in %.1f s", seconds)
-        write_block(result, workspace)
+    def _train_and_commit(self, block: Block, claim: claims.Claim, workspace: Path) -> None:
+        started = time.time()
         about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
-        about |= {"started": started, "seconds": seconds, "attempt": self.attempts(block) + 1}
-        write_json(workspace / "run.json", about)
-        return claims.commit(workspace, block.folder)
+        about["started"] = started
+        with contextlib.suppress(OSError):  # a full disk: training it will say so
+            write_json(block.progress, {**about, "fraction": 0.0})
+        ending = self._trainer.run(
+            Task(
+                block.folder.parent,
+                block.number,
+                workspace,
+                block.checkpoint,
+                block.progress,
+                about,
+            ),
+            limit=self.orders.limit(block.cell),
+            beat=claim.beat,
+        )
+        match ending:
+            case Interrupted():
+                self._requests.leave = True
+            case Failed():
+                self._fail(block, ending)
+            case Trained(measures):
+                about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
+                about |= {"code": code_version(), "measures": dict(measures)}
+                write_json(workspace / "run.json", about)
+                if claims.commit(workspace, block.folder):
+                    block.checkpoint.unlink(missing_ok=True)
+                    self._tell_ledger(ledger.record, block)
 
-    def _fail(self, block: Block, error: str, trace: str) -> None:
+    def _fail(self, block: Block, failed: Failed) -> None:
         """Leave a record of a failed attempt; from the second on, distrust the checkpoint."""
-        log.warning("cell %s, block %d failed: %s", block.cell, block.number, error)
-        attempt = {"run": self.orders.run, "error": error, "traceback": trace}
+        log.warning("cell %s, block %d failed: %s", block.cell, block.number, failed.error)
+        attempt = {"run": self.orders.run, "error": failed.error, "traceback": failed.traceback}
         attempt |= {"host": claims.this_host(), "pid": os.getpid(), "time": time.time()}
         try:
             block.add_failure(attempt)
@@ -164,7 +228,7 @@ class Worker:
         if self.attempts(block) > 1:
             with contextlib.suppress(OSError):
                 block.checkpoint.unlink()
-        self._tell_ledger(ledger.record_failure, block, error)
+        self._tell_ledger(ledger.record_failure, block, failed.error)
 
     def _tell_ledger(self, record: Callable[..., None], block: Block, *details: str) -> None:
         """The ledger's troubles cost no block: the head reconciles it in the end."""
@@ -175,74 +239,13 @@ class Worker:
             log.warning("not recorded in the ledger: %s", error)
 
 
-class _Progress:
-    """Tells the folder how far a block is, about once a second."""
-
-    def __init__(self, worker: Worker, block: Block, started: float):
-        self._path = block.progress
-        self._written = 0.0
-        self._state = {"host": claims.this_host(), "pid": os.getpid(), "started": started}
-        self._state["run"] = worker.orders.run
-
-    def __call__(self, fraction: float) -> None:
-        now = time.time()
-        if now - self._written >= PROGRESS:
-            self._written = now
-            with contextlib.suppress(OSError):  # a full disk: the commit will say so
-                write_json(self._path, {**self._state, "fraction": fraction})
-
-
-def _die_with_head() -> None:
-    """End a worker on the head's own machine when the head is gone: nobody would ever stop it.
-
-    Everything a worker leaves can be left at any moment, so it may go without a word.
-    """
-    head = os.getppid()
-    if os.environ.get(HEAD) != str(head):
-        return  # a cluster's job, or the head itself
-
-    def watch() -> None:
-        while os.getppid() == head:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="watch-head").start()
-
-
-def _sentence(error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {reason}"
-
-
-def _read_cell(folder: Path) -> Cell:
-    config = read_config(folder / "config.yaml")
-    cell = make_cell(config, compile=config["compile"])
-    if cell.hash != folder.name:
-        raise ValueError(
-            f"{folder / 'config.yaml'} describes cell {cell.hash}: it was edited, or written by "
-            "another version"
+def _read_orders(folder: StudyFolder) -> Orders:
+    """What there is to do. **Raises:** `StudyError` if it is for another version of the code."""
+    orders = folder.read_orders()
+    if orders.code not in (None, code_version()):
+        raise StudyError(
+            f"study {folder.name} is to be run by {orders.code}, and this worker is "
+            f"{code_version()}: install here what the head has, or give the sweep's command again "
+            "with what is here"
         )
-    return cell
-
-
-@contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Send the project's log and Python's warnings to a file."""
-    handler = logging.FileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger("study"), logging.getLogger("py.warnings")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    logging.captureWarnings(True)
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-            logger.propagate = propagate
-        handler.close()
+    return orders

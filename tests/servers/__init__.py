@@ -20,7 +20,9 @@ def need(programs: Sequence[str], packages: str) -> None:
     missing = [name for name in programs if shutil.which(name, path=SBIN) is None]
     if not missing:
         return
-    sentence = f"{', '.join(missing)} not found: apt-get install -y --no-install-recommends {packages}"
+    sentence = (
+        f"{', '.join(missing)} not found: apt-get install -y --no-install-recommends {packages}"
+    )
     if os.environ.get("CI"):
         pytest.fail(sentence, pytrace=False)
     pytest.skip(sentence)

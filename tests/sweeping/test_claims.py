@@ -82,10 +82,10 @@ def test_a_killed_holder_is_succeeded_and_cleaned_up(
 
 
 def test_an_expired_claim_is_taken_though_its_holder_lives(
-    lock: Path, other: subprocess.Popen[str]
+    lock: Path, other: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past = time.time() - 1
-    os.utime(lock, (past, past))
+    monkeypatch.setattr(claims, "LIFETIME", 0.2)
+    time.sleep(0.3)
     claim = claims.take(lock)
     assert claim is not None
     assert claim.predecessor.pid == other.pid
@@ -93,16 +93,26 @@ def test_an_expired_claim_is_taken_though_its_holder_lives(
     claim.release()
 
 
-def test_a_claim_from_another_machine_counts_until_it_expires(lock: Path) -> None:
+def test_a_claim_from_another_machine_counts_until_it_expires(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock.write_text(f"{lock}|elsewhere|1|2")
-    future = time.time() + 30
-    os.utime(lock, (future, future))
     assert claims.take(lock) is None
-    past = time.time() - 1
-    os.utime(lock, (past, past))
+    monkeypatch.setattr(claims, "LIFETIME", 0.2)
+    time.sleep(0.3)
     claim = claims.take(lock)
     assert claim is not None
     claim.release()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_host_whose_clock_is_wrong_respects_a_claim(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    lock.write_text(f"{lock}|elsewhere|1|2")
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 3600 * hours)
+    assert claims.take(lock) is None
 
 
 def test_a_fresh_claim_found_while_breaking_a_dead_one_is_put_back(lock: Path) -> None:
@@ -120,13 +130,28 @@ def test_a_file_system_that_refuses_a_lock_is_not_another_holder(tmp_path: Path)
         claims.take(tmp_path / "nowhere" / "block-000.lock")
 
 
-def test_the_heartbeat_renews(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_renews(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "HEARTBEAT", 0.05)
-    with claims.take(lock):
-        past = time.time() - 1
-        os.utime(lock, (past, past))
-        time.sleep(0.5)
+    monkeypatch.setattr(claims, "LIFETIME", 0.4)
+    with claims.take(lock) as claim:
+        for _ in range(8):
+            time.sleep(0.1)
+            claim.beat()
         assert claims.holder(lock).alive
+        time.sleep(0.5)
+        assert claims.holder(lock).expired
+
+
+def test_a_heartbeat_of_a_lost_claim_leaves_the_new_one_alone(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.0)
+    claim = claims.take(lock)
+    lock.unlink()
+    lock.write_text(f"{lock}|elsewhere|1|2")
+    claim.beat()
+    claim.release()
+    assert claims.holder(lock).host == "elsewhere"
 
 
 def test_the_first_commit_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,54 @@ from study.sweeping import claims, ledger
 from study.sweeping.folder import Block, StudyFolder, write_json
 from study.sweeping.head import outputs_folder
 from study.sweeping.monitor import Monitor
-from study.sweeping.worker import Worker, work
+from study.sweeping.trainer import Trainer
+from study.sweeping.worker import Requests, Worker, work
 from tests.sweeping.commands import HERE, TINY, run_here
 
 COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=1")
 
 
+class Attempts:
+    """How often each N was tried; in a file, for trainers are processes of their own."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def add(self, n_train: int) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{n_train}\n")
+
+    def __call__(self) -> Counter[int]:
+        return Counter(int(line) for line in self._path.read_text().split())
+
+
 @pytest.fixture
-def attempts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counter[int]:
-    """How often each N was tried, in a new current folder."""
+def attempts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Attempts:
+    """No attempt yet, in a new current folder."""
     monkeypatch.chdir(tmp_path)
-    return Counter()
+    return Attempts(tmp_path / "attempts")
 
 
 def failing(
-    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int], until: int, error: Exception
+    monkeypatch: pytest.MonkeyPatch, attempts: Attempts, until: int, fail: Callable[[], None]
 ) -> None:
     """Let blocks with N = 48 fail before their attempt number `until`."""
     real: Callable[..., Any] = trial.run_block
 
     def run_block(cell: Any, *arguments: Any, **settings: Any) -> Any:
-        attempts[cell.n_train] += 1
-        if cell.n_train == 48 and attempts[48] < until:
-            raise error
+        attempts.add(cell.n_train)
+        if cell.n_train == 48 and attempts()[48] < until:
+            fail()
         return real(cell, *arguments, **settings)
 
     monkeypatch.setattr(trial, "run_block", run_block)
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
 
 
 def ledger_states(folder: StudyFolder) -> Counter[str]:
@@ -54,10 +76,10 @@ def ledger_states(folder: StudyFolder) -> Counter[str]:
     return Counter(t.state.name for t in ledger.open_ledger(folder, orders.storage).trials)
 
 
-def test_a_failure_is_retried(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> None:
-    failing(monkeypatch, attempts, 2, RuntimeError("a bad day\nand more"))
+def test_a_failure_is_retried(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> None:
+    failing(monkeypatch, attempts, 2, raising(RuntimeError("a bad day\nand more")))
     assert run_here(monkeypatch, *COMMAND) == 0
-    assert attempts == {32: 1, 48: 2}
+    assert attempts() == {32: 1, 48: 2}
     folder = outputs_folder("mine")
     assert ledger_states(folder) == {"COMPLETE": 2, "FAIL": 1}
     (record,) = folder.root.glob("cells/*/block-000.failed-1.json")
@@ -67,11 +89,11 @@ def test_a_failure_is_retried(monkeypatch: pytest.MonkeyPatch, attempts: Counter
 
 
 def test_a_block_given_up_is_listed_and_gets_fresh_attempts(
-    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int], capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, attempts: Attempts, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    failing(monkeypatch, attempts, 4, OSError(28, "No space left on device"))
+    failing(monkeypatch, attempts, 4, raising(OSError(28, "No space left on device")))
     assert run_here(monkeypatch, *COMMAND) == 1
-    assert attempts == {32: 1, 48: 2}
+    assert attempts() == {32: 1, 48: 2}
     printed = " ".join(capfd.readouterr().err.split())
     assert "1 trained, 0 were done before, 1 failed" in printed
     assert "No space left on device" in printed
@@ -80,20 +102,19 @@ def test_a_block_given_up_is_listed_and_gets_fresh_attempts(
     assert [f.attempts for f in now.failed] == [2]
 
     assert run_here(monkeypatch, *COMMAND) == 0
-    assert attempts == {32: 1, 48: 4}, "the finished block was left alone"
+    assert attempts() == {32: 1, 48: 4}, "the finished block was left alone"
     assert Monitor("outputs/mine").look().done == 2
 
 
 @pytest.fixture
-def orders(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> Worker:
+def worker(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> Iterator[Worker]:
     """A study with nothing done yet, and a worker of it."""
-    failing(monkeypatch, attempts, 99, ValueError("no"))
     monkeypatch.setattr(trial, "run_block", lambda *_, **__: 1 / 0)
     assert run_here(monkeypatch, *COMMAND, "retries=0") == 1
     for record in Path("outputs").rglob("*.failed-*.json"):
         record.unlink()
-    folder = outputs_folder("mine")
-    return Worker(folder, folder.read_orders())
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
+        yield Worker(outputs_folder("mine"), trainer, requests)
 
 
 def leave_dead(block: Block, run: str) -> None:
@@ -107,74 +128,74 @@ def leave_dead(block: Block, run: str) -> None:
     write_json(block.progress, {"run": run, "host": "here", "pid": pid, "fraction": 0.5})
 
 
-def test_a_worker_that_dies_costs_its_block_an_attempt(orders: Worker) -> None:
-    first, second = orders.todo()
-    leave_dead(first, orders.orders.run)
-    assert orders.attempt(first)
-    assert orders.attempts(first) == 1
+def test_a_worker_that_dies_costs_its_block_an_attempt(worker: Worker) -> None:
+    first, second = worker.todo()
+    leave_dead(first, worker.orders.run)
+    assert worker.attempt(first)
+    assert worker.attempts(first) == 1
     assert "its worker died" in first.failures()[0]["error"]
-    assert orders.todo() == [second], "without retries, one death is enough"
+    assert worker.todo() == [second], "without retries, one death is enough"
     assert not first.lock.exists()
 
 
-def test_a_death_in_an_earlier_command_costs_nothing(orders: Worker) -> None:
-    block = orders.todo()[0]
+def test_a_death_in_an_earlier_command_costs_nothing(worker: Worker) -> None:
+    block = worker.todo()[0]
     leave_dead(block, "an earlier run")
-    assert orders.attempt(block)
+    assert worker.attempt(block)
     (failure,) = block.failures()
     assert "ZeroDivisionError" in failure["error"], "it was tried, and no death was counted"
 
 
-def test_a_disk_that_refuses_everything_ends_the_worker(orders: Worker) -> None:
+def test_a_disk_that_refuses_everything_ends_the_worker(worker: Worker) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))  # no file may have a byte more
     try:
-        work(orders.folder.root)
+        work(worker.folder.root)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert len(orders.todo()) == 2, "nothing could be recorded, so the next worker tries again"
+    assert len(worker.todo()) == 2, "nothing could be recorded, so the next worker tries again"
 
 
 def test_a_refused_lock_is_a_failed_attempt(
-    monkeypatch: pytest.MonkeyPatch, orders: Worker
+    monkeypatch: pytest.MonkeyPatch, worker: Worker
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(claims.Lock, "lock", refuse)
-    block = orders.todo()[0]
-    assert orders.attempt(block)
+    block = worker.todo()[0]
+    assert worker.attempt(block)
     assert "No space left on device" in block.failures()[0]["error"]
-    assert block not in orders.todo()
+    assert block not in worker.todo()
 
 
-def test_a_folder_without_replicates_fails_its_block(orders: Worker) -> None:
-    block = orders.todo()[0]
+def test_a_folder_without_replicates_fails_its_block(worker: Worker) -> None:
+    block = worker.todo()[0]
     block.folder.mkdir()
     (block.folder / "weights.pt").touch()
-    orders.attempt(block)
+    worker.attempt(block)
     assert "holds no replicates.parquet: remove it" in block.failures()[0]["error"]
 
 
-def test_a_block_that_another_holds_is_passed_over(orders: Worker) -> None:
-    block = orders.todo()[0]
+def test_a_block_that_another_holds_is_passed_over(worker: Worker) -> None:
+    block = worker.todo()[0]
     with claims.take(block.lock):
-        assert not orders.attempt(block)
-        (running,) = Monitor(orders.folder.root).look().running
+        assert not worker.attempt(block)
+        (running,) = Monitor(worker.folder.root).look().running
         assert (running.cell, running.pid) == (block.cell, os.getpid())
 
 
-def test_an_edited_config_fails_its_block(monkeypatch: pytest.MonkeyPatch, orders: Worker) -> None:
+def test_an_edited_config_fails_its_block(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
     monkeypatch.undo()
-    block = orders.todo()[0]
+    block = worker.todo()[0]
     config = block.folder.parent / "config.yaml"
     config.write_text(config.read_text().replace("steps: 20", "steps: 21"))
-    orders.attempt(block)
+    worker.attempt(block)
     assert "it was edited" in block.failures()[0]["error"]
 
 
 def test_an_unrecorded_last_block_is_put_right_by_the_next_command(
-    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]
+    monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
     with monkeypatch.context() as killed:  # after the commit, before the ledger
         killed.setattr(ledger, "record", lambda *_: None)
@@ -187,7 +208,7 @@ def test_an_unrecorded_last_block_is_put_right_by_the_next_command(
 
 
 def test_a_study_that_cannot_be_written_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]
+    monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
     Path("outputs/mine/study.yaml").mkdir(parents=True)
     said = run_here(monkeypatch, *COMMAND)
@@ -195,7 +216,7 @@ def test_a_study_that_cannot_be_written_is_one_sentence(
     assert "Is a directory" in str(said)
 
 
-def test_the_ledger_is_put_right(monkeypatch: pytest.MonkeyPatch, attempts: Counter[int]) -> None:
+def test_the_ledger_is_put_right(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> None:
     assert run_here(monkeypatch, *COMMAND) == 0
     folder = outputs_folder("mine")
     (folder.root / "ledger.log").unlink()

@@ -1,0 +1,321 @@
+"""The process that trains for a worker: one block after another, ended and begun anew at need.
+
+Knows: a forked child, its pipe, signals, and what its end means. Does not know: claims, retries,
+commits: the worker, which never trains, so that neither a long C call nor a crash, a hang or a lack
+of memory in training can keep it from its duties.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import faulthandler
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from study.config import Cell, make_cell
+from study.core.training import Stopped
+from study.sweeping.folder import read_config, write_json
+
+log = logging.getLogger("study.trainer")
+
+PROGRESS = 1.0  # seconds between two writes of the progress file
+BEAT = 1.0  # seconds between heartbeats
+GRACE = 10.0  # seconds to write a checkpoint in, once asked to stop
+SPARE = 1 << 16  # bytes that must be free before it is worth training
+ORPHAN = 0.5  # seconds between looks whether the parent lives
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2)  # an operator's or a cluster's request to leave
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One block to train.
+
+    - `cell`: the cell's folder; `number`: which block of it.
+    - `workspace`: where the block's files go; `checkpoint`, `progress`: those that outlive a death.
+    - `about`: what the progress file says besides the fraction done.
+    """
+
+    cell: Path
+    number: int
+    workspace: Path
+    checkpoint: Path
+    progress: Path
+    about: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The block's files are in the workspace; `measures` are medians over its replicates."""
+
+    measures: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """Why it is not trained, in a sentence, and where in the code."""
+
+    error: str
+    traceback: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Interrupted:
+    """It was asked to stop; a checkpoint holds what was trained."""
+
+
+Ending = Trained | Failed | Interrupted
+
+
+class Trainer:
+    """A child process that trains; started with its first task, again after each death.
+
+    Use as a context manager: the child does not outlive it.
+    """
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._trace = tempfile.TemporaryFile("w+")  # noqa: SIM115  the child's last words
+        self._stop_by = math.inf
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self._trace.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's, while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def stop(self) -> None:
+        """Ask for a checkpoint and an end, from a signal handler too; `run` returns soon."""
+        self._stop_by = min(self._stop_by, time.monotonic() + GRACE)
+        if self._process is not None and self._process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, SIGNALS[0])
+
+    def run(self, task: Task, *, limit: float, beat: Callable[[], None]) -> Ending:
+        """Train one block.
+
+        **Arguments:**
+
+        - `limit`: seconds it may take.
+        - `beat`: called every second meanwhile, whatever the child does.
+
+        **Raises:** `OSError` where no child can be started.
+        """
+        try:
+            return self._run(task, limit, beat)
+        except BaseException:  # Ctrl-C, say: nobody would hear how it ends
+            self._end()
+            raise
+
+    def _run(self, task: Task, limit: float, beat: Callable[[], None]) -> Ending:
+        process, pipe = self._running()
+        with contextlib.suppress(BrokenPipeError):  # its death is seen below
+            pipe.send(task)
+        end = time.monotonic() + limit
+        while True:
+            patience = min(end, self._stop_by) - time.monotonic()
+            wait([pipe, process.sentinel], timeout=max(0.0, min(BEAT, patience)))
+            if pipe.poll():
+                with contextlib.suppress(EOFError, OSError):  # half a message: it died in it
+                    return pipe.recv()
+            if not process.is_alive():
+                return self._dead(process)
+            now = time.monotonic()
+            if now > self._stop_by:
+                self._end()
+                return Interrupted()
+            if now > end:
+                return self._overdue(process, limit)
+            beat()
+
+    def _running(self) -> tuple[BaseProcess, Connection]:
+        if self._process is not None and self._pipe is not None and self._process.is_alive():
+            return self._process, self._pipe
+        self._end()
+        self._trace.seek(0)
+        self._trace.truncate()
+        # forked: torch is in memory already, and nothing has begun to use it
+        context = multiprocessing.get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        arguments = (theirs, self._pipe, self._trace, os.getpid())
+        process = context.Process(target=_serve, args=arguments, name="trainer")
+        process.start()
+        theirs.close()
+        self._process = process
+        return process, self._pipe
+
+    def _dead(self, process: BaseProcess) -> Failed:
+        process.join()
+        code = process.exitcode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
+        if code == -signal.SIGKILL:
+            how += " (by hand, or for want of memory)"
+        return Failed(f"the process that trained it {how}", self._last_words())
+
+    def _overdue(self, process: BaseProcess, limit: float) -> Failed:
+        """Where it hangs, then its end."""
+        if process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGUSR1)
+        process.join(0.5)
+        words = self._last_words()
+        self._end()
+        return Failed(f"it was ended after {limit:.0f} s, its time_limit", words)
+
+    def _last_words(self) -> str:
+        self._trace.seek(0)
+        return self._trace.read()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+
+def die_with(parent: int) -> None:
+    """End this process when `parent` is gone: nobody would ever stop it.
+
+    All that training leaves can be left at any moment, so it may go without a word.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch-parent").start()
+
+
+def _serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> None:
+    """The child: train what comes through the pipe until it closes."""
+    parents.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    asked = threading.Event()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: asked.set())
+    faulthandler.enable(trace)
+    faulthandler.register(signal.SIGUSR1, trace)
+    with contextlib.suppress(OSError):  # where memory runs out, the kernel is to take this one
+        Path("/proc/self/oom_score_adj").write_text("500")
+    die_with(parent)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send(_train(pipe.recv(), asked.is_set))
+
+
+def _train(task: Task, stop: Callable[[], bool]) -> Ending:
+    from study.trial import medians, run_block, write_block
+
+    try:
+        with _log_to(task.workspace / "log.txt"):
+            _check_space(task.workspace)
+            cell = read_cell(task.cell)
+            log.info("cell %s, block %d, on %s", cell.hash, task.number, task.about["host"])
+            begun = time.monotonic()
+            result = run_block(
+                cell, task.number, checkpoint=task.checkpoint, progress=_Progress(task), stop=stop
+            )
+            log.info("done in %.1f s", time.monotonic() - begun)
+            write_block(result, task.workspace)
+            return Trained(medians(result.replicates))
+    except Stopped:
+        return Interrupted()
+    except Exception as error:
+        return Failed(sentence(error), traceback.format_exc())
+
+
+class _Progress:
+    """Tells the folder how far a block is, about once a second."""
+
+    def __init__(self, task: Task):
+        self._task = task
+        self._written = time.monotonic()
+
+    def __call__(self, fraction: float) -> None:
+        now = time.monotonic()
+        if now - self._written >= PROGRESS:
+            self._written = now
+            with contextlib.suppress(OSError):  # a full disk: the commit will say so
+                write_json(self._task.progress, {**self._task.about, "fraction": fraction})
+
+
+def sentence(error: BaseException) -> str:
+    """An exception's type and the first line of what it says."""
+    reason = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {reason}"
+
+
+def read_cell(folder: Path) -> Cell:
+    """The cell whose folder this is. **Raises:** `ValueError` if its config is not that cell's."""
+    path = folder / "config.yaml"
+    try:
+        config = read_config(path)
+        cell = make_cell(config, compile=config["compile"])
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is torn ({sentence(error)}): remove it, the sweep's command writes it anew"
+        ) from None
+    if cell.hash != folder.name:
+        raise ValueError(
+            f"{path} describes cell {cell.hash}: it was edited, or written by another version; "
+            "remove it, the sweep's command writes it anew"
+        )
+    return cell
+
+
+def _check_space(folder: Path) -> None:
+    """Hours of training end in a few files: learn first that the disk takes none."""
+    probe = folder / ".space"
+    try:
+        probe.write_bytes(bytes(SPARE))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send the project's log and Python's warnings to a file."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger("study"), logging.getLogger("py.warnings")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    logging.captureWarnings(True)
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()
