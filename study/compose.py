@@ -28,6 +28,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from study import credentials
 from study.config import Run
 from study.core.systems import SYSTEMS
 from study.groups import GROUPS
@@ -68,8 +69,12 @@ def cores() -> int:
 
 
 def register() -> None:
-    """Tell Hydra what `conf/` does not hold: the systems, and the resolver `cores`."""
+    """Tell Hydra what `conf/` does not hold: the systems, and what this process can use."""
     OmegaConf.register_new_resolver("cores", lambda *_: cores(), replace=True)
+    # never the URL itself, which would be saved with the config
+    OmegaConf.register_new_resolver(
+        "study_storage", lambda *_: credentials.default_storage(), replace=True
+    )
     store = ConfigStore.instance()
     for name, system in SYSTEMS.items():
         store.store(group="system", name=name, node={"name": name, **system.constants})

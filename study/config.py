@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from study.core.models import make_model, n_parameters
 from study.core.systems import SYSTEMS, System
+from study.credentials import refuse_settings
 from study.groups import (
     GROUPS,
     STRICT,
@@ -195,6 +196,7 @@ class Run:
                 f"study={self.study!r} is not a folder name under outputs/: "
                 "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
             )
+        refuse_settings({"storage": self.storage})
         if self.study == "reference":
             raise ConfigError(
                 "study=reference is kept for the committed reference tables: choose another name"

@@ -26,6 +26,7 @@ from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
 from study.sweeping.provenance import code_version, provenance
+from study.sweeping.storage import record_of
 from study.sweeping.worker import HEAD
 from study.validation import ConfigError
 
@@ -85,7 +86,7 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
     """
     began = time.time()
     if plan.run.storage is not None:
-        ledger.open_ledger(folder, plan.run.storage)  # a wrong URL is told before anything is made
+        ledger.open_ledger(folder, plan.run.storage)  # a wrong one is told before anything is made
     check_writable(folder)
     with _writing(folder):
         orders = _write_orders(plan, folder, command)
@@ -162,7 +163,7 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
             "retries": run.retries,
             "time_limit": run.time_limit,
             "code": code_version(),
-            "storage": run.storage,
+            "storage": record_of(run.storage),
             "decisions": {"compile": plan.compile},
             "provenance": {"command": command, **provenance()},
             "history": [*before.get("history", []), *_last(before)],
@@ -237,7 +238,7 @@ def _tidy(folder: StudyFolder, orders: Orders) -> None:
 
 def _reconcile(folder: StudyFolder, orders: Orders) -> None:
     try:
-        ledger.reconcile(ledger.open_ledger(folder, orders.storage), folder, orders)
+        ledger.reconcile(ledger.open_ledger(folder, orders.storage, 30.0), folder, orders)
     except Exception as error:
         print(f"the ledger is not complete: {error}", file=sys.stderr)
 

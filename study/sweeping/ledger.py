@@ -6,7 +6,9 @@ cells' folders are the truth; whatever is lost here is put right by `reconcile`.
 
 from __future__ import annotations
 
+import itertools
 import math
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -16,12 +18,13 @@ from study.core.systems import SYSTEMS
 from study.groups import GROUPS
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, read_config
-from study.validation import ConfigError
+from study.sweeping.storage import open_storage, patiently
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
+PATIENCE = 5.0  # seconds to wait for a server; few, as no block is to wait for its record
 OBJECTIVE = "test_nmse_median"
 MEASURES = (
     "train_nmse",
@@ -43,36 +46,21 @@ _NAMES = {
 }
 
 
-def open_ledger(folder: StudyFolder, storage: str | None) -> Study:
+def open_ledger(folder: StudyFolder, storage: str | None, patience: float = PATIENCE) -> Study:
     """The study's ledger, made where there is none.
 
     **Arguments:**
 
-    - `storage`: an RDB URL; None for the journal in the study's folder.
+    - `storage`: as the config or `study.yaml` has it; None for the journal in the study's folder.
+    - `patience`: seconds to wait for a server.
 
     **Raises:** `ConfigError` if the storage cannot be opened.
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        if storage is None:
-            # given a relative path, the backend never frees a dead process's lock
-            path = str((folder.root / "ledger.log").resolve())
-            backend = JournalFileBackend(path)
-            opened = optuna.storages.JournalStorage(backend)
-        else:
-            opened = optuna.storages.RDBStorage(storage)
-        return optuna.create_study(
-            study_name=folder.name, storage=opened, load_if_exists=True, direction="minimize"
-        )
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"storage={storage} cannot be opened: {reason} "
-            "(use null, or an RDB URL such as sqlite:////absolute/path.db)"
-        ) from None
+    opened = open_storage(storage, folder.root / "ledger.log", patience)
+    named = {"study_name": folder.name, "storage": opened, "load_if_exists": True}
+    return patiently(lambda: optuna.create_study(direction="minimize", **named), patience)
 
 
 def record(ledger: Study, folder: StudyFolder, orders: Orders, block: Block) -> None:
@@ -100,7 +88,7 @@ def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
     from optuna.trial import TrialState
 
     known = set()
-    for trial in ledger.get_trials(deepcopy=False):
+    for trial in patiently(lambda: ledger.get_trials(deepcopy=False), PATIENCE):
         if trial.state == TrialState.COMPLETE or trial.user_attrs.get("diverged"):
             known.add((trial.user_attrs.get("cell"), trial.user_attrs.get("block")))
     added = 0
@@ -129,21 +117,34 @@ def _add(
     factors = make_cell(config, compile=config["compile"]).factors()
     params = {key: factors[key] for key in orders.swept if factors[key] is not None}
     finite = value is not None and not math.isnan(value)
+    record = uuid.uuid4().hex
     # a block all of whose replicates diverged is done, but has no value to complete with
     attrs = {
+        "record": record,
         "cell": block.cell,
         "block": block.number,
         "diverged": value is not None and not finite,
     }
-    ledger.add_trial(
-        create_trial(
-            state=TrialState.COMPLETE if finite else TrialState.FAIL,
-            value=value if finite else None,
-            params=params,
-            distributions={key: _distribution(key, orders.swept[key]) for key in params},
-            user_attrs={**attrs, **{k: _plain(v) for k, v in attributes.items()}},
-        )
+    trial = create_trial(
+        state=TrialState.COMPLETE if finite else TrialState.FAIL,
+        value=value if finite else None,
+        params=params,
+        distributions={key: _distribution(key, orders.swept[key]) for key in params},
+        user_attrs={**attrs, **{k: _plain(v) for k, v in attributes.items()}},
     )
+    tries = itertools.count()
+
+    def add() -> None:
+        # a connection may be lost when the trial is in, and only the answer is not
+        if next(tries) == 0 or not _holds(ledger, record):
+            ledger.add_trial(trial)
+
+    patiently(add, PATIENCE)
+
+
+def _holds(ledger: Study, record: str) -> bool:
+    trials = ledger.get_trials(deepcopy=False)
+    return any(trial.user_attrs.get("record") == record for trial in trials)
 
 
 def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:

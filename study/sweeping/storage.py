@@ -1,0 +1,245 @@
+"""Where Optuna's storage is: a journal in the study's folder, or a database that many share.
+
+Knows: URLs, engines, lost connections. Does not know: what is stored.
+
+`storage` in the config is null (the journal), a URL without a password, or `from STUDY_STORAGE`:
+the URL in that environment variable, with its password. The variable is only the default, so what
+a command line says, null included, wins. Only `from STUDY_STORAGE` and the server's place are
+ever saved; workers read the URL from their own environment, which they inherit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote
+
+from study.credentials import FROM_VARIABLE, VARIABLE, place
+from study.validation import ConfigError
+
+if TYPE_CHECKING:  # both take a moment to import, and most commands need neither
+    from optuna.storages import BaseStorage, RDBStorage
+    from sqlalchemy import URL, Engine
+    from sqlalchemy.engine import ExceptionContext
+
+T = TypeVar("T")
+
+PATIENCE = 120.0  # seconds for which a server may be away
+LONGEST_PAUSE = 5.0  # seconds between two tries
+
+# the server answered, and would answer the same again
+_FINAL = re.compile(r"authentication failed|no password supplied|does not exist|pg_hba\.conf")
+# two processes made the tables at once: look again
+_MADE_MEANWHILE = ("23505", "42P07", "42710")
+# a stopped or unplugged worker must not hold its locks for hours
+_SESSION = (
+    "SET idle_in_transaction_session_timeout = '60s'",
+    "SET statement_timeout = '120s'",
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 3",
+)
+_LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+    "application_name": "study",
+}
+
+
+class Lost(Exception):
+    """The connection to the database is gone, or there is none to be had now.
+
+    Whether the last statement was carried out is unknown.
+    """
+
+
+def record_of(storage: str | None) -> str | None:
+    """What `study.yaml` says of a storage: never a user or a password."""
+    if storage is None or not storage.startswith(FROM_VARIABLE):
+        return storage
+    return f"{FROM_VARIABLE}: {place(str(_url(storage)))}"
+
+
+def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE) -> BaseStorage:
+    """The storage that a config or `study.yaml` names.
+
+    **Arguments:**
+
+    - `storage`: None, a URL, or `from STUDY_STORAGE`.
+    - `journal`: the file to use where it is None.
+    - `patience`: seconds to wait for a server that does not answer.
+
+    **Raises:** `ConfigError`, one sentence without the password, if it cannot be opened.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if storage is None:
+        # given a relative path, the backend never frees a dead process's lock
+        path = str(journal.resolve())
+        try:
+            return optuna.storages.JournalStorage(JournalFileBackend(path))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise ConfigError(
+                f"{path} cannot be read ({_first_line(error)}): remove it, and the study's next "
+                "command makes it anew from the cells"
+            ) from None
+    url = _url(storage)
+    said = VARIABLE if storage.startswith(FROM_VARIABLE) else "storage"
+    try:
+        return patiently(lambda: _connect(url), patience)
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is not installed: pip install 'study[postgres]'"
+    except Exception as error:
+        reason = _without_secrets(_first_line(error), url)
+    raise ConfigError(
+        f"{said}={place(str(url))} cannot be opened: {reason} "
+        "(use null, or a URL such as postgresql://user@host/database or sqlite:////absolute/path.db)"
+    )
+
+
+def patiently(
+    operation: Callable[[], T],
+    patience: float = PATIENCE,
+    before_again: Callable[[], None] = lambda: None,
+) -> T:
+    """What an operation on a storage returns, tried again while the connection is lost.
+
+    **Arguments:**
+
+    - `operation`: may be carried out twice without harm.
+    - `patience`: seconds after which the server counts as gone.
+    - `before_again`: called before each further try.
+
+    **Raises:** `Lost` when patience is at an end; whatever else the operation raises, at once.
+    """
+    end, pause, again = time.monotonic() + patience, 0.05, False
+    while True:
+        try:
+            if again:
+                before_again()
+            return operation()
+        except Lost:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(left, pause * random.uniform(0.5, 1.5)))
+            pause, again = min(2 * pause, LONGEST_PAUSE), True
+
+
+def _url(storage: str) -> URL:
+    """The URL that is meant. **Raises:** `ConfigError` where there is none to be read."""
+    import sqlalchemy
+
+    text = storage
+    if storage.startswith(FROM_VARIABLE):
+        text = os.environ.get(VARIABLE, "")
+        if not text:
+            raise ConfigError(
+                f"storage is '{FROM_VARIABLE}', and that environment variable is not set here: "
+                "set it to the database's URL; blocks are trained and kept without it"
+            )
+    try:
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # its words may hold part of the password
+        url = None
+    if url is None or "@" in f"{url.host}{url.database}":
+        said = VARIABLE if storage.startswith(FROM_VARIABLE) else "storage"
+        raise ConfigError(
+            f"{said} is not a URL such as postgresql://user:password@host/database: write each of "
+            "@ : / ? # % in user and password as %40 %3A %2F %3F %23 %25"
+        )
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    return url
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """A forked process leaves its parent's connections alone, and makes its own."""
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def _connect(url: URL) -> RDBStorage:
+    """An open database, whose lost connections raise `Lost`. **Raises:** `Lost`."""
+    import sqlalchemy
+    from optuna.storages import RDBStorage
+
+    options: dict[str, Any] = {}
+    postgres = url.get_backend_name() == "postgresql"
+    server = url.get_backend_name() != "sqlite"
+    if server:
+        options |= {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 1, "pool_timeout": 60}
+    else:
+        options["connect_args"] = {"timeout": 60}  # seconds to wait for another writer
+    if postgres and url.get_driver_name() in ("psycopg", "psycopg2"):
+        options["connect_args"] = {k: v for k, v in _LIBPQ.items() if k not in url.query}
+    # Optuna takes braces for a template
+    text = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    try:
+        opened = RDBStorage(text, engine_kwargs=options)
+    except sqlalchemy.exc.DBAPIError as error:
+        made = getattr(error.orig, "sqlstate", None) in _MADE_MEANWHILE
+        refused = isinstance(error, sqlalchemy.exc.OperationalError)
+        if made or (refused and postgres and not _FINAL.search(str(error.orig))):
+            raise Lost(_first_line(error.orig or error)) from None
+        raise
+    if server:
+        sqlalchemy.event.listen(opened.engine, "handle_error", _notice)
+    if postgres:
+        sqlalchemy.event.listen(opened.engine, "connect", _begin_session)
+        opened.engine.dispose()  # what is open began without it
+    _engines.add(opened.engine)
+    return opened
+
+
+def _notice(context: ExceptionContext) -> None:
+    """Turn the database's ways of saying that the connection is gone into `Lost`.
+
+    Unlike these, `Lost` passes through Optuna's own repetitions, which would do a thing twice
+    whose acknowledgement alone was lost.
+    """
+    import sqlalchemy
+
+    if context.is_pre_ping:
+        return  # the pool connects anew by itself
+    error = context.sqlalchemy_exception
+    refused = context.connection is None and isinstance(error, sqlalchemy.exc.OperationalError)
+    if context.is_disconnect or refused:
+        raise Lost(_first_line(context.original_exception)) from None
+
+
+def _begin_session(connection: Any, _: object) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        for statement in _SESSION:
+            cursor.execute(statement)
+    connection.commit()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _without_secrets(text: str, url: URL) -> str:
+    """Whatever a driver says, without the password in any spelling."""
+    secret = str(url.password or "")
+    for spelling in {secret, quote(secret, safe=""), unquote(secret)} - {""}:
+        text = text.replace(spelling, "***")
+    return text
