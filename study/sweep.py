@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
-from study import compose
+from study import compose, credentials
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -48,6 +48,10 @@ def main() -> None:
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right.
     """
     arguments = sys.argv[1:]
+    try:
+        credentials.refuse(arguments)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
     if not any(argument.startswith("-") for argument in arguments):
         try:
             compose.check(arguments)
@@ -99,6 +103,7 @@ def _conduct(
     if "submitit" not in config.hydra.launcher._target_:  # a cluster's nodes may have what we lack
         for device in {cell.device for cell in plan.cells}:
             check_device(device)
+    credentials.refuse_settings(plan.config)
     if plan.run.dry_run:
         print_plan(plan, folder, Console(width=None if sys.stdout.isatty() else 160))
         return

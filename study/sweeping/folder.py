@@ -163,6 +163,14 @@ class StudyFolder:
             return (0, 0)
         return (status.st_mtime_ns, status.st_ino)
 
+    def owner(self) -> str:
+        """What tells it from others of its name: its first command. **Raises:** `StudyError`."""
+        data = self.read_yaml()
+        try:
+            return str([*data.get("history", []), data["provenance"]][0]["run"])
+        except (KeyError, TypeError) as error:
+            raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
+
     def read_yaml(self) -> dict[str, Any]:
         """All of `study.yaml`. **Raises:** `StudyError`."""
         path = self.root / "study.yaml"

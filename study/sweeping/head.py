@@ -26,7 +26,7 @@ from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
 from study.sweeping.provenance import code_version, provenance
-from study.sweeping.storage import record_of
+from study.sweeping.storage import open_storage, record_of
 from study.sweeping.worker import HEAD
 from study.validation import ConfigError
 
@@ -86,7 +86,8 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
     """
     began = time.time()
     if plan.run.storage is not None:
-        ledger.open_ledger(folder, plan.run.storage)  # a wrong one is told before anything is made
+        # a wrong one is told before anything is made
+        open_storage(plan.run.storage, folder.root / "ledger.log", patience=5.0)
     check_writable(folder)
     with _writing(folder):
         orders = _write_orders(plan, folder, command)

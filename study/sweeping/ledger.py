@@ -18,7 +18,7 @@ from study.core.systems import SYSTEMS
 from study.groups import GROUPS
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, read_config
-from study.sweeping.storage import open_storage, patiently
+from study.sweeping.storage import open_storage, own_name, patiently
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna import Study
@@ -59,8 +59,14 @@ def open_ledger(folder: StudyFolder, storage: str | None, patience: float = PATI
     import optuna
 
     opened = open_storage(storage, folder.root / "ledger.log", patience)
-    named = {"study_name": folder.name, "storage": opened, "load_if_exists": True}
-    return patiently(lambda: optuna.create_study(direction="minimize", **named), patience)
+
+    def open_study() -> Study:
+        name = folder.name if storage is None else own_name(opened, folder.name, folder.owner())
+        return optuna.create_study(
+            storage=opened, study_name=name, direction="minimize", load_if_exists=True
+        )
+
+    return patiently(open_study, patience)
 
 
 def record(ledger: Study, folder: StudyFolder, orders: Orders, block: Block) -> None:

@@ -16,7 +16,7 @@ import random
 import re
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
@@ -56,7 +56,7 @@ _LIBPQ = {
 }
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The connection to the database is gone, or there is none to be had now.
 
     Whether the last statement was carried out is unknown.
@@ -90,7 +90,9 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
         path = str(journal.resolve())
         try:
             return optuna.storages.JournalStorage(JournalFileBackend(path))
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be opened: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{path} cannot be read ({_first_line(error)}): remove it, and the study's next "
                 "command makes it anew from the cells"
@@ -109,6 +111,26 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
     )
 
 
+def own_name(
+    storage: BaseStorage, name: str, owner: str, directions: Sequence[str] = ("minimize",)
+) -> str:
+    """The name of a study in a database where others may have one of the same name.
+
+    **Arguments:**
+
+    - `name`: what it is called, which is its name for whoever comes first.
+    - `owner`: what tells it from all others; appended for those who come later.
+    """
+    import optuna
+
+    found = optuna.create_study(
+        storage=storage, study_name=name, directions=list(directions), load_if_exists=True
+    )
+    if "owner" not in found.user_attrs:
+        found.set_user_attr("owner", owner)
+    return name if found.user_attrs["owner"] == owner else f"{name}-{owner}"
+
+
 def patiently(
     operation: Callable[[], T],
     patience: float = PATIENCE,
@@ -122,7 +144,7 @@ def patiently(
     - `patience`: seconds after which the server counts as gone.
     - `before_again`: called before each further try.
 
-    **Raises:** `Lost` when patience is at an end; whatever else the operation raises, at once.
+    **Raises:** `LostError` when patience is at an end; whatever else the operation raises, at once.
     """
     end, pause, again = time.monotonic() + patience, 0.05, False
     while True:
@@ -130,7 +152,7 @@ def patiently(
             if again:
                 before_again()
             return operation()
-        except Lost:
+        except LostError:
             left = end - time.monotonic()
             if left <= 0:
                 raise
@@ -178,7 +200,7 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 def _connect(url: URL) -> RDBStorage:
-    """An open database, whose lost connections raise `Lost`. **Raises:** `Lost`."""
+    """An open database, whose lost connections raise `LostError`. **Raises:** `LostError`."""
     import sqlalchemy
     from optuna.storages import RDBStorage
 
@@ -199,7 +221,7 @@ def _connect(url: URL) -> RDBStorage:
         made = getattr(error.orig, "sqlstate", None) in _MADE_MEANWHILE
         refused = isinstance(error, sqlalchemy.exc.OperationalError)
         if made or (refused and postgres and not _FINAL.search(str(error.orig))):
-            raise Lost(_first_line(error.orig or error)) from None
+            raise LostError(_first_line(error.orig or error)) from None
         raise
     if server:
         sqlalchemy.event.listen(opened.engine, "handle_error", _notice)
@@ -211,9 +233,9 @@ def _connect(url: URL) -> RDBStorage:
 
 
 def _notice(context: ExceptionContext) -> None:
-    """Turn the database's ways of saying that the connection is gone into `Lost`.
+    """Turn the database's ways of saying that the connection is gone into `LostError`.
 
-    Unlike these, `Lost` passes through Optuna's own repetitions, which would do a thing twice
+    Unlike these, `LostError` passes through Optuna's own repetitions, which would do a thing twice
     whose acknowledgement alone was lost.
     """
     import sqlalchemy
@@ -223,7 +245,7 @@ def _notice(context: ExceptionContext) -> None:
     error = context.sqlalchemy_exception
     refused = context.connection is None and isinstance(error, sqlalchemy.exc.OperationalError)
     if context.is_disconnect or refused:
-        raise Lost(_first_line(context.original_exception)) from None
+        raise LostError(_first_line(context.original_exception)) from None
 
 
 def _begin_session(connection: Any, _: object) -> None:
