@@ -17,9 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -28,7 +30,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study import credentials
+from study import credentials, guard
 from study.config import Run
 from study.core.systems import SYSTEMS
 from study.groups import GROUPS
@@ -85,6 +87,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 
     **Raises:** `ConfigError`, one sentence, for an override that cannot be right.
     """
+    credentials.refuse(overrides)
     with _hydra() as loader:
         command = read_overrides(overrides, loader)
         for key in command.swept:
@@ -93,13 +96,16 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
         return plain(hydra_compose(ROOT, list(overrides)))
 
 
-def check(overrides: Sequence[str]) -> None:
-    """Refuse overrides that Hydra could not compose, sweeps included.
+def check(arguments: Sequence[str]) -> None:
+    """Refuse a command line that Hydra could not compose, sweeps included, or should not.
 
     **Raises:** `ConfigError`, one sentence with key, value and what would be right.
     """
-    with _hydra() as loader:
-        check_overrides(overrides, loader)
+    credentials.refuse(arguments)
+    flags = guard.read_flags(arguments)
+    if not flags.completion:
+        with _hydra(flags.config_dir) as loader:
+            check_overrides(flags.overrides, loader)
 
 
 def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
@@ -120,6 +126,7 @@ def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
         for key in plain(composed):
             if key not in TOP_KEYS:
                 raise ConfigError(unknown_key(key, TOP_KEYS))
+        guard.check_composed(composed)
 
 
 def read_overrides(overrides: Sequence[str], loader: ConfigLoader) -> CommandLine:
@@ -180,6 +187,11 @@ def sentences() -> Iterator[None]:
         if not group or not error.options:
             raise ConfigError(f"the config cannot be composed: {_first_line(error)}") from None
         raise ConfigError(f"unknown {group} {name}: {nearest(name, error.options)}") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        place = f"{where.name}, line {where.line + 1}: " if where else ""
+        problem = getattr(error, "problem", None) or _first_line(error)
+        raise ConfigError(f"a config cannot be read: {place}{problem}") from None
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
         lines = "; ".join(_first_line(e) for e in (error, cause) if e)
@@ -191,9 +203,16 @@ def _first_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _hydra() -> Iterator[ConfigLoader]:
+def _hydra(own: Path | None = None) -> Iterator[ConfigLoader]:
+    """A loader of `conf/`, and of a folder of the user's `own` as --config-dir has it."""
     with sentences(), initialize_config_dir(str(CONF), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
+        loader = GlobalHydra.instance().config_loader()
+        if own is not None:
+            places = loader.get_search_path()
+            places.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+            loader = type(loader)(places)  # type: ignore[call-arg]
+            GlobalHydra.instance().hydra.config_loader = loader  # type: ignore[union-attr]
+        yield loader
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
@@ -204,6 +223,7 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
             raise ConfigError(
                 f"{override.input_line} would delete a setting: give it a value instead"
             )
+    guard.check_overrides(parsed)
     return parsed
 
 

@@ -191,16 +191,8 @@ class Run:
     dry_run: bool
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.study):
-            raise ConfigError(
-                f"study={self.study!r} is not a folder name under outputs/: "
-                "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
-            )
+        check_study(self.study)
         refuse_settings({"storage": self.storage})
-        if self.study == "reference":
-            raise ConfigError(
-                "study=reference is kept for the committed reference tables: choose another name"
-            )
         if self.replicates % self.block_size:
             fewer = max(1, self.replicates // self.block_size) * self.block_size
             raise ConfigError(
@@ -248,6 +240,19 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     if not made["optimizer"].adam:  # nothing in it is single precision
         top["precision"], compile = "float64", False
     return build(Cell, {**made, **top, "compile": compile}, "")
+
+
+def check_study(name: str) -> None:
+    """Whether it names a folder under outputs/. **Raises:** `ConfigError` if it does not."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ConfigError(
+            f"study={name!r} is not a folder name under outputs/: "
+            "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        )
+    if name == "reference":
+        raise ConfigError(
+            "study=reference is kept for the committed reference tables: choose another name"
+        )
 
 
 def check_device(device: str) -> None:

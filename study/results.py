@@ -10,11 +10,14 @@ replicate of one cell; `curves` is long: cell, replicate, curve, x, metric, valu
 from __future__ import annotations
 
 import copy
+import pickle
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 import yaml
 
 with warnings.catch_warnings():
@@ -194,7 +197,12 @@ def load_model(folder: str | Path, cell: str, replicate: int):
     from study.core.models import TrainedModel
 
     for block in block_folders(folder, [cell]):
-        saved = torch.load(block / "weights.pt", weights_only=True)
+        try:
+            # only tensors and plain data: nothing in the file is ever run
+            saved = torch.load(block / "weights.pt", weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise TableError(f"{block / 'weights.pt'} cannot be read: {reason}") from None
         if replicate in saved["replicates"]:
             return TrainedModel.from_saved(saved, saved["replicates"].index(replicate))
     raise TableError(f"no trained model of cell {cell}, replicate {replicate} in {folder}")
@@ -220,10 +228,10 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     blocks = block_folders(folder, _cells(folder))
     if not blocks:
         raise TableError(f"{folder} holds no finished block yet")
-    rows = pd.concat([pd.read_parquet(b / "replicates.parquet") for b in blocks])
+    rows = pd.concat([_read(b / "replicates.parquet") for b in blocks])
     rows.insert(0, "study", folder.resolve().name)
-    rows = _checked(rows.sort_values(["cell", "replicate"]).reset_index(drop=True), RESULTS, folder)
-    curves = pd.concat([pd.read_parquet(b / "curves.parquet") for b in blocks], ignore_index=True)
+    rows = _checked(rows, RESULTS, folder).sort_values(["cell", "replicate"], ignore_index=True)
+    curves = pd.concat([_read(b / "curves.parquet") for b in blocks], ignore_index=True)
     curves = _checked(curves, CURVES, folder)
     save(rows, folder / "results.parquet")
     save(curves, folder / "curves.parquet")
@@ -241,7 +249,11 @@ def _cells(folder: Path) -> list[str] | None:
         raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(study, dict) or "cells" not in study:
         return None
-    return [*study["cells"], *study.get("earlier_cells", [])]
+    found = [*study["cells"], *study.get("earlier_cells", [])]
+    for cell in found:
+        if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
+            raise TableError(f"{path}: {cell!r} names no cell")
+    return found
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
@@ -252,7 +264,16 @@ def save(table: pd.DataFrame, path: Path) -> None:
 def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     if not path.exists():
         raise TableError(f"{path} does not exist: run `python -m study.report {path.parent}` first")
-    return _checked(pd.read_parquet(path), schema, path)
+    return _checked(_read(path), schema, path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A Parquet file: data alone, whatever else is in it. **Raises:** `TableError`."""
+    try:
+        return pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise TableError(f"{path} cannot be read: {reason}") from None
 
 
 def _checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:

@@ -47,16 +47,10 @@ def main() -> None:
 
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right.
     """
-    arguments = sys.argv[1:]
     try:
-        credentials.refuse(arguments)
+        compose.check(sys.argv[1:])
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    if not any(argument.startswith("-") for argument in arguments):
-        try:
-            compose.check(arguments)
-        except ConfigError as error:
-            sys.exit(f"error: {error}")
     task()
 
 
@@ -67,9 +61,11 @@ def conduct(
 
     **Raises:** `SystemExit` unless every block is done.
     """
+    from study.sweeping.folder import StudyError
+
     try:
         _conduct(context, function, config, arguments)
-    except ConfigError as error:
+    except (ConfigError, StudyError) as error:
         sys.exit(f"error: {error}")
 
 

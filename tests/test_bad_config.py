@@ -66,7 +66,7 @@ BAD = {
     "system=kepler system.m=-1 system.mu=-1": ["system.mu=-1", "without a motion"],
     "dry_run=perhaps": ["dry_run=perhaps"],
     "compile=maybe": ["compile=maybe", "auto"],
-    "storage=ledger": ["storage=ledger", "RDB URL"],
+    "storage=ledger": ["storage=ledger", "URL of a database"],
     "study=../escape": ["study='../escape'", "outputs/"],
     "study=.hidden": ["study='.hidden'", "outputs/"],
     "study=reference": ["study=reference", "another name"],

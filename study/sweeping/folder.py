@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -141,7 +142,7 @@ class StudyFolder:
         data = self.read_yaml()
         try:
             return Orders(
-                cells=tuple(data["cells"]),
+                cells=tuple(_checked_name(cell) for cell in data["cells"]),
                 n_blocks=data["replicates"] // data["block_size"],
                 retries=data["retries"],
                 storage=data["storage"],
@@ -152,8 +153,12 @@ class StudyFolder:
                 swept=data["swept"],
                 seconds=data["seconds_per_block"],
             )
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
             raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise StudyError(
+                f"{self.root / 'study.yaml'} is not of this project: {error}"
+            ) from None
 
     def changed(self) -> tuple[int, int]:
         """Another value whenever `study.yaml` has been written anew."""
@@ -176,6 +181,8 @@ class StudyFolder:
         path = self.root / "study.yaml"
         try:
             data = yaml.load(path.read_text(), YAML_LOADER)
+        except UnicodeDecodeError as error:
+            raise StudyError(f"{path} cannot be read: {error}") from None
         except OSError as error:
             reason = "it has no study.yaml" if not path.exists() else error.strerror
             raise StudyError(f"{self.root} is not a study: {reason}") from None
@@ -216,6 +223,13 @@ class Orders:
         return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, 0.0))
 
 
+def _checked_name(cell: Any) -> str:
+    """A cell's name, which is that of a folder in `cells/`. **Raises:** `ValueError`."""
+    if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
+        raise ValueError(f"{cell!r} names no cell")
+    return str(cell)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all: temporary name, fsync, rename."""
     temporary = _temporary(path)
@@ -235,8 +249,14 @@ def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A cell's `config.yaml`."""
-    return yaml.load(path.read_text(), YAML_LOADER)
+    """A cell's `config.yaml`. **Raises:** `StudyError` where it cannot be read."""
+    try:
+        data = yaml.load(path.read_text(), YAML_LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(data, dict):
+        raise StudyError(f"{path} is not a mapping")
+    return data
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study.config import Cell
+from study.config import Cell, check_study
 from study.sweeping import claims, ledger
 from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, write_yaml
 from study.sweeping.monitor import Failed, Monitor
@@ -60,8 +60,18 @@ class Outcome:
 
 
 def outputs_folder(study: str) -> StudyFolder:
-    """`outputs/<study>/` under the current folder."""
-    return StudyFolder((Path("outputs") / study).resolve())
+    """`outputs/<study>/` under the current folder; `outputs` itself may be a link.
+
+    **Raises:** `ConfigError` for a name that leads anywhere else.
+    """
+    check_study(study)
+    path = Path("outputs") / study
+    if path.is_symlink():
+        raise ConfigError(
+            f"study={study}: {path} is a link to {os.readlink(path)}, and a study is a folder of "
+            "its own: make outputs/ the link, or choose another name"
+        )
+    return StudyFolder(path.resolve())
 
 
 def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:

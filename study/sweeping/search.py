@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from study.sweeping import claims
 from study.sweeping.samplers import make_pruner, make_sampler, suggest
-from study.sweeping.storage import patiently
+from study.sweeping.storage import Direction, patiently
 from study.validation import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Search:
         sampler: str = "tpe",
         seed: int = 0,
         pruner: str = "none",
-        directions: Sequence[str] = ("minimize",),
+        directions: Sequence[Direction] = ("minimize",),
     ):
         import optuna
 
@@ -116,7 +116,7 @@ class Search:
         from optuna.trial import TrialState
 
         directions = self._study.directions
-        given = [value] if isinstance(value, int | float) else list(value)
+        given = [float(v) for v in ([value] if isinstance(value, int | float) else value)]
         values = [
             v if math.isfinite(v) else (-math.inf if d.name == "MAXIMIZE" else math.inf)
             for v, d in zip(given, directions, strict=True)

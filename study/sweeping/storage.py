@@ -18,7 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
 from study.credentials import FROM_VARIABLE, VARIABLE, place
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # both take a moment to import, and most commands need neithe
     from sqlalchemy.engine import ExceptionContext
 
 T = TypeVar("T")
+Direction = Literal["minimize", "maximize"]
 
 PATIENCE = 120.0  # seconds for which a server may be away
 LONGEST_PAUSE = 5.0  # seconds between two tries
@@ -112,7 +113,7 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
 
 
 def own_name(
-    storage: BaseStorage, name: str, owner: str, directions: Sequence[str] = ("minimize",)
+    storage: BaseStorage, name: str, owner: str, directions: Sequence[Direction] = ("minimize",)
 ) -> str:
     """The name of a study in a database where others may have one of the same name.
 
@@ -162,7 +163,7 @@ def patiently(
 
 def _url(storage: str) -> URL:
     """The URL that is meant. **Raises:** `ConfigError` where there is none to be read."""
-    import sqlalchemy
+    import sqlalchemy.exc
 
     text = storage
     if storage.startswith(FROM_VARIABLE):
@@ -177,10 +178,14 @@ def _url(storage: str) -> URL:
     except (sqlalchemy.exc.ArgumentError, ValueError):  # its words may hold part of the password
         url = None
     if url is None or "@" in f"{url.host}{url.database}":
-        said = VARIABLE if storage.startswith(FROM_VARIABLE) else "storage"
+        if storage.startswith(FROM_VARIABLE):  # of which no part may be shown
+            raise ConfigError(
+                f"{VARIABLE} is not a URL such as postgresql://user:password@host/database: write "
+                "each of @ : / ? # % in user and password as %40 %3A %2F %3F %23 %25"
+            )
         raise ConfigError(
-            f"{said} is not a URL such as postgresql://user:password@host/database: write each of "
-            "@ : / ? # % in user and password as %40 %3A %2F %3F %23 %25"
+            f"storage={storage} is not the URL of a database: use null, or a URL such as "
+            "postgresql://user@host/database or sqlite:////absolute/path.db"
         )
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
@@ -201,7 +206,8 @@ os.register_at_fork(after_in_child=_let_go)
 
 def _connect(url: URL) -> RDBStorage:
     """An open database, whose lost connections raise `LostError`. **Raises:** `LostError`."""
-    import sqlalchemy
+    import sqlalchemy.event
+    import sqlalchemy.exc
     from optuna.storages import RDBStorage
 
     options: dict[str, Any] = {}
@@ -238,7 +244,7 @@ def _notice(context: ExceptionContext) -> None:
     Unlike these, `LostError` passes through Optuna's own repetitions, which would do a thing twice
     whose acknowledgement alone was lost.
     """
-    import sqlalchemy
+    import sqlalchemy.exc
 
     if context.is_pre_ping:
         return  # the pool connects anew by itself
