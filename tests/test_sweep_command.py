@@ -9,14 +9,13 @@ import signal
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from study import results, status, sweep
 from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.head import earlier_decision
 from study.sweeping.monitor import Monitor, Snapshot
-from tests.sweeping.commands import HERE, TINY, run_here, start, wait_for
+from tests.sweeping.commands import HERE, TINY, assert_same, run_here, start, wait_for
 
 GRID = ("data.n_train=32,48", "model.width=4,6", "optimizer.steps=150", "replicates=2")
 
@@ -29,19 +28,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert run_here(patch, *TINY, *GRID, *HERE, "study=mine") == 0
     return folder / "outputs" / "mine"
-
-
-def measures(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables without what a clock put there."""
-    rows = results.load(study)
-    rows = rows[[c for c in rows.columns if not c.endswith("_seconds")]]
-    return rows, results.load_curves(study)
-
-
-def assert_same(one: Path, other: Path) -> None:
-    """Equal to the last bit, in the same order."""
-    for a, b in zip(measures(one), measures(other), strict=True):
-        pd.testing.assert_frame_equal(a, b, check_exact=True)
 
 
 def files_of(study: Path) -> dict[Path, tuple[int, int]]:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from study import sweep
+from study import results, sweep, trial
 
 # a block takes a second or two, most of it not training
 TINY = (
@@ -98,3 +99,40 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
             raise AssertionError(f"it ended with {process.returncode}: {output}")
         assert time.monotonic() < end, "waited three minutes"
         time.sleep(0.02)
+
+
+def prepare(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:
+    """The folder of a study whose orders are given and of which nothing is done."""
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "run_block", lambda *_, **__: 1 / 0)
+        assert run_here(patch, *TINY, *HERE, "study=mine", *arguments, "retries=0") == 1
+    study = Path("outputs/mine").resolve()
+    for record in study.rglob("*.failed-*.json"):
+        record.unlink()
+    path = study / "study.yaml"
+    path.write_text(path.read_text().replace("retries: 0", "retries: 2"))
+    return study
+
+
+def one_worker(study: Path, *options: str) -> subprocess.Popen[str]:
+    """Start a worker of a prepared study, as `tests/sweeping/one_worker.py` has it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.sweeping.one_worker", str(study), *options],
+        env={**os.environ, "PYTHONPATH": str(Path(sweep.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that it can be stopped with its trainer
+    )
+
+
+def measures(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables, compacted anew, without what a clock put there."""
+    rows, curves = results.compact(study)
+    return rows[[c for c in rows.columns if not c.endswith("_seconds")]], curves
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Equal to the last bit, in the same order; what a study is called apart."""
+    for a, b in zip(measures(one), measures(other), strict=True):
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
