@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import difflib
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def register() -> None:
     OmegaConf.register_new_resolver(
         "study_storage", lambda *_: credentials.default_storage(), replace=True
     )
+    # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_\w+' is validated against")
     store = ConfigStore.instance()
     for name, system in SYSTEMS.items():
         store.store(group="system", name=name, node={"name": name, **system.constants})

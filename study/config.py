@@ -189,6 +189,7 @@ class Run:
     time_limit: Annotated[float, Field(gt=0)] | None
     storage: str | None
     dry_run: bool
+    detach: bool
 
     def __post_init__(self) -> None:
         check_study(self.study)

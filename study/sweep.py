@@ -12,10 +12,11 @@ right, 130 when interrupted.
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.plugins import Plugins
@@ -72,7 +73,7 @@ def conduct(
 def _conduct(
     context: HydraContext, function: TaskFunction, config: DictConfig, arguments: Sequence[str]
 ) -> None:
-    from study.sweeping import head
+    from study.sweeping import cluster, head, local
     from study.sweeping.plan import make_plan
     from study.sweeping.preview import print_plan
 
@@ -80,39 +81,67 @@ def _conduct(
         with compose.sentences():
             return compose.plain(context.config_loader.load_sweep_config(config, list(overrides)))
 
-    def launch(workers: int) -> None:
-        if "n_jobs" in config.hydra.launcher:
-            with open_dict(config):
-                # asked for one process, joblib takes this one, which must outlive its workers
-                config.hydra.launcher.n_jobs = max(2, workers)
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=context, task_function=function, config=config
-        )
-        jobs = launcher.launch([list(command.fixed)] * workers, initial_job_idx=0)
-        for job in jobs:
-            _ = job.return_value  # raises what the job raised
-
     command = compose.read_overrides(arguments, context.config_loader)
     asked = compose.plain(OmegaConf.masked_copy(config, ["study", "budget"]))
     folder = head.outputs_folder(str(asked["study"]))
     plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
-    if "submitit" not in config.hydra.launcher._target_:  # a cluster's nodes may have what we lack
+    on_cluster = config.hydra.launcher._target_ == cluster.LAUNCHER
+    if not on_cluster:  # its nodes may have what we lack
         for device in {cell.device for cell in plan.cells}:
             check_device(device)
+        if plan.run.detach:
+            raise ConfigError(
+                f"detach=true: workers of hydra/launcher={_launcher(config)} end with this "
+                "command; use hydra/launcher=submitit_slurm, or leave detach out"
+            )
     credentials.refuse_settings(plan.config)
     if plan.run.dry_run:
         print_plan(plan, folder, Console(width=None if sys.stdout.isatty() else 160))
         return
     console = Console(stderr=True)
     print_plan(plan, folder, console, table=False)
+    if on_cluster:
+        settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
+        queue = cluster.Queue(folder, settings, dict(config.hydra.job.env_set))
+        finish = functools.partial(cluster.attend, queue=queue)
+    else:
+        launch = functools.partial(_launch, context, function, config, command.fixed)
+        finish = functools.partial(local.launch_until_finished, launch=launch)
     try:
         outcome = head.run_plan(
-            plan, folder, launch, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
+            plan, folder, finish, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
         )
     except KeyboardInterrupt:
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
-    _finish(outcome, console)
+    if plan.run.detach and outcome.missing:
+        console.print(head.detached(folder))
+    else:
+        _finish(outcome, console)
+
+
+def _launch(
+    context: HydraContext,
+    function: TaskFunction,
+    config: DictConfig,
+    overrides: Sequence[str],
+    workers: int,
+) -> None:
+    """Have Hydra's launcher run that many workers, until they are back."""
+    if "n_jobs" in config.hydra.launcher:
+        with open_dict(config):
+            # asked for one process, joblib takes this one, which must outlive its workers
+            config.hydra.launcher.n_jobs = max(2, workers)
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=function, config=config
+    )
+    jobs = launcher.launch([list(overrides)] * workers, initial_job_idx=0)
+    for job in jobs:
+        _ = job.return_value  # raises what the job raised
+
+
+def _launcher(config: DictConfig) -> str:
+    return str(OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"])
 
 
 def _finish(outcome: Outcome, console: Console) -> None:

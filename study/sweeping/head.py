@@ -1,7 +1,7 @@
 """The head of a sweep: check everything, write the orders, start workers, take stock.
 
-Knows: Hydra's launchers (it is handed one), the plan, the folder, the ledger. Does not know: how
-a block is trained, or what becomes of the tables: the command above it makes the page.
+Knows: the plan, the folder, the ledger. Does not know: where workers run (it is handed what starts
+them), how a block is trained, or what becomes of the tables: the command above it makes the page.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
 from study.sweeping.provenance import code_version, provenance
 from study.sweeping.storage import open_storage, record_of
-from study.sweeping.worker import HEAD
 from study.validation import ConfigError
 
-Launch = Callable[[int], Any]
-"""Starts that many workers and blocks until they are back."""
+Finish = Callable[[Plan, Monitor, Callable[[str], None]], str]
+"""Has workers do what is left, says what a reader should know, returns what went wrong last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +80,14 @@ def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
     return decided if isinstance(decided, bool) and before.get("budget") == budget else None
 
 
-def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> Outcome:
+def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> Outcome:
     """Run what is missing of a plan.
 
     **Arguments:**
 
     - `plan`: the checked study.
     - `folder`: where it lives; made if it is not there.
-    - `launch`: starts workers through the configured launcher.
+    - `finish`: has workers do it, on this machine or a cluster.
     - `command`: how the study was asked for, for the record.
 
     **Raises:** `ConfigError` if the folder or the storage cannot be written. `KeyboardInterrupt`
@@ -105,8 +104,8 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
     before = monitor.look()
     trouble = ""
     if not before.finished:
-        with ProgressBar(folder.root):
-            trouble = _launch_until_finished(plan, monitor, launch)
+        with ProgressBar(folder.root) as bar:
+            trouble = finish(plan, monitor, bar.say)
     after = monitor.look()
     _tidy(folder, orders)
     committed = folder.last_commit(orders)
@@ -122,33 +121,6 @@ def run_plan(plan: Plan, folder: StudyFolder, launch: Launch, command: str) -> O
         seconds=time.time() - began,
         trouble=trouble,
     )
-
-
-def _launch_until_finished(plan: Plan, monitor: Monitor, launch: Launch) -> str:
-    """Launch again while workers that die leave blocks behind.
-
-    Each death costs a block an attempt, so this ends. A launcher that brings nothing forward at
-    all gets `retries` more chances, one at least: a death is counted by the next worker only.
-    """
-    os.environ[HEAD] = str(os.getpid())
-    trouble, idle = "", 0
-    while not (now := monitor.look()).finished and idle <= max(1, plan.run.retries):
-        open_blocks = now.total - now.done - len(now.failed)
-        # once only suspects are left, each is tried alone: a death then has one possible cause
-        alone = bool(trouble) and now.retried + len(now.running) >= open_blocks
-        workers = 1 if alone else min(plan.run.workers, open_blocks)
-        try:
-            launch(workers)
-        except Exception as error:  # whatever a launcher raises when a worker dies
-            trouble = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        then = monitor.look()
-        moved = (then.done, then.retried, len(then.failed)) != (
-            now.done,
-            now.retried,
-            len(now.failed),
-        )
-        idle = 0 if moved else idle + 1
-    return trouble
 
 
 def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
@@ -289,6 +261,14 @@ def interrupted(folder: StudyFolder) -> str:
     return (
         f"interrupted: {now.done} of {now.total} blocks are kept in {folder.root}; "
         "the same command goes on from there"
+    )
+
+
+def detached(folder: StudyFolder) -> str:
+    """How to find again what goes on without this command, in one line."""
+    return (
+        f"detached: python -m study.status {folder.root} shows how far it is; the same command "
+        "without detach=true waits for it, and makes the page"
     )
 
 

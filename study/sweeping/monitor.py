@@ -61,6 +61,14 @@ class Snapshot:
     def finished(self) -> bool:
         return self.done + len(self.failed) == self.total
 
+    def moved_from(self, earlier: Snapshot) -> bool:
+        """Whether anything was brought forward since: a block done, tried again or given up."""
+        return (self.done, self.retried, len(self.failed)) != (
+            earlier.done,
+            earlier.retried,
+            len(earlier.failed),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return dataclasses.asdict(self)

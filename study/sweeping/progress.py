@@ -27,6 +27,7 @@ class ProgressBar:
         self._monitor = Monitor(root)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="progress")
+        self._console = Console(stderr=True)
 
     def __enter__(self) -> ProgressBar:
         self._thread.start()
@@ -35,6 +36,10 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bar where there is one."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _run(self) -> None:
         if sys.stderr.isatty():
@@ -49,7 +54,7 @@ class ProgressBar:
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
+        with Progress(*columns, console=self._console, expand=True) as bar:
             task = bar.add_task("starting workers", total=None)
             while True:
                 last = self._stop.wait(EVERY)

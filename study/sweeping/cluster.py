@@ -1,0 +1,272 @@
+"""A study's workers as jobs of SLURM: submitted, seen, cancelled, requeued.
+
+Knows: submitit, squeue, scancel, scontrol. Does not know: what a worker does, or how far a study is
+beyond what the monitor says. The queue is the only record of what was submitted: a study's jobs are
+found by their name, by any head on any login node, so none is forgotten when a head dies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from study.sweeping.folder import StudyFolder
+from study.sweeping.monitor import Monitor
+from study.sweeping.plan import Plan
+from study.validation import ConfigError
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+PREEMPTED = 3  # a worker's status when it was asked to leave
+PATIENCE = 60.0  # seconds for SLURM to answer
+POLL = 1.0  # seconds between looks at the study
+ASK = 10.0  # seconds between questions to SLURM, which serves many
+_OURS = ("_target_", "submitit_folder", "max_num_timeout", "name", "nodes", "tasks_per_node")
+LEAVE = 30.0  # seconds for workers that are done, or told to leave, to be gone
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a job does: one worker, requeued where it is told to leave.
+
+    - `root`: the study's folder, which all nodes see under the same name.
+    - `environment`: variables of Hydra's `job.env_set`.
+    """
+
+    root: str
+    environment: Mapping[str, str]
+
+    def __call__(self, number: int) -> None:
+        os.environ.update(self.environment)
+        from study.sweeping.folder import StudyError
+        from study.sweeping.worker import Preempted, work
+
+        try:
+            work(self.root)
+        except Preempted:
+            requeue()
+            sys.exit(PREEMPTED)
+        except StudyError as error:
+            sys.exit(f"error: {error}")
+
+    def checkpoint(self, number: int) -> DelayedSubmission:
+        """What submitit requeues where it hears a signal before the worker listens."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, number)
+
+
+def requeue() -> None:
+    """Put this job back into the queue.
+
+    Not where it is being cancelled, or requeued by SLURM itself: a job that leaves is no longer
+    `RUNNING`, and to requeue one that its user has cancelled would bring it back to life.
+    """
+    job = os.environ["SLURM_JOB_ID"]
+    states = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%A %T") or ""
+    if f"{job} RUNNING" in states.splitlines():
+        _ask("scontrol", "requeue", job)
+
+
+class Job(NamedTuple):
+    """A job in the queue, or a task of an array: `12_3`, `PENDING`, `Resources`."""
+
+    id: str
+    state: str
+    reason: str
+
+
+class Queue:
+    """The jobs of one study.
+
+    **Arguments:**
+
+    - `settings`: those of the launcher.
+    - `environment`: variables for the workers.
+
+    **Raises:** `ConfigError` where there is no SLURM, or for a job of several tasks.
+    """
+
+    def __init__(
+        self, folder: StudyFolder, settings: Mapping[str, Any], environment: Mapping[str, str]
+    ):
+        self._folder = folder
+        self._environment = environment
+        if shutil.which("sbatch") is None:
+            raise ConfigError(
+                "hydra/launcher=submitit_slurm: there is no sbatch here: run on a machine from "
+                "which jobs are submitted, or leave the launcher out"
+            )
+        for key in ("nodes", "tasks_per_node"):
+            if settings[key] != 1:
+                raise ConfigError(
+                    f"hydra.launcher.{key}={settings[key]}: a worker is one task on one node; "
+                    f"workers=N starts N of them"
+                )
+        self._settings = {key: value for key, value in settings.items() if key not in _OURS}
+        self.logs = Path(settings["submitit_folder"]).absolute()
+
+    @functools.cached_property
+    def name(self) -> str:
+        """What the study's jobs are called: its name, and what tells it from others of its name."""
+        about = f"{self._folder.root} {self._folder.owner()}"
+        return f"study-{self._folder.name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+
+    def jobs(self) -> list[Job] | None:
+        """Those that wait, run or end; None where SLURM does not answer."""
+        said = _ask(
+            "squeue", "--noheader", "--array", "--me", f"--name={self.name}", "--format=%i|%T|%r"
+        )
+        if said is None:
+            return None
+        return [Job(*line.strip().split("|", 2)) for line in said.splitlines() if line.strip()]
+
+    def submit(self, workers: int) -> str:
+        """Submit workers as one array; its number. **Raises:** `ConfigError`, as sbatch says."""
+        import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        own = ("timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb", "stderr_to_stdout")
+        parameters = {
+            key if key in own else f"slurm_{key}": value
+            for key, value in self._settings.items()
+            if value is not None
+        }
+        try:
+            executor = submitit.AutoExecutor(
+                self.logs, cluster="slurm", slurm_max_num_timeout=sys.maxsize
+            )
+            executor.update_parameters(name=self.name, **parameters)
+            work = Work(str(self._folder.root), dict(self._environment))
+            jobs = executor.map_array(work, range(workers))
+        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+            raise ConfigError(f"sbatch refuses the workers: {_complaint(error)}") from None
+        return jobs[0].job_id.partition("_")[0]
+
+    def cancel(self, *options: str) -> bool:
+        """Cancel the study's jobs; False where SLURM does not answer."""
+        return _ask("scancel", "--me", f"--name={self.name}", *options) is not None
+
+    def last_words(self) -> str:
+        """The last line that one of its jobs wrote."""
+        logs = self.logs.parent.glob("*/*_log.out")
+        newest = max(logs, key=lambda path: path.stat().st_mtime, default=None)
+        lines = newest.read_text(errors="replace").split("\n") if newest else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Queue) -> str:
+    """See a study to its end by jobs; returns what went wrong last.
+
+    Jobs that are there already count. Those that are missing are submitted at the beginning, and
+    again when none is left and blocks are; SLURM itself requeues jobs whose node has died. Where
+    new ones bring nothing forward, they get `retries` more chances, one at least. With `detach` it
+    returns when they are submitted.
+
+    **Raises:** `ConfigError` where the first ones are refused.
+    """
+    try:
+        return _attend(plan, monitor, say, queue)
+    except KeyboardInterrupt:
+        say(_cancel_all(queue))
+        raise
+
+
+def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Queue) -> str:
+    submitted, idle, told, trouble, asked = None, 0, "", "", -ASK
+    while not (now := monitor.look()).finished:
+        jobs = queue.jobs() if time.monotonic() - asked >= ASK else None
+        if jobs is not None:
+            asked = time.monotonic()
+            if told != (told := _describe(jobs)) and jobs:
+                say(told)
+        if jobs is not None and (submitted is None or not jobs):
+            if submitted is not None and now.moved_from(submitted):
+                idle = 0
+            elif submitted is not None:
+                idle, trouble = idle + 1, f"jobs left, blocks are missing: {queue.last_words()}"
+            if idle > max(1, plan.run.retries):
+                return trouble
+            wanted = min(plan.run.workers, now.total - now.done - len(now.failed)) - len(jobs)
+            if wanted > 0:
+                try:
+                    number = queue.submit(wanted)
+                except ConfigError as error:
+                    if submitted is None:
+                        raise
+                    trouble = str(error)
+                else:
+                    say(f"SLURM: {wanted} workers are job {number}; logs in {queue.logs.parent}")
+            submitted = now
+        if plan.run.detach and submitted is not None:
+            return ""
+        time.sleep(POLL)
+    _dismiss(queue)
+    return trouble
+
+
+def _dismiss(queue: Queue) -> None:
+    """All is done: whoever waits need not come, and whoever hangs need not stay."""
+    queue.cancel("--state=PENDING")
+    if not _gone(queue):
+        queue.cancel()
+
+
+def _cancel_all(queue: Queue) -> str:
+    """Cancel, wait, and say what became of the study's jobs."""
+    jobs = queue.jobs()
+    if jobs == []:
+        return "SLURM: there was no job to cancel"
+    by_hand = f"cancel them by: scancel --me --name={queue.name}"
+    if jobs is None or not queue.cancel():
+        return f"SLURM does not answer, so its jobs may go on; {by_hand}"
+    names = ", ".join(job.id for job in jobs)
+    if not _gone(queue):
+        return f"SLURM: jobs {names} are cancelled, and not all of them have left yet"
+    return f"SLURM: jobs {names} are cancelled"
+
+
+def _gone(queue: Queue) -> bool:
+    """Wait a while for the study's jobs to leave."""
+    end = time.monotonic() + LEAVE
+    while time.monotonic() < end:
+        if queue.jobs() == []:
+            return True
+        time.sleep(POLL)
+    return False
+
+
+def _describe(jobs: list[Job]) -> str:
+    """`SLURM: 2 running, 2 pending (Resources)`."""
+    counts = Counter(
+        f"{job.state.lower()} ({job.reason})" if job.state == "PENDING" else job.state.lower()
+        for job in jobs
+    )
+    return "SLURM: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+
+
+def _complaint(error: Exception) -> str:
+    """What sbatch wrote, without its own name."""
+    lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
+    return "; ".join(line.partition("error: ")[2] for line in lines) or str(error).strip()
+
+
+def _ask(*command: str) -> str | None:
+    """What a command of SLURM's prints; None where it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
