@@ -108,6 +108,9 @@ class Trainer:
     def stop(self) -> None:
         """Ask for a checkpoint and an end, from a signal handler too; `run` returns soon."""
         self._stop_by = min(self._stop_by, time.monotonic() + GRACE)
+        self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
         if self._process is not None and self._process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, SIGNALS[0])
@@ -147,6 +150,8 @@ class Trainer:
                 return Interrupted()
             if now > end:
                 return self._overdue(process, limit)
+            if self._stop_by < math.inf:
+                self._ask_to_stop()  # again: a child that has just begun may not have heard
             beat()
 
     def _running(self) -> tuple[BaseProcess, Connection]:

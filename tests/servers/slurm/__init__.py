@@ -218,7 +218,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
-KillWait=10
+KillWait=20
 JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
