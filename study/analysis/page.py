@@ -102,7 +102,8 @@ def write(text: str, path: Path) -> None:
     """Write the page whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    # half a surrogate pair, as a file name that is not UTF-8 gives, is no text
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 
