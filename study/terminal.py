@@ -13,16 +13,23 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
 KEPT = "\n\t"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without a word where nobody reads any more; rich would end the program."""
+        self.quiet = True
+        _to_nowhere(self.file)
+
+
 def console(**more: Any) -> Console:
     """A console that shows text as it is: no markup, no emoji names, no guessed colours."""
-    return Console(markup=False, emoji=False, highlight=False, **more)
+    return _Console(markup=False, emoji=False, highlight=False, **more)
 
 
 def plain(text: object) -> str:
@@ -49,5 +56,9 @@ def quiet_pipe() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # else Python would try again when it ends, and complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere(sys.stdout)
+
+
+def _to_nowhere(file: IO[str]) -> None:
+    """What is left of it goes nowhere; else Python would try again when it ends, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
