@@ -143,7 +143,8 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
     from study.analysis.wording import plural
 
     lines = []
-    wanted = [str(cell) for cell in settings.get("cells") or []]
+    cells = settings.get("cells")
+    wanted = [str(cell) for cell in cells] if isinstance(cells, list) else []
     have = rows.groupby("cell").size()
     absent = [cell for cell in wanted if cell not in have.index]
     failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
