@@ -27,17 +27,19 @@ HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "'><svg onload=alert(1)>",
+    "[red]bold[/] \x1b[31m",
     "javascript:alert(1)",
+    "nothing \x00\x0b",
     "{{ 7*7 }}{% raw %}",
     r"$\frac$",
     "$x^{$ & $_$",
     "</style></text></svg><script>alert(2)</script>",
     "]]>&lt;script&gt;",
-    "[red]bold[/] \x1b[31m \x00\x0b",
     "%s {0} {study}",
     "-->",
     "../../up",
 ]
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # no font draws a control character
 HARMLESS = [f"word {k}" for k in range(len(HOSTILE))]
 TEXT = [
     name for name, column in results.RESULTS.columns.items() if str(column.dtype).startswith("str")
@@ -178,8 +180,7 @@ def test_pictures_hold_nothing_that_runs_or_loads(pages: dict[bool, Path]) -> No
             texts.append("".join(element.itertext()))
     drawn = " ".join("\n".join(texts).split())
     for word in HOSTILE:
-        if "\x00" not in word:
-            assert in_html(word) in drawn
+        assert re.sub("[\x00\x0b\x1b]", "\ufffd", word) in drawn
 
 
 def test_answers_are_json_and_the_terminal_gets_no_escapes(
@@ -255,9 +256,7 @@ def test_an_odd_study_yaml_makes_a_page_or_one_sentence(
     said = capsys.readouterr().err
     assert left == 0 or (left == 2 and len(said.strip().splitlines()) == 1)
     if left == 0:
-        assert (
-            "<b>" not in (folder / "report" / "index.html").read_text().partition("</h1>")[2][:90]
-        )
+        assert not read(folder).all("i")
 
 
 def test_dollars_are_no_mathematics(tmp_path: Path) -> None:
