@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import yaml
 
 from study import results
 from study.results import TableError
+from study.terminal import one_line, plain, quiet_pipe
 
 
 def write(folder: str | Path) -> Path:
@@ -143,7 +143,8 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
     from study.analysis.wording import plural
 
     lines = []
-    wanted = [str(cell) for cell in settings.get("cells") or []]
+    cells = settings.get("cells")
+    wanted = [str(cell) for cell in cells] if isinstance(cells, list) else []
     have = rows.groupby("cell").size()
     absent = [cell for cell in wanted if cell not in have.index]
     failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
@@ -189,27 +190,23 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         target = write_across(folder) if studies_in(folder) else write(folder)
     except TableError as error:
-        print(error, file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{folder}: the report cannot be written: {error}", file=sys.stderr)
+        print(one_line(f"{folder}: the report cannot be written: {error}"), file=sys.stderr)
         return 2
-    try:
+    with quiet_pipe():
         print_answers(folder)
-        print(f"\n{target}", flush=True)
-    except BrokenPipeError:  # the reader has gone, `| head` say; what is left has nowhere to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"\n{plain(target)}")
     return 0
 
 
 def print_answers(folder: str | Path) -> None:
     """Print the verdicts of `answers.json` for the terminal."""
     for each in json.loads((Path(folder) / "answers.json").read_text(encoding="utf-8")):
-        text = f"{each['verdict']:<10}{each['question']}"
-        print(text)
-        print(
-            textwrap.fill(each["sentence"], 96, initial_indent=" " * 10, subsequent_indent=" " * 10)
-        )
+        print(f"{each['verdict']:<10}{one_line(each['question'])}")
+        sentence = one_line(each["sentence"])
+        print(textwrap.fill(sentence, 96, initial_indent=" " * 10, subsequent_indent=" " * 10))
 
 
 if __name__ == "__main__":

@@ -249,7 +249,10 @@ def _cells(folder: Path) -> list[str] | None:
         raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(study, dict) or "cells" not in study:
         return None
-    found = [*study["cells"], *study.get("earlier_cells", [])]
+    lists = [study["cells"], study.get("earlier_cells", [])]
+    if not all(isinstance(each, list) for each in lists):
+        raise TableError(f"{path}: cells and earlier_cells are lists of names")
+    found = [cell for each in lists for cell in each]
     for cell in found:
         if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
             raise TableError(f"{path}: {cell!r} names no cell")

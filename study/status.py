@@ -3,8 +3,9 @@
     python -m study.status outputs/<study>
     python -m study.status outputs/<study> --json
 
-Reads the study's folder only, so it works while a sweep runs, from another machine, and after it
-died; where tables are left without cells it says so. Exit status: 0, or 1 where there is no study.
+Only reads, and only the study's folder, so it works while a sweep runs, from another machine, and
+after it died; where tables are left without cells it says so. Long lists are shortened here, never
+in the JSON. Exit status: 0, or 1 where there is no study.
 """
 
 from __future__ import annotations
@@ -13,39 +14,51 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from study import terminal
 from study.sweeping.folder import StudyError
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe, duration
+from study.terminal import one_line, plain, quiet_pipe
 
 TABLES = ("results.parquet", "curves.parquet")
+SHOWN = 20  # rows of a table
+PIPED = 160  # columns where there is no terminal
 
 
 def main() -> None:
     """Print the state of one study. **Raises:** `SystemExit`, one sentence, if there is none."""
     parser = argparse.ArgumentParser(prog="python -m study.status", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("folder", help="outputs/<study>")
+    parser.add_argument("folder", type=Path, help="outputs/<study>")
     parser.add_argument("--json", action="store_true", help="all that is known, for programs")
     parser.add_argument("--traceback", action="store_true", help="why blocks failed, in full")
     arguments = parser.parse_args()
-    if tables := tables_alone(Path(arguments.folder)):
-        about = {"study": Path(arguments.folder).resolve().name, "tables": tables, "cells": False}
-        print(json.dumps(about, indent=1) if arguments.json else _without_cells(about))
-        return
+    folder = arguments.folder
     try:
-        now = Monitor(arguments.folder).look()
+        if tables := tables_alone(folder):
+            about = {"study": folder.resolve().name, "tables": tables, "cells": False}
+            said = json.dumps(about, indent=1) if arguments.json else _without_cells(about)
+            now = None
+        else:
+            now = Monitor(folder).look()
+            said = json.dumps(now.as_dict(), indent=1)
     except StudyError as error:
-        sys.exit(f"error: {error}")
-    if arguments.json:
-        print(json.dumps(now.as_dict(), indent=1))
-    else:
-        show(now, Console(), tracebacks=arguments.traceback)
+        sys.exit(f"error: {one_line(error)}")
+    except OSError as error:
+        sys.exit(f"error: {one_line(folder)} cannot be read: {one_line(error)}")
+    with quiet_pipe():
+        if arguments.json or now is None:
+            print(said)
+        else:
+            width = None if sys.stdout.isatty() else PIPED
+            show(now, terminal.console(width=width), tracebacks=arguments.traceback)
 
 
 def tables_alone(folder: Path) -> list[str]:
@@ -57,38 +70,64 @@ def tables_alone(folder: Path) -> list[str]:
 
 def _without_cells(about: dict[str, Any]) -> str:
     return (
-        f"{about['study']}: finished tables ({', '.join(about['tables'])}) without the cells they "
-        "were made of, as in outputs/reference/: nothing to run or to resume here. "
+        f"{one_line(about['study'])}: finished tables ({', '.join(about['tables'])}) without the "
+        "cells they were made of, as in outputs/reference/: nothing to run or to resume here. "
         "python -m study.report reads them."
     )
 
 
 def show(now: Snapshot, console: Console, *, tracebacks: bool = False) -> None:
-    """Print a snapshot: one line, then what runs and what failed."""
+    """Print a snapshot: one line, then what runs, what failed, who worked on it and by what."""
+    if not now.total:
+        console.print(f"{one_line(now.study)}: no cell yet", soft_wrap=True)
+        return
     missing = f", {now.missing} missing" if now.missing else ""
-    console.print(f"{now.study}: {describe(now)}{missing}", highlight=False)
-    if now.running:
-        table = Table("running", "block", "where", "since", "done")
-        for block in now.running:
-            table.add_row(
-                block.cell,
-                str(block.block),
-                f"{block.host}, pid {block.pid}",
-                f"{duration(max(0.0, time.time() - block.started))} ago",
-                f"{block.fraction:.0%}",
-            )
-        console.print(table)
-    if now.failed:
-        table = Table("failed", "block", "attempts", "why")
-        for block in now.failed:
-            table.add_row(block.cell, str(block.block), str(block.attempts), block.error)
-        console.print(table)
+    console.print(f"{one_line(now.study)}: {describe(now)}{missing}", soft_wrap=True)
+    _print(
+        console,
+        ("running", "block", "where", "since", "done"),
+        [
+            (b.cell, b.block, f"{b.host}, pid {b.pid}", _ago(b.started), f"{b.fraction:.0%}")
+            for b in now.running
+        ],
+    )
+    _print(
+        console,
+        ("failed", "block", "attempts", "where", "why"),
+        [(b.cell, b.block, b.attempts, b.host, b.error) for b in now.failed],
+    )
+    _print(
+        console,
+        ("host", "done", "running", "last finished"),
+        [(h.name, h.done, h.running, _ago(h.last) if h.last else "") for h in now.hosts],
+    )
+    if len(now.codes) > 1:
+        _print(console, ("code", "blocks"), list(now.codes.items()))
     if tracebacks:
         for block in now.failed:
-            console.print(f"\ncell {block.cell}, block {block.block}:", highlight=False)
-            console.print(block.traceback, markup=False, highlight=False)
+            console.print(f"\ncell {block.cell}, block {block.block}:")
+            console.print(plain(block.traceback), soft_wrap=True)
     if not now.finished and not now.running:
-        console.print("Nothing runs now. The sweep's command, given again, goes on from here.")
+        console.print(
+            "Nothing runs now. The sweep's command, given again, goes on from here.", soft_wrap=True
+        )
+
+
+def _print(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table of the first rows, and how many more there are; nothing where there is none."""
+    if not rows:
+        return
+    table = Table(*columns)
+    for row in rows[:SHOWN]:
+        table.add_row(*map(one_line, row))
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"and {len(rows) - SHOWN} more; --json has all")
+
+
+def _ago(then: float) -> str:
+    # the clock of the host that wrote it may be ahead of this one
+    return f"{duration(max(0.0, time.time() - then))} ago"
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ import hydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console
 
-from study import compose, credentials
+from study import compose, credentials, terminal
 from study.config import check_device
 from study.validation import ConfigError
 
 if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
+    from rich.console import Console
+
     from study.sweeping.head import Outcome
 
 compose.register()
@@ -96,9 +97,9 @@ def _conduct(
             )
     credentials.refuse_settings(plan.config)
     if plan.run.dry_run:
-        print_plan(plan, folder, Console(width=None if sys.stdout.isatty() else 160))
+        print_plan(plan, folder, terminal.console(width=None if sys.stdout.isatty() else 160))
         return
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     print_plan(plan, folder, console, table=False)
     if on_cluster:
         settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))

@@ -5,6 +5,7 @@ Knows: comparisons at equal other factors. Does not know: ladders, rollouts.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from study.analysis.estimates import LEVEL, Medians, mean_ratio
 from study.analysis.measures import TEST, VALID_TIME, Measure
 from study.analysis.naming import RECIPES
 from study.analysis.wording import capital, estimate, number, plural
+from study.results import RESULTS
 
 QUESTIONS: dict[tuple[str, ...], str] = {
     ("data.order",): "Does the order of the points (shuffled or along the curve) matter?",
@@ -119,7 +121,14 @@ def _question(comparison: Comparison) -> str:
 
 
 def figure_id(comparison: Comparison) -> str:
-    """The figure that shows a comparison."""
+    """The figure that shows a comparison, which names files.
+
+    A factor that this project does not know may be called anything, `../x` say: its figure goes by
+    a number made of its name.
+    """
     if set(comparison.factors) == set(COMBINED):
         return "activation_beta"
-    return f"compare_{comparison.name.replace(' ', '_')}"
+    name = comparison.name.replace(" ", "_")
+    if not set(comparison.factors) <= {*RESULTS.columns, "setting"}:
+        name = f"other_{zlib.crc32(repr(comparison.factors).encode()):08x}"
+    return f"compare_{name}"

@@ -16,7 +16,7 @@ from study.analysis.design import Design
 from study.analysis.epochs import Course, courses
 from study.analysis.estimates import Medians, interval
 from study.analysis.measures import TEST
-from study.analysis.style import Plot, canvas, decade_axis, finish, look
+from study.analysis.style import Plot, canvas, decade_axis, finish, log_axis, look
 from study.analysis.wording import plural, span
 
 MOST_PANELS = 3  # levels of noise
@@ -40,8 +40,8 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[
         for course in arm:
             name = labels[course.cell]
             data.append(_drawn(axis, course, name, look(names.index(name), len(names))))
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+        log_axis(axis, "x")
+        log_axis(axis, "y")
         lowest = [np.nanmin(course.test.middle) / DEEPEST for course in arm]
         if lowest and min(lowest) > 0:
             axis.set_ylim(bottom=max(min(lowest), axis.get_ylim()[0]))

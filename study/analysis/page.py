@@ -7,6 +7,7 @@ Everything that comes from a config, a table or a file name is escaped.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,7 +103,8 @@ def write(text: str, path: Path) -> None:
     """Write the page whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    # half a surrogate pair, as a file name that is not UTF-8 gives, is no text
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 
@@ -158,7 +160,8 @@ def _plain(value: Any) -> str:
 def _date(value: Any) -> str | None:
     """Seconds since the epoch as a date in UTC; text as it is."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{pd.Timestamp(value, unit='s'):%Y-%m-%d %H:%M} UTC"
+        with contextlib.suppress(ValueError, OverflowError):  # no date that a calendar has
+            return f"{pd.Timestamp(value, unit='s'):%Y-%m-%d %H:%M} UTC"
     return None if value is None else str(value)
 
 

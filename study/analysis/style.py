@@ -9,6 +9,7 @@ own marker too, so that a print in grey still reads. Output is the same bytes fo
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, NullLocator
 
 from study.analysis.estimates import ENOUGH
 
@@ -48,6 +49,7 @@ RC: Any = {
     "lines.linewidth": 1.4,
     "lines.markersize": 5.0,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name that holds dollars is a name
     "figure.dpi": 100,
 }
 
@@ -159,11 +161,19 @@ def _power_of_two(value: float, _position: int) -> str:
     return f"1/{round(1 / value)}" if value < 0.75 else f"{round(value)}"
 
 
+def log_axis(axis: Axes, which: str) -> None:
+    """A logarithmic axis marked where matplotlib does."""
+    getattr(axis, f"set_{which}scale")("log")
+    target = getattr(axis, f"{which}axis")
+    target.set_major_formatter(_Powers())
+    target.set_minor_formatter(_Powers())
+
+
 def decade_axis(axis: Axes, which: str = "y", most: int = 7) -> None:
     """A logarithmic axis with the finest round labels of which it holds at most `most`."""
-    getattr(axis, f"set_{which}scale")("log")
-    low, high = sorted(getattr(axis, f"get_{which}lim")())
+    log_axis(axis, which)
     target = getattr(axis, f"{which}axis")
+    low, high = sorted(getattr(axis, f"get_{which}lim")())
     if not low > 0:
         return
     for steps in (_FINE, (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
@@ -187,7 +197,19 @@ def plain_or_power(value: float, _position: int | None = None) -> str:
         return f"{value:g}"
     exponent = int(np.floor(np.log10(value) + 1e-9))
     digit = round(value / 10.0**exponent, 1)
-    return f"$10^{{{exponent}}}$" if digit == 1 else rf"${digit:g}\cdot10^{{{exponent}}}$"
+    power = "10" + str(exponent).translate(_RAISED)
+    return power if digit == 1 else f"{digit:g}·{power}"
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class _Powers(LogFormatter):
+    """Marks where matplotlib would, in the words of `plain_or_power`."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return plain_or_power(x) if super().__call__(x, pos) else ""
 
 
 def save(plots: Sequence[Plot], folder: Path) -> list[Saved]:
@@ -201,8 +223,9 @@ def save(plots: Sequence[Plot], folder: Path) -> list[Saved]:
             svg, png = io.BytesIO(), io.BytesIO()
             plot.figure.savefig(svg, format="svg", metadata={"Date": None})
             plot.figure.savefig(png, format="png", dpi=160)
-        saved.append(Saved(plot, svg.getvalue(), png.getvalue()))
-        (folder / f"{plot.id}.svg").write_bytes(svg.getvalue())
+        drawn = _NO_XML.sub("\ufffd", svg.getvalue().decode()).encode()
+        saved.append(Saved(plot, drawn, png.getvalue()))
+        (folder / f"{plot.id}.svg").write_bytes(drawn)
         (folder / f"{plot.id}.png").write_bytes(png.getvalue())
         plot.data.to_csv(folder / f"{plot.id}.csv", index=False)
     keep = {plot.id for plot in plots} | {"cells"}

@@ -71,6 +71,8 @@ def holder(path: Path, now: float | None = None) -> Holder | None:
         renewed = path.stat().st_ctime
         _, host, pid, _ = text.rsplit(SEPARATOR, 3)
         number = int(pid)
+        if number < 0:
+            raise ValueError(pid)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # unreadable: another's until it is old

@@ -68,7 +68,7 @@ class Block:
             attempt = read_json(path)
             if attempt and (run is None or attempt.get("run") == run):
                 found.append(attempt)
-        return sorted(found, key=lambda attempt: attempt.get("time", 0))
+        return sorted(found, key=_time)
 
     def add_failure(self, attempt: Mapping[str, Any]) -> Path:
         """Record a failed attempt under the next free number; several workers may do so at once."""
@@ -143,15 +143,15 @@ class StudyFolder:
         try:
             return Orders(
                 cells=tuple(_checked_name(cell) for cell in data["cells"]),
-                n_blocks=data["replicates"] // data["block_size"],
-                retries=data["retries"],
+                n_blocks=int(data["replicates"] // data["block_size"]),
+                retries=int(data["retries"]),
                 storage=data["storage"],
                 time_limit=data.get("time_limit"),
                 code=data.get("code"),
                 run=data["provenance"]["run"],
-                started=data["provenance"]["started"],
-                swept=data["swept"],
-                seconds=data["seconds_per_block"],
+                started=float(data["provenance"]["started"]),
+                swept=dict(data["swept"]),
+                seconds={c: float(s) for c, s in dict(data["seconds_per_block"]).items()},
             )
         except KeyError as error:
             raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
@@ -223,6 +223,12 @@ class Orders:
         return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, 0.0))
 
 
+def _time(attempt: Mapping[str, Any]) -> float:
+    """When it was; 0 where the record does not say."""
+    time = attempt.get("time")
+    return float(time) if isinstance(time, int | float) else 0.0
+
+
 def _checked_name(cell: Any) -> str:
     """A cell's name, which is that of a folder in `cells/`. **Raises:** `ValueError`."""
     if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
@@ -271,7 +277,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The file's mapping, or None where it is missing or cannot be read."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         data = json.loads(path.read_text())
         if isinstance(data, dict):
             return data

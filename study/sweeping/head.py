@@ -27,6 +27,7 @@ from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
 from study.sweeping.provenance import code_version, provenance
 from study.sweeping.storage import open_storage, record_of
+from study.terminal import one_line
 from study.validation import ConfigError
 
 Finish = Callable[[Plan, Monitor, Callable[[str], None]], str]
@@ -283,7 +284,7 @@ def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
     for failure in outcome.failed:
         console.print(
             f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "
-            f"attempts: {failure.error}",
+            f"attempts: {one_line(failure.error)}",
             style="red",
             highlight=False,
             markup=False,
@@ -292,4 +293,4 @@ def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
         tables = outcome.folder / "results.parquet"
         console.print(f"table: {tables}\npage:  {page}", highlight=False, soft_wrap=True)
     if outcome.missing and outcome.trouble:
-        console.print(f"  the launcher's last error: {outcome.trouble}", markup=False)
+        console.print(f"  the launcher's last error: {one_line(outcome.trouble)}", markup=False)

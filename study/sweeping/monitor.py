@@ -1,13 +1,17 @@
 """How far a study is, read from its folder alone.
 
 Knows: committed blocks, claims, progress files, failures. Does not know: the ledger, processes,
-terminals. It works while a sweep runs, from any machine that sees the folder, and after it died.
+terminals. It works while a sweep runs, from any machine that sees the folder, and after it died. It
+writes nothing, and a small file that is torn counts as one that says nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +33,24 @@ class Running:
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """A block given up: how often it was tried, its last error and traceback."""
+    """A block given up: how often it was tried; where and why the last time."""
 
     cell: str
     block: int
     attempts: int
     error: str
     traceback: str
+    host: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A machine that works or worked on the study; `last`: when it finished its newest block."""
+
+    name: str
+    done: int
+    running: int
+    last: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +60,8 @@ class Snapshot:
     - `total`, `done`, `missing`: numbers of blocks; `missing` are neither done, running nor failed.
     - `blocks_per_minute`: of this command so far.
     - `seconds_left`: None while nothing runs, or before there is anything to judge by.
+    - `hosts`: the busiest first; `codes`: how many blocks each version of the code did. A block
+      whose record is torn is in neither.
     """
 
     study: str
@@ -56,6 +73,8 @@ class Snapshot:
     retried: int
     blocks_per_minute: float | None
     seconds_left: float | None
+    hosts: tuple[Host, ...] = ()
+    codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -105,6 +124,7 @@ class Monitor:
                         len(attempts),
                         str(last.get("error", "")),
                         str(last.get("traceback", "")),
+                        str(last.get("host", "")),
                     )
                 )
             retried += bool(attempts)
@@ -119,20 +139,26 @@ class Monitor:
             retried=retried - len(failed),
             blocks_per_minute=self._rate(),
             seconds_left=self._seconds_left(open_blocks, running, failed),
+            hosts=_hosts(self._done.values(), running),
+            codes=dict(Counter(d["code"] for d in self._done.values() if d["code"]).most_common()),
         )
 
     def _remember(self, block: Block) -> None:
         if block.folder not in self._done:
             about = read_json(block.folder / "run.json") or {}
-            self._done[block.folder] = {**about, "cell": block.cell}
+            self._done[block.folder] = {
+                "cell": block.cell,
+                **{key: str(about.get(key, "")) for key in ("run", "host", "code")},
+                **{key: _number(about.get(key)) for key in ("started", "seconds")},
+            }
 
     def _rate(self) -> float | None:
         """Blocks a minute of this command, up to now while it runs."""
-        recent = [d for d in self._done.values() if d.get("run") == self.orders.run]
-        if not recent:
+        recent = [d for d in self._done.values() if d["run"] == self.orders.run]
+        ends = [end for d in recent if (end := _end(d)) is not None]
+        if not ends:
             return None
-        end = max(d["started"] + d["seconds"] for d in recent)
-        return 60 * len(recent) / max(1.0, end - self.orders.started)
+        return 60 * len(recent) / max(1.0, max(ends) - self.orders.started)
 
     def _seconds_left(
         self, blocks: list[Block], running: list[Running], failed: list[Failed]
@@ -146,7 +172,8 @@ class Monitor:
             return None
         fractions = {(r.cell, r.block): r.fraction for r in running}
         costs = [
-            self.orders.seconds[b.cell] * (1 - fractions.get((b.cell, b.number), 0.0)) for b in left
+            self.orders.seconds.get(b.cell, 0.0) * (1 - fractions.get((b.cell, b.number), 0.0))
+            for b in left
         ]
         scale = self._scale()
         # no sooner than the longest of them, however many workers there are
@@ -154,7 +181,9 @@ class Monitor:
 
     def _scale(self) -> float:
         timed = [
-            d for d in self._done.values() if d["cell"] in self.orders.seconds and "seconds" in d
+            d
+            for d in self._done.values()
+            if d["cell"] in self.orders.seconds and d["seconds"] is not None
         ]
         measured = sum(d["seconds"] for d in timed)
         estimated = sum(self.orders.seconds[d["cell"]] for d in timed)
@@ -172,6 +201,33 @@ def _running(block: Block) -> Running | None:
         block.number,
         held.host,
         held.pid,
-        float(state.get("started", time.time())),
-        float(state.get("fraction", 0.0)),
+        _number(state.get("started")) or time.time(),
+        min(1.0, max(0.0, _number(state.get("fraction")) or 0.0)),
     )
+
+
+def _hosts(done: Iterable[Mapping[str, Any]], running: Iterable[Running]) -> tuple[Host, ...]:
+    counts: Counter[str] = Counter()
+    last: dict[str, float] = {}
+    for each in done:
+        if each["host"]:
+            counts[each["host"]] += 1
+            if (end := _end(each)) is not None:
+                last[each["host"]] = max(end, last.get(each["host"], end))
+    now = Counter(block.host for block in running)
+    found = [Host(name, counts[name], now[name], last.get(name)) for name in {*counts, *now}]
+    return tuple(sorted(found, key=lambda host: (-host.done, -host.running, host.name)))
+
+
+def _end(done: Mapping[str, Any]) -> float | None:
+    """When a finished block was, in seconds since the epoch; None where its record is torn."""
+    if done["started"] is None or done["seconds"] is None:
+        return None
+    return done["started"] + done["seconds"]
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; None for anything else that a file may hold."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None

@@ -16,6 +16,7 @@ from study.sweeping import cost
 from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.plan import Plan
 from study.sweeping.progress import duration
+from study.terminal import one_line
 
 SHOWN = 60  # rows; a table of thousands helps nobody
 
@@ -70,7 +71,7 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else one_line(value)
 
 
 def _blocks_done(folder: StudyFolder, cell: Cell, n_blocks: int) -> int:

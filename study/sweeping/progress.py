@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from study.sweeping.monitor import Monitor, Snapshot
+from study.terminal import console, one_line
 
 EVERY = 0.5  # seconds between looks for the bar
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
@@ -27,7 +27,7 @@ class ProgressBar:
         self._monitor = Monitor(root)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="progress")
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
 
     def __enter__(self) -> ProgressBar:
         self._thread.start()
@@ -39,7 +39,7 @@ class ProgressBar:
 
     def say(self, text: str) -> None:
         """Print a line, above the bar where there is one."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(one_line(text), soft_wrap=True)
 
     def _run(self) -> None:
         if sys.stderr.isatty():
