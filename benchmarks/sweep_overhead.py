@@ -109,7 +109,7 @@ class Change(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Change())
 '''
 
-BASIC = '''
+BASIC = """
 import hydra
 from study import compose
 
@@ -120,7 +120,7 @@ def task(config):
     pass
 
 task()
-'''
+"""
 
 
 def environment(scratch: Path) -> dict[str, str]:

@@ -111,20 +111,6 @@ class StudyFolder:
     def block(self, cell: str, number: int) -> Block:
         return Block(cell, number, self.cell(cell) / f"block-{number:03d}")
 
-    def survey(self, orders: Orders) -> Iterator[Sighting]:
-        """What each block's files say at a glance: one listing a cell, whatever its blocks."""
-        for cell in orders.cells:
-            try:
-                names = set(os.listdir(self.cell(cell)))
-            except FileNotFoundError:
-                names = set()
-            for number in range(orders.n_blocks):
-                block = self.block(cell, number)
-                name = block.folder.name
-                failed = any(n.startswith(f"{name}.failed-") for n in names)
-                done = name in names and block.done
-                yield Sighting(block, done, f"{name}.lock" in names, failed)
-
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""
         for cell in orders.cells:
@@ -221,6 +207,38 @@ class Orders:
     def limit(self, cell: str) -> float:
         """Seconds a block of `cell` may take."""
         return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, 0.0))
+
+
+class Survey:
+    """Looks at a study's blocks again and again; one that is done once is not looked at anymore."""
+
+    def __init__(self, folder: StudyFolder, orders: Orders):
+        self._folder = folder
+        self._open: dict[str, Sequence[int]] = dict.fromkeys(orders.cells, range(orders.n_blocks))
+
+    def look(self) -> Iterator[Sighting]:
+        """What the files of each block say at a glance, where it was not done at the last look.
+
+        One listing a cell, whatever its blocks.
+        """
+        for cell, numbers in list(self._open.items()):
+            try:
+                names = set(os.listdir(self._folder.cell(cell)))
+            except FileNotFoundError:
+                names = set()
+            left = []
+            for number in numbers:
+                block = self._folder.block(cell, number)
+                name = block.folder.name
+                failed = any(n.startswith(f"{name}.failed-") for n in names)
+                done = name in names and block.done
+                if not done:
+                    left.append(number)
+                yield Sighting(block, done, f"{name}.lock" in names, failed)
+            if left:
+                self._open[cell] = left
+            else:
+                del self._open[cell]
 
 
 def _checked_name(cell: Any) -> str:

@@ -21,7 +21,14 @@ from rich.console import Console
 
 from study.config import Cell, check_study
 from study.sweeping import claims, ledger
-from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, write_yaml
+from study.sweeping.folder import (
+    Orders,
+    StudyError,
+    StudyFolder,
+    Survey,
+    read_config,
+    write_yaml,
+)
 from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
@@ -210,7 +217,7 @@ def _networks(config: Mapping[str, Any]) -> str:
 
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
     """Remove what workers that died at the very end left beside blocks that are done."""
-    for block, done, _, _ in folder.survey(orders):
+    for block, done, _, _ in Survey(folder, orders).look():
         beside = [block.lock, block.progress, block.checkpoint]
         if done and any(path.exists() for path in beside):
             claims.discard(block.lock)

@@ -7,9 +7,11 @@ cells' folders are the truth; whatever is lost here is put right by `reconcile`.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from study.config import make_cell
@@ -17,13 +19,16 @@ from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
 from study.groups import GROUPS
 from study.sweeping.claims import holder
-from study.sweeping.folder import Block, Orders, StudyFolder, read_config
+from study.sweeping.folder import Block, Orders, StudyFolder, read_config, read_json
 from study.sweeping.storage import open_storage, own_name, patiently
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
+log = logging.getLogger("study.ledger")
+
+PEACE = 60.0  # seconds in which a storage that did not answer is not asked again
 PATIENCE = 5.0  # seconds to wait for a server; few, as no block is to wait for its record
 OBJECTIVE = "test_nmse_median"
 MEASURES = (
@@ -69,21 +74,94 @@ def open_ledger(folder: StudyFolder, storage: str | None, patience: float = PATI
     return patiently(open_study, patience)
 
 
-def record(ledger: Study, folder: StudyFolder, orders: Orders, block: Block) -> None:
-    """One committed block as one completed trial: its value is the median over replicates."""
-    import numpy as np
-    import pandas as pd
+class Recorder:
+    """A worker's hand in the ledger: opened once, and never the reason that a block is lost.
 
-    rows = pd.read_parquet(block.folder / "replicates.parquet")
-    measures = {name: float(np.nanmedian(rows[name])) for name in MEASURES if name in rows}
-    _add(ledger, folder, orders, block, measures.get(OBJECTIVE, math.nan), measures)
+    What cannot be recorded is left to `reconcile`; a storage that did not answer is left in peace
+    for a while, or each block would wait for it anew.
+    """
+
+    def __init__(self, folder: StudyFolder, orders: Orders):
+        self._folder, self._orders = folder, orders
+        self._book: Book | None = None
+        self._not_before = 0.0
+
+    def done(self, block: Block, about: Mapping[str, Any]) -> None:
+        """A committed block; `about` is what its `run.json` says."""
+        self._write(lambda book: book.done(block, about))
+
+    def failed(self, block: Block, error: str) -> None:
+        """A failed attempt at a block."""
+        self._write(lambda book: book.failed(block, error))
+
+    def _write(self, entry: Callable[[Book], None]) -> None:
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            if self._book is None:
+                opened = open_ledger(self._folder, self._orders.storage)
+                self._book = Book(opened, self._folder, self._orders)
+            entry(self._book)
+        except Exception as error:
+            self._book = None
+            self._not_before = time.monotonic() + PEACE
+            log.warning("not recorded in the ledger: %s", error)
 
 
-def record_failure(
-    ledger: Study, folder: StudyFolder, orders: Orders, block: Block, error: str
-) -> None:
-    """One failed attempt at a block as one failed trial."""
-    _add(ledger, folder, orders, block, None, {"error": error})
+class Book:
+    """An open ledger that is written to. Its methods raise whatever the storage does."""
+
+    def __init__(self, ledger: Study, folder: StudyFolder, orders: Orders):
+        self._ledger, self._folder = ledger, folder
+        self._distributions = {k: _distribution(k, v) for k, v in orders.swept.items()}
+
+    def done(self, block: Block, about: Mapping[str, Any]) -> None:
+        """One committed block as one completed trial: its value is the median over replicates."""
+        found = about.get("measures") or {}
+        measures = {name: found[name] for name in MEASURES if name in found}
+        value = measures.get(OBJECTIVE, math.nan)
+        self._add(block, about.get("factors"), value, measures)
+
+    def failed(self, block: Block, error: str) -> None:
+        """One failed attempt at a block as one failed trial."""
+        self._add(block, None, None, {"error": error})
+
+    def _add(
+        self,
+        block: Block,
+        factors: Mapping[str, Any] | None,
+        value: float | None,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        from optuna.trial import TrialState, create_trial
+
+        if factors is None:
+            factors = _factors(self._folder, block)
+        params = {k: factors[k] for k in self._distributions if factors.get(k) is not None}
+        finite = value is not None and not math.isnan(value)
+        record = uuid.uuid4().hex
+        # a block all of whose replicates diverged is done, but has no value to complete with
+        attrs = {
+            "record": record,
+            "cell": block.cell,
+            "block": block.number,
+            "diverged": value is not None and not finite,
+        }
+        trial = create_trial(
+            state=TrialState.COMPLETE if finite else TrialState.FAIL,
+            value=value if finite else None,
+            params=params,
+            distributions={key: self._distributions[key] for key in params},
+            user_attrs={**attrs, **{k: _plain(v) for k, v in attributes.items()}},
+        )
+        tries = itertools.count()
+
+        def add() -> None:
+            # a connection may be lost when the trial is in, and only the answer is not
+            if next(tries) == 0 or not _holds(self._ledger, record):
+                self._ledger.add_trial(trial)
+
+        patiently(add, PATIENCE)
 
 
 def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
@@ -97,55 +175,33 @@ def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
     for trial in patiently(lambda: ledger.get_trials(deepcopy=False), PATIENCE):
         if trial.state == TrialState.COMPLETE or trial.user_attrs.get("diverged"):
             known.add((trial.user_attrs.get("cell"), trial.user_attrs.get("block")))
-    added = 0
+    book, added = Book(ledger, folder, orders), 0
     for block in folder.blocks(orders):
         if (block.cell, block.number) in known or not block.done:
             continue
         held = holder(block.lock)
         if held is not None and held.alive:
             continue
-        record(ledger, folder, orders, block)
+        book.done(block, _about(block))
         added += 1
     return added
 
 
-def _add(
-    ledger: Study,
-    folder: StudyFolder,
-    orders: Orders,
-    block: Block,
-    value: float | None,
-    attributes: Mapping[str, Any],
-) -> None:
-    from optuna.trial import TrialState, create_trial
+def _about(block: Block) -> dict[str, Any]:
+    """What a block's `run.json` says; its measures from the table where it does not."""
+    about = read_json(block.folder / "run.json") or {}
+    if "measures" not in about:
+        import pandas as pd
 
+        from study.trial import medians
+
+        about["measures"] = medians(pd.read_parquet(block.folder / "replicates.parquet"))
+    return about
+
+
+def _factors(folder: StudyFolder, block: Block) -> dict[str, Any]:
     config = read_config(folder.cell(block.cell) / "config.yaml")
-    factors = make_cell(config, compile=config["compile"]).factors()
-    params = {key: factors[key] for key in orders.swept if factors[key] is not None}
-    finite = value is not None and not math.isnan(value)
-    record = uuid.uuid4().hex
-    # a block all of whose replicates diverged is done, but has no value to complete with
-    attrs = {
-        "record": record,
-        "cell": block.cell,
-        "block": block.number,
-        "diverged": value is not None and not finite,
-    }
-    trial = create_trial(
-        state=TrialState.COMPLETE if finite else TrialState.FAIL,
-        value=value if finite else None,
-        params=params,
-        distributions={key: _distribution(key, orders.swept[key]) for key in params},
-        user_attrs={**attrs, **{k: _plain(v) for k, v in attributes.items()}},
-    )
-    tries = itertools.count()
-
-    def add() -> None:
-        # a connection may be lost when the trial is in, and only the answer is not
-        if next(tries) == 0 or not _holds(ledger, record):
-            ledger.add_trial(trial)
-
-    patiently(add, PATIENCE)
+    return make_cell(config, compile=config["compile"]).factors()
 
 
 def _holds(ledger: Study, record: str) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from study.sweeping.claims import holder
-from study.sweeping.folder import Block, StudyFolder, read_json
+from study.sweeping.folder import Block, StudyFolder, Survey, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +102,13 @@ class Monitor:
     def __init__(self, root: str | Path):
         self._folder = StudyFolder(Path(root).resolve())
         self.orders = self._folder.read_orders()
+        self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path, dict[str, Any]] = {}
 
     def look(self) -> Snapshot:
         """The study now."""
         running, failed, open_blocks, retried = [], [], [], 0
-        for block, done, locked, tried in self._folder.survey(self.orders):
+        for block, done, locked, tried in self._survey.look():
             if done:
                 self._remember(block)
                 continue

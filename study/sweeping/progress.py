@@ -17,6 +17,7 @@ from study.sweeping.monitor import Monitor, Snapshot
 from study.terminal import console, one_line
 
 EVERY = 0.5  # seconds between looks for the bar
+LOOKING = 30  # what it waits between looks, in lengths of a look
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
@@ -56,9 +57,13 @@ class ProgressBar:
         )
         with Progress(*columns, console=self._console, expand=True) as bar:
             task = bar.add_task("starting workers", total=None)
+            pause = EVERY
             while True:
-                last = self._stop.wait(EVERY)
+                last = self._stop.wait(pause)
+                began = time.monotonic()
                 now = self._monitor.look()
+                # a look at ten thousand cells may take a second, of a server's time too
+                pause = max(EVERY, LOOKING * (time.monotonic() - began))
                 fraction = now.done + sum(r.fraction for r in now.running)
                 bar.update(task, total=now.total, completed=fraction, description=describe(now))
                 if last:

@@ -60,9 +60,13 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """The block's files are in the workspace; `measures` are medians over its replicates."""
+    """The block's files are in the workspace.
+
+    - `measures`: medians over its replicates; `factors`: of its cell, as the table has them.
+    """
 
     measures: Mapping[str, float]
+    factors: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +251,7 @@ def _train(task: Task, stop: Callable[[], bool]) -> Ending:
             )
             log.info("done in %.1f s", time.monotonic() - begun)
             write_block(result, task.workspace)
-            return Trained(medians(result.replicates))
+            return Trained(medians(result.replicates), cell.factors())
     except Stopped:
         return Interrupted()
     except Exception as error:

@@ -27,7 +27,15 @@ from pathlib import Path
 from types import TracebackType
 
 from study.sweeping import claims, ledger
-from study.sweeping.folder import Block, Orders, StudyError, StudyFolder, read_json, write_json
+from study.sweeping.folder import (
+    Block,
+    Orders,
+    StudyError,
+    StudyFolder,
+    Survey,
+    read_json,
+    write_json,
+)
 from study.sweeping.provenance import code_version
 from study.sweeping.trainer import (
     SIGNALS,
@@ -43,6 +51,7 @@ from study.sweeping.trainer import (
 log = logging.getLogger("study.worker")
 
 HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
+NEAR = 32  # blocks are near each other within so small a part of what is left
 POLL = 1.0  # seconds between looks while others hold all that is left
 
 
@@ -99,8 +108,7 @@ class Worker:
 
     def __init__(self, folder: StudyFolder, trainer: Trainer, requests: Requests):
         self.folder = folder
-        self.orders = _read_orders(folder)
-        self._read = folder.changed()
+        self._take_orders()
         self._trainer = trainer
         self._requests = requests
         self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
@@ -113,19 +121,31 @@ class Worker:
                 self._heed()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
 
+    def _take_orders(self) -> None:
+        self._read = self.folder.changed()
+        self.orders = _read_orders(self.folder)
+        self._survey = Survey(self.folder, self.orders)
+        self._recorder = ledger.Recorder(self.folder, self.orders)
+
     def todo(self) -> list[Block]:
-        """Blocks neither done nor given up, those with the fewest failed attempts first."""
+        """Blocks neither done nor given up, those with the fewest failed attempts first.
+
+        Else as ordered, but for blocks near each other: those each worker takes in an order of its
+        own, or many workers would all try for the same one.
+        """
         if self.folder.changed() != self._read:  # a later command's orders
-            self.orders, self._read = _read_orders(self.folder), self.folder.changed()
+            self._take_orders()
         attempts = {
             seen.block: self.attempts(seen.block)
             if seen.failed
             else self._unrecorded[seen.block.folder]
-            for seen in self.folder.survey(self.orders)
+            for seen in self._survey.look()
             if not seen.done
         }
         blocks = [block for block, tried in attempts.items() if tried <= self.orders.retries]
-        return sorted(blocks, key=lambda block: attempts[block])
+        near = 1 + len(blocks) // NEAR
+        place = {block: (attempts[block], k // near) for k, block in enumerate(blocks)}
+        return sorted(blocks, key=lambda block: (*place[block], random.random()))
 
     def attempts(self, block: Block) -> int:
         """Failed attempts of this command."""
@@ -208,13 +228,14 @@ class Worker:
                 self._requests.leave = True
             case Failed():
                 self._fail(block, ending)
-            case Trained(measures):
+            case Trained(measures, factors):
                 about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                 about |= {"code": code_version(), "measures": dict(measures)}
+                about["factors"] = {key: factors[key] for key in self.orders.swept}
                 write_json(workspace / "run.json", about)
                 if claims.commit(workspace, block.folder):
                     block.checkpoint.unlink(missing_ok=True)
-                    self._tell_ledger(ledger.record, block)
+                    self._recorder.done(block, about)
 
     def _fail(self, block: Block, failed: Failed) -> None:
         """Leave a record of a failed attempt; from the second on, distrust the checkpoint."""
@@ -228,15 +249,7 @@ class Worker:
         if self.attempts(block) > 1:
             with contextlib.suppress(OSError):
                 block.checkpoint.unlink()
-        self._tell_ledger(ledger.record_failure, block, failed.error)
-
-    def _tell_ledger(self, record: Callable[..., None], block: Block, *details: str) -> None:
-        """The ledger's troubles cost no block: the head reconciles it in the end."""
-        try:
-            book = ledger.open_ledger(self.folder, self.orders.storage)
-            record(book, self.folder, self.orders, block, *details)
-        except Exception as error:
-            log.warning("not recorded in the ledger: %s", error)
+        self._recorder.failed(block, failed.error)
 
 
 def _read_orders(folder: StudyFolder) -> Orders:
