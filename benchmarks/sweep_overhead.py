@@ -41,6 +41,8 @@ BASIC_JOBS = 200
 # a block of these takes a second to train: it is trained once, and handed back for every cell
 TINY = (
     "budget=smoke",
+    "replicates=1",
+    "block_size=1",
     "data=uniform",
     "model.width=4",
     "model.depth=2",
@@ -64,16 +66,19 @@ def at_once(trial):
 
     made = pathlib.Path(os.environ["MADE_BLOCK"])
     held = []
+    differ = ("data.n_train", "model.width", "n_params", "n_equations", "n_over_p",
+              "equations_per_param")
 
     def run_block(cell, block, **_):
         if not held:
-            tables = [pd.read_parquet(made / f"{name}.parquet") for name in ("replicates", "curves")]
-            held.extend((*tables, torch.load(made / "weights.pt", weights_only=True)))
+            names = ("replicates.parquet", "curves.parquet")
+            held.extend(pd.read_parquet(made / name) for name in names)
+            held.append(torch.load(made / "weights.pt", weights_only=True))
         rows, curves, weights = (copy.copy(part) for part in held)
-        for key, value in {**cell.factors(), "cell": cell.hash}.items():
-            rows[key] = value
-        rows["data.n_train"] = cell.n_train
-        curves["cell"] = cell.hash
+        factors = cell.factors()
+        for key in differ:
+            rows[key] = factors[key]
+        rows["cell"] = curves["cell"] = cell.hash
         return trial.BlockResult(rows, curves, weights)
 
     trial.run_block = run_block
