@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 import yaml
+from pyarrow import parquet
 
 with warnings.catch_warnings():
     # torchode holds typeguard at a version pandera remarks on; it uses neither here
@@ -262,6 +263,18 @@ def _cells(folder: Path) -> list[str] | None:
 def save(table: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all."""
     write_whole(path, lambda file: table.to_parquet(file, index=False))
+
+
+def save_block(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of one block: few rows, many columns, many such files.
+
+    Without statistics, dictionaries and pandas' notes, which would be most of the file and of the
+    time it takes.
+    """
+    columns = {
+        name: pyarrow.array(column.to_numpy(), from_pandas=True) for name, column in table.items()
+    }
+    parquet.write_table(pyarrow.table(columns), path, use_dictionary=False, write_statistics=False)
 
 
 def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -28,7 +29,7 @@ from rich.progress import Progress
 from study import measures, results
 from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
-from study.core.files import write_whole
+from study.core.files import sync, write_whole
 from study.core.training import State, Stopped, train
 from study.preparation import Setup, initial_parameters, set_up
 from study.validation import ConfigError
@@ -116,18 +117,23 @@ def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[M
 
 
 def write_block(result: BlockResult, folder: Path) -> None:
-    """Write a block's three files into an existing folder, each synced to disk."""
-    write_whole(
-        folder / "replicates.parquet", lambda f: result.replicates.to_parquet(f, index=False)
-    )
-    write_whole(folder / "curves.parquet", lambda f: result.curves.to_parquet(f, index=False))
-    write_whole(folder / "weights.pt", lambda f: torch.save(result.weights, f))
+    """Write a block's three files into an existing folder; whoever commits it syncs it to disk."""
+    results.save_block(result.replicates, folder / "replicates.parquet")
+    results.save_block(result.curves, folder / "curves.parquet")
+    torch.save(result.weights, folder / "weights.pt")
 
 
 def medians(replicates: pd.DataFrame) -> dict[str, float]:
     """Median over a block's replicates of each measure; those that are no number are left out."""
-    numbers = replicates.reindex(columns=results.MEASURES).select_dtypes("number").astype(float)
-    return numbers.median().dropna().to_dict()
+    kinds = {name: dtype.kind for name, dtype in replicates.dtypes.items()}
+    names = [name for name in results.MEASURES if kinds.get(name) in ("i", "u", "f")]
+    values = replicates[names].to_numpy(float)
+    there = ~np.isnan(values)
+    return {
+        name: float(np.median(values[there[:, k], k]))
+        for k, name in enumerate(names)
+        if there[:, k].any()
+    }
 
 
 def _resume(checkpoint: Path | None, setup: Setup) -> State:
@@ -194,6 +200,8 @@ def main(arguments: list[str]) -> None:
 
 def _commit(workspace: Path, block: Path) -> None:
     """A rename onto a folder with something in it fails: whoever came first is kept."""
+    for path in (*workspace.iterdir(), workspace):
+        sync(path)
     try:
         os.rename(workspace, block)
     except OSError:

@@ -29,6 +29,8 @@ from pathlib import Path
 import psutil
 from flufl.lock import Lock, LockError, NotLockedError
 
+from study.core.files import sync
+
 logging.getLogger("flufl.lock").setLevel(logging.CRITICAL)  # it reports each busy lock as an error
 
 LIFETIME = 60.0  # seconds a claim outlives its last heartbeat
@@ -144,8 +146,8 @@ def commit(temporary: Path, folder: Path) -> bool:
     is ever overwritten. Returns whether it was this one; the other's is removed.
     """
     for file in temporary.iterdir():
-        _fsync(file)
-    _fsync(temporary)
+        sync(file)
+    sync(temporary)
     try:
         os.rename(temporary, folder)
     except OSError:
@@ -153,7 +155,7 @@ def commit(temporary: Path, folder: Path) -> bool:
             raise
         shutil.rmtree(temporary, ignore_errors=True)
         return False
-    _fsync(folder.parent)
+    sync(folder.parent)
     return True
 
 
@@ -242,11 +244,3 @@ def _changed(path: Path) -> float:
         return path.stat().st_ctime
     except OSError:
         return time.time()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

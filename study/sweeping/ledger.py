@@ -6,12 +6,13 @@ cells' folders are the truth; whatever is lost here is put right by `reconcile`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from study.config import make_cell
@@ -19,15 +20,19 @@ from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
 from study.groups import GROUPS
 from study.sweeping.claims import holder
-from study.sweeping.folder import Block, Orders, StudyFolder, read_config, read_json
+from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_config, read_json
 from study.sweeping.storage import open_storage, own_name, patiently
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna import Study
     from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+
+    from study.sweeping.journal import Journal
 
 log = logging.getLogger("study.ledger")
 
+BATCH = 1.0  # seconds of which the records go into a journal together
 PEACE = 60.0  # seconds in which a storage that did not answer is not asked again
 PATIENCE = 5.0  # seconds to wait for a server; few, as no block is to wait for its record
 OBJECTIVE = "test_nmse_median"
@@ -61,30 +66,33 @@ def open_ledger(folder: StudyFolder, storage: str | None, patience: float = PATI
 
     **Raises:** `ConfigError` if the storage cannot be opened.
     """
+    opened = open_storage(storage, folder.root / "ledger.log", patience)
+    return patiently(lambda: _study(opened, folder, storage), patience)
+
+
+def _study(opened: BaseStorage, folder: StudyFolder, storage: str | None) -> Study:
     import optuna
 
-    opened = open_storage(storage, folder.root / "ledger.log", patience)
-
-    def open_study() -> Study:
-        name = folder.name if storage is None else own_name(opened, folder.name, folder.owner())
-        return optuna.create_study(
-            storage=opened, study_name=name, direction="minimize", load_if_exists=True
-        )
-
-    return patiently(open_study, patience)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    name = folder.name if storage is None else own_name(opened, folder.name, folder.owner())
+    return optuna.create_study(
+        storage=opened, study_name=name, direction="minimize", load_if_exists=True
+    )
 
 
 class Recorder:
     """A worker's hand in the ledger: opened once, and never the reason that a block is lost.
 
     What cannot be recorded is left to `reconcile`; a storage that did not answer is left in peace
-    for a while, or each block would wait for it anew.
+    for a while, or each block would wait for it anew. Into a journal go the records of about a
+    second at once: `flush` it now and then.
     """
 
     def __init__(self, folder: StudyFolder, orders: Orders):
         self._folder, self._orders = folder, orders
         self._book: Book | None = None
-        self._not_before = 0.0
+        self._journal: Journal | None = None
+        self._flushed = self._not_before = 0.0
 
     def done(self, block: Block, about: Mapping[str, Any]) -> None:
         """A committed block; `about` is what its `run.json` says."""
@@ -94,16 +102,41 @@ class Recorder:
         """A failed attempt at a block."""
         self._write(lambda book: book.failed(block, error))
 
+    def flush(self, *, at_once: bool = False) -> None:
+        """Append what is held back, where a second has passed or with `at_once`."""
+        now = time.monotonic()
+        if self._journal is not None and (at_once or now - self._flushed >= BATCH):
+            self._flushed = now
+            with self._harmless():
+                self._journal.flush()
+
     def _write(self, entry: Callable[[Book], None]) -> None:
-        if time.monotonic() < self._not_before:
-            return
+        if time.monotonic() >= self._not_before:
+            with self._harmless():
+                entry(self._book or self._open())
+            self.flush()
+
+    def _open(self) -> Book:
+        if self._orders.storage is None:
+            from optuna.storages import JournalStorage
+
+            from study.sweeping.journal import Journal
+
+            # absolute: given a relative path, the backend never frees a dead process's lock
+            self._journal = Journal(str((self._folder.root / "ledger.log").resolve()))
+            ledger = _study(JournalStorage(self._journal), self._folder, None)
+            self._journal.holding = True
+        else:
+            ledger = open_ledger(self._folder, self._orders.storage)
+        self._book = Book(ledger, self._folder, self._orders)
+        return self._book
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
         try:
-            if self._book is None:
-                opened = open_ledger(self._folder, self._orders.storage)
-                self._book = Book(opened, self._folder, self._orders)
-            entry(self._book)
+            yield
         except Exception as error:
-            self._book = None
+            self._book = self._journal = None
             self._not_before = time.monotonic() + PEACE
             log.warning("not recorded in the ledger: %s", error)
 
@@ -167,24 +200,29 @@ class Book:
 def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
     """Record what a worker committed but died before recording; returns how many blocks.
 
-    A block whose claim is still held is left to its holder.
+    A block whose claim is still held is left to its holder, as is one done just now while others
+    work.
     """
     from optuna.trial import TrialState
 
+    held = {block: holder(block.lock) for block in folder.blocks(orders) if block.done}
+    # a worker that lives may not have flushed yet what it has just done
+    working = any(s.locked and not s.done for s in Survey(folder, orders).look())
+    settled = time.time() - 10 * BATCH if working else math.inf
+    ripe = [
+        block
+        for block, by in held.items()
+        if not (by and by.alive) and block.folder.stat().st_ctime < settled
+    ]
     known = set()
     for trial in patiently(lambda: ledger.get_trials(deepcopy=False), PATIENCE):
         if trial.state == TrialState.COMPLETE or trial.user_attrs.get("diverged"):
             known.add((trial.user_attrs.get("cell"), trial.user_attrs.get("block")))
-    book, added = Book(ledger, folder, orders), 0
-    for block in folder.blocks(orders):
-        if (block.cell, block.number) in known or not block.done:
-            continue
-        held = holder(block.lock)
-        if held is not None and held.alive:
-            continue
+    book = Book(ledger, folder, orders)
+    missing = [block for block in ripe if (block.cell, block.number) not in known]
+    for block in missing:
         book.done(block, _about(block))
-        added += 1
-    return added
+    return len(missing)
 
 
 def _about(block: Block) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Trainer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, SIGNALS[0])
 
-    def run(self, task: Task, *, limit: float, beat: Callable[[], None]) -> Ending:
+    def run(self, task: Task, *, limit: float, beat: Callable[[], object]) -> Ending:
         """Train one block.
 
         **Arguments:**
@@ -135,7 +135,7 @@ class Trainer:
             self._end()
             raise
 
-    def _run(self, task: Task, limit: float, beat: Callable[[], None]) -> Ending:
+    def _run(self, task: Task, limit: float, beat: Callable[[], object]) -> Ending:
         process, pipe = self._running()
         with contextlib.suppress(BrokenPipeError):  # its death is seen below
             pipe.send(task)

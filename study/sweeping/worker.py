@@ -115,11 +115,15 @@ class Worker:
 
     def run(self) -> None:
         """All that is left. **Raises:** as `work`."""
-        while todo := self.todo():
-            passed = [self.attempt(block) for block in todo]
-            if not any(passed):
-                self._heed()
-                time.sleep(POLL * random.uniform(0.5, 1.5))
+        try:
+            while todo := self.todo():
+                passed = [self.attempt(block) for block in todo]
+                if not any(passed):
+                    self._heed()
+                    self._recorder.flush(at_once=True)
+                    time.sleep(POLL * random.uniform(0.5, 1.5))
+        finally:
+            self._recorder.flush(at_once=True)
 
     def _take_orders(self) -> None:
         self._read = self.folder.changed()
@@ -134,6 +138,7 @@ class Worker:
         own, or many workers would all try for the same one.
         """
         if self.folder.changed() != self._read:  # a later command's orders
+            self._recorder.flush(at_once=True)
             self._take_orders()
         attempts = {
             seen.block: self.attempts(seen.block)
@@ -221,7 +226,7 @@ class Worker:
                 about,
             ),
             limit=self.orders.limit(block.cell),
-            beat=claim.beat,
+            beat=lambda: (claim.beat(), self._recorder.flush()),
         )
         match ending:
             case Interrupted():
