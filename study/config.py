@@ -103,7 +103,8 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, with N resolved: what is written, and what the hash is of."""
-        plain = dataclasses.asdict(self)
+        plain = _fields(self)
+        plain |= {name: _fields(plain[name]) for name in GROUPS}
         plain["data"] |= {"n_train": self.n_train, "n_over_p": None}
         plain["system"] = {"name": self.system.name, **self.mechanics.constants}
         return plain
@@ -224,7 +225,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
             "constants": {k: v for k, v in system.items() if k != "name"},
         },
     }
-    made = {name: build(kind, groups[name], f"{name}.") for name, kind in GROUPS.items()}
+    made = {name: _group(name, values) for name, values in groups.items()}
     known = SYSTEMS[made["system"].name]
     if made["rollout"].horizon is None:
         made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
@@ -241,6 +242,23 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     if not made["optimizer"].adam:  # nothing in it is single precision
         top["precision"], compile = "float64", False
     return build(Cell, {**made, **top, "compile": compile}, "")
+
+
+_groups: dict[tuple[str, str], Any] = {}
+
+
+def _group(name: str, values: dict[str, Any]) -> Any:
+    """A checked group; the cells of a grid share most of theirs, so each is made once."""
+    key = (name, repr(values))
+    if key not in _groups:
+        if len(_groups) >= 10_000:
+            _groups.clear()
+        _groups[key] = build(GROUPS[name], values, f"{name}.")
+    return _groups[key]
+
+
+def _fields(instance: Any) -> dict[str, Any]:
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
 
 
 def check_study(name: str) -> None:

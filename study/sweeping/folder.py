@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -264,6 +265,31 @@ def write_text(path: Path, text: str) -> None:
 def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     """`write_text` of YAML, keys in the order given."""
     write_text(path, yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100))
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """A cell's `config.yaml`, where it is not there as it should be.
+
+    Not worth an fsync, which would be most of the cost of planning: after a power cut the command
+    that is given again finds what is torn, and writes it anew.
+    """
+    text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if path.read_text() == text:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _as_yaml(data: str) -> str:
+    """JSON as YAML; most cells of a study share most of their groups."""
+    return yaml.dump(json.loads(data), Dumper=_DUMPER, sort_keys=False, width=100)
 
 
 def read_config(path: Path) -> dict[str, Any]:

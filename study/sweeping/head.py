@@ -27,6 +27,7 @@ from study.sweeping.folder import (
     StudyFolder,
     Survey,
     read_config,
+    write_config,
     write_yaml,
 )
 from study.sweeping.monitor import Failed, Monitor
@@ -139,9 +140,7 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
         return folder.read_orders()
     for cell in plan.cells:
         path = folder.cell(cell.hash) / "config.yaml"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_yaml(path, cell.as_dict())
+        write_config(path, cell.as_dict())
     cells = [cell.hash for cell in plan.cells]
     write_yaml(
         folder.root / "study.yaml",
