@@ -168,6 +168,7 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
             f"From earlier commands: {plural(len(extra), 'cell')} that the last command did not "
             f"ask for ({_some(extra)}) are part of all answers and figures."
         )
+    lines += rows.attrs.get("unreadable", [])
     alike = Design(rows).alike
     if alike:
         lines.append(

@@ -19,13 +19,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 import yaml
-from pyarrow import parquet
 
 with warnings.catch_warnings():
     # torchode holds typeguard at a version pandera remarks on; it uses neither here
     warnings.filterwarnings("ignore", "Using typeguard < 3")
     import pandera.pandas as pa
 
+from study import blocks
 from study.core.files import write_whole
 
 BUDGET = [
@@ -221,22 +221,39 @@ def block_folders(folder: str | Path, cells: Iterable[str] | None = None) -> lis
 def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gather the study's committed blocks into `results.parquet` and `curves.parquet`.
 
-    Blocks of cells that its `study.yaml` does not list, another budget's say, are left out.
+    Blocks of cells that its `study.yaml` does not list, another budget's say, are left out; so are
+    damaged ones, which are named in the results' `attrs` (`unreadable`).
 
-    **Raises:** `TableError` if no block is committed yet.
+    **Raises:** `TableError` if no block is committed yet, or none can be read.
     """
     folder = Path(folder)
-    blocks = block_folders(folder, _cells(folder))
-    if not blocks:
+    found = block_folders(folder, _cells(folder))
+    if not found:
         raise TableError(f"{folder} holds no finished block yet")
-    rows = pd.concat([_read(b / "replicates.parquet") for b in blocks])
+    files = {
+        "replicates.parquet": [
+            n for n, c in RESULTS.columns.items() if c.required and n != "study"
+        ],
+        "curves.parquet": list(CURVES.columns),
+    }
+    tables, damaged = blocks.gather(found, files)
+    if not tables:
+        raise TableError(f"{folder} holds no block that can be read: {damaged[0]}")
+    rows, curves = (tables[name] for name in files)
     rows.insert(0, "study", folder.resolve().name)
     rows = _checked(rows, RESULTS, folder).sort_values(["cell", "replicate"], ignore_index=True)
-    curves = pd.concat([_read(b / "curves.parquet") for b in blocks], ignore_index=True)
     curves = _checked(curves, CURVES, folder)
+    if damaged:
+        rows.attrs["unreadable"] = [str(block) for block in damaged]
     save(rows, folder / "results.parquet")
     save(curves, folder / "curves.parquet")
     return rows, curves
+
+
+def unreadable(folder: str | Path) -> list[str]:
+    """A sentence for each block that the tables of a study lack because it is damaged."""
+    path = Path(folder) / "results.parquet"
+    return list(_read(path, columns=["cell"]).attrs.get("unreadable", [])) if path.exists() else []
 
 
 def _cells(folder: Path) -> list[str] | None:
@@ -265,28 +282,16 @@ def save(table: pd.DataFrame, path: Path) -> None:
     write_whole(path, lambda file: table.to_parquet(file, index=False))
 
 
-def save_block(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of one block: few rows, many columns, many such files.
-
-    Without statistics, dictionaries and pandas' notes, which would be most of the file and of the
-    time it takes.
-    """
-    columns = {
-        name: pyarrow.array(column.to_numpy(), from_pandas=True) for name, column in table.items()
-    }
-    parquet.write_table(pyarrow.table(columns), path, use_dictionary=False, write_statistics=False)
-
-
 def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     if not path.exists():
         raise TableError(f"{path} does not exist: run `python -m study.report {path.parent}` first")
     return _checked(_read(path), schema, path)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """A Parquet file: data alone, whatever else is in it. **Raises:** `TableError`."""
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, columns=columns)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise TableError(f"{path} cannot be read: {reason}") from None

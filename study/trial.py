@@ -26,7 +26,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from study import measures, results
+from study import blocks, measures, results
 from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import sync, write_whole
@@ -118,8 +118,8 @@ def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[M
 
 def write_block(result: BlockResult, folder: Path) -> None:
     """Write a block's three files into an existing folder; whoever commits it syncs it to disk."""
-    results.save_block(result.replicates, folder / "replicates.parquet")
-    results.save_block(result.curves, folder / "curves.parquet")
+    blocks.write(result.replicates, folder / "replicates.parquet")
+    blocks.write(result.curves, folder / "curves.parquet")
     torch.save(result.weights, folder / "weights.pt")
 
 

@@ -1,0 +1,127 @@
+"""The tables of single blocks: written small, gathered by the thousand, damaged ones named.
+
+Knows: Parquet files, two a block. Does not know: what the columns mean, where the tables go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+READERS = 8  # threads: a shared file system answers many as fast as one
+
+
+@dataclasses.dataclass(frozen=True)
+class Damaged:
+    """A block one of whose tables is not what its worker wrote."""
+
+    folder: Path
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"cell {self.folder.parent.name}, block {self.folder.name.removeprefix('block-')}: "
+            f"{self.file} is damaged ({self.reason}) and its block left out: remove {self.folder} "
+            "and give the sweep's command again, which trains it anew"
+        )
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of one block: few rows, many columns.
+
+    Without statistics, dictionaries and pandas' notes, which would be most of the file and of the
+    time it takes; with checksums, as a damaged page may well decode to numbers.
+    """
+    columns = {name: pa.array(c.to_numpy(), from_pandas=True) for name, c in table.items()}
+    parquet.write_table(
+        pa.table(columns),
+        path,
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+    )
+
+
+def gather(
+    folders: Sequence[Path], required: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, pd.DataFrame], list[Damaged]]:
+    """The tables of many blocks, one below the other in the order of `folders`.
+
+    **Arguments:**
+
+    - `required`: the name of each file, with the columns it must have, `cell` among them.
+
+    **Returns:** a table for each file name, and the blocks that are in none of them.
+    """
+
+    def read(folder: Path) -> dict[str, pa.Table] | Damaged:
+        tables = {}
+        for name, columns in required.items():
+            found = _read(folder / name, columns)
+            if isinstance(found, str):
+                return Damaged(folder, name, found)
+            tables[name] = found
+        return tables
+
+    with ThreadPoolExecutor(READERS) as pool:
+        found = list(pool.map(read, folders))
+    parts: dict[str, list[pa.Table]] = {name: [] for name in required}
+    schemas = {name: pa.schema([]) for name in required}
+    damaged = []
+    for folder, tables in zip(folders, found, strict=True):
+        if not isinstance(tables, Damaged):
+            tables = _fitting(folder, tables, schemas)
+        if isinstance(tables, Damaged):
+            damaged.append(tables)
+            continue
+        for name, table in tables.items():
+            parts[name].append(table)
+    whole = {
+        name: pa.concat_tables(each, promote_options="permissive").to_pandas()
+        for name, each in parts.items()
+        if each
+    }
+    return whole, damaged
+
+
+def _read(path: Path, required: Sequence[str]) -> pa.Table | str:
+    """The table, or what is wrong with it."""
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(use_threads=False)
+    except FileNotFoundError:
+        return "it is missing"
+    except (pa.ArrowException, OSError) as error:
+        return str(error).strip().splitlines()[0].rstrip(".")
+    missing = [name for name in required if name not in table.column_names]
+    if missing:
+        return f"it has no column {missing[0]}"
+    others = set(table["cell"].unique().to_pylist()) - {path.parent.parent.name}
+    if others:
+        return f"it holds rows of cell {others.pop()}"
+    return table.replace_schema_metadata(None)
+
+
+def _fitting(
+    folder: Path, tables: dict[str, pa.Table], schemas: dict[str, pa.Schema]
+) -> dict[str, pa.Table] | Damaged:
+    """The block's tables if they fit below those before; `schemas` then grow by theirs."""
+    grown = {}
+    for name, table in tables.items():
+        try:
+            grown[name] = (
+                schemas[name]
+                if table.schema.equals(schemas[name])
+                else pa.unify_schemas([schemas[name], table.schema], promote_options="permissive")
+            )
+        except pa.ArrowException as error:
+            return Damaged(folder, name, str(error).strip().splitlines()[0].rstrip("."))
+    schemas |= grown
+    return tables
