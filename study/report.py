@@ -43,15 +43,28 @@ def write(folder: str | Path) -> Path:
     folder = Path(folder)
     rows, curves = _tables(folder)
     settings = _settings(folder)
+    missing = _missing(folder, rows, settings)
+    rows, curves, thinned = _shown(rows, curves)
     found = answers.answer(rows, curves)
     answers.write(found, folder / "answers.json")
     saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
     table = cells.cell_table(rows)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    text = page.render(rows, table, found, saved, settings, _missing(folder, rows, settings))
+    text = page.render(rows, table, found, saved, settings, [*thinned, *missing])
     target = folder / "report" / "index.html"
     page.write(text, target)
     return target
+
+
+def _shown(rows, curves):
+    """The rows and curves that a page can hold, and what is to be said of it."""
+    from study.analysis.thinning import thinned
+
+    shown, sentence = thinned(rows)
+    if not sentence:
+        return rows, curves, []
+    kept = curves["cell"].isin(shown["cell"].unique())
+    return shown, curves.loc[kept].reset_index(drop=True), [sentence]
 
 
 def studies_in(folder: str | Path) -> list[Path]:
@@ -88,6 +101,8 @@ def write_across(folder: str | Path) -> Path:
         try:
             rows, curves = _tables(path)
             settings[path.name] = _settings(path)
+            rows, curves, thinned = _shown(rows, curves)
+            missing += [f"{path.name}: {sentence}" for sentence in thinned]
         except TableError as error:
             missing.append(f"Not read: {error}.")
             continue

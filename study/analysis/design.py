@@ -258,14 +258,23 @@ def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) 
     there is no such replicate."""
     chosen = rows.loc[rows["cell"].isin(list(cells))]
     values = chosen[measure.column].to_numpy(float)
-    marked = chosen[["cell", "replicate"]].assign(
-        value=np.where(np.isfinite(values), values, np.inf)
+    place = {cell: k for k, cell in enumerate(cells)}
+    return table_of(
+        chosen["replicate"].to_numpy(),
+        np.array([place[cell] for cell in chosen["cell"]], int),
+        np.where(np.isfinite(values), values, np.inf),
+        len(cells),
     )
-    return (
-        marked.pivot_table(index="replicate", columns="cell", values="value", aggfunc="first")
-        .reindex(columns=list(cells))
-        .to_numpy(float)
-    )
+
+
+def table_of(
+    replicates: np.ndarray, columns: np.ndarray, values: np.ndarray, n_columns: int
+) -> np.ndarray:
+    """Values by replicate, ascending, and column; NaN where there is none, the first of several."""
+    found, place = np.unique(replicates, return_inverse=True)
+    table = np.full((len(found), n_columns), np.nan)
+    table[place[::-1], columns[::-1]] = values[::-1]
+    return table
 
 
 def replicate_groups(rows: pd.DataFrame, cells: Sequence[str]) -> np.ndarray | None:

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from study.analysis.answer import Answer, make
-from study.analysis.design import CONTROL, Design, count, replicate_groups
+from study.analysis.design import CONTROL, Design, count, replicate_groups, table_of
 from study.analysis.estimates import LEVEL, Estimate, Medians, medians
 from study.analysis.measures import TEST
 from study.analysis.peaks import TEST_LEVEL, Peak, peak
@@ -88,9 +88,14 @@ def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course:
 def _table(lines: pd.DataFrame) -> pd.DataFrame:
     """Replicates by steps; +inf where not finite, the last value kept where training had ended."""
     values = lines["value"].to_numpy(float)
-    marked = lines.assign(value=np.where(np.isfinite(values), values, np.inf))
-    wide = marked.pivot_table(index="replicate", columns="x", values="value", aggfunc="first")
-    return wide.ffill(axis=1)
+    steps, place = np.unique(lines["x"].to_numpy(float), return_inverse=True)
+    table = table_of(
+        lines["replicate"].to_numpy(),
+        place,
+        np.where(np.isfinite(values), values, np.inf),
+        len(steps),
+    )
+    return pd.DataFrame(table, columns=steps).ffill(axis=1)
 
 
 def answers(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[Answer]:
