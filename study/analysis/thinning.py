@@ -24,7 +24,7 @@ def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, s
     Of the number that makes the longest ladder every second value is left out, again and again.
     """
     cells = rows.drop_duplicates("cell").set_index("cell").loc[:, FACTORS]
-    varying = [name for name in cells.columns if cells[name].nunique(dropna=False) > 1]
+    varying = [name for name in cells.columns if len(cells[name].unique()) > 1]
     numbers = [name for name in varying if pd.api.types.is_numeric_dtype(cells[name])]
     kept = cells.sort_values(varying, kind="stable") if varying else cells
     while len(kept) > most:

@@ -78,7 +78,7 @@ def components(rows: pd.DataFrame, measure: Measure) -> Components:
 def crossed(rows: pd.DataFrame, measure: Measure) -> np.ndarray | None:
     """Log errors (data seeds, initialisation seeds); None where seeds are not crossed or a
     replicate diverged, whose log error is no number."""
-    if rows["data_seed"].nunique() < 2 or rows["init_seed"].nunique() < 2:
+    if len(set(rows["data_seed"])) < 2 or len(set(rows["init_seed"])) < 2:
         return None
     if rows.duplicated(["data_seed", "init_seed"]).any():
         return None
