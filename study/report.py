@@ -213,7 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     with quiet_pipe():
         print_answers(folder)
-        print(f"\n{plain(target)}")
+        print(f"\n{plain(target)}", flush=True)
+        for sentence in results.unreadable(folder):
+            print(one_line(sentence), file=sys.stderr)
     return 0
 
 

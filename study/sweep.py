@@ -154,9 +154,12 @@ def _finish(outcome: Outcome, console: Console) -> None:
     trouble = None
     if outcome.trained + outcome.kept:
         try:
-            if outcome.trained or not page.exists() or page.stat().st_mtime < outcome.changed:
+            old = not page.exists() or page.stat().st_mtime < outcome.changed
+            if outcome.trained or old or results.unreadable(outcome.folder):
                 report.write(outcome.folder)
             report.print_answers(outcome.folder)
+            if damaged := results.unreadable(outcome.folder):
+                trouble = "\n".join(f"error: {sentence}" for sentence in damaged)
         except (results.TableError, OSError) as error:
             trouble = f"error: the page cannot be made: {error}"
     summarise(outcome, page if page.exists() else None, console)
