@@ -1,4 +1,4 @@
-"""A block whose files are damaged costs its own rows, is named, and is trained anew when removed."""
+"""A block with damaged files costs its own rows, is named, and is trained anew once removed."""
 
 from __future__ import annotations
 
