@@ -17,11 +17,16 @@ machine's noise meets all alike.
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import platform
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -187,3 +192,167 @@ def sweep(scratch: Path, cells: int, workers: int) -> dict[str, float]:
         "command_ms": found["seconds"] * per_cell,
         "cpu_ms": found["cpu"] * per_cell,
     }
+
+
+def basic(scratch: Path) -> dict[str, float]:
+    """Hydra's BasicSweeper with its basic launcher, of a task that does nothing; ms a job."""
+    script = scratch / "basic.py"
+    script.write_text(BASIC)
+    choices = [f"hydra/{each}=basic" for each in ("sweeper", "launcher")]
+    command = [sys.executable, str(script), *choices, f"seed=range({BASIC_JOBS})", "study=basic"]
+    found = timed(command, cwd=scratch, env=environment(scratch))
+    return {name: 1000 * found[name] / BASIC_JOBS for name in ("seconds", "cpu")}
+
+
+def reading(study: Path) -> dict[str, float]:
+    """Seconds of each command that reads a finished study, as processes of their own."""
+    environ = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    compact = f"from study import results; results.compact({str(study)!r})"
+    commands = {
+        "compaction": ["-c", compact],
+        "status": ["-m", "study.status", str(study)],
+        "report": ["-m", "study.report", str(study)],  # compaction, answers, figures, page
+    }
+    found = {
+        name: timed([sys.executable, *rest], env=environ)["seconds"]
+        for name, rest in commands.items()
+    }
+    return {**found, "page": found["report"] - found["compaction"]}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """All rounds; medians with their range."""
+    sweeps: dict[tuple[int, int], list[dict[str, float]]] = {}
+    jobs: list[dict[str, float]] = []
+    for _ in range(given.rounds):
+        jobs.append(basic(scratch))
+        for workers in given.workers:
+            for cells in given.cells:
+                found = sweep(scratch, cells, workers)
+                sweeps.setdefault((workers, cells), []).append(found)
+                print(f"{workers} workers, {cells} cells: {found}", flush=True)
+    rows = [
+        {
+            "workers": workers,
+            "cells": cells,
+            **{name: spread([each[name] for each in found]) for name in found[0]},
+        }
+        for (workers, cells), found in sweeps.items()
+    ]
+    most, fewest = max(given.cells), min(given.cells)
+    flatness = {
+        str(w): spread(
+            [
+                a["harness_ms"] / b["harness_ms"]
+                for a, b in zip(sweeps[w, most], sweeps[w, fewest], strict=True)
+            ]
+        )
+        for w in given.workers
+    }
+    study = scratch / "outputs" / f"n{most}w{given.workers[-1]}"
+    reads = [reading(study) for _ in range(given.rounds)]
+    inodes = sum(1 for path in (study / "cells").rglob("*"))
+    size = sum(path.stat().st_size for path in study.rglob("*") if path.is_file())
+    return {
+        "rounds": given.rounds,
+        "rows": rows,
+        "flatness": {"cells": [most, fewest], "by_workers": flatness},
+        "basic_sweeper": {
+            "jobs": BASIC_JOBS,
+            **{f"{name}_ms": spread([job[name] for job in jobs]) for name in jobs[0]},
+        },
+        "reading": {
+            "cells": most,
+            **{f"{name}_seconds": spread([each[name] for each in reads]) for name in reads[0]},
+            "inodes_a_cell": inodes / most,
+            "kilobytes_a_cell": size / most / 1000,
+        },
+    }
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Cost a cell against the number of cells, a curve for each number of workers."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for workers in dict.fromkeys(row["workers"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["workers"] == workers]
+        middle = [row["harness_ms"]["median"] for row in rows]
+        errors = [
+            [row["harness_ms"]["median"] - row["harness_ms"]["min"] for row in rows],
+            [row["harness_ms"]["max"] - row["harness_ms"]["median"] for row in rows],
+        ]
+        plural = "s" if workers > 1 else ""
+        axes.errorbar(
+            [row["cells"] for row in rows],
+            middle,
+            errors,
+            marker="o",
+            capsize=3,
+            label=f"study, {workers} worker{plural}",
+        )
+    jobs = found["basic_sweeper"]
+    axes.errorbar(
+        [jobs["jobs"]],
+        [jobs["seconds_ms"]["median"]],
+        [
+            [jobs["seconds_ms"]["median"] - jobs["seconds_ms"]["min"]],
+            [jobs["seconds_ms"]["max"] - jobs["seconds_ms"]["median"]],
+        ],
+        marker="s",
+        capsize=3,
+        linestyle="none",
+        label="Hydra's BasicSweeper",
+    )
+    axes.axhline(5, color="grey", linestyle=":", label="5 ms")
+    axes.set(xscale="log", yscale="log", xlabel="cells N", ylabel="wall-clock a cell (ms)")
+    n = found["rounds"]
+    title = f"A trial that does nothing, {found['machine']['cores']} cores; n = {n} rounds"
+    axes.set_title(f"{title}, medians and ranges", fontsize=10)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def show(found: dict[str, Any]) -> None:
+    """The figures in the terminal."""
+    for row in found["rows"]:
+        parts = [f"{name} {row[name]['median']:.2f}" for name in row if name.endswith("_ms")]
+        print(f"{row['cells']:>6} cells, {row['workers']} workers: {', '.join(parts)}")
+    for part in ("flatness", "basic_sweeper", "reading"):
+        print(part, json.dumps(found[part], indent=1))
+
+
+def main() -> None:
+    """Measure, print, and write the JSON and the figure."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cells", type=int, nargs="+", default=CELLS, help="multiples of 100")
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--no-write", action="store_true")
+    given = parser.parse_args()
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "load_before": os.getloadavg()[1],  # of the last five minutes: others' work, if any
+    }
+    disk = HERE.parents[1] / "outputs"  # /tmp may be memory, where an fsync costs nothing
+    with tempfile.TemporaryDirectory(prefix="sweep-overhead-", dir=disk) as folder:
+        scratch = Path(folder)
+        prepare(scratch)
+        found = {"machine": machine, **measure(given, scratch)}
+    show(found)
+    if not given.no_write:
+        HERE.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
+        draw(found, HERE.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
