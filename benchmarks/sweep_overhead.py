@@ -1,6 +1,6 @@
 """What the harness costs a cell: plan, claim, run and commit a trial that does nothing.
 
-    python benchmarks/sweep_overhead.py            # JSON and figure beside this file, half an hour
+    python benchmarks/sweep_overhead.py            # JSON and figure here, table in docs/
     python benchmarks/sweep_overhead.py --rounds 1 --cells 1000 --workers 2 --no-write
 
 The command is `python -m study.sweep` as a user gives it, on a grid of N cells of one block; all is
@@ -320,6 +320,42 @@ def draw(found: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def tell(found: dict[str, Any], page: Path) -> None:
+    """Write the table into the page, between its marks."""
+
+    def text(row: dict[str, float], digits: int = 1) -> str:
+        return f"{row['median']:.{digits}f} [{row['min']:.{digits}f}, {row['max']:.{digits}f}]"
+
+    machine, jobs, reads = found["machine"], found["basic_sweeper"], found["reading"]
+    most, fewest = found["flatness"]["cells"]
+    lines = [
+        f"{machine['cores']} cores, medians and ranges of {found['rounds']} rounds; the load before "
+        f"was {machine['load_before']:.1f}. Wall-clock of the command until all is committed, and "
+        "until tables, answers and page are there; both with imports and the start of workers.",
+        "",
+        "| workers | cells | ms a cell | with tables and page | CPU, all processes |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        costs = (row[name] for name in ("harness_ms", "command_ms", "cpu_ms"))
+        cells = f"{row['workers']} | {row['cells']:,}"
+        lines.append(f"| {cells} | {' | '.join(text(cost) for cost in costs)} |")
+    lines.append(f"| BasicSweeper | {jobs['jobs']} | {text(jobs['seconds_ms'])} | | |")
+    ratios = ", ".join(f"{text(r, 2)} with {w}" for w, r in found["flatness"]["by_workers"].items())
+    lines += [
+        "",
+        f"Cost a cell at {most:,} over that at {fewest:,}: {ratios} workers.",
+        f"Reading {reads['cells']:,} cells: compaction {text(reads['compaction_seconds'])} s, "
+        f"`study.status` {text(reads['status_seconds'])} s, answers and page "
+        f"{text(reads['page_seconds'])} s. On disk {reads['inodes_a_cell']:.0f} inodes and "
+        f"{reads['kilobytes_a_cell']:.0f} kB a cell.",
+    ]
+    begin, end = "<!-- overhead: written by benchmarks/sweep_overhead.py -->", "<!-- /overhead -->"
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(before + "\n".join([begin, "", *lines, "", end]) + after)
+
+
 def show(found: dict[str, Any]) -> None:
     """The figures in the terminal."""
     for row in found["rows"]:
@@ -352,6 +388,7 @@ def main() -> None:
     if not given.no_write:
         HERE.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
         draw(found, HERE.with_suffix(".png"))
+        tell(found, HERE.parents[1] / "docs" / "going_further.md")
 
 
 if __name__ == "__main__":
