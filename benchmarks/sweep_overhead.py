@@ -329,7 +329,7 @@ def tell(found: dict[str, Any], page: Path) -> None:
     machine, jobs, reads = found["machine"], found["basic_sweeper"], found["reading"]
     most, fewest = found["flatness"]["cells"]
     lines = [
-        f"{machine['cores']} cores, medians and ranges of {found['rounds']} rounds; the load before "
+        f"{machine['cores']} cores, medians and ranges of {found['rounds']} rounds; load before "
         f"was {machine['load_before']:.1f}. Wall-clock of the command until all is committed, and "
         "until tables, answers and page are there; both with imports and the start of workers.",
         "",
