@@ -198,7 +198,7 @@ def test_an_unrecorded_last_block_is_put_right_by_the_next_command(
     monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
     with monkeypatch.context() as killed:  # after the commit, before the ledger
-        killed.setattr(ledger.Recorder, "done", lambda *_: None)
+        killed.setattr(ledger.Book, "done", lambda *_: None)
         assert run_here(monkeypatch, *COMMAND) == 0
     folder = outputs_folder("mine")
     assert "COMPLETE" not in ledger_states(folder)
