@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from study.sweeping import claims, ledger
 from study.sweeping.folder import Block, Orders, StudyError, StudyFolder, read_json, write_json
 from study.sweeping.provenance import code_version
@@ -43,6 +45,7 @@ from study.sweeping.trainer import (
 log = logging.getLogger("study.worker")
 
 HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
+CLUSTER = "SLURM_JOB_ID"  # a cluster's job inherits the head's environment, and may outlive it
 POLL = 1.0  # seconds between looks while others hold all that is left
 
 
@@ -56,11 +59,18 @@ def work(root: str | Path) -> None:
     **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
     `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
-    head = os.getppid()
-    if os.environ.get(HEAD) == str(head):  # else a cluster's job, or the head itself
-        die_with(head)
+    _stay_with_head()
     with Trainer() as trainer, Requests(trainer.stop) as requests:
         Worker(StudyFolder(Path(root).resolve()), trainer, requests).run()
+
+
+def _stay_with_head() -> None:
+    """End when the head on this machine does; it may be gone before this worker has begun."""
+    head = int(os.environ.get(HEAD, "0"))
+    if os.getppid() == head:
+        die_with(head)
+    elif head not in (0, os.getpid()) and CLUSTER not in os.environ and not psutil.pid_exists(head):
+        os._exit(1)
 
 
 class Requests:
