@@ -32,7 +32,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas as pd
 import psutil
 
-
 ROOT = Path(__file__).parents[1]
 REPLICATES = 8
 SETTINGS = (

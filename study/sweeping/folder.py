@@ -14,12 +14,13 @@ import dataclasses
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+
+from study.core.files import temporary_name
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -75,7 +76,7 @@ class Block:
         number = len(list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))) + 1
         while True:
             path = self.beside(f"failed-{number}.json")
-            temporary = _temporary(path)
+            temporary = temporary_name(path)
             temporary.write_text(json.dumps({"attempt": number, **attempt}, indent=1))
             try:
                 os.link(temporary, path)  # unlike a rename, this never overwrites
@@ -238,7 +239,7 @@ def _checked_name(cell: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all: temporary name, fsync, rename."""
-    temporary = _temporary(path)
+    temporary = temporary_name(path)
     try:
         with open(temporary, "w") as file:
             file.write(text)
@@ -267,7 +268,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """A small file that others poll: whole or not at all, but not worth an fsync."""
-    temporary = _temporary(path)
+    temporary = temporary_name(path)
     try:
         temporary.write_text(json.dumps(data))
         os.replace(temporary, path)
@@ -282,7 +283,3 @@ def read_json(path: Path) -> dict[str, Any] | None:
         if isinstance(data, dict):
             return data
     return None
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from study.config import Cell, check_study
+from study.core.files import temporary_name
 from study.sweeping import claims, ledger
 from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, write_yaml
 from study.sweeping.monitor import Failed, Monitor
@@ -209,7 +209,10 @@ def _networks(config: Mapping[str, Any]) -> str:
 
 
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
-    """Remove what workers that died at the very end left beside blocks that are done."""
+    """Remove what workers and heads that died left: half-written files, locks of done blocks."""
+    claims.sweep(folder.root)
+    for cell in orders.cells:
+        claims.sweep(folder.cell(cell))
     for block, done, _, _ in folder.survey(orders):
         beside = [block.lock, block.progress, block.checkpoint]
         if done and any(path.exists() for path in beside):
@@ -217,7 +220,6 @@ def _tidy(folder: StudyFolder, orders: Orders) -> None:
             if not block.lock.exists():
                 block.progress.unlink(missing_ok=True)
                 block.checkpoint.unlink(missing_ok=True)
-                claims.clean(block.folder)
 
 
 def _reconcile(folder: StudyFolder, orders: Orders) -> None:
@@ -239,7 +241,7 @@ def check_writable(folder: StudyFolder) -> None:
     """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
     with _writing(folder):
         (folder.root / "cells").mkdir(parents=True, exist_ok=True)
-        probe = folder.root / f".probe.{uuid.uuid4().hex}"
+        probe = temporary_name(folder.root / "probe")
         probe.touch()
         probe.unlink()
 

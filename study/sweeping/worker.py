@@ -45,7 +45,6 @@ from study.sweeping.trainer import (
 log = logging.getLogger("study.worker")
 
 HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
-CLUSTER = "SLURM_JOB_ID"  # a cluster's job inherits the head's environment, and may outlive it
 POLL = 1.0  # seconds between looks while others hold all that is left
 
 
@@ -69,7 +68,7 @@ def _stay_with_head() -> None:
     head = int(os.environ.get(HEAD, "0"))
     if os.getppid() == head:
         die_with(head)
-    elif head not in (0, os.getpid()) and CLUSTER not in os.environ and not psutil.pid_exists(head):
+    elif head and not psutil.pid_exists(head):
         os._exit(1)
 
 
