@@ -221,8 +221,9 @@ class Worker:
                 about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                 about |= {"code": code_version(), "measures": dict(measures)}
                 write_json(workspace / "run.json", about)
-                if claims.commit(workspace, block.folder):
-                    block.checkpoint.unlink(missing_ok=True)
+                first = claims.commit(workspace, block.folder)
+                block.checkpoint.unlink(missing_ok=True)  # done, by whomever
+                if first:
                     self._tell_ledger(ledger.record, block)
 
     def _fail(self, block: Block, failed: Failed) -> None:
