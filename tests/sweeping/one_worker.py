@@ -2,8 +2,8 @@
 
     python -m tests.sweeping.one_worker ROOT --host b --shift 3600
 
-It leaves with 3 where it was asked to leave, with 1 and a sentence where it is refused. Every
-training it begins is a line of --log.
+It leaves with 3 where it was asked to leave, with 1 and a sentence where it is refused. Lines of
+--log: each training it begins, `held` where one waits, `idle` while others hold all that is left.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from study import trial
@@ -59,7 +60,12 @@ if __name__ == "__main__":
 
         return run_block(cell, block, stop=held, **settings)
 
+    def wait(seconds: float) -> None:
+        tell("idle")
+        time.sleep(seconds)
+
     trial.run_block = told
+    worker.time = SimpleNamespace(time=time.time, sleep=wait)  # type: ignore[assignment]
     try:
         worker.work(given.root)
     except worker.Preempted:
