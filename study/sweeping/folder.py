@@ -25,6 +25,7 @@ from study.core.files import temporary_name
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+SPARE = 1 << 16  # bytes that must be free before it is worth training
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds
 
@@ -235,6 +236,16 @@ def _checked_name(cell: Any) -> str:
     if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
         raise ValueError(f"{cell!r} names no cell")
     return str(cell)
+
+
+def check_space(folder: Path) -> None:
+    """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
+    probe = temporary_name(folder / "space")
+    try:
+        probe.write_bytes(bytes(SPARE))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

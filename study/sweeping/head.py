@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -19,9 +20,15 @@ from typing import Any
 from rich.console import Console
 
 from study.config import Cell, check_study
-from study.core.files import temporary_name
 from study.sweeping import claims, ledger
-from study.sweeping.folder import Orders, StudyError, StudyFolder, read_config, write_yaml
+from study.sweeping.folder import (
+    Orders,
+    StudyError,
+    StudyFolder,
+    check_space,
+    read_config,
+    write_yaml,
+)
 from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
@@ -241,9 +248,7 @@ def check_writable(folder: StudyFolder) -> None:
     """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
     with _writing(folder):
         (folder.root / "cells").mkdir(parents=True, exist_ok=True)
-        probe = temporary_name(folder.root / "probe")
-        probe.touch()
-        probe.unlink()
+        check_space(folder.root)
 
 
 @contextlib.contextmanager
@@ -252,9 +257,10 @@ def _writing(folder: StudyFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some of it" if full else "run in a folder that you can write to"
         raise ConfigError(
-            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; "
-            "run in a folder that you can write to"
+            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; {remedy}"
         ) from None
 
 

@@ -14,6 +14,7 @@ from study import results
 from study.sweeping.folder import Block, StudyFolder
 from tests.sweeping.commands import (
     HERE,
+    QUICK,
     TINY,
     assert_same,
     one_worker,
@@ -25,7 +26,6 @@ from tests.sweeping.commands import (
 # each keeps other things in its checkpoint; the first has two stages
 OPTIMIZERS = ("adam_lm", "adam", "levenberg_marquardt")
 STEPS = ("optimizer.steps=12", "optimizer.iterations=12")
-QUICK = ("diagnostics.error_budget=false", "rollout.horizon=0.5")
 HOLD = 10  # steps after which a worker is asked to leave, whatever it trains
 
 

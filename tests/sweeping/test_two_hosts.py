@@ -17,6 +17,7 @@ from study import results
 from study.sweeping.folder import StudyFolder
 from tests.sweeping.commands import (
     HERE,
+    QUICK,
     TINY,
     assert_same,
     one_worker,
@@ -25,7 +26,7 @@ from tests.sweeping.commands import (
     wait_for,
 )
 
-GRID = ("data.n_train=32,48", "replicates=2", "block_size=1", "optimizer.steps=20")
+GRID = (*QUICK, "data.n_train=32,48", "replicates=2", "block_size=1", "optimizer.steps=20")
 
 
 @pytest.fixture(scope="module")
