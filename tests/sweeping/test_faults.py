@@ -7,7 +7,8 @@ once, equal to the last bit to what it is undisturbed, and each failure is on re
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_a_walk_over_faults(
     printed, _ = head.communicate(timeout=600)
     assert head.returncode == 0, printed
     assert "Traceback" not in printed
+    assert not any(path.read_text() for path in Path("plan").iterdir()), "all of it happened"
     for block in blocks:
         check_records(block, [k for k in planned.get(block, ()) if k in faults.FAULTS])
     check(study, undisturbed)
@@ -113,14 +115,6 @@ def check(study: Path, undisturbed: Path) -> None:
     assert not rows.duplicated(["cell", "replicate"]).any()
     assert not list(study.glob("cells/*/.*"))
     assert_same(study, undisturbed)
-
-
-@pytest.fixture
-def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int | str | None]:
-    """A study that is done, and its command, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    assert run_here(monkeypatch, *COMMAND, *HERE) == 0
-    return lambda: run_here(monkeypatch, *COMMAND, *HERE)
 
 
 def test_a_torn_config_fails_its_cell_and_the_remedy_helps(
@@ -146,18 +140,18 @@ def test_a_torn_config_fails_its_cell_and_the_remedy_helps(
 
 @pytest.mark.parametrize("name", ["replicates.parquet", "curves.parquet"])
 def test_a_torn_table_of_a_finished_block_is_told_and_the_remedy_helps(
-    done: Callable[[], int | str | None], undisturbed: Path, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, name: str
 ) -> None:
-    study = Path("outputs/mine").resolve()
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "outputs" / "mine"
+    shutil.copytree(undisturbed, study)
     block = random.Random(4).choice(results.block_folders(study))
     path = block / name
     path.write_bytes(path.read_bytes()[:100])
     (study / "report" / "index.html").unlink()
-    said = str(done())
+    said = str(run_here(monkeypatch, *COMMAND, *HERE))
     assert f"{path} cannot be read" in said
     assert f"remove {block}, and the sweep's command trains it anew" in said
-    for file in block.iterdir():
-        file.unlink()
-    block.rmdir()
-    assert done() == 0
+    shutil.rmtree(block)
+    assert run_here(monkeypatch, *COMMAND, *HERE) == 0
     check(study, undisturbed)
