@@ -15,7 +15,7 @@ from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.head import outputs_folder
 from study.sweeping.monitor import Monitor, Snapshot
 from tests.servers.slurm import NODES, Cluster, cluster
-from tests.sweeping.commands import HERE, TINY, assert_same, run_here, start, wait_for
+from tests.sweeping.commands import TINY, assert_same, run_here, start, wait_for
 
 SLURM = ("hydra/launcher=submitit_slurm", "workers=4")
 N_VS_P = ("+experiment=n_vs_p", "budget=smoke", *SLURM)
@@ -137,9 +137,7 @@ def test_a_head_that_is_killed(slurm: Cluster, smoke_study: Path, tmp_path: Path
     assert_same(tmp_path / "outputs" / "n_vs_p", smoke_study)
 
 
-def test_submit_log_out_log_in(
-    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
     said = end(start(tmp_path, *MANY, "detach=true"))
     assert "detached: python -m study.status" in said
     assert len(slurm.jobs()) == 4
@@ -160,8 +158,7 @@ def test_submit_log_out_log_in(
     assert not failures(tmp_path)
     here = tmp_path / "undisturbed"
     here.mkdir()
-    monkeypatch.chdir(here)
-    assert run_here(monkeypatch, *GRID, *HERE) == 0
+    end(start(here, *GRID, "workers=2"))
     assert_same(tmp_path / "outputs" / "n_vs_p", here / "outputs" / "n_vs_p")
 
 

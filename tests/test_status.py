@@ -96,7 +96,9 @@ def test_who_did_what_and_by_which_code(study: StudyFolder, said: Any) -> None:
     study.block(CELLS[2], 0).add_failure(
         {"run": "this", "host": "node3", "error": "ValueError: of the wrong kind", "time": 1}
     )
-    with claims.take(block.lock):
+    claim = claims.take(block.lock)
+    assert claim
+    with claim:
         write_json(block.progress, {"started": time.time() - 90, "fraction": 0.25})
         found = json.loads(said(study.root, "--json"))
         text = said(study.root)
@@ -175,7 +177,9 @@ def test_torn_files_are_no_reason_to_fall_silent(
     commit(study, CELLS[0], 0)
     (commit(study, CELLS[0], 1) / "run.json").write_bytes(torn)
     block = study.block(CELLS[1], 0)
-    with claims.take(block.lock):
+    claim = claims.take(block.lock)
+    assert claim
+    with claim:
         block.progress.write_bytes(torn)
         study.block(CELLS[1], 1).lock.write_bytes(torn)
         study.block(CELLS[2], 0).beside("failed-1.json").write_bytes(torn)

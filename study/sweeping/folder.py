@@ -225,12 +225,6 @@ class Orders:
         return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, 0.0))
 
 
-def _time(attempt: Mapping[str, Any]) -> float:
-    """When it was; 0 where the record does not say."""
-    time = attempt.get("time")
-    return float(time) if isinstance(time, int | float) else 0.0
-
-
 def _checked_name(cell: Any) -> str:
     """A cell's name, which is that of a folder in `cells/`. **Raises:** `ValueError`."""
     if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
@@ -294,3 +288,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
         if isinstance(data, dict):
             return data
     return None
+
+
+def _time(attempt: Mapping[str, Any]) -> float:
+    """When it was; 0 where the record does not say."""
+    time = attempt.get("time")
+    return float(time) if isinstance(time, int | float) else 0.0

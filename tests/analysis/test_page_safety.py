@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -248,7 +249,7 @@ ODD = {
 
 @pytest.mark.parametrize(("key", "value"), [(k, v) for k, vs in ODD.items() for v in vs])
 def test_an_odd_study_yaml_makes_a_page_or_one_sentence(
-    key: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    key: str, value: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = synthetic.rows([{}], Law(), replicates=1)
     folder = synthetic.write_study(tmp_path / "mine", rows, **{key: value})

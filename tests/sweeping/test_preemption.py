@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from study import results
 from study.sweeping.folder import Block, StudyFolder
+from study.sweeping.worker import HEAD
 from tests.sweeping.commands import (
     HERE,
     QUICK,
@@ -95,3 +97,17 @@ def test_a_worker_that_waits_for_another_leaves_at_once(
     assert only_block(study).lock.exists(), "the other's claim stands"
     os.kill(holder.pid, signal.SIGTERM)
     assert holder.wait(60) == 3
+
+
+def test_a_worker_whose_head_died_before_it_began_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = prepare(monkeypatch, "optimizer.steps=12", *QUICK)
+    head = subprocess.Popen(["true"])
+    head.wait()
+    monkeypatch.setenv(HEAD, str(head.pid))
+    worker = one_worker(study, "--log", str(tmp_path / "log"))
+    assert worker.wait(60) == 1
+    assert not (tmp_path / "log").exists()
+    assert not only_block(study).done
