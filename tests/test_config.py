@@ -253,6 +253,7 @@ RUN = {
     "retries": 2,
     "storage": None,
     "dry_run": False,
+    "detach": False,
 }
 
 

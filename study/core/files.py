@@ -6,10 +6,22 @@ Knows: temporary names, fsync, rename. Does not know: what is written.
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+SEPARATOR = "|"  # between what a file is, and whose
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` for a file or folder that is to become it; it tells whose it is.
+
+    What dies leaves it behind, and others are to see that nobody writes there anymore.
+    """
+    whose = (socket.gethostname(), str(os.getpid()), uuid.uuid4().hex)
+    return path.with_name(SEPARATOR.join((f".{path.name}", *whose)))
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -17,7 +29,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
     **Raises:** what `write` raises, and `OSError`; `path` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = temporary_name(path)
     try:
         with open(temporary, "wb") as file:
             write(file)

@@ -24,18 +24,18 @@ import shutil
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 from flufl.lock import Lock, LockError, NotLockedError
 
-from study.core.files import sync
+from study.core.files import SEPARATOR, sync, temporary_name
 
 logging.getLogger("flufl.lock").setLevel(logging.CRITICAL)  # it reports each busy lock as an error
 
 LIFETIME = 60.0  # seconds a claim outlives its last heartbeat
 HEARTBEAT = 15.0
-SEPARATOR = "|"
 
 
 @functools.cache
@@ -172,7 +172,7 @@ def file_system_now(folder: Path) -> float:
 
     **Raises:** `OSError` where no file can be made.
     """
-    probe = folder / f".now.{uuid.uuid4().hex}"
+    probe = temporary_name(folder / "now")
     probe.touch()
     try:
         return probe.stat().st_ctime
@@ -188,11 +188,19 @@ def discard(path: Path) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Remove what dead workers left beside a block: half-filled directories, unused claim files."""
-    for path in (
-        *folder.parent.glob(f".{folder.name}*"),
-        *folder.parent.glob(f"{folder.name}.lock{SEPARATOR}*"),
-    ):
+    """Remove what dead workers left beside a block: half-filled directories, half-written files."""
+    name = folder.name
+    sweep(folder.parent, lambda left: left.startswith((f".{name}", f"{name}.lock{SEPARATOR}")))
+
+
+def sweep(folder: Path, chosen: Callable[[str], bool] = lambda name: SEPARATOR in name) -> None:
+    """Remove from a folder what is named after an owner that is dead, of what is `chosen`."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in filter(chosen, names):
+        path = folder / name
         if not _abandoned(path):
             continue
         if path.is_dir():
@@ -204,14 +212,15 @@ def clean(folder: Path) -> None:
 def _abandoned(path: Path) -> bool:
     """Its owner is dead on this machine; or, on another, has not touched it for a day."""
     parts = path.name.split(SEPARATOR)
-    if len(parts) == 4 and parts[1] == this_host() and parts[2].isdigit():
+    here = (this_host(), socket.gethostname())
+    if len(parts) == 4 and parts[1] in here and parts[2].isdigit():
         return not _lives(int(parts[2]))
     return time.time() - _changed(path) > 86_400
 
 
 def _break(path: Path, found: Holder) -> bool:
     """Remove a dead holder's lock. Two may see it at once: a rename lets one of them have it."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    aside = temporary_name(path)
     try:
         os.rename(path, aside)
     except FileNotFoundError:

@@ -15,16 +15,18 @@ import functools
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from study.core.files import temporary_name
+
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+SPARE = 1 << 16  # bytes that must be free before it is worth training
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds
 
@@ -76,7 +78,7 @@ class Block:
         number = len(list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))) + 1
         while True:
             path = self.beside(f"failed-{number}.json")
-            temporary = _temporary(path)
+            temporary = temporary_name(path)
             temporary.write_text(json.dumps({"attempt": number, **attempt}, indent=1))
             try:
                 os.link(temporary, path)  # unlike a rename, this never overwrites
@@ -249,9 +251,19 @@ def _checked_name(cell: Any) -> str:
     return str(cell)
 
 
+def check_space(folder: Path) -> None:
+    """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
+    probe = temporary_name(folder / "space")
+    try:
+        probe.write_bytes(bytes(SPARE))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all: temporary name, fsync, rename."""
-    temporary = _temporary(path)
+    temporary = temporary_name(path)
     try:
         with open(temporary, "w") as file:
             file.write(text)
@@ -278,7 +290,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
         if path.read_text() == text:
             return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_name(path)
     try:
         temporary.write_text(text)
         os.replace(temporary, path)
@@ -305,7 +317,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """A small file that others poll: whole or not at all, but not worth an fsync."""
-    temporary = _temporary(path)
+    temporary = temporary_name(path)
     try:
         temporary.write_text(json.dumps(data))
         os.replace(temporary, path)
@@ -326,7 +338,3 @@ def _time(attempt: Mapping[str, Any]) -> float:
     """When it was; 0 where the record does not say."""
     time = attempt.get("time")
     return float(time) if isinstance(time, int | float) else 0.0
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from study.sweeping.folder import (
     StudyError,
     StudyFolder,
     Survey,
+    check_space,
     read_config,
     write_config,
     write_yaml,
@@ -215,7 +216,10 @@ def _networks(config: Mapping[str, Any]) -> str:
 
 
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
-    """Remove what workers that died at the very end left beside blocks that are done."""
+    """Remove what workers and heads that died left: half-written files, locks of done blocks."""
+    claims.sweep(folder.root)
+    for cell in orders.cells:
+        claims.sweep(folder.cell(cell))
     for block, done, _, _ in Survey(folder, orders).look():
         beside = [block.lock, block.progress, block.checkpoint]
         if done and any(path.exists() for path in beside):
@@ -223,7 +227,6 @@ def _tidy(folder: StudyFolder, orders: Orders) -> None:
             if not block.lock.exists():
                 block.progress.unlink(missing_ok=True)
                 block.checkpoint.unlink(missing_ok=True)
-                claims.clean(block.folder)
 
 
 def _reconcile(folder: StudyFolder, orders: Orders) -> None:
@@ -245,9 +248,7 @@ def check_writable(folder: StudyFolder) -> None:
     """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
     with _writing(folder):
         (folder.root / "cells").mkdir(parents=True, exist_ok=True)
-        probe = folder.root / f".probe.{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
+        check_space(folder.root)
 
 
 @contextlib.contextmanager
@@ -256,9 +257,10 @@ def _writing(folder: StudyFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some of it" if full else "run in a folder that you can write to"
         raise ConfigError(
-            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; "
-            "run in a folder that you can write to"
+            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; {remedy}"
         ) from None
 
 

@@ -29,14 +29,13 @@ import yaml
 
 from study.config import Cell, make_cell
 from study.core.training import Stopped
-from study.sweeping.folder import read_config, write_json
+from study.sweeping.folder import check_space, read_config, write_json
 
 log = logging.getLogger("study.trainer")
 
 PROGRESS = 1.0  # seconds between two writes of the progress file
 BEAT = 1.0  # seconds between heartbeats
 GRACE = 10.0  # seconds to write a checkpoint in, once asked to stop
-SPARE = 1 << 16  # bytes that must be free before it is worth training
 ORPHAN = 0.5  # seconds between looks whether the parent lives
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)  # an operator's or a cluster's request to leave
 
@@ -242,7 +241,7 @@ def _train(task: Task, stop: Callable[[], bool]) -> Ending:
 
     try:
         with _log_to(task.workspace / "log.txt"):
-            _check_space(task.workspace)
+            check_space(task.workspace)  # hours of training end in a few files
             cell = read_cell(task.cell)
             log.info("cell %s, block %d, on %s", cell.hash, task.number, task.about["host"])
             begun = time.monotonic()
@@ -295,16 +294,6 @@ def read_cell(folder: Path) -> Cell:
             "remove it, the sweep's command writes it anew"
         )
     return cell
-
-
-def _check_space(folder: Path) -> None:
-    """Hours of training end in a few files: learn first that the disk takes none."""
-    probe = folder / ".space"
-    try:
-        probe.write_bytes(bytes(SPARE))
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
 
 
 @contextlib.contextmanager

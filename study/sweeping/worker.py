@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from study.sweeping import claims, ledger
 from study.sweeping.folder import (
     Block,
@@ -65,11 +67,18 @@ def work(root: str | Path) -> None:
     **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
     `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
-    head = os.getppid()
-    if os.environ.get(HEAD) == str(head):  # else a cluster's job, or the head itself
-        die_with(head)
+    _stay_with_head()
     with Trainer() as trainer, Requests(trainer.stop) as requests:
         Worker(StudyFolder(Path(root).resolve()), trainer, requests).run()
+
+
+def _stay_with_head() -> None:
+    """End when the head on this machine does; it may be gone before this worker has begun."""
+    head = int(os.environ.get(HEAD, "0"))
+    if os.getppid() == head:
+        die_with(head)
+    elif head and not psutil.pid_exists(head):
+        os._exit(1)
 
 
 class Requests:
@@ -238,8 +247,9 @@ class Worker:
                 about |= {"code": code_version(), "measures": dict(measures)}
                 about["factors"] = {key: factors[key] for key in self.orders.swept}
                 write_json(workspace / "run.json", about)
-                if claims.commit(workspace, block.folder):
-                    block.checkpoint.unlink(missing_ok=True)
+                first = claims.commit(workspace, block.folder)
+                block.checkpoint.unlink(missing_ok=True)  # done, by whomever
+                if first:
                     self._recorder.done(block, about)
 
     def _fail(self, block: Block, failed: Failed) -> None:

@@ -31,6 +31,7 @@ TINY = (
     "rollout.max_steps=50",
     "compile=false",
 )
+QUICK = ("diagnostics.error_budget=false", "rollout.horizon=0.5")  # what takes longest left out
 HERE = ("hydra/launcher=basic", "workers=1")  # the one worker is this process
 
 

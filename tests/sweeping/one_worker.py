@@ -2,19 +2,25 @@
 
     python -m tests.sweeping.one_worker ROOT --host b --shift 3600
 
-It leaves with 3 where it was asked to leave. Every training it begins is a line of --log.
+It leaves with 3 where it was asked to leave, with 1 and a sentence where it is refused. Lines of
+--log: each training it begins, `held` where one waits, `idle` while others hold all that is left.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from study import trial
 from study.sweeping import claims, worker
+from study.sweeping.folder import StudyError
 
 parser = argparse.ArgumentParser()
 parser.add_argument("root", type=Path)
@@ -23,27 +29,46 @@ parser.add_argument("--shift", type=float, default=0.0, help="seconds its clock 
 parser.add_argument("--dates-files", action="store_true", help="its clock dates the files, too")
 parser.add_argument("--lifetime", type=float, default=claims.LIFETIME)
 parser.add_argument("--pause", type=float, default=0.0, help="seconds before each training")
-parser.add_argument("--log", type=Path)
+parser.add_argument("--hold", type=int, help="steps until a training waits to be asked to leave")
+parser.add_argument("--log", type=Path, required=True)
 
 if __name__ == "__main__":
     given = parser.parse_args()
     right, run_block = time.time, trial.run_block
     time.time = lambda: right() + given.shift  # type: ignore[assignment]
-    claims.this_host = lambda: given.host  # type: ignore[assignment]
+    socket.getfqdn = lambda *_: given.host  # type: ignore[assignment]
     claims.LIFETIME = given.lifetime
     claims.HEARTBEAT = given.lifetime / 4
     if given.dates_files:
         claims.file_system_now = lambda _: right() + given.shift
 
-    def told(cell: Any, block: int, **settings: Any) -> Any:
-        if given.log:
-            with given.log.open("a") as file:
-                file.write(f"{cell.hash}-{block}\n")
+    def tell(line: str) -> None:
+        with given.log.open("a") as file:
+            file.write(f"{line}\n")
+
+    def told(cell: Any, block: int, *, stop: Callable[[], bool], **settings: Any) -> Any:
+        tell(f"{cell.hash}-{block}")
         time.sleep(given.pause)
-        return run_block(cell, block, **settings)
+        asks = itertools.count(1)
+
+        def held() -> bool:
+            if next(asks) == given.hold:
+                tell("held")
+                while not stop():
+                    time.sleep(0.01)
+            return stop()
+
+        return run_block(cell, block, stop=held, **settings)
+
+    def wait(seconds: float) -> None:
+        tell("idle")
+        time.sleep(seconds)
 
     trial.run_block = told
+    worker.time = SimpleNamespace(time=time.time, sleep=wait)  # type: ignore[assignment]
     try:
         worker.work(given.root)
     except worker.Preempted:
         sys.exit(3)
+    except StudyError as error:
+        sys.exit(f"error: {error}")

@@ -186,10 +186,17 @@ def test_a_full_disk_is_noticed_before_training(
     child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "run_block", lambda *_, **__: pytest.fail("it was trained"))
-    monkeypatch.setattr(trainer, "SPARE", 1 << 62)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, limit[1]))  # which a child has, too
+    try:
+        child._running()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     ending = run(child, task)
     assert isinstance(ending, Failed)
-    assert "MemoryError" in ending.error or "OverflowError" in ending.error
+    assert ending.error == "OSError: [Errno 27] File too large"
+    assert "check_space" in ending.traceback
+    assert not list(task.workspace.glob(".*"))
 
 
 def test_a_torn_config_is_named(child: Trainer, task: Task) -> None:

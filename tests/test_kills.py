@@ -1,0 +1,27 @@
+"""Processes killed at random cost nothing: each block is there once, and is what it would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import random_kills
+from study import results
+from tests.sweeping.commands import assert_same
+
+KILLS = 30
+
+
+def test_thirty_kills_of_head_workers_and_trainers_lose_nothing(tmp_path: Path) -> None:
+    homes = [tmp_path / "calm", tmp_path / "killed"]
+    for home in homes:
+        home.mkdir()
+    right = random_kills.undisturbed(homes[0])
+    report = random_kills.disturbed(homes[1], KILLS, 0, right)
+    assert sum(report.hits.values()) == KILLS
+    assert set(report.hits) == {"head", "worker", "trainer"}
+    assert (report.missing, report.changed, report.different, report.left) == (0, 0, 0, 0), report
+    study = homes[1] / "outputs" / "killed"
+    rows = results.load(study)
+    assert len(rows) == random_kills.BLOCKS
+    assert not rows.duplicated(["cell", "replicate"]).any()
+    assert_same(study, right)
