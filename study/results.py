@@ -294,10 +294,7 @@ def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         return pd.read_parquet(path, columns=columns)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        remedy = ""
-        if path.parent.name.startswith("block-"):
-            remedy = f"; remove {path.parent}, and the sweep's command trains it anew"
-        raise TableError(f"{path} cannot be read: {reason}{remedy}") from None
+        raise TableError(f"{path} cannot be read: {reason}") from None
 
 
 def _checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:

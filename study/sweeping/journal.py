@@ -1,15 +1,21 @@
-"""Optuna's journal, appended to many records at a time.
+"""Optuna's journal, in which many records may be appended at a time, and no death leaves a tear.
 
-Knows: the backend's two operations. Does not know: what is recorded. Imports Optuna, so it is
-imported where it is needed.
+Knows: the backend's two operations, its file. Does not know: what is recorded. Imports Optuna, so
+it is imported where it is needed.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
+
+GRACE = 5  # seconds after which a journal's lock counts as a dead process's
+BLOCK = 1 << 16  # bytes looked at, at a time
 
 
 class Journal(JournalFileBackend):
@@ -19,8 +25,10 @@ class Journal(JournalFileBackend):
     hundreds of workers, each would read all that the others write.
     """
 
-    def __init__(self, path: str):
-        super().__init__(path)
+    def __init__(self, path: Path):
+        # given a relative path, the backend never frees a dead process's lock
+        name = str(path.resolve())
+        super().__init__(name, JournalFileSymlinkLock(name, grace_period=GRACE))
         self.holding = False
         self._held: list[dict[str, Any]] = []
         self._unread: list[dict[str, Any]] = []
@@ -36,10 +44,34 @@ class Journal(JournalFileBackend):
             self._held += logs
             self._unread += logs
         else:
-            super().append_logs(logs)
+            self._append(logs)
 
     def flush(self) -> None:
         """Append what was held. **Raises:** `OSError`; what was held is then lost."""
         held, self._held = self._held, []
         if held:
-            super().append_logs(held)
+            self._append(held)
+
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        self._mend()
+        super().append_logs(logs)
+
+    def _mend(self) -> None:
+        """Cut off a last line that its writer did not live to finish: none is read after it."""
+        with get_lock_file(self._lock), open(self._file_path, "r+b") as file:
+            whole = _whole(file)
+            if whole < file.seek(0, os.SEEK_END):
+                file.truncate(whole)
+
+
+def _whole(file: IO[bytes]) -> int:
+    """How many bytes there are up to the last line's end."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        begin = max(0, end - BLOCK)
+        file.seek(begin)
+        last = file.read(end - begin).rfind(b"\n")
+        if last >= 0:
+            return begin + last + 1
+        end = begin
+    return 0

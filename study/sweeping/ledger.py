@@ -122,8 +122,7 @@ class Recorder:
 
             from study.sweeping.journal import Journal
 
-            # absolute: given a relative path, the backend never frees a dead process's lock
-            self._journal = Journal(str((self._folder.root / "ledger.log").resolve()))
+            self._journal = Journal(self._folder.root / "ledger.log")
             ledger = _study(JournalStorage(self._journal), self._folder, None)
             self._journal.holding = True
         else:

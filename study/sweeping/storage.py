@@ -34,7 +34,6 @@ Direction = Literal["minimize", "maximize"]
 
 PATIENCE = 120.0  # seconds for which a server may be away
 LONGEST_PAUSE = 5.0  # seconds between two tries
-JOURNAL_GRACE = 5  # seconds after which a journal's lock counts as a dead process's
 
 # the server answered, and would answer the same again
 _FINAL = re.compile(r"authentication failed|no password supplied|does not exist|pg_hba\.conf")
@@ -84,15 +83,14 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
     **Raises:** `ConfigError`, one sentence without the password, if it cannot be opened.
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if storage is None:
-        # given a relative path, the backend never frees a dead process's lock
-        path = str(journal.resolve())
+        from study.sweeping.journal import Journal
+
+        path = journal.resolve()
         try:
-            lock = JournalFileSymlinkLock(path, grace_period=JOURNAL_GRACE)
-            return optuna.storages.JournalStorage(JournalFileBackend(path, lock))
+            return optuna.storages.JournalStorage(Journal(path))
         except OSError as error:
             raise ConfigError(f"{path} cannot be opened: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:

@@ -286,12 +286,12 @@ def read_cell(folder: Path) -> Cell:
         cell = make_cell(config, compile=config["compile"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{path} is torn ({sentence(error)}): remove it, the sweep's command writes it anew"
+            f"{path} is torn ({sentence(error)}): the sweep's command, given again, writes it anew"
         ) from None
     if cell.hash != folder.name:
         raise ValueError(
             f"{path} describes cell {cell.hash}: it was edited, or written by another version; "
-            "remove it, the sweep's command writes it anew"
+            "the sweep's command, given again, writes it anew"
         )
     return cell
 

@@ -7,7 +7,6 @@ once, equal to the last bit to what it is undisturbed, and each failure is on re
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,16 @@ from study import results
 from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.monitor import Monitor
 from tests.sweeping import faults
-from tests.sweeping.commands import HERE, QUICK, TINY, assert_same, prepare, run_here, start
+from tests.sweeping.commands import (
+    HERE,
+    QUICK,
+    TINY,
+    assert_same,
+    one_worker,
+    prepare,
+    run_here,
+    start,
+)
 
 # training ends in NaN at the second of the learning rates: a row as any other
 GRID = (
@@ -117,41 +125,23 @@ def check(study: Path, undisturbed: Path) -> None:
     assert_same(study, undisturbed)
 
 
-def test_a_torn_config_fails_its_cell_and_the_remedy_helps(
+def test_a_torn_config_fails_its_cell_until_the_command_is_given_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     study = prepare(monkeypatch, *GRID)
     config = random.Random(3).choice(sorted(study.glob("cells/*/config.yaml")))
     config.write_bytes(config.read_bytes()[:60])
-    assert run_here(monkeypatch, *COMMAND, *HERE, "retries=1") == 1
+    worker = one_worker(study, "--log", str(tmp_path / "log"))
+    said, _ = worker.communicate(timeout=300)
+    assert worker.returncode == 0, said
     failed = Monitor(study).look().failed
     assert [(f.cell, f.block, f.attempts) for f in failed] == [
-        (config.parent.name, number, 2) for number in range(3)
+        (config.parent.name, number, 3) for number in range(3)
     ]
     for failure in failed:
         assert f"{config} is torn" in failure.error
-        assert "remove it, the sweep's command writes it anew" in failure.error
+        assert "the sweep's command, given again, writes it anew" in failure.error
         assert "in read_cell" in failure.traceback
-    config.unlink()
-    assert run_here(monkeypatch, *COMMAND, *HERE) == 0
-    check(study, undisturbed)
-
-
-@pytest.mark.parametrize("name", ["replicates.parquet", "curves.parquet"])
-def test_a_torn_table_of_a_finished_block_is_told_and_the_remedy_helps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, name: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    study = tmp_path / "outputs" / "mine"
-    shutil.copytree(undisturbed, study)
-    block = random.Random(4).choice(results.block_folders(study))
-    path = block / name
-    path.write_bytes(path.read_bytes()[:100])
-    (study / "report" / "index.html").unlink()
-    said = str(run_here(monkeypatch, *COMMAND, *HERE))
-    assert f"{path} cannot be read" in said
-    assert f"remove {block}, and the sweep's command trains it anew" in said
-    shutil.rmtree(block)
-    assert run_here(monkeypatch, *COMMAND, *HERE) == 0
+    assert run_here(monkeypatch, *COMMAND, *HERE) == 0, "the command writes it anew"
     check(study, undisturbed)

@@ -131,3 +131,18 @@ def test_a_monitor_that_has_looked_before_sees_what_a_new_one_sees(folder: Study
     survey = Survey(folder, orders)
     assert len(list(survey.look())) == len(blocks)
     assert list(survey.look()) == []
+
+
+def test_a_record_that_its_writer_did_not_live_to_finish_costs_no_other(
+    folder: StudyFolder,
+) -> None:
+    orders = folder.read_orders()
+    first, *others = folder.blocks(orders)
+    for block, torn in ((first, '{"op_code": 4, "worker'), *((b, "") for b in others)):
+        recorder = ledger.Recorder(folder, orders)
+        recorder.done(block, about(block))
+        recorder.flush(at_once=True)
+        with (folder.root / "ledger.log").open("a") as file:
+            file.write(torn)
+    assert set(recorded(folder).values()) == {1}
+    assert len(recorded(folder)) == len(others) + 1
