@@ -43,13 +43,15 @@ def write(table: pd.DataFrame, path: Path) -> None:
         name: pa.array(values[:, k], _type(dtype), from_pandas=True)
         for k, (name, dtype) in enumerate(table.dtypes.items())
     }
+    written = pa.BufferOutputStream()  # a file would be written to a hundred times
     parquet.write_table(
         pa.table(columns),
-        path,
+        written,
         use_dictionary=False,
         write_statistics=False,
         write_page_checksum=True,
     )
+    path.write_bytes(written.getvalue())
 
 
 def _type(dtype: Any) -> pa.DataType | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -19,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -125,15 +125,13 @@ def write_block(result: BlockResult, folder: Path) -> None:
 
 def medians(replicates: pd.DataFrame) -> dict[str, float]:
     """Median over a block's replicates of each measure; those that are no number are left out."""
-    kinds = {name: dtype.kind for name, dtype in replicates.dtypes.items()}
-    names = [name for name in results.MEASURES if kinds.get(name) in ("i", "u", "f")]
-    values = replicates[names].to_numpy(float)
-    there = ~np.isnan(values)
-    return {
-        name: float(np.median(values[there[:, k], k]))
-        for k, name in enumerate(names)
-        if there[:, k].any()
-    }
+    found = {}
+    for name, dtype in replicates.dtypes.items():
+        if name in results.MEASURES and dtype.kind in ("i", "u", "f"):
+            values = [value for value in replicates[name].tolist() if value == value]
+            if values:
+                found[str(name)] = float(statistics.median(values))
+    return found
 
 
 def _resume(checkpoint: Path | None, setup: Setup) -> State:

@@ -60,7 +60,8 @@ class Journal(JournalFileBackend):
         """Cut off a last line that its writer did not live to finish: none is read after it."""
         with get_lock_file(self._lock), open(self._file_path, "r+b") as file:
             whole = _whole(file)
-            if whole < file.seek(0, os.SEEK_END):
+            file.seek(whole)
+            if file.read(1) == b"{":  # a record begins so; what else is there is not ours to cut
                 file.truncate(whole)
 
 
