@@ -26,7 +26,7 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -58,11 +58,16 @@ class CommandLine:
 
     - `fixed`: those with one value, as they were written.
     - `swept`: config key or group -> its values, in the order given.
+    - `ranges`: key -> an `interval(...)` as it was written, which only a search can take.
+    - `options`: key -> a `choice(...)` or `range(...)` as it was written: a grid takes all of them,
+      and so they are in `swept` too; a search chooses.
     - `keys`: all that were given, fixed or swept.
     """
 
     fixed: tuple[str, ...]
     swept: Mapping[str, tuple[Any, ...]]
+    ranges: Mapping[str, str]
+    options: Mapping[str, str]
     keys: frozenset[str]
 
 
@@ -93,7 +98,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     credentials.refuse(overrides)
     with _hydra() as loader:
         command = read_overrides(overrides, loader)
-        for key in command.swept:
+        for key in (*command.swept, *command.ranges):
             raise ConfigError(f"{key} has several values: one run takes one; sweeps take more")
         check_overrides(overrides, loader)
         return plain(hydra_compose(ROOT, list(overrides)))
@@ -136,11 +141,18 @@ def read_overrides(overrides: Sequence[str], loader: ConfigLoader) -> CommandLin
     """Take a command line's overrides apart. **Raises:** `ConfigError`."""
     parsed = _parse(overrides, loader)
     swept: dict[str, tuple[Any, ...]] = {}
+    ranges, options = {}, {}
     for override in parsed:
-        if override.is_sweep_override():
-            swept[override.key_or_group] = _values(override, loader)
+        key, text = override.key_or_group, str(override.input_line).partition("=")[2]
+        if override.is_interval_sweep():
+            _check_swept(override)
+            ranges[key] = text
+        elif override.is_sweep_override():
+            swept[key] = _values(override, loader)
+            if override.value_type in (ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP):
+                options[key] = text
     fixed = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
-    return CommandLine(fixed, swept, frozenset(o.key_or_group for o in parsed))
+    return CommandLine(fixed, swept, ranges, options, frozenset(o.key_or_group for o in parsed))
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -233,15 +245,7 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
 def _values(override: Override, loader: ConfigLoader) -> tuple[Any, ...]:
     """All values of a sweep, typed as Hydra types single ones."""
     key = override.key_or_group
-    if key in COMMAND_KEYS:
-        raise ConfigError(
-            f"{override.input_line} sweeps over {key}, which belongs to the whole command: "
-            "give it one value"
-        )
-    if not override.is_discrete_sweep():
-        raise ConfigError(
-            f"{override.input_line} is a range to search in: a grid takes a list or range(a,b,step)"
-        )
+    _check_swept(override)
     with sentences():
         options = [f"{key}={value}" for value in override.sweep_string_iterator()]
         if not options:
@@ -249,10 +253,23 @@ def _values(override: Override, loader: ConfigLoader) -> tuple[Any, ...]:
         return tuple(o.value() for o in _parse(options, loader))
 
 
+def _check_swept(override: Override) -> None:
+    key = override.key_or_group
+    if key.partition(".")[0] in COMMAND_KEYS:
+        raise ConfigError(
+            f"{override.input_line} sweeps over {key}, which belongs to the whole command: "
+            "give it one value"
+        )
+
+
 def _check_choice(override: Override, loader: ConfigLoader) -> None:
     """A group's option must exist, and '+' is for groups that are not in the defaults."""
     group = override.key_or_group
     options = loader.get_group_options(group)
+    if override.is_interval_sweep():
+        raise ConfigError(
+            f"{override.input_line} is a range of numbers: name some of {', '.join(options)}"
+        )
     swept = override.is_sweep_override()
     values = _values(override, loader) if swept else (override.value(),)
     for value in values:
@@ -288,11 +305,17 @@ def _first_value(override: Override) -> str:
     """The override with the first value of its sweep, which a single composition takes."""
     if not override.is_sweep_override():
         return str(override.input_line)
-    if not override.is_discrete_sweep():
-        raise ConfigError(
-            f"{override.input_line} is a range to search in: a grid takes a list or range(a,b,step)"
-        )
+    if override.is_interval_sweep():
+        return f"{override.get_key_element()}={_start(override)}"
     first = next(iter(override.sweep_string_iterator()), None)
     if first is None:
         raise ConfigError(f"{override.input_line} holds no value: give at least one")
     return f"{override.get_key_element()}={first}"
+
+
+def _start(override: Override) -> str:
+    """The lower end of an interval, whole where it is."""
+    interval = override.value()
+    assert isinstance(interval, IntervalSweep)
+    start = interval.start
+    return str(int(start) if start is not None and start == int(start) else start)

@@ -178,6 +178,37 @@ class Cell:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SearchConfig:
+    """How searched keys are searched.
+
+    - `sampler`, `pruner`: names, as `sweeping/samplers.py` has them.
+    - `n_trials`: of each search; each trains one block of a cell of its own.
+    - `objectives`: measures to minimise; several make a front, which cannot be pruned.
+    - `space`: config key -> what it may be, in Hydra's sweep syntax.
+    - `rerun`: whether the best cell of each search is trained again with all replicates.
+    """
+
+    sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
+    n_trials: Count
+    pruner: Literal["none", "median", "successive_halving"]
+    objectives: Annotated[list[Name], Field(min_length=1)]
+    space: dict[str, Any]
+    rerun: bool
+
+    def __post_init__(self) -> None:
+        if len(self.objectives) > 1 and self.pruner != "none":
+            raise ConfigError(
+                f"search.pruner={self.pruner}: a search with {len(self.objectives)} objectives "
+                "cannot prune: use search.pruner=none"
+            )
+        if len(self.objectives) > 1 and self.rerun:
+            raise ConfigError(
+                f"search.rerun=true: a search with {len(self.objectives)} objectives has no best "
+                "cell: use one objective"
+            )
+
+
+@dataclass(frozen=True, config=STRICT)
 class Run:
     """What surrounds the cells: how many replicates, by how many workers, where recorded."""
 
@@ -191,6 +222,7 @@ class Run:
     storage: str | None
     dry_run: bool
     detach: bool
+    search: SearchConfig
 
     def __post_init__(self) -> None:
         check_study(self.study)
@@ -282,7 +314,9 @@ def check_device(device: str) -> None:
 
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
-    return build(Run, {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}, "")
+    settings = {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}
+    settings["search"] = build(SearchConfig, _mapping("search", plain.get("search")), "search.")
+    return build(Run, settings, "")
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -200,3 +200,13 @@ GROUPS: dict[str, type] = {
     "rollout": RolloutConfig,
     "diagnostics": DiagnosticsConfig,
 }
+
+
+def takes_whole_numbers(key: str) -> bool:
+    """Whether a dotted config key is declared to hold whole numbers alone."""
+    group, _, field = key.partition(".")
+    if group not in GROUPS:
+        return key in ("seed",)
+    hint = get_type_hints(GROUPS[group]).get(field)
+    kinds = set(get_args(hint) or (hint,)) - {type(None)}
+    return kinds == {int}

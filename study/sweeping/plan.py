@@ -14,16 +14,15 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from study.compose import COMMAND_KEYS, CommandLine, flat_keys, unknown_key
+from study.compose import COMMAND_KEYS, CommandLine
 from study.config import Cell, Run, make_cell, make_run
 from study.groups import GROUPS
-from study.sweeping import cost
+from study.sweeping import cost, space
+from study.sweeping.searches import SearchSpec, check_objectives, choices
+from study.sweeping.settings import TWINS, set_key
 from study.validation import ConfigError
 
 Compose = Callable[[Sequence[str]], Mapping[str, Any]]
-
-# Either fixes the other, so whoever sets one of them unsets its twin.
-TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}
 
 DERIVED = ("n_params", "n_equations", "n_over_p", "equations_per_param")  # from the other factors
 
@@ -38,6 +37,7 @@ class Plan:
     - `config`: the composed config without the grid; `arms`: the grid of the chosen budget.
     - `swept`: the factors that vary between cells, each with its values.
     - `compile`: what `compile=auto` came to.
+    - `searches`: one for each point of the grid where keys are searched; there are no cells then.
     """
 
     run: Run
@@ -47,6 +47,7 @@ class Plan:
     arms: Sequence[Mapping[str, Any]]
     swept: Mapping[str, Sequence[Any]]
     compile: bool
+    searches: tuple[SearchSpec, ...] = ()
 
 
 def make_plan(command: CommandLine, compose: Compose, decided: bool | None = None) -> Plan:
@@ -63,6 +64,10 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     base = dict(compose(command.fixed))
     run = make_run(base)
     arms = _arms(base)
+    config = {key: value for key, value in base.items() if key != "grid"}
+    if searched := _searched(command, run):
+        searches = _searches(command, compose, arms, searched, f"grid.{run.budget}", run, base)
+        return Plan(run, (), {}, config, arms, {}, searches[0].compile, searches)
     eager = _cells(command, compose, arms, where=f"grid.{run.budget}")
     for cell in eager:
         _check_crossing(cell, run)
@@ -70,7 +75,6 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     cells = [dataclasses.replace(cell, compile=compiled) for cell in eager] if compiled else eager
     seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
     ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
-    config = {key: value for key, value in base.items() if key != "grid"}
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
 
 
@@ -129,10 +133,69 @@ def _cells(
         plain = _copy(composed[choices])
         for key, value in settings.items():
             if key not in GROUPS:
-                _set(plain, key, value)
+                set_key(plain, key, value)
         cell = make_cell(plain, compile=False)
         cells.setdefault(cell.hash, cell)
     return list(cells.values())
+
+
+def _searched(command: CommandLine, run: Run) -> dict[str, str]:
+    """Keys to search in: those of the config that the command does not set, and the command's."""
+    given = {
+        key: text
+        for key, text in space.texts(run.search.space).items()
+        if key not in command.keys and TWINS.get(key) not in command.keys
+    }
+    asked = given or command.ranges or "search" in command.keys
+    searched = given | dict(command.ranges) | (dict(command.options) if asked else {})
+    if asked and not searched:
+        raise ConfigError(
+            f"search={run.search.sampler}: no key is searched: give one a range, "
+            "optimizer.lr='tag(log,interval(1e-4,1e-1))' for instance"
+        )
+    return searched
+
+
+def _searches(
+    command: CommandLine,
+    compose: Compose,
+    arms: Sequence[Mapping[str, Any]],
+    searched: Mapping[str, str],
+    where: str,
+    run: Run,
+    base: Mapping[str, Any],
+) -> tuple[SearchSpec, ...]:
+    """One search for each point of the grid, checked at the ends of all ranges."""
+    check_objectives(run.search)
+    if base["compile"] not in ("auto", True, False):
+        raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
+    # auto: trials differ in what is compiled anew, so it never pays
+    compiled = base["compile"] is True and cost.has_cpp_compiler()
+    fixed_keys = dataclasses.replace(
+        command, swept={k: v for k, v in command.swept.items() if k not in searched}
+    )
+    groups = {
+        key: space.extremes(space.distribution(key, searched[key], whole=False))
+        for key in sorted(searched)
+        if key in GROUPS
+    }
+    searches: dict[str, SearchSpec] = {}
+    for settings in _expand(arms, fixed_keys, where):
+        configs = {}
+        for chosen in itertools.product(*groups.values()):
+            named = dict(zip(groups, chosen, strict=True))
+            options = [f"{k}={v}" for k, v in {**settings, **named}.items() if k in GROUPS]
+            plain = _settle(compose((*command.fixed, *options)), command)
+            for key, value in settings.items():
+                if key not in GROUPS and key not in searched:
+                    set_key(plain, key, value)
+            configs[choices(named)] = {k: plain[k] for k in plain if k not in COMMAND_KEYS}
+        kept = {k: v for k, v in settings.items() if k not in searched}
+        search = SearchSpec(kept, dict(searched), configs, compiled)
+        for _ in search.corners():  # raises for what cannot be right
+            pass
+        searches.setdefault(search.name, search)
+    return tuple(searches.values())
 
 
 def _expand(
@@ -171,20 +234,6 @@ def _settle(plain: Mapping[str, Any], command: CommandLine) -> dict[str, Any]:
             if data[key.partition(".")[2]] is not None:
                 data[TWINS[key].partition(".")[2]] = None
     return settled
-
-
-def _set(plain: dict[str, Any], key: str, value: Any) -> None:
-    """Set one dotted key of a plain config. **Raises:** `ConfigError` where there is none."""
-    *parents, last = key.split(".")
-    node: Any = plain
-    for part in parents:
-        node = node.get(part) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or last not in node:
-        known = flat_keys({k: v for k, v in plain.items() if k not in COMMAND_KEYS})
-        raise ConfigError(unknown_key(key, known))
-    node[last] = value
-    if key in TWINS and value is not None:
-        node[TWINS[key].partition(".")[2]] = None
 
 
 def _copy(plain: Mapping[str, Any]) -> dict[str, Any]:
