@@ -83,6 +83,13 @@ def register() -> None:
     OmegaConf.register_new_resolver(
         "study_storage", lambda *_: credentials.default_storage(), replace=True
     )
+    OmegaConf.register_new_resolver(
+        "by_budget",
+        lambda smoke, laptop, full, *, _root_: {"smoke": smoke, "laptop": laptop, "full": full}[
+            _root_.budget
+        ],
+        replace=True,
+    )
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_\w+' is validated against")
     store = ConfigStore.instance()

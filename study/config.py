@@ -36,6 +36,7 @@ from study.groups import (
 from study.validation import ConfigError, build
 
 DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
+TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys of no group
 UNUSED_TRAJECTORIES = 100  # what data.n_trajectories says where there are none
 
 
@@ -269,8 +270,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         made["data"] = dataclasses.replace(made["data"], order="shuffled")
     made["model"] = made["model"].normal()
     made["optimizer"] = made["optimizer"].normal()
-    keys = ("seed", "inits_per_data", "precision", "device", "block_size")
-    top = {key: plain.get(key) for key in keys}
+    top = {key: plain.get(key) for key in TOP}
     if not made["optimizer"].adam:  # nothing in it is single precision
         top["precision"], compile = "float64", False
     return build(Cell, {**made, **top, "compile": compile}, "")

@@ -9,12 +9,15 @@ replicate of one cell; `curves` is long: cell, replicate, curve, x, metric, valu
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import pickle
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow
@@ -267,14 +270,27 @@ def _cells(folder: Path) -> list[str] | None:
         raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(study, dict) or "cells" not in study:
         return None
-    lists = [study["cells"], study.get("earlier_cells", [])]
+    lists = [study["cells"], study.get("earlier_cells", []), _searched(folder, study)]
     if not all(isinstance(each, list) for each in lists):
         raise TableError(f"{path}: cells and earlier_cells are lists of names")
-    found = [cell for each in lists for cell in each]
+    found = list(dict.fromkeys(cell for each in lists for cell in each))
     for cell in found:
         if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
             raise TableError(f"{path}: {cell!r} names no cell")
     return found
+
+
+def _searched(folder: Path, study: Mapping[str, Any]) -> list[str]:
+    """The cells of trials of the study's searches that are complete."""
+    cells = []
+    for path in (
+        sorted((folder / "searches").glob("*/trial-*.json")) if study.get("searches") else ()
+    ):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            trial = json.loads(path.read_text())
+            if trial["state"] == "complete":
+                cells.append(str(trial["cell"]))
+    return cells
 
 
 def save(table: pd.DataFrame, path: Path) -> None:

@@ -38,7 +38,16 @@ log = logging.getLogger("study")
 
 CHECKPOINT_SECONDS = 20.0
 
+CURVE = "test_nmse_median"  # of the metrics in a training curve, the one that a judge sees
+
+Judge = Callable[[float, float, float], bool]
+"""(fraction of the steps at the record before, at this one, its value) -> whether to go on."""
+
 Measured = TypeVar("Measured")
+
+
+class Pruned(Exception):  # noqa: N818  it is no error
+    """Training was judged hopeless."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +66,7 @@ def run_block(
     checkpoint: Path | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
     stop: Callable[[], bool] = lambda: False,
+    judge: Judge = lambda before, now, value: True,
 ) -> BlockResult:
     """Train, evaluate and roll out one block of replicates.
 
@@ -65,11 +75,12 @@ def run_block(
     - `checkpoint`: resumed from if it is there, written now and then, whole or not at all.
     - `progress`: called now and then with the fraction done, 0 to 1.
     - `stop`: asked now and then; once it says so, the checkpoint is written.
+    - `judge`: asked after each record of the training curve whether to go on.
 
     A replicate that diverges is a row, not an error.
 
-    **Raises:** `Stopped` where `stop` asked for it; `DataError` for data that cannot be made;
-    whatever else goes wrong.
+    **Raises:** `Stopped` where `stop` asked for it; `Pruned` where `judge` did; `DataError` for
+    data that cannot be made; whatever else goes wrong.
     """
     torch.set_num_threads(1)
     setup = set_up(cell, block)
@@ -83,6 +94,7 @@ def run_block(
         save=lambda state: _save(checkpoint, setup, state),
         progress=lambda fraction: progress(0.9 * fraction),
         stop=stop,
+        watch=_judged(judge, sum(stage.steps for stage in setup.stages)),
         every_seconds=CHECKPOINT_SECONDS,
     )
     _save(checkpoint, setup, state)
@@ -106,6 +118,18 @@ def run_block(
     return BlockResult(
         pd.DataFrame(rows), pd.concat(curves, ignore_index=True), _weights(setup, state)
     )
+
+
+def _judged(judge: Judge, steps: int) -> Callable[[State], None]:
+    """Show each record of the training curve to a judge. **Raises:** `Pruned`, as it says."""
+
+    def watch(state: State) -> None:
+        x = [record["x"] / max(1, steps) for record in state.records[-2:]]
+        value = float(np.median(state.records[-1][CURVE]))
+        if not judge(x[0] if len(x) > 1 else -1.0, x[-1], value):
+            raise Pruned
+
+    return watch
 
 
 def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[Measured]:

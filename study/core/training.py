@@ -134,6 +134,7 @@ def train(
     save: Callable[[State], None] = lambda state: None,
     progress: Callable[[float], None] = lambda fraction: None,
     stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[State], None] = lambda state: None,
     every_seconds: float = math.inf,
 ) -> State:
     """Take `state` through what is left of the stages, each from where the one before ended.
@@ -144,8 +145,9 @@ def train(
     - `save`: called every `every_seconds` with the state.
     - `progress`: fraction done, called now and then; each stage counts the same.
     - `stop`: asked after every step.
+    - `watch`: shown the state after each new record.
 
-    **Raises:** `Stopped`, with the state saved, once `stop` says so.
+    **Raises:** `Stopped`, with the state saved, once `stop` says so; what `watch` raises.
     """
     clock = _Clock(state, stages, save, progress, stop, every_seconds)
     for number in range(max(state.stage, 0), len(stages)):
@@ -160,6 +162,7 @@ def train(
             if (over or state.step in due) and _new(state):
                 lr = [stage.rate(state.step)] * len(state.theta)
                 state.records.append({"x": state.x, "lr": lr, **measure(state.theta)})
+                watch(state)
             clock.tick(state)
             if over:
                 break

@@ -131,7 +131,7 @@ class StudyFolder:
         data = self.read_yaml()
         try:
             return Orders(
-                cells=tuple(_checked_name(cell) for cell in data["cells"]),
+                cells=tuple(checked_name(cell) for cell in data["cells"]),
                 n_blocks=int(data["replicates"] // data["block_size"]),
                 retries=int(data["retries"]),
                 storage=data["storage"],
@@ -141,6 +141,8 @@ class StudyFolder:
                 started=float(data["provenance"]["started"]),
                 swept=dict(data["swept"]),
                 seconds={c: float(s) for c, s in dict(data["seconds_per_block"]).items()},
+                search=dict(data.get("search") or {}),
+                searches=tuple(dict(search) for search in data.get("searches", ())),
             )
         except KeyError as error:
             raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
@@ -194,6 +196,7 @@ class Orders:
     - `started`: seconds since the epoch.
     - `swept`: the factors that vary, each with its values.
     - `seconds`: the estimated cost of one block of each cell.
+    - `search`: how searches are run; `searches`: those there are.
     """
 
     cells: tuple[str, ...]
@@ -206,10 +209,12 @@ class Orders:
     started: float
     swept: Mapping[str, Sequence[Any]]
     seconds: Mapping[str, float]
+    search: Mapping[str, Any]
+    searches: tuple[Mapping[str, Any], ...] = ()
 
-    def limit(self, cell: str) -> float:
-        """Seconds a block of `cell` may take."""
-        return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, 0.0))
+    def limit(self, cell: str, seconds: float = 0.0) -> float:
+        """Seconds a block of `cell` may take; `seconds`: its estimated cost, if not in these."""
+        return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, seconds))
 
 
 class Survey:
@@ -243,8 +248,12 @@ class Survey:
             else:
                 del self._open[cell]
 
+    def add(self, cell: str, numbers: Sequence[int]) -> None:
+        """Look at these blocks too, from the next look on."""
+        self._open[cell] = numbers
 
-def _checked_name(cell: Any) -> str:
+
+def checked_name(cell: Any) -> str:
     """A cell's name, which is that of a folder in `cells/`. **Raises:** `ValueError`."""
     if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
         raise ValueError(f"{cell!r} names no cell")

@@ -164,6 +164,8 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
             "cells": cells,
             "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
             "seconds_per_block": dict(plan.seconds),
+            "search": dataclasses.asdict(run.search),
+            "searches": [search.as_dict() for search in plan.searches],
         },
     )
     return folder.read_orders()
@@ -184,6 +186,10 @@ def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]
     """The same study again, all of it done: who made it and when is not to be overwritten."""
     asked = [cell.hash for cell in plan.cells]
     same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
+    if plan.searches or before.get("searches"):
+        same = before.get("search") == dataclasses.asdict(plan.run.search)
+        same &= before.get("searches") == [search.as_dict() for search in plan.searches]
+        return same and Monitor(folder.root).look().finished
     return same and all(block.done for block in folder.blocks(folder.read_orders()))
 
 

@@ -11,12 +11,13 @@ import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, StudyFolder, Survey, read_json
+from study.sweeping.trials import best_cells, folder_of, read_best, read_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,51 +104,68 @@ class Monitor:
         self._folder = StudyFolder(Path(root).resolve())
         self.orders = self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
-        self._done: dict[Path, dict[str, Any]] = {}
+        self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
+        self._best: set[str] = set()
 
     def look(self) -> Snapshot:
         """The study now."""
         running, failed, open_blocks, retried = [], [], [], 0
+        for cell in set(best_cells(self._folder, self.orders)) - self._best:
+            self._best.add(cell)
+            self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         for block, done, locked, tried in self._survey.look():
             if done:
-                self._remember(block)
+                self._remember(block.folder, block)
                 continue
             open_blocks.append(block)
             attempts = block.failures(self.orders.run) if tried else []
             if locked and (now := _running(block)):
                 running.append(now)
             elif len(attempts) > self.orders.retries:
-                last = attempts[-1]
-                failed.append(
-                    Failed(
-                        block.cell,
-                        block.number,
-                        len(attempts),
-                        str(last.get("error", "")),
-                        str(last.get("traceback", "")),
-                        str(last.get("host", "")),
-                    )
-                )
+                failed.append(_failed(block, attempts))
             retried += bool(attempts)
-        missing = len(open_blocks) - len(running) - len(failed)
+        searches = self._look_at_searches(running, failed)
+        missing = len(open_blocks) + searches - len(running) - len(failed)
         return Snapshot(
             study=self._folder.name,
-            total=len(self._done) + len(open_blocks),
+            total=len(self._done) + len(open_blocks) + searches,
             done=len(self._done),
             running=tuple(running),
             failed=tuple(failed),
             missing=missing,
             retried=retried - len(failed),
             blocks_per_minute=self._rate(),
-            seconds_left=self._seconds_left(open_blocks, running, failed),
+            seconds_left=self._seconds_left(open_blocks, running, failed, searches),
             hosts=_hosts(self._done.values(), running),
             codes=dict(Counter(d["code"] for d in self._done.values() if d["code"]).most_common()),
         )
 
-    def _remember(self, block: Block) -> None:
-        if block.folder not in self._done:
+    def _look_at_searches(self, running: list[Running], failed: list[Failed]) -> int:
+        """Trials that are not done, and blocks that wait for the best of them."""
+        left = 0
+        for search in self.orders.searches:
+            folder = folder_of(self._folder, search["name"])
+            n_trials = left_here = self.orders.search["n_trials"]
+            for trial in read_trials(folder):
+                if trial.number >= n_trials:  # of a command that asked for more
+                    continue
+                block = self._folder.block(trial.cell, 0)
+                if trial.state in ("complete", "pruned"):
+                    self._remember((search["name"], trial.number), block)
+                    left_here -= 1
+                elif trial.state == "failed":
+                    failed.append(_failed(block, block.failures(self.orders.run)))
+                elif now := _running(block):
+                    running.append(now)
+            left += left_here
+            if self.orders.search.get("rerun") and read_best(folder) is None:
+                left += self.orders.n_blocks
+        return left
+
+    def _remember(self, key: Path | tuple[str, int], block: Block) -> None:
+        if key not in self._done:
             about = read_json(block.folder / "run.json") or {}
-            self._done[block.folder] = {
+            self._done[key] = {
                 "cell": block.cell,
                 **{key: str(about.get(key, "")) for key in ("run", "host", "code")},
                 **{key: _number(about.get(key)) for key in ("started", "seconds")},
@@ -162,15 +180,18 @@ class Monitor:
         return 60 * len(recent) / max(1.0, max(ends) - self.orders.started)
 
     def _seconds_left(
-        self, blocks: list[Block], running: list[Running], failed: list[Failed]
+        self, blocks: list[Block], running: list[Running], failed: list[Failed], others: int
     ) -> float | None:
         """Estimated costs of what is left, corrected by what was measured, over the workers."""
         given_up = {(f.cell, f.block) for f in failed}
         left = [b for b in blocks if (b.cell, b.number) not in given_up]
-        if not left:
+        if not left and not others:
             return 0.0
         if not running:
             return None
+        if others:  # of which nothing is known but what those before them took
+            took = [d["seconds"] or 0.0 for d in self._done.values()]
+            return (others + len(left)) * sum(took) / len(took) / len(running) if took else None
         fractions = {(r.cell, r.block): r.fraction for r in running}
         costs = [
             self.orders.seconds.get(b.cell, 0.0) * (1 - fractions.get((b.cell, b.number), 0.0))
@@ -189,6 +210,18 @@ class Monitor:
         measured = sum(d["seconds"] for d in timed)
         estimated = sum(self.orders.seconds[d["cell"]] for d in timed)
         return measured / estimated if measured and estimated else 1.0
+
+
+def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> Failed:
+    last = attempts[-1] if attempts else {}
+    return Failed(
+        block.cell,
+        block.number,
+        len(attempts),
+        str(last.get("error", "")),
+        str(last.get("traceback", "")),
+        str(last.get("host", "")),
+    )
 
 
 def _running(block: Block) -> Running | None:

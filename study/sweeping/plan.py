@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from study.compose import COMMAND_KEYS, CommandLine
-from study.config import Cell, Run, make_cell, make_run
+from study.config import TOP, Cell, Run, make_cell, make_run
 from study.groups import GROUPS
 from study.sweeping import cost, space
 from study.sweeping.searches import SearchSpec, check_objectives, choices
@@ -189,7 +189,7 @@ def _searches(
             for key, value in settings.items():
                 if key not in GROUPS and key not in searched:
                     set_key(plain, key, value)
-            configs[choices(named)] = {k: plain[k] for k in plain if k not in COMMAND_KEYS}
+            configs[choices(named)] = {key: plain[key] for key in (*GROUPS, *TOP)}
         kept = {k: v for k, v in settings.items() if k not in searched}
         search = SearchSpec(kept, dict(searched), configs, compiled)
         for _ in search.corners():  # raises for what cannot be right

@@ -23,6 +23,9 @@ SHOWN = 60  # rows; a table of thousands helps nobody
 
 def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool = True) -> None:
     """Print the plan's summary and, with `table`, a row for each cell (the costliest first)."""
+    if plan.searches:
+        _print_searches(plan, console)
+        return
     done = {cell.hash: _blocks_done(folder, cell, plan.run.n_blocks) for cell in plan.cells}
     scale = _scale(folder)
     if table:
@@ -44,6 +47,22 @@ def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool
         f"{missing} to run{about}; {_training(plan)}",
         highlight=False,
     )
+
+
+def _print_searches(plan: Plan, console: Console) -> None:
+    run, search = plan.run, plan.run.search
+    n, first = len(plan.searches), plan.searches[0]
+    rerun = f", the best of each trained again with {run.replicates} replicates"
+    pruner = "" if search.pruner == "none" else f", pruned by {search.pruner.replace('_', ' ')}"
+    console.print(
+        f"study {run.study}, budget {run.budget}: {n} {'searches' if n > 1 else 'search'} of "
+        f"{search.n_trials} trials, {run.block_size} replicates each, for the least "
+        f"{' and '.join(search.objectives)}, by {search.sampler}{pruner}"
+        f"{rerun if search.rerun else ''}",
+        highlight=False,
+    )
+    for key, text in first.space.items():
+        console.print(f"  {key}: {text}", highlight=False, markup=False)
 
 
 def _training(plan: Plan) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # they propose twice or for ever where trials are asked for
 SAMPLERS = ("tpe", "random", "qmc", "nsga2", "gp")
 PRUNERS = ("none", "median", "successive_halving")
+FACTOR = 3  # of the trials that reach a rung, one in so many goes on
+RUNGS = (1 / 27, 1 / 9, 1 / 3)  # fractions of its training at which a trial is judged
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
@@ -55,9 +57,9 @@ def make_pruner(name: str) -> BasePruner:
         case "none":
             return pruners.NopPruner()
         case "median":
-            return pruners.MedianPruner()
+            return pruners.MedianPruner(n_startup_trials=8)
         case "successive_halving":
-            return pruners.SuccessiveHalvingPruner()
+            return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR)
     raise ConfigError(f"pruner={name} is not known: {nearest(name, PRUNERS)}")
 
 

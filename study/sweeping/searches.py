@@ -50,6 +50,18 @@ class SearchSpec:
         canonical = json.dumps(about, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
+    @property
+    def label(self) -> str:
+        """What a reader calls it: its point of the grid, and what tells it from others there."""
+        point = ", ".join(f"{key}={value}" for key, value in self.fixed.items())
+        return f"{point} ({self.name})" if point else self.name
+
+    @property
+    def seed(self) -> int:
+        """Of its sampler: the study's, and another for each search."""
+        (config, *_) = self.configs.values()
+        return (config["seed"] + int(self.name, 16)) % 2**31
+
     def distributions(self) -> dict[str, BaseDistribution]:
         """What each key may be. **Raises:** `ConfigError`."""
         return {

@@ -47,6 +47,7 @@ class Task:
     - `cell`: the cell's folder; `number`: which block of it.
     - `workspace`: where the block's files go; `checkpoint`, `progress`: those that outlive a death.
     - `about`: what the progress file says besides the fraction done.
+    - `rungs`: fractions of the training at which it is to be judged.
     """
 
     cell: Path
@@ -55,6 +56,7 @@ class Task:
     checkpoint: Path
     progress: Path
     about: Mapping[str, Any]
+    rungs: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +83,28 @@ class Interrupted:
     """It was asked to stop; a checkpoint holds what was trained."""
 
 
-Ending = Trained | Failed | Interrupted
+@dataclasses.dataclass(frozen=True)
+class Pruned:
+    """It was judged hopeless."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """The child asks whether to go on: it has reached a rung, counted from 0, with this value."""
+
+    rung: int
+    value: float
+
+
+Ending = Trained | Failed | Interrupted | Pruned
+
+Verdict = Callable[[int, float], bool]
+"""(rung, value) -> whether training is worth going on with."""
+
+
+def go_on(rung: int, value: float) -> bool:
+    """Judge nothing."""
+    return True
 
 
 class Trainer:
@@ -118,23 +141,33 @@ class Trainer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, SIGNALS[0])
 
-    def run(self, task: Task, *, limit: float, beat: Callable[[], object]) -> Ending:
+    def run(
+        self,
+        task: Task,
+        *,
+        limit: float,
+        beat: Callable[[], object],
+        verdict: Verdict = go_on,
+    ) -> Ending:
         """Train one block.
 
         **Arguments:**
 
         - `limit`: seconds it may take.
         - `beat`: called every second meanwhile, whatever the child does.
+        - `verdict`: asked at each of the task's rungs.
 
         **Raises:** `OSError` where no child can be started.
         """
         try:
-            return self._run(task, limit, beat)
+            return self._run(task, limit, beat, verdict)
         except BaseException:  # Ctrl-C, say: nobody would hear how it ends
             self._end()
             raise
 
-    def _run(self, task: Task, limit: float, beat: Callable[[], object]) -> Ending:
+    def _run(
+        self, task: Task, limit: float, beat: Callable[[], object], verdict: Verdict
+    ) -> Ending:
         process, pipe = self._running()
         with contextlib.suppress(BrokenPipeError):  # its death is seen below
             pipe.send(task)
@@ -144,7 +177,10 @@ class Trainer:
             wait([pipe, process.sentinel], timeout=max(0.0, min(BEAT, patience)))
             if pipe.poll():
                 with contextlib.suppress(EOFError, OSError):  # half a message: it died in it
-                    return pipe.recv()
+                    message = pipe.recv()
+                    if not isinstance(message, Reached):
+                        return message
+                    pipe.send(verdict(message.rung, message.value))
             if not process.is_alive():
                 return self._dead(process)
             now = time.monotonic()
@@ -233,11 +269,20 @@ def _serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> No
     die_with(parent)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(_train(pipe.recv(), asked.is_set))
+            pipe.send(_train(pipe.recv(), asked.is_set, pipe))
 
 
-def _train(task: Task, stop: Callable[[], bool]) -> Ending:
+def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
+    from study import trial
     from study.trial import medians, run_block, write_block
+
+    def judge(before: float, now: float, value: float) -> bool:
+        for rung, fraction in enumerate(task.rungs):
+            if before < fraction <= now:
+                pipe.send(Reached(rung, value))
+                if not pipe.recv():
+                    return False
+        return True
 
     try:
         with _log_to(task.workspace / "log.txt"):
@@ -246,13 +291,20 @@ def _train(task: Task, stop: Callable[[], bool]) -> Ending:
             log.info("cell %s, block %d, on %s", cell.hash, task.number, task.about["host"])
             begun = time.monotonic()
             result = run_block(
-                cell, task.number, checkpoint=task.checkpoint, progress=_Progress(task), stop=stop
+                cell,
+                task.number,
+                checkpoint=task.checkpoint,
+                progress=_Progress(task),
+                stop=stop,
+                judge=judge,
             )
             log.info("done in %.1f s", time.monotonic() - begun)
             write_block(result, task.workspace)
             return Trained(medians(result.replicates), cell.factors())
     except Stopped:
         return Interrupted()
+    except trial.Pruned:
+        return Pruned()
     except Exception as error:
         return Failed(sentence(error), traceback.format_exc())
 

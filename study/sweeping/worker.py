@@ -39,16 +39,20 @@ from study.sweeping.folder import (
     write_json,
 )
 from study.sweeping.provenance import code_version
+from study.sweeping.searcher import Searcher, Trial
 from study.sweeping.trainer import (
     SIGNALS,
     Failed,
     Interrupted,
+    Pruned,
     Task,
     Trained,
     Trainer,
     die_with,
+    go_on,
     sentence,
 )
+from study.sweeping.trials import best_cells
 
 log = logging.getLogger("study.worker")
 
@@ -125,9 +129,13 @@ class Worker:
     def run(self) -> None:
         """All that is left. **Raises:** as `work`."""
         try:
-            while todo := self.todo():
-                passed = [self.attempt(block) for block in todo]
-                if not any(passed):
+            while True:
+                if todo := self.todo():
+                    tried = [self.attempt(block) for block in todo]
+                    passed = any(tried)
+                elif (passed := self._searcher.step(self.attempt, self._given_up)) is None:
+                    return
+                if not passed:
                     self._heed()
                     self._recorder.flush(at_once=True)
                     time.sleep(POLL * random.uniform(0.5, 1.5))
@@ -138,6 +146,8 @@ class Worker:
         self._read = self.folder.changed()
         self.orders = _read_orders(self.folder)
         self._survey = Survey(self.folder, self.orders)
+        self._searcher = Searcher(self.folder, self.orders)
+        self._best: set[str] = set()
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
     def todo(self) -> list[Block]:
@@ -149,6 +159,7 @@ class Worker:
         if self.folder.changed() != self._read:  # a later command's orders
             self._recorder.flush(at_once=True)
             self._take_orders()
+        self._take_best()
         attempts = {
             seen.block: self.attempts(seen.block)
             if seen.failed
@@ -161,12 +172,24 @@ class Worker:
         place = {block: (attempts[block], k // near) for k, block in enumerate(blocks)}
         return sorted(blocks, key=lambda block: (*place[block], random.random()))
 
+    def _take_best(self) -> None:
+        """The best cell of each finished search is trained with new seeds, where that is asked."""
+        for cell in set(best_cells(self.folder, self.orders)) - self._best:
+            self._best.add(cell)
+            self._survey.add(cell, range(1, self.orders.n_blocks + 1))
+
+    def _given_up(self, block: Block) -> bool:
+        return self.attempts(block) > self.orders.retries
+
     def attempts(self, block: Block) -> int:
         """Failed attempts of this command."""
         return len(block.failures(self.orders.run)) + self._unrecorded[block.folder]
 
-    def attempt(self, block: Block) -> bool:
-        """Claim and run one block; False if it was another's or is done."""
+    def attempt(self, block: Block, trial: Trial | None = None) -> bool:
+        """Claim and run one block, of a search's trial perhaps.
+
+        Returns False if it was another's or is done.
+        """
         self._heed()
         if block.done:
             return False
@@ -182,7 +205,7 @@ class Worker:
                 return False  # another was here between the look and the claim
             claims.clean(block.folder)
             if claim.predecessor is None or not self._count_death(block, claim.predecessor):
-                self._run(block, claim)
+                self._run(block, claim, trial)
         return True
 
     def _heed(self) -> None:
@@ -204,14 +227,14 @@ class Worker:
         self._fail(block, Failed(f"its worker {what} {who}", ""))
         return before.dead or self.attempts(block) > self.orders.retries
 
-    def _run(self, block: Block, claim: claims.Claim) -> None:
+    def _run(self, block: Block, claim: claims.Claim, trial: Trial | None) -> None:
         """Train and commit; what goes wrong becomes a recorded failure."""
         workspace = None
         try:
             if block.folder.exists():  # yet not done: nothing could ever be committed
                 raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
             workspace = claims.workspace(block.folder)
-            self._train_and_commit(block, claim, workspace)
+            self._train_and_commit(block, claim, workspace, trial)
         except OSError as error:
             self._fail(block, Failed(sentence(error), traceback.format_exc()))
         finally:
@@ -219,7 +242,9 @@ class Worker:
             if workspace is not None:
                 shutil.rmtree(workspace, ignore_errors=True)
 
-    def _train_and_commit(self, block: Block, claim: claims.Claim, workspace: Path) -> None:
+    def _train_and_commit(
+        self, block: Block, claim: claims.Claim, workspace: Path, trial: Trial | None
+    ) -> None:
         started = time.time()
         about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
         about["started"] = started
@@ -233,15 +258,19 @@ class Worker:
                 block.checkpoint,
                 block.progress,
                 about,
+                trial.rungs if trial else (),
             ),
-            limit=self.orders.limit(block.cell),
-            beat=lambda: (claim.beat(), self._recorder.flush()),
+            limit=trial.limit if trial else self.orders.limit(block.cell),
+            beat=lambda: (claim.beat(), self._searcher.beat(), self._recorder.flush()),
+            verdict=trial.verdict if trial else go_on,
         )
         match ending:
             case Interrupted():
                 self._requests.leave = True
             case Failed():
                 self._fail(block, ending)
+            case Pruned():
+                block.checkpoint.unlink(missing_ok=True)
             case Trained(measures, factors):
                 about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                 about |= {"code": code_version(), "measures": dict(measures)}
@@ -249,7 +278,7 @@ class Worker:
                 write_json(workspace / "run.json", about)
                 first = claims.commit(workspace, block.folder)
                 block.checkpoint.unlink(missing_ok=True)  # done, by whomever
-                if first:
+                if first and trial is None:  # a search keeps its own record
                     self._recorder.done(block, about)
 
     def _fail(self, block: Block, failed: Failed) -> None:

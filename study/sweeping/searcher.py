@@ -1,0 +1,157 @@
+"""A worker's part in the searches of its study: ask, have the cell trained, tell.
+
+Knows: the searches, their records. Does not know: how a block is claimed, trained and committed:
+the worker, which hands in its `attempt`, does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import random
+import time
+from collections.abc import Callable
+
+from study.config import SearchConfig
+from study.sweeping import cost, trials
+from study.sweeping.folder import Block, Orders, StudyFolder, read_json, write_config
+from study.sweeping.samplers import RUNGS
+from study.sweeping.search import Asked, Search
+from study.sweeping.searches import SearchSpec
+from study.sweeping.space import at_edge
+from study.sweeping.storage import Direction, open_storage, own_name
+from study.sweeping.trials import Best, TrialRecord
+from study.validation import ConfigError
+
+POLL = 1.0  # seconds between looks while another trains the same cell
+
+
+@dataclasses.dataclass
+class Trial:
+    """A trial in hand, as whoever trains its block sees it; `pruned` once it is judged hopeless."""
+
+    search: Search
+    number: int
+    rungs: tuple[float, ...]
+    limit: float
+    pruned: bool = False
+
+    def verdict(self, rung: int, value: float) -> bool:
+        """Whether it is worth going on with; as `Trainer.run` asks."""
+        # rungs in units of the first: 1, 3, 9, as successive halving counts
+        self.pruned = self.search.report(
+            self.number, round(self.rungs[rung] / self.rungs[0]), value
+        )
+        return not self.pruned
+
+
+Attempt = Callable[[Block, Trial], bool]
+
+
+class Searcher:
+    """What a worker remembers of the searches it takes part in."""
+
+    def __init__(self, folder: StudyFolder, orders: Orders):
+        self._folder, self._orders = folder, orders
+        self._open = [SearchSpec.from_dict(search) for search in orders.searches]
+        self._searches: dict[str, Search] = {}
+
+    def step(self, attempt: Attempt, given_up: Callable[[Block], bool]) -> bool | None:
+        """Run one trial. False where others run all that are left; None where none is left.
+
+        **Raises:** what `attempt` raises; the trial is then free.
+        """
+        for spec in list(self._open):
+            search = self._search(spec)
+            asked = search.ask()
+            if asked is not None:
+                try:
+                    self._run(spec, search, asked, attempt, given_up)
+                finally:
+                    search.release()
+                return True
+            if not search.left():
+                self._finish(spec)
+                self._open.remove(spec)
+        return False if self._open else None
+
+    def beat(self) -> None:
+        """Renew the claims of trials in hand."""
+        for search in self._searches.values():
+            search.beat()
+
+    @functools.cached_property
+    def _settings(self) -> SearchConfig:
+        return SearchConfig(**self._orders.search)
+
+    def _search(self, spec: SearchSpec) -> Search:
+        if spec.name not in self._searches:
+            settings = self._settings
+            storage = open_storage(self._orders.storage, self._folder.root / "ledger.log")
+            directions: list[Direction] = ["minimize"] * len(settings.objectives)
+            name = f"{self._folder.name}: {spec.label}"
+            if self._orders.storage is not None:
+                name = own_name(storage, name, self._folder.owner(), directions)
+            self._searches[spec.name] = Search(
+                storage,
+                name,
+                trials.folder_of(self._folder, spec.name),
+                spec.distributions(),
+                n_trials=settings.n_trials,
+                sampler=settings.sampler,
+                seed=spec.seed,
+                pruner=settings.pruner,
+                directions=directions,
+            )
+        return self._searches[spec.name]
+
+    def _run(
+        self,
+        spec: SearchSpec,
+        search: Search,
+        asked: Asked,
+        attempt: Attempt,
+        given_up: Callable[[Block], bool],
+    ) -> None:
+        folder = trials.folder_of(self._folder, spec.name)
+        try:
+            cell = spec.cell(asked.params)
+        except ConfigError as error:  # settings that exclude each other
+            search.fail(asked.number, str(error))
+            return
+        record = TrialRecord(asked.number, cell.hash, dict(asked.params), "running")
+        trials.write_trial(folder, record)
+        block = self._folder.block(cell.hash, 0)
+        write_config(block.folder.parent / "config.yaml", cell.as_dict())
+        limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
+        rungs = RUNGS if self._settings.pruner != "none" else ()
+        trial = Trial(search, asked.number, rungs, limit)
+        while not (block.done or trial.pruned or given_up(block)):
+            if not attempt(block, trial):
+                search.beat()
+                time.sleep(POLL * random.uniform(0.5, 1.5))
+        if trial.pruned:
+            search.prune(asked.number)
+            record = dataclasses.replace(record, state="pruned")
+        elif block.done:
+            measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
+            values = [measures.get(name, math.inf) for name in self._settings.objectives]
+            search.tell(asked.number, values)
+            record = dataclasses.replace(record, state="complete", values=tuple(values))
+        else:
+            error = str(block.failures(self._orders.run)[-1].get("error", ""))
+            search.fail(asked.number, error)
+            record = dataclasses.replace(record, state="failed", error=error)
+        trials.write_trial(folder, record)
+
+    def _finish(self, spec: SearchSpec) -> None:
+        """Note the best cell; whoever sees the end writes the same."""
+        folder = trials.folder_of(self._folder, spec.name)
+        done = [r for r in trials.read_trials(folder) if r.state == "complete"]
+        if len(self._settings.objectives) > 1 or not done:
+            return
+        best = min(done, key=lambda record: (record.values[0], record.number))
+        allowed = spec.distributions()
+        edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
+        trials.write_best(folder, Best(best.cell, best.number, best.values[0], edges))

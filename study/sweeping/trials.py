@@ -1,0 +1,87 @@
+"""The records of searches in a study's folder: what each trial was, and which cell was best.
+
+Knows: `searches/<search>/trial-00007.json`, `best.json`. Does not know: samplers, who runs a trial.
+Optuna's storage steers a search; these files say in the study itself which cells came of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from study.sweeping.folder import Orders, StudyFolder, checked_name, read_json, write_json
+
+State = Literal["running", "complete", "pruned", "failed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRecord:
+    """One trial; `values`: of the objectives, where it is complete; `error`: where it failed."""
+
+    number: int
+    cell: str
+    params: Mapping[str, Any]
+    state: State
+    values: tuple[float, ...] = ()
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best cell of a finished search, and the keys whose best value lies at a range's end."""
+
+    cell: str
+    number: int
+    value: float
+    at_edge: Mapping[str, Any]
+
+
+def folder_of(study: StudyFolder, search: str) -> Path:
+    """Where a search's records are, and its claims."""
+    return study.root / "searches" / checked_name(search)
+
+
+def write_trial(folder: Path, record: TrialRecord) -> None:
+    """**Raises:** `OSError`."""
+    write_json(folder / f"trial-{record.number:05d}.json", dataclasses.asdict(record))
+
+
+def write_best(folder: Path, best: Best) -> None:
+    """**Raises:** `OSError`."""
+    write_json(folder / "best.json", dataclasses.asdict(best))
+
+
+def read_trials(folder: Path) -> Iterator[TrialRecord]:
+    """All trials so far, in order; torn records are passed over."""
+    for path in sorted(folder.glob("trial-*.json")):
+        data = read_json(path) or {}
+        try:
+            number, cell, state = int(data["number"]), checked_name(data["cell"]), data["state"]
+            values = tuple(float(v) for v in data.get("values", ()))
+            params = dict(data["params"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        yield TrialRecord(number, cell, params, state, values, str(data.get("error", "")))
+
+
+def best_cells(study: StudyFolder, orders: Orders) -> Iterator[str]:
+    """Cells to be trained again with new seeds: those that were best in searches that are done."""
+    for search in orders.searches if orders.search.get("rerun") else ():
+        if (best := read_best(folder_of(study, search["name"]))) is not None:
+            yield best.cell
+
+
+def read_best(folder: Path) -> Best | None:
+    """The best cell, once the search is finished."""
+    data = read_json(folder / "best.json") or {}
+    try:
+        return Best(
+            checked_name(data["cell"]),
+            int(data["number"]),
+            float(data["value"]),
+            dict(data["at_edge"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,211 @@
+"""Searches from end to end: any key's range, mixed with a grid; killed, resumed, pruned, rerun."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from study import results
+from study.sweeping.folder import StudyFolder
+from study.sweeping.monitor import Monitor
+from study.sweeping.searches import SearchSpec
+from study.sweeping.storage import open_storage
+from tests.sweeping.commands import HERE, TINY, run_here, start, wait_for
+
+SEARCH = (
+    *TINY,
+    "study=mine",
+    "optimizer.lr=tag(log,interval(1e-4,1e-1))",
+    "model.width=interval(3,8)",
+    "model.activation=choice(tanh,softplus)",
+    "optimizer.steps=150",
+    "search.pruner=successive_halving",
+    "search.n_trials=10",
+)
+
+
+def trials(study: Path) -> dict[str, dict[str, Any]]:
+    """What came of each trial."""
+    return {
+        str(path.relative_to(study)): json.loads(path.read_text())
+        for path in sorted(study.glob("searches/*/trial-*.json"))
+    }
+
+
+def end(command: Any, status: int = 0) -> str:
+    output, _ = command.communicate(timeout=300)
+    assert command.returncode == status, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search that nobody disturbs, by one worker."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    end(start(folder, *SEARCH, "workers=1"))
+    return folder / "outputs" / "mine"
+
+
+def test_trials_lie_in_their_ranges_and_the_worst_end_early(undisturbed: Path) -> None:
+    found = trials(undisturbed).values()
+    assert [trial["number"] for trial in found] == list(range(10))
+    assert {trial["state"] for trial in found} == {"complete", "pruned"}
+    for trial in found:
+        params = trial["params"]
+        assert 1e-4 <= params["optimizer.lr"] <= 1e-1
+        assert params["model.width"] in range(3, 9)
+        assert params["model.activation"] in ("tanh", "softplus")
+    # what is pruned had been told at a rung, and was worse there than what went on from it
+    (book,) = books(undisturbed)
+    for rung in (1, 3, 9):
+        here = {t.number: t for t in book.trials if rung in t.intermediate_values}
+        ended = [t for t in here.values() if max(t.intermediate_values) == rung]
+        pruned = [t for t in ended if t.state.name == "PRUNED"]
+        for trial in pruned:
+            before = [o for o in here.values() if o.number < trial.number]
+            assert any(
+                o.intermediate_values[rung] < trial.intermediate_values[rung] for o in before
+            )
+
+
+def books(study: Path) -> list[optuna.Study]:
+    """The searches as Optuna keeps them: what a dashboard shows."""
+    storage = open_storage(None, study / "ledger.log")
+    names = [s.study_name for s in optuna.get_all_study_summaries(storage) if ": " in s.study_name]
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
+
+
+def test_the_table_holds_the_complete_trials(undisturbed: Path) -> None:
+    rows = results.load(undisturbed)
+    complete = {t["cell"]: t for t in trials(undisturbed).values() if t["state"] == "complete"}
+    assert set(rows["cell"]) == set(complete)
+    medians = rows.groupby("cell")["test_nmse_median"].median()
+    for cell, trial in complete.items():
+        assert trial["values"] == [pytest.approx(medians[cell], rel=1e-12)]
+    best = json.loads(next(undisturbed.glob("searches/*/best.json")).read_text())
+    assert best["cell"] == medians.idxmin()
+    assert not list(undisturbed.rglob("*.lock")), "nothing is held"
+    assert not list(undisturbed.rglob("*.checkpoint.pt")), "of a pruned trial nothing is kept"
+
+
+def test_killed_and_resumed_it_gives_the_same_trials(undisturbed: Path, tmp_path: Path) -> None:
+    study = tmp_path / "outputs" / "mine"
+    often = "trial.CHECKPOINT_SECONDS = 0.0"
+    for n, number in enumerate((1, 4, 7)):
+        head = start(tmp_path, *SEARCH, "workers=1", change=often) if n == 0 else again(tmp_path)
+        wait_for(lambda number=number: len(trials(study)) > number, head)
+        worker = next(iter(Monitor(study).look().running), None)
+        head.send_signal(signal.SIGKILL)
+        head.wait()
+        assert worker is None or worker.pid != head.pid
+        wait_for(lambda: not Monitor(study).look().running)
+    end(again(tmp_path))
+    assert trials(study) == trials(undisturbed)
+
+
+def again(folder: Path) -> Any:
+    return start(folder, *SEARCH, "workers=1")
+
+
+def test_workers_share_a_search(undisturbed: Path, tmp_path: Path) -> None:
+    said = end(start(tmp_path, *SEARCH, "workers=3"))
+    assert "10 trained, 0 were done before" in said
+    found = trials(tmp_path / "outputs" / "mine").values()
+    assert [trial["number"] for trial in found] == list(range(10))
+    assert all(trial["state"] in ("complete", "pruned") for trial in found)
+
+
+def test_the_same_command_again_runs_nothing_and_a_larger_budget_what_is_new(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    study = tmp_path / "outputs" / "mine"
+    shutil.copytree(undisturbed, study)
+    before = trials(study)
+    assert "0 trained, 10 were done before" in end(start(tmp_path, *SEARCH, "workers=1"))
+    assert trials(study) == before
+    assert "2 trained, 10 were done before" in end(
+        start(tmp_path, *SEARCH, "search.n_trials=12", "workers=1")
+    )
+    after = trials(study)
+    assert len(after) == 12
+    assert {name: after[name] for name in before} == before
+
+
+def test_each_point_of_a_grid_is_searched_and_its_best_trained_again(tmp_path: Path) -> None:
+    command = (
+        *TINY,
+        "study=mine",
+        "data.n_train=32,48",
+        "optimizer.lr=tag(log,interval(1e-3,1e-1))",
+        "optimizer.steps=60",
+        "search.n_trials=3",
+        "search.rerun=true",
+        "replicates=4",
+        "block_size=2",
+        "workers=2",
+    )
+    end(start(tmp_path, *command))
+    study = tmp_path / "outputs" / "mine"
+    folder = StudyFolder(study)
+    specs = [SearchSpec.from_dict(data) for data in folder.read_orders().searches]
+    assert [dict(spec.fixed) for spec in specs] == [{"data.n_train": 32}, {"data.n_train": 48}]
+    assert len({book.study_name for book in books(study)}) == 2
+    rows = results.load(study)
+    for spec in specs:
+        best = json.loads((study / "searches" / spec.name / "best.json").read_text())
+        of_best = rows[rows["cell"] == best["cell"]]
+        assert sorted(of_best["replicate"]) == [0, 1, 2, 3, 4, 5], "two that tuned it, four new"
+        assert set(of_best["data.n_train"]) == {spec.fixed["data.n_train"]}
+    now = Monitor(study).look()
+    assert (now.total, now.done, now.missing) == (2 * (3 + 2), 2 * (3 + 2), 0)
+
+
+def test_two_objectives(tmp_path: Path) -> None:
+    settings = ("search=nsga2", "search.objectives=[test_nmse_median,rollout_error]")
+    plain = [s for s in SEARCH if "pruner" not in s]
+    end(start(tmp_path, *plain, *settings, "search.n_trials=6", "workers=1"))
+    study = tmp_path / "outputs" / "mine"
+    assert all(len(trial["values"]) == 2 for trial in trials(study).values())
+    (book,) = books(study)
+    assert book.best_trials
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ("model.width=interval(8,2)", "model.width=interval(8,2) holds no value"),
+        ("model.width=interval(2.5,8)", "model.width takes whole numbers"),
+        ("model.width=interval(0,8)", "model.width=0"),
+        ("model.beta=tag(log,interval(0,1))", "begins above 0"),
+        ("model.activation=interval(0,1)", "model.activation"),
+        ("model.activation=choice(tanh,sofplus)", "did you mean softplus"),
+        ("model=interval(0,1)", "is a range of numbers: name some of"),
+        ("workers=interval(1,2)", "belongs to the whole command"),
+        ("search=tpe", "no key is searched"),
+        ("search=bayes optimizer.lr=interval(0.1,1)", "unknown search bayes"),
+        ("search.n_trial=3 optimizer.lr=interval(0.1,1)", "did you mean search.n_trials"),
+        ("search.objectives=[loss] optimizer.lr=interval(0.1,1)", "search.objectives=loss"),
+        ("search.pruner=hyperband optimizer.lr=interval(0.1,1)", "search.pruner=hyperband"),
+        (
+            "search.objectives=[test_nmse,rollout_error] search.pruner=median "
+            "optimizer.lr=interval(0.1,1)",
+            "cannot prune",
+        ),
+        ("data.n_train=interval(100,1000)", "data.n_train"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_sentence(
+    settings: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = str(run_here(monkeypatch, *TINY, *HERE, *settings.split()))
+    assert said.startswith("error: ")
+    assert named in said
+    assert not Path("outputs").exists()
