@@ -125,7 +125,7 @@ def _judged(judge: Judge, steps: int) -> Callable[[State], None]:
 
     def watch(state: State) -> None:
         x = [record["x"] / max(1, steps) for record in state.records[-2:]]
-        value = float(np.median(state.records[-1][CURVE]))
+        value = float(statistics.median(state.records[-1][CURVE]))
         if not judge(x[0] if len(x) > 1 else -1.0, x[-1], value):
             raise Pruned
 

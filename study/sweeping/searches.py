@@ -78,7 +78,7 @@ class SearchSpec:
         return make_cell(plain, compile=self.compile)
 
     def corners(self) -> Iterator[Cell]:
-        """Cells at the ends of each key's range, the others at their first. **Raises:** as `cell`."""
+        """Cells at the ends of each range, other keys at their first. **Raises:** as `cell`."""
         ends = {key: space.extremes(allowed) for key, allowed in self.distributions().items()}
         first = {key: values[0] for key, values in ends.items()}
         yield self.cell(first)
