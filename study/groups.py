@@ -67,7 +67,7 @@ class SystemConfig:
                 raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
         system = self.default.with_constants(**self.constants)
         name, changed = system.name, {k: v for k, v in self.constants.items() if v != known[k]}
-        given = ", ".join(f"system.{k}={v:g}" for k, v in changed.items()) or "its constants"
+        given = ", ".join(f"system.{k}={v}" for k, v in changed.items()) or "its constants"
         with np.errstate(all="ignore"):
             try:
                 scale = float(system.energy_scale(system.parameters))

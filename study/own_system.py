@@ -69,11 +69,16 @@ def source(sha256: str) -> bytes:
     return _sources[sha256]
 
 
-def allow(hashes: Iterable[str]) -> None:
-    """Let processes that this one starts run just these files."""
+def allow(hashes: Iterable[str]) -> dict[str, str]:
+    """Let processes that this one starts run just these files.
+
+    **Returns:** the environment that says so, for those elsewhere.
+    """
     os.environ.pop(ALLOWED, None)
-    if listed := sorted(set(hashes)):
-        os.environ[ALLOWED] = ",".join(listed)
+    listed = ",".join(sorted(set(hashes)))
+    said = {ALLOWED: listed} if listed else {}
+    os.environ.update(said)
+    return said
 
 
 def allowed() -> list[str]:
@@ -133,6 +138,14 @@ def _checked(system: System, where: str) -> System:
             mass = system.mass_matrix(q, qdot)
     except Exception as error:
         raise ConfigError(f"{where}: the Lagrangian {_why(error, system)}") from None
+    for field, call in {
+        "energy_scale": lambda: float(system.energy_scale(system.parameters)),
+        "safe": lambda: system.is_safe(start),
+    }.items():
+        try:
+            call()
+        except Exception as error:
+            raise ConfigError(f"{where}: {field} {_why(error, system)}") from None
     with np.errstate(all="ignore"):
         condition = np.array([_condition(m) for m in mass])
     if not (condition < SINGULAR).all():
@@ -162,6 +175,9 @@ def _check_fields(system: System, where: str) -> None:
             raise ConfigError(
                 f"{where}: {field} has {len(given)} entries, and {D} coordinates need {wanted}"
             )
+    for field, value in {"horizon": system.horizon, "span": system.data_span}.items():
+        if not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise ConfigError(f"{where}: {field}={value!r} should be a positive number of seconds")
     for key, value in system.constants.items():
         if not str(key).isidentifier() or key in KEYS:
             raise ConfigError(f"{where}: a constant cannot be called {key!r}: give it another name")

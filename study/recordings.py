@@ -177,7 +177,14 @@ def read(
         tuple(_motion(part, label, angles, reading, table.where) for label, part in side)
         for side in (training, held_out)
     ]
-    return Recording(made[0], made[1], angles)
+    recording = Recording(made[0], made[1], angles)
+    for (name, _), moved in zip(coordinates, np.ptp(recording.points.q, axis=0), strict=True):
+        if not moved:
+            raise ConfigError(
+                f"{table.where}: {name} never changes in what is trained on: leave it out of the "
+                "coordinates"
+            )
+    return recording
 
 
 def _scale(reading: Reading, coordinates: tuple[tuple[str, str], ...], whose: str) -> Array:

@@ -87,7 +87,7 @@ def _conduct(
     folder = head.outputs_folder(str(asked["study"]))
     plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
     # what its workers may run of the user's own: nothing but what this command named
-    own_system.allow({cell.system.sha256 for cell in plan.cells if cell.system.sha256})
+    own = own_system.allow({cell.system.sha256 for cell in plan.cells if cell.system.sha256})
     on_cluster = config.hydra.launcher._target_ == cluster.LAUNCHER
     if not on_cluster:  # its nodes may have what we lack
         for device in {cell.device for cell in plan.cells}:
@@ -105,7 +105,7 @@ def _conduct(
     print_plan(plan, folder, console, table=False)
     if on_cluster:
         settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
-        queue = cluster.Queue(folder, settings, dict(config.hydra.job.env_set))
+        queue = cluster.Queue(folder, settings, {**config.hydra.job.env_set, **own})
         finish = functools.partial(cluster.attend, queue=queue)
     else:
         launch = functools.partial(_launch, context, function, config, command.fixed)

@@ -249,6 +249,11 @@ BAD = {
         ["data.columns.trajectory=null"],
         [f"row {ROWS + 1}, column t", "time goes back", "data.columns.trajectory"],
     ),
+    "a coordinate at rest": (
+        lambda table: table.assign(theta2=0.5),
+        [],
+        ["theta2 never changes", "leave it out"],
+    ),
     "a short trajectory": (
         lambda table: table.drop(index=range(ROWS + 8, 2 * ROWS)),
         [],

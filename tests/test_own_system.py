@@ -232,6 +232,12 @@ BAD = {
         [],
         ["cannot be called 'path'"],
     ),
+    "an energy scale that raises": (
+        change("lambda c: c.k", "lambda c: c.kk"),
+        [],
+        ["energy_scale reads the constant kk", "it has m, k"],
+    ),
+    "no horizon": (change("horizon=5.0", "horizon=0"), [], ["horizon=0", "positive"]),
     "a name that is no name": (change('name="spring"', 'name="../x"'), [], ["name='../x'"]),
 }
 
