@@ -237,7 +237,7 @@ BAD = {
         [],
         ["energy_scale reads the constant kk", "it has m, k"],
     ),
-    "no horizon": (change("horizon=5.0", "horizon=0"), [], ["horizon=0", "positive"]),
+    "no horizon": (change("horizon=5.0", "horizon=0.0"), [], ["horizon=0.0", "positive"]),
     "a name that is no name": (change('name="spring"', 'name="../x"'), [], ["name='../x'"]),
 }
 
