@@ -3,8 +3,8 @@
 Knows: Hydra's compose API, where `conf/` lies, and how to say in one sentence what is wrong with
 an override. Does not know: what a setting means (`config.py`) or how a grid is run (`sweeping/`).
 
-Systems have no files in `conf/`: `register` makes one option of the group `system` from each
-entry of the core's registry, so that there is a single list of them.
+Systems have no files in `conf/`: `options.py` makes one option of the group `system` from each
+entry of the core's registry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
@@ -33,8 +32,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from study import credentials, guard
 from study.config import Run
-from study.core.systems import SYSTEMS
 from study.groups import GROUPS
+from study.options import ONLY, OWN_SYSTEM, load_own_system, offer_own_system, offer_systems
 from study.validation import ConfigError, nearest
 
 # Inside the package in a wheel, beside it in a checkout.
@@ -48,6 +47,7 @@ COMMAND_KEYS = frozenset(f.name for f in dataclasses.fields(Run)) | {
     "grid",
     "question",
     "compile",
+    OWN_SYSTEM,
 }
 TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | {"seed", "inits_per_data", "precision", "device"}
 
@@ -92,9 +92,7 @@ def register() -> None:
     )
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_\w+' is validated against")
-    store = ConfigStore.instance()
-    for name, system in SYSTEMS.items():
-        store.store(group="system", name=name, node={"name": name, **system.constants})
+    offer_systems()
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -130,9 +128,11 @@ def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
     choices = [o for o in parsed if o.key_or_group in groups and not _is_mapping(o)]
     for override in choices:
         _check_choice(override, loader)
-    with sentences():
-        base = hydra_compose(ROOT, [_first_value(o) for o in choices])
-    known = flat_keys(plain(base))
+    offer_own_system({})
+    base = _base(choices)
+    if load_own_system(parsed, base):
+        base = _base(choices)
+    known = flat_keys(base)
     for override in parsed:
         if override not in choices:
             _check_key(override, known, groups)
@@ -142,6 +142,12 @@ def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
             if key not in TOP_KEYS:
                 raise ConfigError(unknown_key(key, TOP_KEYS))
         guard.check_composed(composed)
+
+
+def _base(choices: Sequence[Override]) -> dict[str, Any]:
+    """The config before any single key is set."""
+    with sentences():
+        return plain(hydra_compose(ROOT, [_first_value(o) for o in choices]))
 
 
 def read_overrides(overrides: Sequence[str], loader: ConfigLoader) -> CommandLine:
@@ -297,6 +303,8 @@ def _check_key(override: Override, known: set[str], groups: Sequence[str]) -> No
         raise ConfigError(
             f"{override.input_line} replaces the group {key}: name one, or set its keys one by one"
         )
+    if key not in known and key in ONLY:
+        raise ConfigError(f"{override.input_line} is a key of {ONLY[key]}: give that too")
     if key not in known:
         raise ConfigError(unknown_key(key, known | set(groups)))
     if override.is_add():

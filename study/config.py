@@ -18,10 +18,13 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from study import sources
 from study.core.models import make_model, n_parameters
-from study.core.systems import SYSTEMS, System
+from study.core.recording import Recording
+from study.core.systems import System
 from study.credentials import refuse_settings
 from study.groups import (
+    FROM_FILE,
     GROUPS,
     STRICT,
     Count,
@@ -87,8 +90,13 @@ class Cell:
 
     @property
     def mechanics(self) -> System:
-        """The system with this cell's constants."""
-        return SYSTEMS[self.system.name].with_constants(**self.system.constants)
+        """The system with this cell's constants. **Raises:** `ConfigError` for code not loaded."""
+        return sources.mechanics(self.system, self.data)
+
+    @property
+    def recording(self) -> Recording | None:
+        """What was measured, where that is trained on. **Raises:** `ConfigError`."""
+        return sources.recording(self.data, self.mechanics)
 
     @functools.cached_property
     def n_params(self) -> int:
@@ -107,7 +115,12 @@ class Cell:
         plain = _fields(self)
         plain |= {name: _fields(plain[name]) for name in GROUPS}
         plain["data"] |= {"n_train": self.n_train, "n_over_p": None}
-        plain["system"] = {"name": self.system.name, **self.mechanics.constants}
+        if self.data.sampler != "file":
+            plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
+        elif self.data.columns is not None:
+            plain["data"]["columns"] = _fields(self.data.columns)
+        own = {"sha256": self.system.sha256} if self.system.name == "file" else {}
+        plain["system"] = {"name": self.system.name, **own, **self.mechanics.constants}
         return plain
 
     @functools.cached_property
@@ -121,7 +134,7 @@ class Cell:
         mechanics = self.mechanics
         D = mechanics.n_dof
         return {
-            "system": self.system.name,
+            "system": mechanics.name,
             "system.constants": self._changed_constants(),
             "data.n_train": self.n_train,
             "data.noise": self.data.noise,
@@ -151,15 +164,30 @@ class Cell:
             "rollout.n_times": self.rollout.n_times,
             "rollout.rtol": self.rollout.rtol,
             "rollout.max_steps": self.rollout.max_steps,
+            **self._files(),
             "precision": self.precision,
+            "coordinates": ", ".join(f"{name} ({unit})" for name, unit in mechanics.coordinates),
             "n_params": self.n_params,
             "n_equations": self.n_train * D,
             "n_over_p": self.n_train / self.n_params,
             "equations_per_param": self.n_train * D / self.n_params,
         }
 
+    def _files(self) -> dict[str, Any]:
+        """Factors of cells that were made from files of the user's; by content, not by place."""
+        found: dict[str, Any] = {}
+        if self.system.sha256 is not None:
+            found["system.file"] = self.system.sha256[:12]
+        if (reading := self.data.reading) is not None:
+            found["data.file"] = reading.sha256[:12]
+            found["data.estimate"] = reading.estimate()
+            found["data.held_out"] = self.data.held_out
+        return found
+
     def _changed_constants(self) -> str:
-        usual = SYSTEMS[self.system.name].constants
+        if self.system.name == "unknown":
+            return "unknown"
+        usual = self.system.default.constants
         changed = {k: v for k, v in self.mechanics.constants.items() if v != usual[k]}
         return ", ".join(f"{k}={v:g}" for k, v in changed.items()) or "default"
 
@@ -246,22 +274,17 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
 
     What comes to the same thing is made the same: the horizon is the system's own where none is
     given, the encoding is raw where there is no angle, states drawn uniformly lie on no
-    trajectories, and only Adam meets the points in an order.
+    trajectories, and only Adam meets the points in an order. Paths of files become hashes of what
+    is in them, and a file of data says how many points there are.
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
-    system = _mapping("system", plain.get("system"))
-    groups = {
-        **{name: _mapping(name, plain.get(name)) for name in GROUPS},
-        "system": {
-            "name": system.get("name"),
-            "constants": {k: v for k, v in system.items() if k != "name"},
-        },
-    }
+    groups = {name: _mapping(name, plain.get(name)) for name in GROUPS}
+    groups |= sources.groups(groups["system"], groups["data"])
     made = {name: _group(name, values) for name, values in groups.items()}
-    known = SYSTEMS[made["system"].name]
-    if made["rollout"].horizon is None:
-        made["rollout"] = dataclasses.replace(made["rollout"], horizon=known.horizon)
+    made["data"] = made["data"].normal()
+    known = sources.mechanics(made["system"], made["data"])
+    made["data"], made["rollout"] = sources.counted(made["data"], made["rollout"], known)
     if not any(known.angles):
         made["model"] = dataclasses.replace(made["model"], encoding="raw")
     if made["data"].sampler == "uniform":

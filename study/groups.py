@@ -14,8 +14,11 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from study import own_system
+from study.core.derivatives import Method
 from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
-from study.core.systems import SYSTEMS
+from study.core.systems import SYSTEMS, System
+from study.recordings import Reading
 from study.validation import ConfigError, nearest
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -29,36 +32,80 @@ Name = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class SystemConfig:
-    """A mechanical system by name, with its constants (`system.g=9.8`)."""
+    """A mechanical system by name, with its constants (`system.g=9.8`).
+
+    - `file`: one of the user's own, found by the hash of its file's content, `sha256`.
+    - `unknown`: of which there are only measurements (`data=file`).
+    """
 
     name: Name
     constants: dict[str, float]
+    sha256: str | None = None
+
+    @property
+    def default(self) -> System:
+        """The system with its usual constants. **Raises:** `ConfigError` if it was not loaded."""
+        if self.name == "file":
+            return own_system.system(str(self.sha256))
+        return SYSTEMS[self.name]
 
     def __post_init__(self) -> None:
-        if self.name not in SYSTEMS:
-            raise ConfigError(f"unknown system {self.name}: {nearest(self.name, SYSTEMS)}")
-        known = SYSTEMS[self.name].constants
+        if self.name == "unknown":
+            if self.constants:
+                raise ConfigError(
+                    f"unknown key system.{next(iter(self.constants))}: system=unknown has no "
+                    "constants"
+                )
+            return
+        if self.name not in SYSTEMS and self.name != "file":
+            raise ConfigError(
+                f"unknown system {self.name}: {nearest(self.name, (*SYSTEMS, 'file', 'unknown'))}"
+            )
+        known = self.default.constants
         for key in self.constants:
             if key not in known:
                 raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
-        system = SYSTEMS[self.name].with_constants(**self.constants)
-        given = ", ".join(f"system.{key}={value}" for key, value in self.constants.items())
-        try:
-            with np.errstate(all="ignore"):
+        system = self.default.with_constants(**self.constants)
+        name, changed = system.name, {k: v for k, v in self.constants.items() if v != known[k]}
+        given = ", ".join(f"system.{k}={v}" for k, v in changed.items()) or "its constants"
+        with np.errstate(all="ignore"):
+            try:
                 scale = float(system.energy_scale(system.parameters))
+            except (ArithmeticError, ValueError):
+                scale = math.nan
+            try:
                 start = system.initial_conditions(np.random.default_rng(0), 8, system.parameters)
                 moves = bool(np.isfinite(start).all() and np.isfinite(system.rhs(start)).all())
-        except (ArithmeticError, ValueError, np.linalg.LinAlgError):
-            scale, moves = math.nan, False
+            except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+                moves = False
         if not 0 < scale < math.inf:
             raise ConfigError(
-                f"{given} give {self.name} an energy scale of {scale:g} J: it should be positive"
+                f"{given} give {name} an energy scale of {scale:g} J: it should be positive"
             )
         if not moves:
             raise ConfigError(
-                f"{given} leave {self.name} without a motion: starts or accelerations are no "
+                f"{given} leave {name} without a motion: starts or accelerations are no "
                 f"numbers; the usual constants are {dict(known)}"
             )
+
+
+@dataclass(frozen=True, config=STRICT)
+class ColumnsConfig:
+    """Which columns of a file are what.
+
+    - `time` in seconds; `trajectory` tells trajectories apart, null if all is one.
+    - `q`, `qdot`, `qddot`: one column a coordinate; `q` null for the system's own names, the
+      others null where they are to be estimated.
+    - `units`: of each coordinate, rad, deg, m, cm or mm; null for the system's own. Velocities
+      and accelerations are in the same, per second and per second squared.
+    """
+
+    time: Name
+    trajectory: Name | None
+    q: tuple[Name, ...] | None
+    qdot: tuple[Name, ...] | None
+    qddot: tuple[Name, ...] | None
+    units: tuple[Name, ...] | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -72,9 +119,17 @@ class DataConfig:
     - `noise`: standard deviation of label noise over that of the accelerations.
     - `order`: minibatches `shuffled`, or `sequential` along the curve.
     - `units`: `scaled` (one time, one length a coordinate) or `physical`.
+
+    With `sampler=file` they were measured, and the file says how many there are:
+
+    - `sha256`: of its content; `columns`: what is where in it.
+    - `estimate`: how velocities and accelerations that it lacks are estimated, local polynomials
+      over `window` points (`savgol`) or a `spline` that need not follow noise of the standard
+      deviation `smoothing` in the positions.
+    - `held_out`: share of the trajectories that is tested on.
     """
 
-    sampler: Literal["trajectories", "uniform"]
+    sampler: Literal["trajectories", "uniform", "file"]
     n_train: Count | None
     n_over_p: Positive | None
     n_trajectories: Count
@@ -82,6 +137,44 @@ class DataConfig:
     noise: NonNegative
     order: Literal["shuffled", "sequential"]
     units: Literal["scaled", "physical"]
+    sha256: str | None = None
+    columns: ColumnsConfig | None = None
+    estimate: Literal["savgol", "spline"] = "savgol"
+    window: Count = 11
+    smoothing: NonNegative = 0.0
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+    @property
+    def reading(self) -> Reading | None:
+        """What is read from a file, and how; None for data that are made."""
+        if self.sampler != "file" or self.columns is None or self.sha256 is None:
+            return None
+        columns, method = self.columns, Method(self.estimate, self.window, self.smoothing)
+        return Reading(
+            self.sha256,
+            columns.time,
+            columns.trajectory,
+            columns.q,
+            columns.qdot,
+            columns.qddot,
+            columns.units,
+            method,
+            self.held_out,
+        )
+
+    def normal(self) -> DataConfig:
+        """The same with settings that nothing is estimated by at one value, so that cells agree."""
+        reading = self.reading
+        unused: dict[str, Any] = {}
+        if reading is None or not reading.estimated or self.estimate == "spline":
+            unused["window"] = 11
+        if reading is None or not reading.estimated or self.estimate == "savgol":
+            unused["smoothing"] = 0.0
+        if reading is None or not reading.estimated:
+            unused["estimate"] = "savgol"
+        if reading is None:
+            unused |= {"sha256": None, "columns": None, "held_out": 0.2}
+        return dataclasses.replace(self, **unused)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -191,6 +284,8 @@ class DiagnosticsConfig:
     error_budget: bool
     identifiability: bool
 
+
+FROM_FILE = ("sha256", "columns", "estimate", "window", "smoothing", "held_out")  # of `data`
 
 GROUPS: dict[str, type] = {
     "system": SystemConfig,

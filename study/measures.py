@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from study.core import metrics
-from study.core.datasets import Source
 from study.core.error_budget import error_budget
 from study.core.identifiability import condition, effective_dimension, rank, spectrum
+from study.core.recording import Recording
 from study.core.rollout import rollout
 from study.core.training import State, relative_gradient, verdicts
 from study.preparation import Setup, initial_parameters
@@ -81,7 +81,8 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     predicted = _accelerations(setup, theta, rows)
     train_error = _train_errors(setup, theta)
     points = setup.test.points
-    true_mass = setup.system.mass_matrix(points.q, points.qdot)
+    known = setup.system.known
+    true_mass = setup.system.mass_matrix(points.q, points.qdot) if known else None
     table = []
     # of the loss that was minimised last
     loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
@@ -96,6 +97,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
                 **cell.factors(),
                 "train_nmse": float(train_error[r].mean()),
                 "train_nmse_median": float(np.median(train_error[r])),
+                **_label_error(setup, r),
                 **metrics.acceleration_measures(predicted[r], setup.test),
                 "singular_fraction": metrics.singular_fraction(
                     _mass(setup, theta[r : r + 1], rows), true_mass
@@ -112,9 +114,21 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     return table
 
 
+def _label_error(setup: Setup, r: int) -> dict[str, float]:
+    """How far measured labels are from the true system's accelerations, where both are known."""
+    if not (isinstance(setup.source, Recording) and setup.system.known):
+        return {}
+    D, units = setup.system.n_dof, setup.units
+    rows = setup.data.rows[r].cpu().double().numpy()
+    true = setup.system.rhs(units.to_physical(rows[:, : 2 * D]))[:, D:]
+    labels = units.acceleration_to_physical(rows[:, 2 * D :])
+    return {"label_nmse": float(_errors(setup, labels, true).mean())}
+
+
 def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
-    """The error budget of each replicate; missing numbers where it is not asked for."""
-    if not setup.cell.diagnostics.error_budget:
+    """The error budget of each replicate; missing numbers where it is not asked for, or the
+    true system is not known."""
+    if not (setup.cell.diagnostics.error_budget and setup.system.known):
         return [dict.fromkeys([*BUDGET, "lyapunov"], float("nan")) for _ in setup.replicates]
     return error_budget(
         setup.system,
@@ -133,7 +147,8 @@ def identifiability_columns(
 ) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
     """(measures, spectra) of each replicate, as initialised on ample data and as trained.
 
-    Ample: twice as many equations as parameters, from a pool of training states of its own.
+    Ample: twice as many equations as parameters, from a pool of training states of its own, or all
+    that was measured.
     """
     if not setup.cell.diagnostics.identifiability:
         yield from ((dict.fromkeys(IDENTIFIABILITY, float("nan")), []) for _ in setup.replicates)
@@ -163,10 +178,9 @@ def identifiability_columns(
 
 
 def _ample_states(setup: Setup, n: int) -> Tensor:
-    """n states (1, 2 D, n) in scaled units, of another seed than any replicate trains on."""
-    data = setup.cell.data
-    source = Source(setup.system, data.sampler, max(n, data.pool_size), data.n_trajectories)
-    points = source.training_set(AMPLE, n, 0.0).points
+    """n states (1, 2 D, n) in scaled units, of another seed than any replicate trains on; fewer
+    where fewer were measured."""
+    points = setup.source.ample(AMPLE, n)
     scaled = setup.units.scale(points.q, points.qdot)
     return torch.tensor(np.concatenate(scaled, axis=1), device=setup.cell.device).mT[None]
 
@@ -229,6 +243,7 @@ def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], lis
             [
                 _curve(setup, replicate, "rollout", metric, truth.times, values)
                 for metric, values in {**measured.curves, **shown}.items()
+                if system.known or "energy" not in metric
             ],
         )
 
@@ -236,12 +251,13 @@ def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], lis
 def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:
     """The first trajectories, true and learned, coordinate by coordinate, and their energies."""
     system, truth = setup.system, setup.truth
-    scale = system.energy_scale(system.parameters)
     curves = {}
     for name, states in (("true", truth.states), ("learned", learned)):
         for k in range(min(SHOWN, len(states))):
-            energy = system.energy(*np.split(states[k], 2, axis=-1)) / scale
-            curves[f"{name}.energy[{k}]"] = energy
+            if system.known:
+                energy = system.energy(*np.split(states[k], 2, axis=-1))
+                scale = system.energy_scale(system.parameters)
+                curves[f"{name}.energy[{k}]"] = energy / scale
             for i in range(system.n_dof):
                 curves[f"{name}.q{i}[{k}]"] = states[k, :, i]
     return curves

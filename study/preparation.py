@@ -19,6 +19,7 @@ from study.core.lbfgs import LBFGS
 from study.core.least_squares import LeastSquares
 from study.core.levenberg_marquardt import LevenbergMarquardt
 from study.core.models import Model, make_model
+from study.core.recording import Recording
 from study.core.systems import System
 from study.core.training import Stage, TrainingData
 from study.core.units import Units
@@ -33,6 +34,7 @@ class Setup:
     data_seeds: list[int]
     init_seeds: list[int]
     system: System
+    source: Source | Recording
     units: Units  # that the networks are trained in
     model: Model
     stages: list[Stage]
@@ -46,7 +48,7 @@ def set_up(cell: Cell, block: int) -> Setup:
     system = cell.mechanics
     replicates, data_seeds, init_seeds = map(list, zip(*cell.block_seeds(block), strict=True))
     data = cell.data
-    source = Source(system, data.sampler, data.pool_size, data.n_trajectories)
+    source = cell.recording or Source(system, data.sampler, data.pool_size, data.n_trajectories)
     units = source.reference().units if data.units == "scaled" else Units.physical(system.n_dof)
     subsets = [source.training_set(seed, cell.n_train, data.noise) for seed in data_seeds]
     rows = [
@@ -57,12 +59,18 @@ def set_up(cell: Cell, block: int) -> Setup:
         for s in subsets
     ]
     horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
+    rollout = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
+    if isinstance(source, Recording):
+        test, truth = source.test_set(system), source.truth(system, *rollout)
+    else:
+        test, truth = test_set(system), held_out(system, *rollout)
     return Setup(
         cell,
         replicates,
         data_seeds,
         init_seeds,
         system,
+        source,
         units,
         make_model(system.angles, dataclasses.asdict(cell.model)),
         _stages(cell),
@@ -72,8 +80,8 @@ def set_up(cell: Cell, block: int) -> Setup:
             data.order,
             init_seeds,
         ),
-        test_set(system),
-        held_out(system, cell.rollout.n_trajectories, horizon, cell.rollout.n_times),
+        test,
+        truth,
     )
 
 

@@ -50,7 +50,8 @@ def write(folder: str | Path) -> Path:
     saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
     table = cells.cell_table(rows)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    text = page.render(rows, table, found, saved, settings, [*thinned, *missing])
+    notes = _measured(rows, settings)
+    text = page.render(rows, table, found, saved, settings, [*thinned, *missing], notes)
     target = folder / "report" / "index.html"
     page.write(text, target)
     return target
@@ -189,6 +190,34 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{plural(alike, 'cell')} agree in every factor of the table and differ in a setting "
             "it does not hold: they are told apart as setting 1, 2 and so on."
+        )
+    return lines
+
+
+def _measured(rows, settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for what was measured, and what was estimated from it."""
+    if "data.file" not in rows:
+        return []
+    names = ["data.file", "data.estimate", "system", "coordinates", "data.n_trajectories"]
+    asked = settings.get("config")
+    data = asked.get("data") if isinstance(asked, Mapping) else None
+    path = data.get("path") if isinstance(data, Mapping) else None
+    lines = []
+    for _, row in rows.dropna(subset="data.file").drop_duplicates(names).iterrows():
+        how = str(row["data.estimate"])
+        how = "" if how == "measured" else f", {how}"
+        what = (
+            "The true system is not known: rollouts are compared with held-out measured "
+            "trajectories, and what needs the true system (energy, error budget, the true mass "
+            "matrix) is missing."
+            if row["system"] == "unknown"
+            else "Test labels and rollouts are the true system's, from held-out measured states."
+        )
+        n = int(row["data.n_trajectories"])
+        lines.append(
+            f"Measured data: {Path(str(path)).name if path else 'a file'} (content "
+            f"{row['data.file']}), {row['coordinates']}{how}; trained on {n} "
+            f"{'trajectory' if n == 1 else 'trajectories'}. {what}"
         )
     return lines
 

@@ -73,6 +73,7 @@ def _later(column):
 
 
 _text = pa.Column(str, coerce=True)
+_maybe = pa.Column(str, nullable=True)
 _count = pa.Column("int64", pa.Check.ge(0), coerce=True)
 _positive = pa.Column("int64", pa.Check.ge(1), coerce=True)
 
@@ -113,7 +114,13 @@ RESULTS = pa.DataFrameSchema(
         "rollout.n_times": _later(_positive),
         "rollout.rtol": _later(_number(0, nullable=False)),
         "rollout.max_steps": _later(_positive),
+        # of cells made from files of the user's: hashes of what is in them, what was estimated
+        "system.file": _later(_maybe),
+        "data.file": _later(_maybe),
+        "data.estimate": _later(_maybe),
+        "data.held_out": _later(_number(0, 1)),
         "precision": _text,
+        "coordinates": _later(_text),
         "n_params": _positive,
         "n_equations": _positive,
         "n_over_p": _number(0, nullable=False),
@@ -130,6 +137,8 @@ RESULTS = pa.DataFrameSchema(
         "test_nmse_median_in_range": _number(0),
         "test_nmse_median_out_of_range": _number(0),
         "singular_fraction": _number(0, 1),
+        # of measured labels against the true system's accelerations, where both are known
+        "label_nmse": _later(_number(0)),
         # rollouts from held-out initial conditions
         "rollout_error": _number(0, 1),
         "valid_time": _number(0),

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import compose, credentials, terminal
+from study import compose, credentials, own_system, terminal
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -86,6 +86,8 @@ def _conduct(
     asked = compose.plain(OmegaConf.masked_copy(config, ["study", "budget"]))
     folder = head.outputs_folder(str(asked["study"]))
     plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
+    # what its workers may run of the user's own: nothing but what this command named
+    own = own_system.allow({cell.system.sha256 for cell in plan.cells if cell.system.sha256})
     on_cluster = config.hydra.launcher._target_ == cluster.LAUNCHER
     if not on_cluster:  # its nodes may have what we lack
         for device in {cell.device for cell in plan.cells}:
@@ -103,7 +105,7 @@ def _conduct(
     print_plan(plan, folder, console, table=False)
     if on_cluster:
         settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
-        queue = cluster.Queue(folder, settings, dict(config.hydra.job.env_set))
+        queue = cluster.Queue(folder, settings, {**config.hydra.job.env_set, **own})
         finish = functools.partial(cluster.attend, queue=queue)
     else:
         launch = functools.partial(_launch, context, function, config, command.fixed)

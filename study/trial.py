@@ -26,7 +26,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from study import blocks, measures, results
+from study import blocks, inputs, measures, results
 from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import sync, write_whole
@@ -206,6 +206,7 @@ def main(arguments: list[str]) -> None:
     block = folder / "block-000"
     if not block.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        inputs.keep(cell.as_dict(), folder.parents[1])
         with tempfile.TemporaryDirectory(
             dir=folder, prefix=".block-000.", ignore_cleanup_errors=True
         ) as workspace:

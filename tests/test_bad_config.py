@@ -62,7 +62,7 @@ BAD = {
     "replicates=4 block_size=4 inits_per_data=3": ["replicates=4", "inits_per_data=3"],
     "data.n_train=50 data.pool_size=100": ["data.n_trajectories=100", "data.pool_size=100"],
     "system=henon_heiles system.coupling=0": ["system.coupling=0", "energy scale"],
-    "system=oscillator system.m=0": ["system.m=0", "energy scale"],
+    "system=oscillator system.m=0": ["system.m=0", "without a motion"],
     "system=kepler system.m=-1 system.mu=-1": ["system.mu=-1", "without a motion"],
     "dry_run=perhaps": ["dry_run=perhaps"],
     "compile=maybe": ["compile=maybe", "auto"],

@@ -12,7 +12,9 @@ from study.core.systems import SYSTEMS
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-COMMANDS = re.findall(r"python -m study\.(\w+) +(.*?) *(?:#.*)?$", TEXT, flags=re.MULTILINE)
+COMMANDS = re.findall(
+    r"python -m study\.(\w+) +(.*?) *(?:#.*)?$", TEXT.replace("\\\n", ""), flags=re.MULTILINE
+)
 
 
 def test_the_tables_block_runs_on_a_finished_study(smoke_study, monkeypatch):
@@ -33,7 +35,9 @@ def test_a_new_system_is_one_entry():
 
 
 @pytest.mark.parametrize("line", [a for c, a in COMMANDS if c in ("sweep", "trial")])
-def test_commands_compose(line):
+def test_commands_compose(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my_system.py").write_text(BLOCKS[1])
     compose.register()
     compose.check(shlex.split(line))
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from study.analysis.answer import curve
 from study.analysis.design import Design, count
+from study.analysis.estimates import Estimate
 from study.analysis.measures import MEASURES, diverged
 from study.analysis.wording import estimate
 
@@ -50,11 +51,23 @@ def cell_table(rows: pd.DataFrame) -> CellTable:
     for measure in MEASURES.values():
         found = curve(rows, cells, measure)
         estimates = [found.estimate(k) for k in range(len(cells))]
+        # what no replicate has, though none diverged, was not measured: energy without a system
+        absent = [
+            bool(part[measure.column].isna().all()) and not n
+            for part, n in zip(per_cell.values(), dead, strict=True)
+        ]
+        estimates = [
+            Estimate(np.nan, np.nan, np.nan, e.n) if missing else e
+            for e, missing in zip(estimates, absent, strict=True)
+        ]
         data[f"{measure.column}"] = [e.value for e in estimates]
         data[f"{measure.column}_low"] = [e.low for e in estimates]
         data[f"{measure.column}_high"] = [e.high for e in estimates]
         name = measure.words + (f" ({measure.unit})" if measure.unit else "")
-        text[name] = [estimate(e) for e in estimates]
+        text[name] = [
+            "not measured" if missing else estimate(e)
+            for e, missing in zip(estimates, absent, strict=True)
+        ]
     for column in _SHARES:
         shares = [float(np.median(part[column].to_numpy(float))) for part in per_cell.values()]
         data[column] = shares

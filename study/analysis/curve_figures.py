@@ -5,6 +5,7 @@ Knows: the long table `curves`. Does not know: ladders, comparisons.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,8 +31,9 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[
     for which, cells in chosen.items():
         for cell in cells:
             yield _rollouts(curves, design, cell, which)
+    measured = set(curves.loc[curves["metric"] == "true.energy[0]", "cell"])
     for which, cells in chosen.items():
-        for cell in cells:
+        for cell in [cell for cell in cells if cell in measured]:
             yield _energy(curves, design, cell, which)
     rollout = curves.loc[(curves["curve"] == "rollout") & (curves["metric"] == "error")]
     if len(rollout):
@@ -70,21 +72,21 @@ def _shown_rollouts(curves: pd.DataFrame, cell: str) -> pd.DataFrame:
 
 def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Plot:
     wide = _shown_rollouts(curves, cell)
-    system = SYSTEMS.get(str(design.cells.loc[cell, "system"]))
     D = sum(1 for name in wide if name.startswith("true.q") and name.endswith("[0]"))
+    coordinates = _coordinates(design, cell, D)
+    true = "measured" if design.cells.loc[cell, "system"] == "unknown" else "true"
     figure, axes = canvas(D, height=1.1 + 1.45 * D, sharex=True)
     data = {"time": wide.index.to_numpy()}
     for i, axis in enumerate(axes):
-        name, unit = system.coordinates[i] if system else (f"q{i}", "rad or m")
-        angle = bool(system and system.angles[i])
+        name, unit = coordinates[i]
         for k in (0, 1):
             if f"true.q{i}[{k}]" not in wide:
                 continue
             pair = wide[[f"true.q{i}[{k}]", f"learned.q{i}[{k}]"]].to_numpy()
-            if angle:
+            if unit == "rad":
                 pair = _continuous(pair)
             data[f"true.{name}[{k}]"], data[f"learned.{name}[{k}]"] = pair.T
-            _pair(axis, wide.index, pair, k)
+            _pair(axis, wide.index, pair, k, true)
         _limit(axis, np.concatenate([v for c, v in data.items() if c.startswith(f"true.{name}[")]))
         axis.set_ylabel(f"{_greek(name)} ({unit})")
     axes[-1].set_xlabel("time (s)")
@@ -94,15 +96,28 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         id=f"rollouts_{which}",
         title=title,
         caption=(
-            f"Two held-out trajectories by the learned dynamics (dashed) and the true (solid); "
+            f"Two held-out trajectories by the learned dynamics (dashed) and {_of[true]} (solid); "
             f"first replicate (n = 1) of the cell {_rank(which)} median rollout error "
-            f"({design.label(cell) or cell}). A curve out of the frame has left the true range."
+            f"({design.label(cell) or cell}). A curve out of the frame has left the {true} range."
         ),
         alt=f"Coordinates over {number(float(wide.index.to_numpy().max()))} s, learned against "
-        "true, two trajectories.",
+        f"{true}, two trajectories.",
         data=pd.DataFrame(data),
         figure=figure,
     )
+
+
+_of = {"true": "the true", "measured": "as measured"}
+
+
+def _coordinates(design: Design, cell: str, D: int) -> list[tuple[str, str]]:
+    """(name, unit) of each coordinate: the table's, or the system's where a table has none."""
+    row = design.cells.loc[cell]
+    listed = re.findall(r"([^,()]+) \(([^()]*)\)", str(row.get("coordinates")))
+    if len(listed) == D:
+        return [(name.strip(), unit) for name, unit in listed]
+    system = SYSTEMS.get(str(row["system"]))
+    return list(system.coordinates) if system else [(f"q{i}", "rad or m") for i in range(D)]
 
 
 def _energy(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Plot:
@@ -206,14 +221,14 @@ def _thin_line(axis, part: pd.DataFrame, label: str | None, k: int, total: int, 
     )
 
 
-def _pair(axis, x, pair: np.ndarray, k: int) -> None:
+def _pair(axis, x, pair: np.ndarray, k: int, true: str = "true") -> None:
     axis.plot(
         x,
         pair[:, 0],
         color=COLOURS[k],
         linewidth=1.6,
         alpha=0.55,
-        label=f"trajectory {k + 1}, true",
+        label=f"trajectory {k + 1}, {true}",
     )
     axis.plot(
         x,

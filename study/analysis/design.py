@@ -109,6 +109,7 @@ class Design:
         later = [name for name in rows if "." in name and name not in _KNOWN]
         self.factors = known + later
         derived = ["n_params", "n_equations", "n_over_p", "equations_per_param"]
+        derived += ["coordinates"] if "coordinates" in rows else []
         cells = rows.drop_duplicates("cell").set_index("cell").loc[:, [*self.factors, *derived]]
         for name in self.factors:
             plain = ["none" if pd.isna(value) else value for value in cells[name]]

@@ -49,6 +49,7 @@ def render(
     saved: Sequence[Saved],
     settings: Mapping[str, Any],
     missing: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> str:
     """The page as text.
 
@@ -56,7 +57,7 @@ def render(
 
     - `rows`: the results; `table`: the cells with their medians, as the CSV has them.
     - `settings`: what `study.yaml` holds; may be empty.
-    - `missing`: a sentence for each thing that is not there.
+    - `missing`: a sentence for each thing that is not there; `notes`: others to be read first.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -78,6 +79,7 @@ def render(
         n_cells=plural(len(table.data), "cell"),
         n_replicates=plural(len(rows), "replicate"),
         missing=missing,
+        notes=notes,
         groups=_grouped(answers),
         rules=RULES,
         figures=[figure(each) for each in saved],

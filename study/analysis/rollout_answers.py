@@ -97,13 +97,19 @@ def shares(rows: pd.DataFrame) -> Iterator[Answer]:
     converged = share(int(rows["converged"].to_numpy(bool).sum()), n)
     singular = rows["singular_fraction"].to_numpy(float)
     lost = rows["diverged_fraction"].to_numpy(float)
-    ill = int((np.nan_to_num(singular, nan=1.0) > 0.01).sum())
+    # missing where a model has no mass matrix, or the true system is not known
+    judged = np.isfinite(singular) | diverged(rows).to_numpy()
+    ill = int((np.nan_to_num(singular, nan=1.0)[judged] > 0.01).sum())
+    mass = (
+        f"{count(ill)} have a near-singular or indefinite mass matrix on more than 1 % of the test "
+        f"points (median share {_median_percent(singular)})"
+        if judged.any()
+        else "no mass matrix could be judged"
+    )
     sentence = (
         f"Of {plural(n, 'replicate')}, {_percent(dead)} have no finite test error and "
-        f"{_percent(converged)} met the convergence rule; {count(ill)} have a near-singular or "
-        f"indefinite mass matrix on more than 1 % of the test points (median share "
-        f"{_median_percent(singular)}), and {_median_percent(lost)} of the rollouts of the median "
-        "replicate diverge."
+        f"{_percent(converged)} met the convergence rule; {mass}, and "
+        f"{_median_percent(lost)} of the rollouts of the median replicate diverge."
     )
     yield make(
         "trust",

@@ -180,6 +180,11 @@ class Source:
             qddot = qddot + noise * self.reference().label_std * drawn
         return TrainingSet(Points(q, qdot, qddot), along[:n])
 
+    def ample(self, seed: int, n: int) -> Points:
+        """n points of a pool as large as that takes, without noise."""
+        pool = dataclasses.replace(self, pool_size=max(n, self.pool_size))
+        return pool.training_set(seed, n, 0.0).points
+
     def reference(self) -> Reference:
         """Units, label scale and range, from a clean pool of 20,000 points."""
         points, _ = self._pool((REFERENCE,), N_REFERENCE, TEST_TRAJECTORIES)
@@ -239,9 +244,22 @@ def test_set(system: System) -> TestSet:
 def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectories:
     """True motion from n held-out initial conditions; the first k of n are those of k."""
 
+    start = system.initial_conditions(np.random.default_rng((HELD_OUT,)), n, system.parameters)
+    return _motion(system, start, horizon, n_times, ["held_out", n])
+
+
+def motion_from(
+    system: System, start: Float[Array, "K two_D"], horizon: float, n_times: int
+) -> Trajectories:
+    """True motion from any states; as `held_out`. **Raises:** `DataError` where it fails."""
+    digest = hashlib.sha256(np.ascontiguousarray(start).tobytes()).hexdigest()
+    return _motion(system, start, horizon, n_times, ["motion_from", digest])
+
+
+def _motion(
+    system: System, start: Float[Array, "K two_D"], horizon: float, n_times: int, key: list
+) -> Trajectories:
     def make() -> dict[str, Array]:
-        rng = np.random.default_rng((HELD_OUT,))
-        start = system.initial_conditions(rng, n, system.parameters)
         times = np.linspace(0, horizon, n_times)
         states = checked(system, integrate(system, start, times))
         second = integrate(system, start, times, tolerance=1e-11, method="LSODA")
@@ -260,7 +278,7 @@ def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectori
             "lyapunov": finite_time_exponent(system, start, horizon),
         }
 
-    return Trajectories(**cached(system, ["held_out", n, horizon, n_times], make))
+    return Trajectories(**cached(system, [*key, horizon, n_times], make))
 
 
 def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
@@ -306,4 +324,5 @@ def _fingerprint(system: System) -> list:
     safe = system.is_safe(drawn)
     moved = system.rhs(np.concatenate([start, drawn[safe][:3]]) + 0.01)
     numbers = np.concatenate([start, drawn[:3], moved]).ravel()
-    return [system.data_span, np.packbits(safe).tobytes().hex(), [f"{x:.9e}" for x in numbers]]
+    domain = np.packbits(safe).tobytes().hex()
+    return [system.data_span, system.angles, domain, [f"{x:.9e}" for x in numbers]]

@@ -59,6 +59,11 @@ class System:
     safe: Callable[[Float[Array, "n two_D"], Any], Array] | None = None
 
     @property
+    def known(self) -> bool:
+        """Whether there is a Lagrangian: not where only measured motion is to be had."""
+        return self.lagrangian is not no_lagrangian
+
+    @property
     def n_dof(self) -> int:
         """D, degrees of freedom."""
         return len(self.coordinates)
@@ -145,6 +150,30 @@ class System:
         formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]
         both = _evaluate(formulas, q, qdot, self.constants)
         return both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
+
+
+def no_lagrangian(q: Any, qdot: Any, c: Any, xp: Any) -> Any:
+    """The Lagrangian of a system that is not known. **Raises:** `LookupError`."""
+    raise LookupError("the true system is not known")
+
+
+def unknown(coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...]) -> System:
+    """A system of which only measured motion is to be had: whatever needs the truth raises."""
+
+    def nowhere(rng: np.random.Generator, n: int, c: Any) -> Array:
+        return no_lagrangian(None, None, c, None)
+
+    return System(
+        name="unknown",
+        lagrangian=no_lagrangian,
+        coordinates=coordinates,
+        angles=angles,
+        constants={},
+        initial_conditions=nowhere,
+        box=(np.inf,) * (2 * len(coordinates)),
+        horizon=np.inf,
+        energy_scale=lambda c: np.nan,
+    )
 
 
 @functools.cache

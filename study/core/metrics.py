@@ -48,10 +48,12 @@ def acceleration_measures(predicted: Float[Array, "n D"], test: TestSet) -> dict
     }
 
 
-def singular_fraction(learned: Float[Array, "n D D"] | None, true: Float[Array, "n D D"]) -> float:
+def singular_fraction(
+    learned: Float[Array, "n D D"] | None, true: Float[Array, "n D D"] | None
+) -> float:
     """Share of points whose learned mass matrix is indefinite where the true one is definite, or
-    whose condition number passes 1e6; NaN for a model without a mass matrix."""
-    if learned is None:
+    whose condition number passes 1e6; NaN without a learned mass matrix or a true one."""
+    if learned is None or true is None:
         return float("nan")
     values = np.linalg.eigvalsh(np.where(np.isfinite(learned), learned, 0.0))
     truth = np.linalg.eigvalsh(true)
@@ -90,6 +92,7 @@ def rollout_measures(
     - `energy_drift`, `energy_drift_final`: |E(t) - E(0)| by the true energy over the energy scale,
       mean over time and last, median over trajectories; infinite where diverged.
       `energy_drift_final_mean`: the last, mean over trajectories, as Cranmer et al. (2020) have it.
+      Missing where the true system is not known.
     """
     difference, learned_z, true_z = _differences(learned, truth.states, system, units)
     spread = true_z.std((0, 1))
@@ -144,6 +147,8 @@ def _valid_times(normalised: Float[Array, "K T"], truth: Trajectories) -> Float[
 
 
 def _energy_drift(learned: Float[Array, "K T two_D"], system: System) -> Float[Array, "K T"]:
+    if not system.known:
+        return np.full(learned.shape[:2], np.nan)
     with np.errstate(over="ignore", invalid="ignore"):
         energy = system.energy(*np.split(learned, 2, axis=-1))
     drift = np.abs(energy - energy[:, :1]) / system.energy_scale(system.parameters)

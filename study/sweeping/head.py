@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from study import inputs
 from study.config import Cell, check_study
 from study.sweeping import claims, ledger
 from study.sweeping.folder import (
@@ -140,6 +141,7 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
     if _asks_nothing_new(plan, folder, before):
         return folder.read_orders()
     for cell in plan.cells:
+        inputs.keep(cell.as_dict(), folder.root)
         path = folder.cell(cell.hash) / "config.yaml"
         write_config(path, cell.as_dict())
     cells = [cell.hash for cell in plan.cells]

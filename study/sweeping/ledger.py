@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+from study import inputs
 from study.config import make_cell
 from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
@@ -238,6 +239,7 @@ def _about(block: Block) -> dict[str, Any]:
 
 def _factors(folder: StudyFolder, block: Block) -> dict[str, Any]:
     config = read_config(folder.cell(block.cell) / "config.yaml")
+    inputs.supply(config, folder.root)
     return make_cell(config, compile=config["compile"]).factors()
 
 

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from study import own_system
 from study.sweeping.claims import this_host
 
 VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
@@ -24,12 +25,18 @@ NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a n
 READERS = ("analysis", "report.py", "status.py")  # they only read what is done
 
 
-@functools.cache
 def code_version() -> str:
     """What can change a result: a hash of the sources that make it, and the numerical packages.
 
-    Workers of one study must agree in it.
+    Where a command names a system of the user's own, that is code too. Workers of one study must
+    agree in it.
     """
+    own = [f"own code {digest[:12]}" for digest in own_system.allowed()]
+    return ", ".join([_code_version(), *own])
+
+
+@functools.cache
+def _code_version() -> str:
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):

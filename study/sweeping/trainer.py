@@ -27,6 +27,7 @@ from typing import Any
 
 import yaml
 
+from study import inputs
 from study.config import Cell, make_cell
 from study.core.training import Stopped
 from study.sweeping.folder import check_space, read_config, write_json
@@ -335,6 +336,7 @@ def read_cell(folder: Path) -> Cell:
     path = folder / "config.yaml"
     try:
         config = read_config(path)
+        inputs.supply(config, folder.parents[1])
         cell = make_cell(config, compile=config["compile"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise ValueError(

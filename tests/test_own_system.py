@@ -1,0 +1,273 @@
+"""A system in a file of the user's: as good as a built-in one, run only by who names it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from study import own_system, report, results, status
+from study.compose import compose, register
+from study.config import Cell, make_cell
+from study.sweeping.folder import read_config
+from study.sweeping.trainer import read_cell
+from study.validation import ConfigError
+from tests.sweeping.commands import HERE, TINY, measures, run_here
+
+ROOT = Path(__file__).parents[1]
+OWN = ("system=file", "system.path=my_system.py")
+COMMAND = (*TINY, *HERE, "replicates=2", "block_size=2", "optimizer.steps=20")
+
+# the built-in double pendulum, written out as a user would
+DOUBLE = """
+import numpy as np
+from study.core.systems import System
+
+def lagrangian(q, v, c, xp):
+    kinetic = (
+        (c.m1 + c.m2) * c.l1**2 * v[0] ** 2 / 2
+        + c.m2 * c.l2**2 * v[1] ** 2 / 2
+        + c.m2 * c.l1 * c.l2 * v[0] * v[1] * xp.cos(q[0] - q[1])
+    )
+    potential = -(c.m1 + c.m2) * c.g * c.l1 * xp.cos(q[0]) - c.m2 * c.g * c.l2 * xp.cos(q[1])
+    return kinetic - potential
+
+def start(rng, n, c):
+    q = rng.uniform(-1, 1, (n, 2)) * np.array([1.5, 1.5])
+    return np.concatenate([q, np.zeros_like(q)], axis=1)
+
+system = System(
+    name="double_pendulum",
+    lagrangian=lagrangian,
+    coordinates=(("theta1", "rad"), ("theta2", "rad")),
+    angles=(True, True),
+    constants={"m1": 1.0, "m2": 1.0, "l1": 1.0, "l2": 1.0, "g": 9.8},
+    initial_conditions=start,
+    box=(np.pi, np.pi, 10.0, 10.0),
+    horizon=10.0,
+    energy_scale=lambda c: (c.m1 + c.m2) * c.g * c.l1 + c.m2 * c.g * c.l2,
+)
+"""
+SPRING = """
+import numpy as np
+from study.core.systems import System
+
+spring = System(
+    name="spring",
+    lagrangian=lambda q, v, c, xp: c.m * v[0] ** 2 / 2 - c.k * q[0] ** 2 / 2,
+    coordinates=(("x", "m"),),
+    angles=(False,),
+    constants={"m": 1.0, "k": 4.0},
+    initial_conditions=lambda rng, n, c: np.stack([rng.uniform(-1, 1, n), np.zeros(n)], axis=1),
+    box=(1.0, 2.0),
+    horizon=5.0,
+    energy_scale=lambda c: c.k,
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder of the user's own; what one test loads, another has not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(own_system, "_loaded", {})
+    monkeypatch.delenv(own_system.ALLOWED, raising=False)
+    Path("my_system.py").write_text(SPRING)
+    yield tmp_path
+    own_system.allow(())  # what a command in this process allowed
+
+
+def own_cell(*overrides: str) -> Cell:
+    register()
+    return make_cell(compose(["budget=smoke", *OWN, *overrides]), compile=False)
+
+
+def test_its_table_is_the_built_in_systems_to_the_last_bit(monkeypatch):
+    Path("my_system.py").write_text(DOUBLE)
+    assert run_here(monkeypatch, *COMMAND, "study=built_in", "system.m2=2") == 0
+    assert run_here(monkeypatch, *COMMAND, *OWN, "study=own", "system.m2=2") == 0
+    built_in, own = (measures(Path("outputs") / study) for study in ("built_in", "own"))
+    for a, b in zip(built_in, own, strict=True):
+        names = ["study", "cell", "system.file"]
+        a, b = (table.drop(columns=names, errors="ignore") for table in (a, b))
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+    assert set(own[0]["system.constants"]) == {"m2=2"}
+
+
+def test_a_cell_is_named_by_the_content_of_the_file_and_its_constants():
+    one = own_cell()
+    Path("elsewhere").mkdir()
+    shutil.copy("my_system.py", "elsewhere/other.py")
+    assert own_cell("system.path=elsewhere/other.py").hash == one.hash
+    assert own_cell("system.k=4").hash == one.hash
+    assert own_cell("system.k=5").hash != one.hash
+    assert own_cell("system.k=5").mechanics.constants["k"] == 5
+    Path("my_system.py").write_text(SPRING.replace("/ 2 - c.k", "/ 2 - 2 * c.k"))
+    assert own_cell().hash != one.hash
+
+
+def test_an_own_config_may_name_the_file(monkeypatch):
+    folder = Path("my_configs/experiment")
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n  - override /system: file\n"
+        "study: mine\nsystem:\n  path: my_system.py\n  k: 9.0\n"
+    )
+    line = ["--config-dir=my_configs", "+experiment=mine", "system.m=3", "data=uniform", *COMMAND]
+    line = [each for each in line if each != "system=double_pendulum"]
+    assert run_here(monkeypatch, *line) == 0
+    assert set(results.load("outputs/mine")["system.constants"]) == {"m=3, k=9"}
+
+
+def test_the_same_command_resumes_and_workers_take_the_studys_copy():
+    command = [sys.executable, "-m", "study.sweep", *TINY, "study=mine", "workers=2", *OWN]
+    command += ["data.n_train=16,32"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for counts in ("2 trained, 0 were done", "0 trained, 2 were done"):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert counts in done.stderr
+    (copy,) = Path("outputs/mine/inputs").iterdir()
+    assert copy.read_text() == SPRING
+
+
+@pytest.fixture
+def foreign(monkeypatch) -> Path:
+    """A finished study from somebody else, whose code would say that it was run."""
+    bomb = SPRING + "\nfrom pathlib import Path\nPath('run').touch()\n"
+    Path("my_system.py").write_text(bomb)
+    assert run_here(monkeypatch, *COMMAND, *OWN, "study=foreign") == 0
+    assert Path("run").exists(), "the command that names the file runs it"
+    Path("run").unlink()
+    Path("my_system.py").unlink()
+    own_system._loaded.clear()
+    own_system.allow(())
+    return Path("outputs/foreign")
+
+
+def test_reading_a_foreign_study_runs_nothing(foreign, monkeypatch):
+    assert report.main([str(foreign)]) == 0
+    monkeypatch.setattr(sys, "argv", ["study.status", str(foreign)])
+    status.main()
+    (cell,) = results.load(foreign)["cell"].unique()
+    results.load_model(foreign, cell, 0)
+    assert not Path("run").exists()
+
+
+def test_a_command_that_does_not_name_the_file_runs_nothing(foreign, monkeypatch):
+    (cell,) = (foreign / "cells").iterdir()
+    with pytest.raises(ConfigError, match="runs only where the command names it"):
+        read_cell(cell)
+    assert run_here(monkeypatch, *COMMAND, "study=foreign", "optimizer.steps=10") == 0
+    assert not Path("run").exists()
+
+
+def test_a_worker_runs_nothing_but_the_content_its_command_named(foreign):
+    (cell,) = (foreign / "cells").iterdir()
+    named = read_config(cell / "config.yaml")["system"]["sha256"]
+    own_system.allow([named])
+    (copy,) = (foreign / "inputs").iterdir()
+    copy.write_text("from pathlib import Path\nPath('run').touch()\n")
+    with pytest.raises(ConfigError, match="is not the file that the command named"):
+        read_cell(cell)
+    assert not Path("run").exists()
+
+
+def change(old: str, new: str) -> str:
+    assert old in SPRING
+    return SPRING.replace(old, new)
+
+
+# the file, other overrides -> what the one sentence must name
+BAD = {
+    "no system": ("x = 1", [], ["my_system.py", "no System", "system = System("]),
+    "two systems": (
+        SPRING + "\nimport dataclasses\nother = dataclasses.replace(spring)\n",
+        [],
+        ["2 systems", "spring, other", "one"],
+    ),
+    "it raises": (SPRING + "\n1 / 0\n", [], ["cannot be run", "line 17", "ZeroDivisionError"]),
+    "no Python": ("system = (", [], ["cannot be run", "line 1", "SyntaxError"]),
+    "a Lagrangian that raises": (
+        change("- c.k", "- undefined * c.k"),
+        [],
+        ["the Lagrangian raises", "NameError", "undefined"],
+    ),
+    "a constant it does not have": (
+        change("- c.k", "- c.kk"),
+        [],
+        ["reads the constant kk", "it has m, k"],
+    ),
+    "a function that xp does not have": (
+        change("q[0] ** 2", "xp.square(q[0])"),
+        [],
+        ["xp.square", "sin, cos, sqrt, exp, log"],
+    ),
+    "a singular mass matrix": (
+        change("c.m * v[0] ** 2 / 2", "c.m * v[0]"),
+        [],
+        ["mass matrix", "spring is singular", "kinetic energy"],
+    ),
+    "a mass of zero": (SPRING, ["system.m=0"], ["system.m=0", "without a motion"]),
+    "an energy scale of zero": (SPRING, ["system.k=0"], ["system.k=0", "energy scale"]),
+    "an unknown constant": (SPRING, ["system.kk=3"], ["unknown key system.kk", "system.k"]),
+    "starts of another width": (
+        change("[rng.uniform(-1, 1, n), np.zeros(n)]", "[np.zeros(n)]"),
+        [],
+        ["initial_conditions", "(8, 1)", "(8, 2)"],
+    ),
+    "angles of another length": (
+        change("angles=(False,)", "angles=(False, True)"),
+        [],
+        ["angles has 2 entries", "1 coordinates need 1"],
+    ),
+    "a constant with a reserved name": (
+        change('"k": 4.0', '"k": 4.0, "path": 1.0'),
+        [],
+        ["cannot be called 'path'"],
+    ),
+    "an energy scale that raises": (
+        change("lambda c: c.k", "lambda c: c.kk"),
+        [],
+        ["energy_scale reads the constant kk", "it has m, k"],
+    ),
+    "no horizon": (change("horizon=5.0", "horizon=0.0"), [], ["horizon=0.0", "positive"]),
+    "a name that is no name": (change('name="spring"', 'name="../x"'), [], ["name='../x'"]),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD)
+def test_a_mistake_gets_one_sentence(mistake, monkeypatch, capfd):
+    text, overrides, parts = BAD[mistake]
+    Path("my_system.py").write_text(text)
+    sentence = run_here(monkeypatch, "study=mine", "budget=smoke", *OWN, *overrides)
+    assert isinstance(sentence, str)
+    assert "\n" not in sentence
+    assert "Traceback" not in capfd.readouterr().err
+    for part in parts:
+        assert part in sentence
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["system=file"], ["system.path is not given", "system.path=my_system.py"]),
+        (["system=file", "system.path=none.py"], ["system.path=none.py", "no such file"]),
+        (["system.path=my_system.py"], ["system.path=my_system.py", "system=file"]),
+        (["system=file", "system.path=a.py,b.py"], ["several systems", "a study"]),
+        (["system=unknown"], ["system=unknown", "data=file"]),
+    ],
+)
+def test_a_command_without_its_file_gets_one_sentence(overrides, parts, monkeypatch):
+    sentence = run_here(monkeypatch, "study=mine", "budget=smoke", *overrides)
+    assert isinstance(sentence, str)
+    assert "\n" not in sentence
+    for part in parts:
+        assert part in sentence
