@@ -87,7 +87,7 @@ def _conduct(
     folder = head.outputs_folder(str(asked["study"]))
     plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
     # what its workers may run of the user's own: nothing but what this command named
-    own = own_system.allow({cell.system.sha256 for cell in plan.cells if cell.system.sha256})
+    own = own_system.allow(plan.own_code())
     on_cluster = config.hydra.launcher._target_ == cluster.LAUNCHER
     if not on_cluster:  # its nodes may have what we lack
         for device in {cell.device for cell in plan.cells}:

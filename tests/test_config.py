@@ -254,6 +254,14 @@ RUN = {
     "storage": None,
     "dry_run": False,
     "detach": False,
+    "search": {
+        "sampler": "tpe",
+        "n_trials": 10,
+        "pruner": "none",
+        "objectives": ["test_nmse_median"],
+        "space": {},
+        "rerun": False,
+    },
 }
 
 

@@ -48,7 +48,7 @@ def test_all_commands_are_shown():
 
 def test_all_options_are_listed():
     root = Path(__file__).parents[1] / "conf"
-    for group in ("data", "model", "optimizer", "rollout", "budget", "experiment"):
+    for group in ("data", "model", "optimizer", "rollout", "budget", "search", "experiment"):
         (row,) = [line for line in TEXT.splitlines() if re.match(rf"\| `\+?{group}` \|", line)]
         for path in (root / group).glob("*.yaml"):
             assert path.stem in row

@@ -144,6 +144,9 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
         inputs.keep(cell.as_dict(), folder.root)
         path = folder.cell(cell.hash) / "config.yaml"
         write_config(path, cell.as_dict())
+    for search in plan.searches:
+        for config in search.configs.values():
+            inputs.keep(config, folder.root)
     cells = [cell.hash for cell in plan.cells]
     write_yaml(
         folder.root / "study.yaml",

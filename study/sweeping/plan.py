@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from study import inputs
 from study.compose import COMMAND_KEYS, CommandLine
 from study.config import TOP, Cell, Run, make_cell, make_run
 from study.groups import GROUPS
@@ -48,6 +49,13 @@ class Plan:
     swept: Mapping[str, Sequence[Any]]
     compile: bool
     searches: tuple[SearchSpec, ...] = ()
+
+    def own_code(self) -> set[str]:
+        """Hashes of the user's own files that its workers are to run."""
+        found = {cell.system.sha256 for cell in self.cells}
+        for search in self.searches:
+            found |= {config["system"].get("sha256") for config in search.configs.values()}
+        return {sha256 for sha256 in found if sha256}
 
 
 def make_plan(command: CommandLine, compose: Compose, decided: bool | None = None) -> Plan:
@@ -189,7 +197,10 @@ def _searches(
             for key, value in settings.items():
                 if key not in GROUPS and key not in searched:
                     set_key(plain, key, value)
-            configs[choices(named)] = {key: plain[key] for key in (*GROUPS, *TOP)}
+            plain = {key: plain[key] for key in (*GROUPS, *TOP)}
+            # workers find files of the user's by what is in them
+            plain["system"], plain["data"] = inputs.by_content(plain["system"], plain["data"])
+            configs[choices(named)] = plain
         kept = {k: v for k, v in settings.items() if k not in searched}
         search = SearchSpec(kept, dict(searched), configs, compiled)
         for _ in search.corners():  # raises for what cannot be right

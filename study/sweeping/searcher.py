@@ -13,12 +13,13 @@ import random
 import time
 from collections.abc import Callable
 
+from study import inputs
 from study.config import SearchConfig
 from study.sweeping import cost, trials
 from study.sweeping.folder import Block, Orders, StudyFolder, read_json, write_config
 from study.sweeping.samplers import RUNGS
 from study.sweeping.search import Asked, Search
-from study.sweeping.searches import SearchSpec
+from study.sweeping.searches import SearchSpec, choices
 from study.sweeping.space import at_edge
 from study.sweeping.storage import Direction, open_storage, own_name
 from study.sweeping.trials import Best, TrialRecord
@@ -116,6 +117,7 @@ class Searcher:
     ) -> None:
         folder = trials.folder_of(self._folder, spec.name)
         try:
+            inputs.supply(spec.configs[choices(asked.params)], self._folder.root)
             cell = spec.cell(asked.params)
         except ConfigError as error:  # settings that exclude each other
             search.fail(asked.number, str(error))
