@@ -154,4 +154,4 @@ def test_experiments_cannot_be_swept(plan: Planner) -> None:
 def test_every_experiment_can_be_planned_at_every_budget(plan, name, budget):
     planned = plan(f"+experiment={name}", f"budget={budget}")
     assert planned.run.study == name
-    assert len(planned.cells) > 1
+    assert len(planned.cells) > 1 or planned.searches
