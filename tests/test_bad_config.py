@@ -79,7 +79,6 @@ BAD = {
     "~model": ["~model"],
     "model.width": ["model.width", "key=value"],
     "model.width=[1,2": ["model.width=[1,2", "key=value"],
-    "model.width=interval(1,9)": ["model.width=interval(1,9)", "range"],
     "hydra/launcher=nope": ["hydra/launcher", "nope"],
     "grid=3": ["grid=3", "budget"],
     "+grid.full=[{model.width:8}]": ["budget=laptop", "full"],
