@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,11 @@ def smoke_study(tmp_path_factory) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return home / "outputs" / "n_vs_p"
+
+
+@pytest.fixture
+def crater(tmp_path: Path) -> Iterator[Path]:
+    """The folder that a bomb makes; no test may end with it."""
+    target = tmp_path / "crater"
+    yield target
+    assert not target.exists(), "something planted was run"

@@ -1,4 +1,4 @@
-"""Nothing in a study's folder or a config is ever run, and no name leads out of outputs/.
+"""Nothing in a study's folder is ever run, and no name leads out of outputs/.
 
 The bombs are real: each makes a folder where it is unpickled or called, and `test_the_bombs_work`
 shows that they do where nothing guards against them.
@@ -10,7 +10,6 @@ import logging.config
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +24,12 @@ from hydra.utils import instantiate
 from study import report, results, status, trial
 from study.sweeping.folder import StudyError, StudyFolder, read_config
 from study.validation import ConfigError
+from tests.bombs import Bomb, as_pickle
 from tests.sweeping.commands import HERE, TINY, run_here
 
+pytestmark = pytest.mark.usefixtures("crater")
+
 COMMAND = (*TINY, *HERE, "study=mine", "replicates=2", "block_size=2", "optimizer.steps=20")
-
-
-class Bomb:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, target: Path):
-        self._target = str(target)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self._target,)
-
-
-@pytest.fixture(autouse=True)
-def crater(tmp_path: Path) -> Iterator[Path]:
-    """The folder that a bomb makes; no test may end with it."""
-    target = tmp_path / "crater"
-    yield target
-    assert not target.exists(), "something planted was run"
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +51,6 @@ def study(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def block_of(study: Path) -> Path:
     return results.block_folders(study)[0]
-
-
-def as_pickle(path: Path, bomb: Bomb) -> None:
-    path.write_bytes(pickle.dumps(bomb))
 
 
 def as_torch(path: Path, bomb: Bomb) -> None:
@@ -242,122 +222,6 @@ def test_a_study_yaml_that_names_cells_elsewhere(cell: str, study: Path) -> None
         StudyFolder(study).read_orders()
     with pytest.raises(results.TableError, match="names no cell"):
         results.compact(study)
-
-
-# every way Hydra has of turning a name into code, as override -> part of the sentence
-CALLABLES = {
-    "+x._target_=os.mkdir": "unknown key x",
-    "+model._target_=os.mkdir": "unknown key model._target_",
-    "model._target_=os.mkdir": "unknown key model._target_",
-    "model={_target_:os.mkdir,path:CRATER}": "model",
-    "+grid.smoke=[{model._target_:os.mkdir}]": "model._target_",
-    "hydra.sweeper._target_=os.mkdir": "hydra.sweeper._target_=os.mkdir is no plugin",
-    "+hydra.sweeper.x={_target_:os.mkdir,path:CRATER}": "hydra.sweeper.x._target_=os.mkdir",
-    "hydra.launcher._target_=os.mkdir": "hydra.launcher._target_=os.mkdir is no plugin",
-    "+hydra.launcher.x={_target_:os.mkdir,path:CRATER}": "hydra.launcher.x._target_=os.mkdir",
-    "+hydra.launcher.x=[[{_target_:os.mkdir,path:CRATER}]]": "hydra.launcher.x._target_=os.mkdir",
-    "hydra.launcher._target_=${oc.env:HOME}": "is no plugin",
-    "+hydra.callbacks.x={_target_:os.mkdir,path:CRATER}": "hydra.callbacks.x",
-    "+hydra.callbacks={x:{_target_:os.mkdir,path:CRATER}}": "hydra.callbacks.x",
-    "+hydra.callbacks.x={_target_:${oc.decode:os.mkdir},path:CRATER}": "hydra.callbacks.x",
-    "+hydra.job_logging.handlers.x={class:os.mkdir,path:CRATER}": "class=os.mkdir is not one of",
-    "+hydra.hydra_logging.handlers.x={class:os.mkdir,path:CRATER}": "class=os.mkdir is not one of",
-    "+hydra.job_logging.formatters.x={class:os.mkdir}": "class=os.mkdir is not one of",
-    "+hydra.job_logging.formatters.x={class:'${oc.env:HOME}'}": "is not one of",
-    "+hydra.job_logging.x=ext://antigravity.fly": "would be imported",
-    "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:ext://os.environ}": "ext://",
-    "+hydra.job.env_set.LD_PRELOAD=/tmp/x.so": "env_set.LD_PRELOAD",
-    "+hydra.job.env_set.CXX=CRATER": "env_set.CXX",
-    "+hydra.job.env_set.STUDY_STORAGE=postgresql://u:p@h/d": "holds a password",
-    "hydra.searchpath=[pkg://antigravity]": "would import a package",
-    "hydra.searchpath=[file:///tmp,'pkg://antigravity']": "would import a package",
-    "hydra.launcher.n_jobs=1,2": "sweeps over a setting of Hydra's",
-    "--experimental-rerun=CRATER.pickle": "would unpickle a file",
-    "--experimental=CRATER.pickle": "would unpickle a file",
-    "--config-path=/tmp": "replaces the project's config",
-    "--config-name=other": "replaces the project's config",
-    "-cn=other": "replaces the project's config",
-    "--config-dir=/nowhere": "is not a folder",
-}
-
-
-@pytest.mark.parametrize("override", CALLABLES)
-@pytest.mark.parametrize("flag", [(), ("--help",), ("--multirun",)])
-def test_no_override_names_a_callable(
-    override: str,
-    flag: tuple[str, ...],
-    crater: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    as_pickle(tmp_path / "crater.pickle", Bomb(crater))
-    typed = override.replace("CRATER.pickle", str(crater) + ".pickle").replace(
-        "CRATER", str(crater)
-    )
-    if flag == ("--help",) and "grid" in override:
-        return  # a grid is looked at when there is one to plan
-    said = run_here(monkeypatch, *TINY, "dry_run=true", typed, *flag)
-    assert isinstance(said, str), said
-    assert said.startswith("error: ")
-    assert "\n" not in said
-    assert CALLABLES[override] in said
-
-
-@pytest.mark.parametrize("key", ["hydra.sweep.dir", "hydra.run.dir", "hydra.sweep.subdir"])
-def test_no_override_moves_a_study(
-    key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    said = run_here(monkeypatch, *COMMAND, f"{key}={tmp_path}/elsewhere")
-    assert f"{key}={tmp_path}/elsewhere is not for a study to choose" in str(said)
-    assert not list(tmp_path.iterdir())
-
-
-CONFIGS = {
-    "experiment/mine.yaml": "# @package _global_\nhydra:\n  callbacks:\n    x: CALL\n",
-    "hydra/launcher/mine.yaml": "CALL\n",
-    "hydra/job_logging/mine.yaml": "version: 1\nroot: {handlers: [x]}\nhandlers: {x: CLASS}\n",
-    "hydra/job_logging/made.yaml": "version: 1\nroot: {level: INFO}\nfilters: {x: MADE}\n",
-    "hydra/hydra_logging/made.yaml": "version: 1\nroot: {level: INFO}\nformatters: {x: MADE}\n",
-    "experiment/tagged.yaml": "question: !!python/object/apply:os.mkdir [PATH]\n",
-}
-
-
-@pytest.mark.parametrize("file", CONFIGS)
-def test_no_config_of_another_names_a_callable(
-    file: str, crater: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "conf" / file
-    path.parent.mkdir(parents=True)
-    text = CONFIGS[file].replace("CALL", f"{{_target_: os.mkdir, path: {crater}}}")
-    text = text.replace("MADE", f"{{(): os.mkdir, path: {crater}}}")
-    text = text.replace("CLASS", f"{{class: os.mkdir, path: {crater}}}").replace(
-        "PATH", str(crater)
-    )
-    path.write_text(text)
-    group, _, name = file.removesuffix(".yaml").rpartition("/")
-    choice = f"{'+' if group == 'experiment' else ''}{group}={name}"
-    for way in (f"--config-dir={tmp_path}/conf", f"hydra.searchpath=[{tmp_path}/conf]"):
-        said = run_here(monkeypatch, *TINY, "dry_run=true", choice, way)
-        assert isinstance(said, str), said
-        assert said.startswith("error: ")
-
-
-def test_a_folder_of_own_configs_works(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    own = "# @package _global_\ngrid:\n  smoke:\n    - model.width: [4, 6, 8]\n"
-    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(own)
-    monkeypatch.chdir(tmp_path)
-    tiny = [setting for setting in TINY if not setting.startswith("model.width")]
-    typed = (*tiny, "dry_run=true", "+experiment=mine", f"--config-dir={tmp_path}/conf")
-    assert run_here(monkeypatch, *typed) == 0
-    assert "3 cells" in capsys.readouterr().out
-    said = run_here(monkeypatch, *tiny, "dry_run=true", "+experiment=mien", "--config-dir=conf")
-    assert "unknown experiment mien: did you mean mine?" in str(said)
 
 
 NAMES = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -185,33 +186,31 @@ def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Q
 
 
 def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Queue) -> str:
-    submitted, idle, told, trouble, asked = None, 0, "", "", -ASK
+    before, idle, told, trouble, asked = None, 0, "", "", -math.inf
     while not (now := monitor.look()).finished:
-        jobs = queue.jobs() if time.monotonic() - asked >= ASK else None
-        if jobs is not None:
-            asked = time.monotonic()
-            if told != (told := _describe(jobs)) and jobs:
-                say(told)
-        if jobs is not None and (submitted is None or not jobs):
-            if submitted is not None and now.moved_from(submitted):
-                idle = 0
-            elif submitted is not None:
-                idle, trouble = idle + 1, f"jobs left, blocks are missing: {queue.last_words()}"
+        jobs = None
+        if time.monotonic() - asked >= ASK:
+            jobs, asked = queue.jobs(), time.monotonic()
+        if jobs and told != (told := _describe(jobs)):
+            say(told)
+        if jobs == [] and before is not None:
+            idle = 0 if now.moved_from(before) else idle + 1
+            trouble = f"its jobs have left, and blocks are missing: {queue.last_words()}"
             if idle > max(1, plan.run.retries):
                 return trouble
+        if jobs is not None and (before is None or not jobs):
             wanted = min(plan.run.workers, now.total - now.done - len(now.failed)) - len(jobs)
-            if wanted > 0:
-                try:
+            try:
+                if wanted > 0:
                     number = queue.submit(wanted)
-                except ConfigError as error:
-                    if submitted is None:
-                        raise
-                    trouble = str(error)
-                else:
                     say(f"SLURM: {wanted} workers are job {number}; logs in {queue.logs.parent}")
-            submitted = now
-        if plan.run.detach and submitted is not None:
-            return ""
+            except ConfigError as error:
+                if before is None:
+                    raise
+                trouble = str(error)
+            before = now
+            if plan.run.detach:
+                return ""
         time.sleep(POLL)
     _dismiss(queue)
     return trouble

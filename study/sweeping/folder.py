@@ -223,6 +223,7 @@ class Survey:
     def __init__(self, folder: StudyFolder, orders: Orders):
         self._folder = folder
         self._open: dict[str, Sequence[int]] = dict.fromkeys(orders.cells, range(orders.n_blocks))
+        self._added: set[str] = set()
 
     def look(self) -> Iterator[Sighting]:
         """What the files of each block say at a glance, where it was not done at the last look.
@@ -249,8 +250,10 @@ class Survey:
                 del self._open[cell]
 
     def add(self, cell: str, numbers: Sequence[int]) -> None:
-        """Look at these blocks too, from the next look on."""
-        self._open[cell] = numbers
+        """Look at these blocks too, from the next look on; to add them again changes nothing."""
+        if cell not in self._added:
+            self._added.add(cell)
+            self._open[cell] = numbers
 
 
 def checked_name(cell: Any) -> str:

@@ -105,13 +105,11 @@ class Monitor:
         self.orders = self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
-        self._best: set[str] = set()
 
     def look(self) -> Snapshot:
         """The study now."""
         running, failed, open_blocks, retried = [], [], [], 0
-        for cell in set(best_cells(self._folder, self.orders)) - self._best:
-            self._best.add(cell)
+        for cell in best_cells(self._folder, self.orders):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         for block, done, locked, tried in self._survey.look():
             if done:
@@ -150,11 +148,11 @@ class Monitor:
                 if trial.number >= n_trials:  # of a command that asked for more
                     continue
                 block = self._folder.block(trial.cell, 0)
-                if trial.state in ("complete", "pruned"):
+                if trial.state in ("complete", "pruned", "impossible"):
                     self._remember((search["name"], trial.number), block)
                     left_here -= 1
                 elif trial.state == "failed":
-                    failed.append(_failed(block, block.failures(self.orders.run)))
+                    failed.append(_failed(block, block.failures() or [{"error": trial.error}]))
                 elif now := _running(block):
                     running.append(now)
             left += left_here
@@ -213,7 +211,7 @@ class Monitor:
 
 
 def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> Failed:
-    last = attempts[-1] if attempts else {}
+    last = attempts[-1]
     return Failed(
         block.cell,
         block.number,

@@ -22,7 +22,7 @@ from study.sweeping.search import Asked, Search
 from study.sweeping.searches import SearchSpec, choices
 from study.sweeping.space import at_edge
 from study.sweeping.storage import Direction, open_storage, own_name
-from study.sweeping.trials import Best, TrialRecord
+from study.sweeping.trials import NO_CELL, Best, TrialRecord
 from study.validation import ConfigError
 
 POLL = 1.0  # seconds between looks while another trains the same cell
@@ -120,6 +120,8 @@ class Searcher:
             inputs.supply(spec.configs[choices(asked.params)], self._folder.root)
             cell = spec.cell(asked.params)
         except ConfigError as error:  # settings that exclude each other
+            record = TrialRecord(asked.number, NO_CELL, dict(asked.params), "impossible")
+            trials.write_trial(folder, dataclasses.replace(record, error=str(error)))
             search.fail(asked.number, str(error))
             return
         record = TrialRecord(asked.number, cell.hash, dict(asked.params), "running")
@@ -133,19 +135,20 @@ class Searcher:
             if not attempt(block, trial):
                 search.beat()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
+        # recorded first: who dies in between leaves a trial that is asked for, and told, again
         if trial.pruned:
+            trials.write_trial(folder, dataclasses.replace(record, state="pruned"))
             search.prune(asked.number)
-            record = dataclasses.replace(record, state="pruned")
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
-            values = [measures.get(name, math.inf) for name in self._settings.objectives]
+            values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
+            trials.write_trial(folder, dataclasses.replace(record, state="complete", values=values))
             search.tell(asked.number, values)
-            record = dataclasses.replace(record, state="complete", values=tuple(values))
         else:
-            error = str(block.failures(self._orders.run)[-1].get("error", ""))
+            failures = block.failures(self._orders.run)  # none where the disk refused them
+            error = str(failures[-1].get("error", "")) if failures else "nothing could be written"
+            trials.write_trial(folder, dataclasses.replace(record, state="failed", error=error))
             search.fail(asked.number, error)
-            record = dataclasses.replace(record, state="failed", error=error)
-        trials.write_trial(folder, record)
 
     def _finish(self, spec: SearchSpec) -> None:
         """Note the best cell; whoever sees the end writes the same."""

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from study.sweeping.folder import Orders, StudyFolder, checked_name, read_json, write_json
 
-State = Literal["running", "complete", "pruned", "failed"]
+State = Literal["running", "complete", "pruned", "failed", "impossible"]
+NO_CELL = "none"  # what an impossible trial would have trained: its settings exclude each other
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialRecord:
-    """One trial; `values`: of the objectives, where it is complete; `error`: where it failed."""
+    """One trial; `values`: of the objectives, where it is complete; `error`: why it is not."""
 
     number: int
     cell: str

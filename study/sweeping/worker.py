@@ -131,8 +131,7 @@ class Worker:
         try:
             while True:
                 if todo := self.todo():
-                    tried = [self.attempt(block) for block in todo]
-                    passed = any(tried)
+                    passed = sum(self.attempt(block) for block in todo) > 0
                 elif (passed := self._searcher.step(self.attempt, self._given_up)) is None:
                     return
                 if not passed:
@@ -147,7 +146,6 @@ class Worker:
         self.orders = _read_orders(self.folder)
         self._survey = Survey(self.folder, self.orders)
         self._searcher = Searcher(self.folder, self.orders)
-        self._best: set[str] = set()
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
     def todo(self) -> list[Block]:
@@ -174,8 +172,7 @@ class Worker:
 
     def _take_best(self) -> None:
         """The best cell of each finished search is trained with new seeds, where that is asked."""
-        for cell in set(best_cells(self.folder, self.orders)) - self._best:
-            self._best.add(cell)
+        for cell in best_cells(self.folder, self.orders):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
 
     def _given_up(self, block: Block) -> bool:
@@ -201,7 +198,7 @@ class Worker:
         if claim is None:
             return False
         with claim:
-            if block.done or self.attempts(block) > self.orders.retries:
+            if block.done or self._given_up(block):
                 return False  # another was here between the look and the claim
             claims.clean(block.folder)
             if claim.predecessor is None or not self._count_death(block, claim.predecessor):
@@ -225,7 +222,7 @@ class Worker:
         who = f"(host {before.host}, pid {before.pid})"
         what = "died" if before.dead else f"was not heard of for {claims.LIFETIME:.0f} s"
         self._fail(block, Failed(f"its worker {what} {who}", ""))
-        return before.dead or self.attempts(block) > self.orders.retries
+        return before.dead or self._given_up(block)
 
     def _run(self, block: Block, claim: claims.Claim, trial: Trial | None) -> None:
         """Train and commit; what goes wrong becomes a recorded failure."""

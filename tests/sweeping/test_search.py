@@ -155,8 +155,8 @@ def test_a_value_that_is_not_finite_is_the_worst(tmp_path: Path) -> None:
 
 
 def test_failures_and_pruned_trials_count_and_say_why(tmp_path: Path) -> None:
-    search = make(tmp_path, pruner="median", n_trials=8)
-    for _ in range(6):
+    search = make(tmp_path, pruner="median", n_trials=10)
+    for _ in range(8):
         asked = search.ask()
         assert asked is not None
         assert not search.report(asked.number, 0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import optuna
 import pytest
 
 from study import results
+from study.sweeping import trials as records
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
 from study.sweeping.searches import SearchSpec
@@ -123,8 +125,6 @@ def test_workers_share_a_search(undisturbed: Path, tmp_path: Path) -> None:
 def test_the_same_command_again_runs_nothing_and_a_larger_budget_what_is_new(
     undisturbed: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     study = tmp_path / "outputs" / "mine"
     shutil.copytree(undisturbed, study)
     before = trials(study)
@@ -165,6 +165,53 @@ def test_each_point_of_a_grid_is_searched_and_its_best_trained_again(tmp_path: P
         assert set(of_best["data.n_train"]) == {spec.fixed["data.n_train"]}
     now = Monitor(study).look()
     assert (now.total, now.done, now.missing) == (2 * (3 + 2), 2 * (3 + 2), 0)
+
+
+def test_a_worker_that_dies_once_a_trial_is_trained_costs_it_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    real, died = records.write_trial, []
+
+    def write_trial(folder: Path, record: records.TrialRecord) -> None:
+        if record.state == "complete" and not died:
+            died.append(record.number)
+            raise RuntimeError("it dies here")
+        real(folder, record)
+
+    monkeypatch.setattr(records, "write_trial", write_trial)
+    command = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "search.n_trials=3")
+    assert run_here(monkeypatch, *command, "optimizer.lr=interval(1e-3,1e-2)") == 0
+    assert died == [0]
+    study = tmp_path / "outputs" / "mine"
+    assert [trial["state"] for trial in trials(study).values()] == ["complete"] * 3
+    (book,) = books(study)
+    assert [trial.state.name for trial in book.trials] == ["COMPLETE"] * 3
+
+
+def test_settings_that_exclude_each_other_cost_a_trial_and_no_more(tmp_path: Path) -> None:
+    command = (
+        *[s for s in TINY if not s.startswith("data.n_train")],
+        "study=mine",
+        "data.n_over_p=interval(0.1,5)",
+        "model.width=interval(3,64)",  # each end is possible, not both upper ends
+        "optimizer.steps=20",
+        "search=random",
+        "search.n_trials=8",
+        "workers=1",
+    )
+    end(start(tmp_path, *command))
+    study = tmp_path / "outputs" / "mine"
+    found = [trial["state"] for trial in trials(study).values()]
+    assert set(found) == {"complete", "impossible"}
+    assert all(
+        "larger than the pool" in trial["error"]
+        for trial in trials(study).values()
+        if trial["state"] == "impossible"
+    )
+    now = Monitor(study).look()
+    assert (now.done, now.missing, now.failed) == (8, 0, ())
+    assert len(results.load(study)) == 2 * found.count("complete")
 
 
 def test_two_objectives(tmp_path: Path) -> None:
