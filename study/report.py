@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +24,60 @@ from study.results import TableError
 from study.terminal import one_line, plain, quiet_pipe
 
 
-def write(folder: str | Path) -> Path:
+def write(
+    folder: str | Path, *, live: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Path:
     """Gather the blocks of a study into tables and write its answers, figures and page.
 
-    Without `cells/` the tables that are there are taken as they are.
+    Without `cells/` the tables that are there are taken as they are. A study of which nothing is
+    done yet has a page too, which says so.
 
     **Arguments:**
 
     - `folder`: `outputs/<study>`.
+    - `live`: whether its sweep runs as this is written.
+    - `stop`: asked between the parts; once it says so, what is left is not written.
 
     **Returns:** the path of the page.
 
-    **Raises:** `TableError` if the folder is no study or has no finished block.
+    **Raises:** `TableError` if the folder is no study.
     """
     # here, so that an error about the folder does not wait for the plotting libraries
+    from study import standing
     from study.analysis import answers, cells, figures, page, style
 
     folder = Path(folder)
-    rows, curves = _tables(folder)
+    target = folder / "report" / "index.html"
     settings = _settings(folder)
-    missing = _missing(folder, rows, settings)
+    replicates = settings.get("replicates")
+    asked = replicates if isinstance(replicates, int) and replicates > 0 else 1
+    try:
+        rows, curves = _tables(folder)
+    except results.NothingYet:
+        now = standing.standing(folder, None, (), asked, live=live)
+        if now is None:
+            raise
+        answers.write([], folder / "answers.json")
+        style.save([], folder / "report" / "figures")
+        (folder / "report" / "figures" / "cells.csv").unlink(missing_ok=True)
+        page.write(page.render_empty(folder.resolve().name, settings, now), target)
+        return target
+    said, every = _remarks(rows, settings), rows
     rows, curves, thinned = _shown(rows, curves)
+    if stop():
+        return target
     found = answers.answer(rows, curves)
+    if stop():
+        return target
+    now = standing.standing(folder, every, found, asked, live=live)
+    missing = [] if now else _missing(folder, every, settings)
     answers.write(found, folder / "answers.json")
     saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
     table = cells.cell_table(rows)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
     notes = _measured(rows, settings)
-    text = page.render(rows, table, found, saved, settings, [*thinned, *missing], notes)
-    target = folder / "report" / "index.html"
+    lines = [*thinned, *missing, *said]
+    text = page.render(rows, table, found, saved, settings, lines, notes, now)
     page.write(text, target)
     return target
 
@@ -155,12 +180,10 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
     """A sentence for what the study asked for and the tables do not hold."""
-    from study.analysis.design import Design
     from study.analysis.wording import plural
 
     lines = []
-    cells = settings.get("cells")
-    wanted = [str(cell) for cell in cells] if isinstance(cells, list) else []
+    wanted = _wanted(settings)
     have = rows.groupby("cell").size()
     absent = [cell for cell in wanted if cell not in have.index]
     failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
@@ -179,6 +202,21 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
                 f"Incomplete: {plural(len(short), 'cell')} with fewer than "
                 f"{plural(replicates, 'replicate')} ({_some(short)})."
             )
+    return lines
+
+
+def _wanted(settings: Mapping[str, Any]) -> list[str]:
+    cells = settings.get("cells")
+    return [str(cell) for cell in cells] if isinstance(cells, list) else []
+
+
+def _remarks(rows, settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for what a reader of the tables would not expect."""
+    from study.analysis.design import Design
+    from study.analysis.wording import plural
+
+    lines = []
+    have, wanted = rows.groupby("cell").size(), _wanted(settings)
     if wanted and (extra := [c for c in have.index if c not in wanted]):
         lines.append(
             f"From earlier commands: {plural(len(extra), 'cell')} that the last command did not "

@@ -56,6 +56,10 @@ class TableError(ValueError):
     """A table that is missing or not of its schema: one sentence."""
 
 
+class NothingYet(TableError):  # noqa: N818  it is a state more than an error
+    """A study of which no block is committed yet."""
+
+
 def _number(low: float | None = None, high: float | None = None, nullable: bool = True):
     checks = []
     if low is not None:
@@ -236,12 +240,12 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     Blocks of cells that its `study.yaml` does not list, another budget's say, are left out; so are
     damaged ones, which are named in the results' `attrs` (`unreadable`).
 
-    **Raises:** `TableError` if no block is committed yet, or none can be read.
+    **Raises:** `NothingYet` if no block is committed yet, `TableError` if none can be read.
     """
     folder = Path(folder)
     found = block_folders(folder, _cells(folder))
     if not found:
-        raise TableError(f"{folder} holds no finished block yet")
+        raise NothingYet(f"{folder} holds no finished block yet")
     files = {
         "replicates.parquet": [
             n for n, c in RESULTS.columns.items() if c.required and n != "study"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
@@ -30,7 +30,9 @@ from study.validation import ConfigError
 if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
     from rich.console import Console
 
-    from study.sweeping.head import Outcome
+    from study.sweeping.head import Finish, Outcome
+    from study.sweeping.monitor import Monitor
+    from study.sweeping.plan import Plan
 
 compose.register()
 
@@ -110,6 +112,7 @@ def _conduct(
     else:
         launch = functools.partial(_launch, context, function, config, command.fixed)
         finish = functools.partial(local.launch_until_finished, launch=launch)
+    finish = functools.partial(_beside_page, finish)
     try:
         outcome = head.run_plan(
             plan, folder, finish, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
@@ -143,6 +146,14 @@ def _launch(
         _ = job.return_value  # raises what the job raised
 
 
+def _beside_page(finish: Finish, plan: Plan, monitor: Monitor, say: Callable[[str], None]) -> str:
+    """Have workers do what is left, beside a page of what is done."""
+    from study.live_page import LivePage
+
+    with LivePage(monitor.root, say):
+        return finish(plan, monitor, say)
+
+
 def _launcher(config: DictConfig) -> str:
     return str(OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"])
 
@@ -154,7 +165,7 @@ def _finish(outcome: Outcome, console: Console) -> None:
 
     page = outcome.folder / "report" / "index.html"
     trouble = None
-    if outcome.trained + outcome.kept:
+    if outcome.trained + outcome.kept or page.exists():
         try:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):

@@ -22,6 +22,7 @@ from study.analysis.answer import Answer
 from study.analysis.cells import CellTable
 from study.analysis.design import count
 from study.analysis.estimates import ENOUGH
+from study.analysis.pending import Standing
 from study.analysis.style import Saved
 from study.analysis.wording import plural
 
@@ -50,6 +51,7 @@ def render(
     settings: Mapping[str, Any],
     missing: Sequence[str],
     notes: Sequence[str] = (),
+    now: Standing | None = None,
 ) -> str:
     """The page as text.
 
@@ -58,7 +60,47 @@ def render(
     - `rows`: the results; `table`: the cells with their medians, as the CSV has them.
     - `settings`: what `study.yaml` holds; may be empty.
     - `missing`: a sentence for each thing that is not there; `notes`: others to be read first.
+    - `now`: how the study stands, where it is not finished.
     """
+    study = str(rows["study"].iloc[0])
+    shown = table.text.head(MOST_ROWS)
+    return _render(
+        study,
+        settings,
+        n_cells=plural(len(table.data), "cell"),
+        n_replicates=plural(len(rows), "replicate"),
+        missing=missing,
+        notes=notes,
+        now=now,
+        groups=_grouped(answers),
+        figures=[figure(each) for each in saved],
+        figure_titles={each.plot.id: each.plot.title for each in saved},
+        columns=list(shown.columns),
+        table=shown.to_numpy().tolist(),
+        n_hidden=len(table.text) - len(shown),
+    )
+
+
+def render_empty(study: str, settings: Mapping[str, Any], now: Standing) -> str:
+    """The page of a study of which nothing is done yet, as text."""
+    return _render(
+        study,
+        settings,
+        n_cells=plural(0, "cell"),
+        n_replicates=plural(0, "replicate"),
+        missing=(),
+        notes=(),
+        now=now,
+        groups=[],
+        figures=[],
+        figure_titles={},
+        columns=[],
+        table=[],
+        n_hidden=0,
+    )
+
+
+def _render(study: str, settings: Mapping[str, Any], **more: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -69,24 +111,13 @@ def render(
     environment.filters["plural"] = plural
     provenance = settings.get("provenance")
     provenance = provenance if isinstance(provenance, Mapping) else {}
-    study = str(rows["study"].iloc[0])
-    shown = table.text.head(MOST_ROWS)
     return environment.get_template("page.html.jinja").render(
         study=study,
         title=settings.get("question") or study,
         budget=settings.get("budget"),
         started=_date(provenance.get("started")),
-        n_cells=plural(len(table.data), "cell"),
-        n_replicates=plural(len(rows), "replicate"),
-        missing=missing,
-        notes=notes,
-        groups=_grouped(answers),
+        verdicts=_verdicts(more["groups"]),
         rules=RULES,
-        figures=[figure(each) for each in saved],
-        figure_titles={each.plot.id: each.plot.title for each in saved},
-        columns=list(shown.columns),
-        table=shown.to_numpy().tolist(),
-        n_hidden=len(table.text) - len(shown),
         provenance=_provenance(settings, provenance),
         settings=[
             (title, _yaml(settings[key]))
@@ -98,6 +129,7 @@ def render(
             if settings.get(key)
         ],
         css=markupsafe.Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        **more,
     )
 
 
@@ -116,6 +148,13 @@ def _grouped(answers: Sequence[Answer]) -> list[list[Answer]]:
     for each in answers:
         groups.setdefault(each.question, []).append(each)
     return list(groups.values())
+
+
+def _verdicts(groups: Sequence[Sequence[Answer]]) -> str:
+    """How many there are of each."""
+    found = [each.verdict for group in groups for each in group]
+    counts = [(verdict, found.count(verdict)) for verdict in ("yes", "no", "undecided")]
+    return ", ".join(f"{n} {verdict}" for verdict, n in counts if n)
 
 
 def figure(saved: Saved) -> dict[str, Any]:

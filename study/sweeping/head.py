@@ -310,6 +310,7 @@ def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
         )
     if page is not None:
         tables = outcome.folder / "results.parquet"
-        console.print(f"table: {tables}\npage:  {page}", highlight=False, soft_wrap=True)
+        table = f"table: {tables}\n" if tables.exists() else ""
+        console.print(f"{table}page:  {page}", highlight=False, soft_wrap=True)
     if outcome.missing and outcome.trouble:
         console.print(f"  the launcher's last error: {one_line(outcome.trouble)}", markup=False)

@@ -106,6 +106,11 @@ class Monitor:
         self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
 
+    @property
+    def root(self) -> Path:
+        """The study's folder."""
+        return self._folder.root
+
     def look(self) -> Snapshot:
         """The study now."""
         running, failed, open_blocks, retried = [], [], [], 0

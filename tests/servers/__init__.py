@@ -1,4 +1,4 @@
-"""Real servers that tests start for themselves: SLURM, PostgreSQL.
+"""What tests start for themselves: real servers (SLURM, PostgreSQL) and a browser (Chromium).
 
 Each comes from Debian's packages. Where they are missing a test says in one line how to get them;
 under CI, which installs them, a missing server is a failure.

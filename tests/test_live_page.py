@@ -1,0 +1,103 @@
+"""The page of a study while its sweep runs: there from the beginning, and true."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from study import live_page, report
+from study.live_page import LivePage
+from tests.sweeping.commands import TINY
+from tests.test_report_command import Page
+
+ROOT = Path(__file__).parents[1]
+LONG = 120.0  # seconds
+
+
+def text_of(page: Path) -> str:
+    return " ".join("".join(Page(page.read_text(encoding="utf-8")).text).split())
+
+
+def wait_for(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-m", "study.sweep", *TINY, "study=mine"]
+    command += ["data.n_train=16,32", "optimizer.steps=1000000", "workers=1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    page = tmp_path / "outputs" / "mine" / "report" / "index.html"
+    head = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(page.exists, "there is no page")
+        said = text_of(page)
+        assert "In progress" in said
+        assert "0 of 2 cells complete; 0 of 2 blocks" in said
+        assert "There is no answer and no figure before the first block is done." in said
+        assert "along N: P = " in said
+        assert "optimizer.steps=1000000" in said
+        head.send_signal(signal.SIGINT)
+        _, errors = head.communicate(timeout=LONG)
+    finally:
+        head.kill()
+    assert head.returncode == 130
+    assert "interrupted: 0 of 2 blocks" in errors
+    assert "Traceback" not in errors
+    assert report.main([str(tmp_path / "outputs" / "mine")]) == 0
+    said = text_of(page)
+    assert "Not finished" in said
+    assert "Nothing runs now" in said
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setattr(live_page, "EVERY", 0.01)
+    monkeypatch.setattr(live_page, "SHARE", 0)
+
+
+def test_the_page_follows_the_blocks(smoke_study, tmp_path, hurried):
+    folder = shutil.copytree(smoke_study, tmp_path / "mine")
+    page = folder / "report" / "index.html"
+    blocks = sorted(folder.glob("cells/*/block-000"))
+    for block in blocks:
+        block.rename(tmp_path / f"away-{block.parent.name}")
+    for path in [page, *folder.glob("*.parquet")]:
+        path.unlink()
+    said: list[str] = []
+    with LivePage(folder, said.append):
+        for done in (0, 2, 6):
+            for block in blocks[:done]:
+                if not block.exists():
+                    (tmp_path / f"away-{block.parent.name}").rename(block)
+            here = f"{done} of 6 cells complete" if done < 6 else "6 cells, 12 replicates"
+            wait_for(lambda here=here: page.exists() and here in text_of(page), here)
+            assert ("In progress" in text_of(page)) == (done < 6)
+    assert said == []
+    last = text_of(page)
+    report.write(folder)
+    assert text_of(page) == last
+
+
+def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_path, hurried):
+    folder = shutil.copytree(smoke_study, tmp_path / "mine")
+    shutil.rmtree(folder / "report")
+    (folder / "report").write_text("in its way")
+    said: list[str] = []
+    with LivePage(folder, said.append):
+        wait_for(lambda: bool(said), "nothing is said")
+    (sentence,) = said
+    assert sentence.startswith("no page while this runs: ")
+    assert "\n" not in sentence

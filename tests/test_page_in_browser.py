@@ -1,0 +1,194 @@
+"""The page as a reader has it: in a browser, on a telephone and on a screen.
+
+Pages are made by the real commands: a finished study, one that is not, one of which nothing is
+done, one full of what is long and hostile, and one across several studies.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+
+import pandas as pd
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from study import report
+from tests.analysis import test_page_safety as hostile
+from tests.servers.browser import browser, opened
+
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # no font draws a control character
+
+ROOT = Path(__file__).parents[1]
+WIDTHS = (400, 1400)
+KINDS = ("finished", "unfinished", "empty", "hostile", "across")
+SMALLEST = 12  # CSS pixels of text
+SMALLEST_DRAWN = 7.5  # of text in a figure that is scaled down to a telephone
+
+# what reaches beyond the window, or is cut off, where nothing scrolls
+TOO_WIDE = """() => {
+  const found = [];
+  const scrolls = e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX);
+  for (const e of document.body.querySelectorAll('*')) {
+    const box = e.getBoundingClientRect();
+    if (!box.width) continue;
+    let home = e.parentElement;
+    while (home && !scrolls(home)) home = home.parentElement;
+    if (!home && (box.right > innerWidth + 0.5 || box.left < -0.5))
+      found.push(`${e.tagName} ${e.className}: ${box.left} to ${box.right}`);
+    if (!scrolls(e) && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != 'inline')
+      found.push(`${e.tagName} ${e.className} holds ${e.scrollWidth} in ${e.clientWidth}`);
+  }
+  return found;
+}"""
+FONTS = """() => [...document.body.querySelectorAll('*')]
+  .filter(e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) && e.offsetWidth)
+  .map(e => parseFloat(getComputedStyle(e).fontSize))"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Browser:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pages(
+    chromium: Browser, smoke_study: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Kind -> the page."""
+    home = tmp_path_factory.mktemp("pages")
+    made = {"finished": smoke_study / "report" / "index.html"}
+    for kind, left in {"unfinished": 2, "empty": 0}.items():
+        folder = shutil.copytree(smoke_study, home / kind)
+        for block in sorted(folder.glob("cells/*/block-000"))[left:]:
+            shutil.rmtree(block)
+        for path in folder.glob("*.parquet"):
+            path.unlink()
+        made[kind] = report.write(folder)
+    made["hostile"] = report.write(hostile.write(home, hostile.HOSTILE, hostile=True))
+    several = home / "several"
+    for name in ("seed_question", "epochs"):
+        shutil.copytree(ROOT / "outputs" / "reference" / name, several / name)
+    made["across"] = report.write_across(several)
+    assert tuple(made) == KINDS
+    return made
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_said_asked_or_too_wide(kind, width, pages, chromium):
+    with opened(chromium, pages[kind], width) as view:
+        page = view.page
+        assert page.locator("h1").is_visible()
+        for closed in (True, False):
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.evaluate(TOO_WIDE) == []
+            if closed:
+                page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+        assert min(page.evaluate(FONTS)) >= SMALLEST
+        assert [url for url in view.asked if not url.startswith("data:image/")] == [page.url]
+        assert view.said == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing(kind, width, pages, chromium):
+    """Contrast, names of images and regions, order of headings: axe-core's rules, all of them."""
+    with opened(chromium, pages[kind], width) as view:
+        view.page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+        found = Axe().run(view.page)
+        assert found.response["passes"]
+        said = [
+            f"{each['id']}: {each['help']}: {node['html'][:200]}"
+            for each in found.response["violations"]
+            for node in each["nodes"]
+        ]
+        assert said == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_lead_somewhere(kind, pages, chromium):
+    with opened(chromium, pages[kind], 1400) as view:
+        page = view.page
+        links = [link.get_attribute("href") for link in page.locator("a").all()]
+        assert links
+        for link in links:
+            address, place = urldefrag(urljoin(page.url, link))
+            assert address.startswith("file:")
+            if address == page.url:
+                assert page.locator(f'[id="{unquote(place)}"]').count() == 1, link
+            elif address.endswith(".csv"):
+                assert len(pd.read_csv(unquote(urlparse(address).path))), link
+            else:
+                assert Path(unquote(urlparse(address).path)).stat().st_size > 1000, link
+        titles = page.locator("figure h3").all_inner_texts()
+        drawn = page.locator("figure figcaption")
+        assert [
+            sum(
+                h.endswith(".csv")
+                for h in figure.locator("a").evaluate_all("links => links.map(a => a.href)")
+            )
+            for figure in drawn.all()
+        ] == [1] * len(titles)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_link_shows_its_figure(width, pages, chromium):
+    with opened(chromium, pages["finished"], width) as view:
+        page = view.page
+        link = page.locator(".answers .basis a").first
+        target = page.locator(f'[id="{unquote(str(link.get_attribute("href"))[1:])}"]')
+        link.click()
+        box = target.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < 450
+        assert target.locator("h3").inner_text() == link.inner_text()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_verdicts_come_first_then_figures_table_settings(width, pages, chromium):
+    with opened(chromium, pages["finished"], width) as view:
+        order = (".verdict", "figure", "#cells ~ .scroll table", "dl", "pre")
+        tops = [
+            view.page.locator(f"main {what}").first.evaluate(
+                "e => e.closest('details:not([open])')?.offsetTop ?? e.getBoundingClientRect().top"
+            )
+            for what in order
+        ]
+        assert tops == sorted(tops)
+        assert tops[0] < 900, "a verdict is seen before anything is scrolled"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", ["finished", "hostile", "across"])
+def test_figures_are_drawn_named_and_legible(kind, width, pages, chromium):
+    with opened(chromium, pages[kind], width) as view:
+        for image in view.page.locator("img").all():
+            assert len(image.get_attribute("alt") or "") > 20
+            natural, drawn = image.evaluate(
+                "e => e.decode().then(() => [e.naturalWidth, e.getBoundingClientRect().width])"
+            )
+            assert natural > 100, "it cannot be decoded"
+            width_asked = float(image.get_attribute("width") or 0)
+            # the smallest text of a figure is 8.5 points
+            assert 8.5 * 4 / 3 * drawn / width_asked >= SMALLEST_DRAWN
+
+
+def test_the_page_of_an_unfinished_study_says_what_is_missing(pages, chromium):
+    with opened(chromium, pages["unfinished"], 400) as view:
+        said = view.page.locator(".standing").inner_text()
+        assert "2 of 6 cells complete" in said
+        assert "2 of 6 blocks" in said
+        assert "Nothing runs now" in said
+        rows = view.page.locator(".standing tbody tr").all_inner_texts()
+        assert any("0 of 2" in row for row in rows)
+        bar = view.page.locator("progress")
+        assert (bar.get_attribute("value"), bar.get_attribute("max")) == ("2", "6")
+        assert view.page.locator(".answers .basis").all_inner_texts()
+    with opened(chromium, pages["empty"], 400) as view:
+        assert "no answer and no figure before the first block" in view.page.inner_text(".standing")
+    with opened(chromium, pages["finished"], 400) as view:
+        assert view.page.locator(".standing").count() == 0
