@@ -1,28 +1,32 @@
 """The page while its sweep runs: there from the beginning, made anew as blocks are done.
 
-Knows: when it is worth making the page again. Does not know: what is on it. It runs as a thread of
-the head, which waits for its workers meanwhile, and takes at most a twentieth of one core.
+    python -m study.live_page outputs/<study>     # what the head starts; ends when its input does
+
+Knows: when it is worth making the page again. Does not know: what is on it. It is a process of its
+own, since the head may fork, with the lowest priority; it takes at most a twentieth of one core.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
-from study import report, results
-from study.terminal import one_line
-
+FIRST = 1.0  # seconds before anything is loaded: a sweep that is over by then has its last page
 EVERY = 30.0  # seconds between pages, at least
 SHARE = 20  # what it waits between pages, in lengths of making one
 BLOCK = 5e-3  # seconds that a block's tables cost, at least
 QUICK = 2.0  # seconds that a page may take before anything has been waited for
-NICE = 10  # workers come first
-PATIENCE = 1.0  # seconds that an interrupted command waits for it
+NICE = 19
+PATIENCE = 30.0  # seconds in which a part of a page is surely made
 
 
 class LivePage:
@@ -31,49 +35,90 @@ class LivePage:
     **Arguments:**
 
     - `root`: the study's folder, with its orders.
-    - `say`: told once, in a sentence, if the page cannot be made; nothing else hangs on it.
+    - `say`: told at the end, in a sentence, if a page could not be made; nothing else hangs on it.
     """
 
     def __init__(self, root: Path, say: Callable[[str], None]):
         self._root = root
         self._say = say
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="page")
 
     def __enter__(self) -> LivePage:
-        self._thread.start()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "study.live_page", str(self._root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C is the head's to hear
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(PATIENCE if kind else None)
-
-    def _run(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        shown, done = -1, self._done()
-        # the first page at once, unless much is done: then there is one already
-        pause = 0.0 if BLOCK * done < QUICK else SHARE * BLOCK * done
-        while not self._stop.wait(pause) or (shown < 0 and not done):
-            began, done = time.monotonic(), self._done()
-            if done != shown and not self._write():
-                return
-            shown = done
-            pause = max(EVERY, SHARE * max(time.monotonic() - began, BLOCK * done))
-
-    def _done(self) -> int:
-        return len(results.block_folders(self._root))
-
-    def _write(self) -> bool:
-        """Whether the next page is worth trying."""
-        began = time.time()
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        process.terminate()
         try:
-            page = report.write(self._root, live=True, stop=self._stop.is_set)
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # type: ignore[union-attr]
+        with self._errors as errors:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+        if process.returncode > 0:
+            self._say(f"no page while this ran: {said[-1] if said else 'it cannot be started'}")
+
+
+def keep(root: Path, stop: threading.Event, every: float = EVERY, share: float = SHARE) -> None:
+    """Make the page at once, and again whenever more blocks are done, until told to stop.
+
+    **Raises:** whatever is wrong with a page.
+    """
+    from study import report, results
+
+    def done() -> int:
+        return len(results.block_folders(root))
+
+    shown, cost = -1, BLOCK * done()
+    pause = 0.0 if cost < QUICK else share * cost  # much is done: then there is a page already
+    while not stop.wait(pause):
+        began, n = time.time(), done()
+        if n != shown:
+            page = report.write(root, live=True, stop=stop.is_set)
             if page.exists() and page.stat().st_mtime >= began:
                 # as old as what it says, or a command that follows a kill would take it for new
                 os.utime(page, (began, began))
-        except Exception as error:  # whatever is wrong with it, the sweep goes on
-            self._say(f"no page while this runs: {one_line(error) or type(error).__name__}")
-            return False
-        return True
+        shown = n
+        pause = max(every, share * max(time.time() - began, BLOCK * n))
+
+
+def main() -> int:
+    """The process. Ends at SIGTERM, at once or after the part of a page that it is at, and when
+    its input ends, as it does when the head dies."""
+    os.nice(NICE)
+    time.sleep(FIRST)
+    stop = threading.Event()
+
+    def wait_for_head() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    threading.Thread(target=wait_for_head, daemon=True).start()
+    root = Path(sys.argv[1])
+    from study import report  # noqa: F401  before a signal is heeded: until then it ends at once
+    from study.terminal import one_line
+
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        keep(root, stop)
+    except Exception as error:
+        print(one_line(f"{type(error).__name__}: {error}"), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a thread may still wait for its input

@@ -121,6 +121,9 @@ def _conduct(
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
     if plan.run.detach and outcome.missing:
+        from study import report
+
+        report.write(folder.root, live=True)
         console.print(head.detached(folder))
     else:
         _finish(outcome, console)

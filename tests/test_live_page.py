@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import pytest
+import psutil
 
 from study import live_page, report
 from study.live_page import LivePage
@@ -26,11 +28,13 @@ def text_of(page: Path) -> str:
     return " ".join("".join(Page(page.read_text(encoding="utf-8")).text).split())
 
 
-def wait_for(true: Callable[[], bool], what: str) -> None:
+def wait_for(true: Callable[[], Any], what: str) -> Any:
+    """What it says once it says anything."""
     end = time.monotonic() + LONG
-    while not true():
+    while not (found := true()):
         assert time.monotonic() < end, what
         time.sleep(0.05)
+    return found
 
 
 def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
@@ -62,13 +66,22 @@ def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
     assert "Nothing runs now" in said
 
 
-@pytest.fixture
-def hurried(monkeypatch):
-    monkeypatch.setattr(live_page, "EVERY", 0.01)
-    monkeypatch.setattr(live_page, "SHARE", 0)
+def test_it_ends_with_its_head(smoke_study, tmp_path):
+    folder = shutil.copytree(smoke_study, tmp_path / "mine")
+    (folder / "report" / "index.html").unlink()
+    code = "import time; from pathlib import Path; from study.live_page import LivePage\n"
+    code += f"with LivePage(Path({str(folder)!r}), print): time.sleep(1000)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    head = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    (page,) = wait_for(lambda: psutil.Process(head.pid).children(), "it is not started")
+    wait_for((folder / "report" / "index.html").exists, "there is no page")
+    head.kill()
+    head.wait()
+    psutil.wait_procs([page], timeout=LONG)
+    assert not page.is_running()
 
 
-def test_the_page_follows_the_blocks(smoke_study, tmp_path, hurried):
+def test_the_page_follows_the_blocks(smoke_study, tmp_path):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
     page = folder / "report" / "index.html"
     blocks = sorted(folder.glob("cells/*/block-000"))
@@ -76,8 +89,10 @@ def test_the_page_follows_the_blocks(smoke_study, tmp_path, hurried):
         block.rename(tmp_path / f"away-{block.parent.name}")
     for path in [page, *folder.glob("*.parquet")]:
         path.unlink()
-    said: list[str] = []
-    with LivePage(folder, said.append):
+    stop = threading.Event()
+    thread = threading.Thread(target=live_page.keep, args=(folder, stop, 0.05, 0))
+    thread.start()
+    try:
         for done in (0, 2, 6):
             for block in blocks[:done]:
                 if not block.exists():
@@ -85,19 +100,31 @@ def test_the_page_follows_the_blocks(smoke_study, tmp_path, hurried):
             here = f"{done} of 6 cells complete" if done < 6 else "6 cells, 12 replicates"
             wait_for(lambda here=here: page.exists() and here in text_of(page), here)
             assert ("In progress" in text_of(page)) == (done < 6)
-    assert said == []
+    finally:
+        stop.set()
+        thread.join()
     last = text_of(page)
     report.write(folder)
     assert text_of(page) == last
 
 
-def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_path, hurried):
+def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_path):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
     shutil.rmtree(folder / "report")
     (folder / "report").write_text("in its way")
     said: list[str] = []
-    with LivePage(folder, said.append):
-        wait_for(lambda: bool(said), "nothing is said")
+    with LivePage(folder, said.append) as page:
+        page._process.wait(LONG)
     (sentence,) = said
-    assert sentence.startswith("no page while this runs: ")
+    assert sentence.startswith("no page while this ran: ")
+    assert "report" in sentence
     assert "\n" not in sentence
+
+
+def test_a_sweep_that_is_over_at_once_does_not_wait_for_it(tmp_path):
+    said: list[str] = []
+    began = time.monotonic()
+    with LivePage(tmp_path / "none", said.append):
+        pass
+    assert time.monotonic() - began < live_page.PATIENCE
+    assert said == []

@@ -1,30 +1,28 @@
 """`notebooks/read_a_sweep.ipynb` runs on a study that the real command has just made."""
 
-from pathlib import Path
-
-import nbformat
 import numpy as np
-from nbclient import NotebookClient
 
 from study import results
+from tests import notebooks
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "read_a_sweep.ipynb"
+NAME = "read_a_sweep"
 
 
 def test_notebook_runs_on_a_smoke_study(smoke_study, monkeypatch):
     monkeypatch.setenv("STUDY_FOLDER", str(smoke_study))
-    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells)  # committed without outputs
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(NOTEBOOK.parent))
-    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    assert any("image/png" in out.get("data", {}) for out in outputs)
-    last = notebook.cells[-1]["outputs"][-1]["data"]["text/plain"]
+    notebook = notebooks.execute(NAME, monkeypatch)
+    assert len(notebooks.outputs(notebook, "image/png")) == 1
+    last = notebooks.outputs(notebook, "text/plain")[-1]
     rows = results.load(smoke_study)
     best = rows.loc[rows["test_nmse_median"].idxmin()]
     model = results.load_model(smoke_study, best["cell"], int(best["replicate"]))
     q = np.linspace(-0.5, 0.5, 5)[:, None] * np.ones(2)
     assert last == repr(model.acceleration(q, np.zeros_like(q)))
+
+
+def test_committed_as_it_runs():
+    notebooks.check_committed(NAME)
+    assert len(notebooks.outputs(notebooks.committed(NAME), "image/png")) == 1
 
 
 def test_smoke_study_has_its_report(smoke_study):

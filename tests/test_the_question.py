@@ -4,14 +4,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from study import report, results
+from tests import notebooks
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
 from tests.analysis.synthetic import Law
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "the_question.ipynb"
+NAME = "the_question"
 
 
 def write(folder: Path, rows, spectra=None) -> None:
@@ -43,13 +43,9 @@ def reference(tmp_path_factory) -> Path:
 
 def run(folder: Path, monkeypatch):
     monkeypatch.setenv("REFERENCE_FOLDER", str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=180, kernel_name="python3").execute(cwd=str(NOTEBOOK.parent))
-    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    text = "".join(out["text"] for out in outputs if out.output_type == "stream")
-    pictures = [out for out in outputs if "image/png" in out.get("data", {})]
-    return notebook, text, pictures
+    notebook = notebooks.execute(NAME, monkeypatch)
+    text = "".join(notebooks.outputs(notebook, "stream"))
+    return notebook, text, notebooks.outputs(notebook, "image/png")
 
 
 def test_shows_all_that_is_there(reference, monkeypatch):
@@ -57,15 +53,13 @@ def test_shows_all_that_is_there(reference, monkeypatch):
     assert len(pictures) == 5
     assert not any(line.startswith("missing:") for line in text.splitlines())
     assert "Are at least as many points as parameters needed" in text
-    tables = [
-        o["data"]["text/html"]
-        for c in notebook.cells
-        for o in c.get("outputs", [])
-        if "text/html" in o.get("data", {})
-    ]
-    assert "<table" in tables[0]
-    size = len(nbformat.writes(notebook))
-    assert size < 600_000  # small enough to be committed with its outputs
+    assert "<table" in notebooks.outputs(notebook, "text/html")[0]
+    assert len(nbformat.writes(notebook)) < notebooks.MOST
+
+
+def test_committed_as_it_runs():
+    notebooks.check_committed(NAME)
+    assert len(notebooks.outputs(notebooks.committed(NAME), "image/png")) == 5
 
 
 def test_says_what_is_missing(tmp_path, monkeypatch):

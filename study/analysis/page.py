@@ -137,9 +137,12 @@ def write(text: str, path: Path) -> None:
     """Write the page whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # half a surrogate pair, as a file name that is not UTF-8 gives, is no text
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, path)
+    try:
+        # half a surrogate pair, as a file name that is not UTF-8 gives, is no text
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _grouped(answers: Sequence[Answer]) -> list[list[Answer]]:
