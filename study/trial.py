@@ -150,9 +150,11 @@ def write_block(result: BlockResult, folder: Path) -> None:
 def medians(replicates: pd.DataFrame) -> dict[str, float]:
     """Median over a block's replicates of each measure; those that are no number are left out."""
     found = {}
-    for name, dtype in replicates.dtypes.items():
-        if name in results.MEASURES and dtype.kind in ("i", "u", "f"):
-            values = [value for value in replicates[name].tolist() if value == value]
+    # all at once: a column at a time takes pandas longer than the medians
+    columns = replicates.to_numpy(dtype=object).T.tolist()
+    for name, dtype, column in zip(replicates.columns, replicates.dtypes, columns, strict=True):
+        if name in results.MEASURES and dtype.kind in "iuf":
+            values = [value for value in column if value == value]
             if values:
                 found[str(name)] = float(statistics.median(values))
     return found
