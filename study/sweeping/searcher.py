@@ -30,13 +30,18 @@ POLL = 1.0  # seconds between looks while another trains the same cell
 
 @dataclasses.dataclass
 class Trial:
-    """A trial in hand, as whoever trains its block sees it; `pruned` once it is judged hopeless."""
+    """A trial in hand, as whoever trains its block sees it.
+
+    - `pruned`: once it is judged hopeless.
+    - `trained`: the share of its steps after which that was.
+    """
 
     search: Search
     number: int
     rungs: tuple[float, ...]
     limit: float
     pruned: bool = False
+    trained: float = 1.0
 
     def verdict(self, rung: int, value: float) -> bool:
         """Whether it is worth going on with; as `Trainer.run` asks."""
@@ -131,18 +136,28 @@ class Searcher:
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
         trial = Trial(search, asked.number, rungs, limit)
+        if block.done and any(
+            earlier.cell == cell.hash and earlier.state == "complete"
+            for earlier in trials.read_trials(folder)
+            if earlier.number < asked.number
+        ):
+            trial.trained = 0.0
         while not (block.done or trial.pruned or given_up(block)):
             if not attempt(block, trial):
                 search.beat()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
         # recorded first: who dies in between leaves a trial that is asked for, and told, again
         if trial.pruned:
-            trials.write_trial(folder, dataclasses.replace(record, state="pruned"))
+            ended = dataclasses.replace(record, state="pruned", trained=trial.trained)
+            trials.write_trial(folder, ended)
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            trials.write_trial(folder, dataclasses.replace(record, state="complete", values=values))
+            ended = dataclasses.replace(
+                record, state="complete", values=values, trained=trial.trained
+            )
+            trials.write_trial(folder, ended)
             search.tell(asked.number, values)
         else:
             failures = block.failures(self._orders.run)  # none where the disk refused them

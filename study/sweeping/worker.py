@@ -266,8 +266,10 @@ class Worker:
                 self._requests.leave = True
             case Failed():
                 self._fail(block, ending)
-            case Pruned():
+            case Pruned(share):
                 block.checkpoint.unlink(missing_ok=True)
+                if trial is not None:
+                    trial.trained = share
             case Trained(measures, factors):
                 about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                 about |= {"code": code_version(), "measures": dict(measures)}

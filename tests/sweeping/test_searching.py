@@ -75,6 +75,18 @@ def test_trials_lie_in_their_ranges_and_the_worst_end_early(undisturbed: Path) -
             )
 
 
+def test_a_pruned_trial_trains_to_its_last_rung_and_no_further(undisturbed: Path) -> None:
+    (book,) = books(undisturbed)
+    reached = {trial.number: max(trial.intermediate_values, default=0) for trial in book.trials}
+    # of 150 steps: the points of the training curve near 5.6, 16.7 and 50
+    after = {1: 6 / 150, 3: 17 / 150, 9: 50 / 150}
+    found = trials(undisturbed).values()
+    for trial in found:
+        pruned = trial["state"] == "pruned"
+        assert trial["trained"] == (after[reached[trial["number"]]] if pruned else 1.0)
+    assert sum(trial["trained"] for trial in found) < 0.7 * len(found)
+
+
 def books(study: Path) -> list[optuna.Study]:
     """The searches as Optuna keeps them: what a dashboard shows."""
     storage = open_storage(None, study / "ledger.log")
