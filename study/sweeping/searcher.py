@@ -106,7 +106,7 @@ class Searcher:
                 spec.distributions(),
                 n_trials=settings.n_trials,
                 sampler=settings.sampler,
-                seed=spec.seed,
+                seed=(spec.seed + settings.seed) % 2**31,
                 pruner=settings.pruner,
                 directions=directions,
             )
