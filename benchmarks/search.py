@@ -67,7 +67,7 @@ COMMON = (
     "rollout.max_steps=100",
 )
 SEEDS = range(5)
-TRIALS = 150  # of each search
+TRIALS = 100  # of each search
 NEAR, SHARE = 1.05, 1 / 3  # what is to be reached, with at most this share of the grid's steps
 DRAWS = 2000  # random searches
 
