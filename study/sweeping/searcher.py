@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from study import inputs
 from study.config import SearchConfig
@@ -33,7 +34,7 @@ class Trial:
     """A trial in hand, as whoever trains its block sees it.
 
     - `pruned`: once it is judged hopeless.
-    - `trained`: the share of its steps after which that was.
+    - `trained`: the share of its steps after which it was.
     """
 
     search: Search
@@ -136,12 +137,6 @@ class Searcher:
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
         trial = Trial(search, asked.number, rungs, limit)
-        if block.done and any(
-            earlier.cell == cell.hash and earlier.state == "complete"
-            for earlier in trials.read_trials(folder)
-            if earlier.number < asked.number
-        ):
-            trial.trained = 0.0
         while not (block.done or trial.pruned or given_up(block)):
             if not attempt(block, trial):
                 search.beat()
@@ -154,9 +149,8 @@ class Searcher:
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            ended = dataclasses.replace(
-                record, state="complete", values=values, trained=trial.trained
-            )
+            trained = 0.0 if _trained_before(folder, record) else 1.0
+            ended = dataclasses.replace(record, state="complete", values=values, trained=trained)
             trials.write_trial(folder, ended)
             search.tell(asked.number, values)
         else:
@@ -175,3 +169,11 @@ class Searcher:
         allowed = spec.distributions()
         edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
         trials.write_best(folder, Best(best.cell, best.number, best.values[0], edges))
+
+
+def _trained_before(folder: Path, record: TrialRecord) -> bool:
+    """Whether another trial of a search had the same cell, and so has trained it."""
+    return any(
+        other.cell == record.cell and other.state == "complete" and other.number != record.number
+        for other in trials.read_trials(folder)
+    )
