@@ -40,6 +40,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from study.sweeping.samplers import RUNGS
+
 HERE = Path(__file__).resolve()
 TABLE = HERE.with_name("search_grid.parquet")
 ERROR = "test_nmse_median"
@@ -84,9 +86,14 @@ def sweep(folder: Path, study: str, *settings: str) -> Path:
 
 
 def exhaustive(folder: Path) -> pd.DataFrame:
-    """All cells of the grid: a row for each, with its values, its error, and its training curve."""
+    """Train all cells of the grid, or what is left of it."""
     workers = f"workers={len(os.sched_getaffinity(0))}"
-    study = sweep(folder, "grid", *(f"{key}={values}" for key, values in GRID.items()), workers)
+    values = (f"{key}={values}" for key, values in GRID.items())
+    return tabulate(sweep(folder, "grid", *values, workers))
+
+
+def tabulate(study: Path) -> pd.DataFrame:
+    """A row for each cell: its values, its error, and its training curve."""
     rows = pd.read_parquet(study / "results.parquet")
     curves = pd.read_parquet(study / "curves.parquet").query(
         f"curve == 'training' and metric == '{ERROR}'"
@@ -99,6 +106,17 @@ def exhaustive(folder: Path) -> pd.DataFrame:
     table = cells.join(along).reset_index()
     assert len(table) == 256, f"{len(table)} cells"
     return table
+
+
+def early_ranks(table: pd.DataFrame) -> dict[str, float]:
+    """How well the order of the cells at each rung foretells their order at the end: Spearman's
+    rank correlation, by the step of the rung."""
+    points = [int(name.removeprefix("step_")) for name in table if str(name).startswith("step_")]
+    found = {}
+    for rung in RUNGS:
+        step = min((p for p in points if p), key=lambda p: abs(math.log(p / (rung * STEPS))))
+        found[str(step)] = float(table[f"step_{step}"].corr(table[ERROR], method="spearman"))
+    return found
 
 
 def search(folder: Path, seed: int, trials: int) -> pd.DataFrame:
@@ -226,7 +244,14 @@ def tell(found: dict[str, Any]) -> None:
         )  # fmt: skip
     table.add_row("median", f"{found['ratio']:.3f}", f"{found['share']:.3f}", "", "", "")
     console.print(table)
-    chance = found["random"]
+    grid, chance = found["grid"], found["random"]
+    ranks = ", ".join(
+        f"{rho:.2f} at step {step}" for step, rho in grid["early_rank_correlation"].items()
+    )
+    console.print(
+        f"the grid's second best is {grid['second_over_best']:.3g} times its best, its median "
+        f"{grid['median_over_best']:.3g}; rank correlation with the final error {ranks}"
+    )
     console.print(
         f"random search, no pruning, {chance['share'][-1]:.3f} of the steps: median "
         f"{chance['median'][-1]:.3f} [{chance['low'][-1]:.3f}, {chance['high'][-1]:.3f}], "
@@ -261,7 +286,9 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 key: best[key].item() if hasattr(best[key], "item") else best[key] for key in GRID
             },
             "within_5_percent": int((ranked <= NEAR).sum()),
+            "second_over_best": float(ranked[1]),
             "median_over_best": float(np.median(ranked)),
+            "early_rank_correlation": early_ranks(table),
         },
         "seeds": rows,
         "ratio": ratio,
