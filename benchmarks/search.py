@@ -148,6 +148,7 @@ def outcome(seed: int, found: pd.DataFrame, table: pd.DataFrame) -> dict[str, An
     so_far = found["error"].cummin() / best
     near = taken[so_far <= NEAR]
     complete = found[found["state"] == "complete"]
+    ends = found.loc[found["state"] == "pruned", "steps"]
     in_table = table.set_index("cell")[ERROR].loc[complete["cell"]].to_numpy()
     return {
         "seed": seed,
@@ -156,6 +157,11 @@ def outcome(seed: int, found: pd.DataFrame, table: pd.DataFrame) -> dict[str, An
         "repeated": int((complete["steps"] == 0).sum()),
         "ratio": float(so_far.iloc[-1]),
         "share": float(taken.iloc[-1]),
+        # of each rung: how many came to it, how many went on
+        "rungs": {
+            str(step): [int((found["steps"] >= step).sum()), int((found["steps"] > step).sum())]
+            for step in sorted(ends.unique())
+        },
         "share_when_near": float(near.iloc[0]) if len(near) else None,
         # training is bitwise the same on one machine: on another, chance differs
         "off_the_table": float((complete["error"] / in_table - 1).abs().max()),
@@ -252,6 +258,14 @@ def tell(found: dict[str, Any]) -> None:
         f"the grid's second best is {grid['second_over_best']:.3g} times its best, its median "
         f"{grid['median_over_best']:.3g}; rank correlation with the final error {ranks}"
     )
+    passed = ", ".join(
+        f"{went} of {came} at step {step}"
+        for step, (came, went) in {
+            step: np.sum([row["rungs"].get(step, (0, 0)) for row in found["seeds"]], axis=0)
+            for step in grid["early_rank_correlation"]
+        }.items()
+    )
+    console.print(f"went on: {passed}")
     console.print(
         f"random search, no pruning, {chance['share'][-1]:.3f} of the steps: median "
         f"{chance['median'][-1]:.3f} [{chance['low'][-1]:.3f}, {chance['high'][-1]:.3f}], "
