@@ -39,6 +39,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import rankdata
 
 from study.sweeping.samplers import RUNGS
 
@@ -115,7 +116,8 @@ def early_ranks(table: pd.DataFrame) -> dict[str, float]:
     found = {}
     for rung in RUNGS:
         step = min((p for p in points if p), key=lambda p: abs(math.log(p / (rung * STEPS))))
-        found[str(step)] = float(table[f"step_{step}"].corr(table[ERROR], method="spearman"))
+        early, final = (rankdata(table[name].to_numpy()) for name in (f"step_{step}", ERROR))
+        found[str(step)] = float(np.corrcoef(early, final)[0, 1])
     return found
 
 
@@ -143,46 +145,56 @@ def search(folder: Path, seed: int, trials: int) -> pd.DataFrame:
 
 def outcome(seed: int, found: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
     """What came of a search, beside the grid."""
-    best, whole = table[ERROR].min(), len(table) * STEPS
-    taken = found["steps"].cumsum() / whole
-    so_far = found["error"].cummin() / best
-    near = taken[so_far <= NEAR]
-    complete = found[found["state"] == "complete"]
-    ends = found.loc[found["state"] == "pruned", "steps"]
-    in_table = table.set_index("cell")[ERROR].loc[complete["cell"]].to_numpy()
+    errors, steps = found["error"].to_numpy(float), found["steps"].to_numpy(int)
+    share = steps.cumsum() / (len(table) * STEPS)
+    ratio = np.minimum.accumulate(errors) / table[ERROR].min()
+    near = share[ratio <= NEAR]
+    complete = (found["state"] == "complete").to_numpy()
+    in_table = table.set_index("cell")[ERROR].loc[found["cell"]].to_numpy(float)
     return {
         "seed": seed,
         "trials": len(found),
-        "complete": len(complete),
-        "repeated": int((complete["steps"] == 0).sum()),
-        "ratio": float(so_far.iloc[-1]),
-        "share": float(taken.iloc[-1]),
+        "complete": int(complete.sum()),
+        "repeated": int((steps == 0).sum()),
+        "ratio": float(ratio[-1]),
+        "share": float(share[-1]),
         # of each rung: how many came to it, how many went on
         "rungs": {
-            str(step): [int((found["steps"] >= step).sum()), int((found["steps"] > step).sum())]
-            for step in sorted(ends.unique())
+            str(step): [int((steps >= step).sum()), int((steps > step).sum())]
+            for step in sorted(set(steps[~complete].tolist()))
         },
-        "share_when_near": float(near.iloc[0]) if len(near) else None,
+        "share_when_near": float(near[0]) if len(near) else None,
         # training is bitwise the same on one machine: on another, chance differs
-        "off_the_table": float((complete["error"] / in_table - 1).abs().max()),
-        "curve": {"share": taken.tolist(), "ratio": so_far.tolist()},
+        "off_the_table": float(np.abs(errors / in_table - 1)[complete].max()),
+        "curve": {"share": share.tolist(), "ratio": ratio.tolist()},
     }
 
 
-def random_searches(table: pd.DataFrame, share: float) -> dict[str, Any]:
-    """Best so far over the grid's best, against complete cells: median and middle 90 % of draws."""
+def random_searches(table: pd.DataFrame, shares: Sequence[float]) -> dict[str, Any]:
+    """Best so far over the grid's best: median and middle 90 % of draws; and at some shares of the
+    grid's steps."""
     draw = np.random.default_rng(0)
     errors = (table[ERROR] / table[ERROR].min()).to_numpy()
     best = np.minimum.accumulate([draw.permutation(errors) for _ in range(DRAWS)], axis=1)
-    n = max(1, int(share * len(table)))
-    low, middle, high = np.quantile(best[:, :n], [0.05, 0.5, 0.95], axis=0)
+    low, middle, high = np.quantile(best, [0.05, 0.5, 0.95], axis=0)
+    counts = {share: max(1, int(share * len(table))) for share in shares}
+    n = max(counts.values())
     return {
         "draws": DRAWS,
         "share": (np.arange(1, n + 1) / len(table)).tolist(),
-        "median": middle.tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-        "near": float((best[:, n - 1] <= NEAR).mean()),
+        "median": middle[:n].tolist(),
+        "low": low[:n].tolist(),
+        "high": high[:n].tolist(),
+        "at": [
+            {
+                "share": k / len(table),
+                "median": middle[k - 1],
+                "low": low[k - 1],
+                "high": high[k - 1],
+                "near": float((best[:, k - 1] <= NEAR).mean()),
+            }
+            for k in counts.values()
+        ],
     }
 
 
@@ -223,7 +235,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.set(yscale="log", xlim=(0, 1.08 * max(SHARE, found["share"])), ylim=(0.95, None))
     axes.set_xlabel("training steps taken / steps of the whole grid")
     axes.set_ylabel("best error so far / best of the grid")
-    axes.set_title("256 cells, N = 1024, median error of 5 replicates", fontsize=10)
+    axes.set_title(
+        "double pendulum, N = 1024, 256 cells, median error of 5 replicates", fontsize=10
+    )
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=150)
 
@@ -250,7 +264,7 @@ def tell(found: dict[str, Any]) -> None:
         )  # fmt: skip
     table.add_row("median", f"{found['ratio']:.3f}", f"{found['share']:.3f}", "", "", "")
     console.print(table)
-    grid, chance = found["grid"], found["random"]
+    grid = found["grid"]
     ranks = ", ".join(
         f"{rho:.2f} at step {step}" for step, rho in grid["early_rank_correlation"].items()
     )
@@ -266,11 +280,12 @@ def tell(found: dict[str, Any]) -> None:
         }.items()
     )
     console.print(f"went on: {passed}")
-    console.print(
-        f"random search, no pruning, {chance['share'][-1]:.3f} of the steps: median "
-        f"{chance['median'][-1]:.3f} [{chance['low'][-1]:.3f}, {chance['high'][-1]:.3f}], "
-        f"within 5 % in {chance['near']:.0%} of {chance['draws']} draws"
-    )
+    for there in found["random"]["at"]:
+        console.print(
+            f"random search, no pruning, {there['share']:.3f} of the steps: median "
+            f"{there['median']:.3g} [{there['low']:.3g}, {there['high']:.3g}], within 5 % in "
+            f"{there['near']:.0%} of {found['random']['draws']} draws"
+        )
     console.print(
         f"at most {NEAR} with at most {SHARE:.3f}: {'holds' if found['holds'] else 'does not hold'}"
     )
@@ -308,7 +323,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "ratio": ratio,
         "share": share,
         "holds": bool(ratio <= NEAR and share <= SHARE),
-        "random": random_searches(table, share),
+        "random": random_searches(table, (share, SHARE)),
     }
 
 
