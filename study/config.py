@@ -215,6 +215,7 @@ class SearchConfig:
     - `objectives`: measures to minimise; several make a front, which cannot be pruned.
     - `space`: config key -> what it may be, in Hydra's sweep syntax.
     - `rerun`: whether the best cell of each search is trained again with all replicates.
+    - `seed`: of the sampler: another searches the same cells in another way.
     """
 
     sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
@@ -223,6 +224,7 @@ class SearchConfig:
     objectives: Annotated[list[Name], Field(min_length=1)]
     space: dict[str, Any]
     rerun: bool
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if len(self.objectives) > 1 and self.pruner != "none":

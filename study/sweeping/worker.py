@@ -251,8 +251,10 @@ class Worker:
                     self._requests.leave = True
                 case Failed() as failed:
                     self._fail(block, failed)
-                case Pruned():
+                case Pruned(share):
                     block.checkpoint.unlink(missing_ok=True)
+                    if trial is not None:
+                        trial.trained = share
                 case Trained(measures, factors):
                     about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                     about |= {"code": code_version(), "measures": dict(measures)}
