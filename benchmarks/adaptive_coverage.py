@@ -6,8 +6,8 @@
 Cells whose errors scatter log-normally get blocks of five until the interval of their median is
 narrow enough, by the project's own rule, precision and limit. How often does it hold the true
 median, and how often does that of a fixed number of replicates? Fixed are as many blocks as auto
-used on average, rounded, and the first block alone. Medians of cells stop where their interval happens
-to be narrow, so coverage falls below what it would be without a choice.
+used on average, rounded, and the first block alone. Cells stop where their interval happens to be
+narrow, so coverage falls below what it would be without a choice.
 """
 
 from __future__ import annotations

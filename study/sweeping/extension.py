@@ -39,7 +39,7 @@ class Extension:
 
     def __init__(self, folder: StudyFolder, orders: Orders, given_up: Callable[[Block], bool]):
         self._folder, self._orders, self._given_up = folder, orders, given_up
-        self._settings = AutoConfig(**orders.auto) if orders.auto else None
+        self._settings = AutoConfig(**orders.auto) if orders.auto and orders.cells else None
         self._waiting = {cell: set(range(orders.n_blocks)) for cell in orders.cells}
         self._failed: set[str] = set()
         self._known: dict[str, tuple[int, Estimate]] = {}  # blocks, and what they say
@@ -93,7 +93,7 @@ class Extension:
             for cell, about in decision.get("asked", {}).items():
                 if cell in self._waiting:
                     self._spent += 1
-                    self._waiting[cell].add(int(about["block"]))
+                    self._waiting[cell].add(about["block"])
         return bool(new)
 
     def _standing(self, cell: str) -> Standing:

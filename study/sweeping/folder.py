@@ -127,14 +127,14 @@ class StudyFolder:
         As `extension.py` writes it: `asked` for more blocks, or `stopped` and why.
         """
         names = sorted((self.root / "auto").glob("[0-9]*.json"))
-        return [read_json(path) or {} for path in names[after:]]
+        return [_decision(read_json(path) or {}) for path in names[after:]]
 
     def more_blocks(self) -> dict[str, list[int]]:
         """The blocks of each cell that were asked for beside its first."""
         found: dict[str, list[int]] = {}
         for decision in self.decisions():
             for cell, about in decision.get("asked", {}).items():
-                found.setdefault(cell, []).append(int(about["block"]))
+                found.setdefault(cell, []).append(about["block"])
         return found
 
     def last_commit(self, orders: Orders) -> float:
@@ -290,7 +290,21 @@ class Survey:
         for decision in decisions:
             for cell, about in decision.get("asked", {}).items():
                 if cell in self._may_grow:
-                    self.add(cell, [int(about["block"])])
+                    self.add(cell, [about["block"]])
+
+
+def _decision(data: dict[str, Any]) -> dict[str, Any]:
+    """A record in `auto/` without what is not one: anybody may have written it."""
+    for key in {"asked", "stopped"} & set(data):
+        given = data[key] if isinstance(data[key], dict) else {}
+        data[key] = {cell: about for cell, about in given.items() if isinstance(about, dict)}
+    if "asked" in data:
+        data["asked"] = {
+            cell: about
+            for cell, about in data["asked"].items()
+            if isinstance(about.get("block"), int) and about["block"] >= 0
+        }
+    return data
 
 
 def checked_name(cell: Any) -> str:

@@ -250,7 +250,7 @@ def _expand(
 def _check_arm_key(key: Any, values: Any, where: str) -> None:
     if not isinstance(key, str) or isinstance(values, Mapping):
         raise ConfigError(f"{where}: {key}={values} is not an arm's setting: write model.width: 8")
-    if key in COMMAND_KEYS:
+    if key.partition(".")[0] in COMMAND_KEYS:
         raise ConfigError(
             f"{where}: {key}={values} belongs to the whole study, so no arm can set it"
         )
