@@ -31,12 +31,12 @@ def own_half_width(values: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return synthetic.rows(synthetic.n_vs_p(), Law(scatter=0.4), replicates=15)
+    return synthetic.rows(synthetic.n_vs_p(), Law(scatter=0.4), replicates=20)
 
 
 @pytest.fixture(scope="module")
 def study(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study of three blocks a cell; three cells stopped for want of budget."""
+    """A finished study of four blocks a cell; some cells stopped for want of budget."""
     cells = sorted(set(table["cell"]))
     folder = synthetic.write_study(
         tmp_path_factory.mktemp("outputs") / "mine",
@@ -61,13 +61,13 @@ def test_what_was_reached_is_what_the_rows_say(study: Path, table: pd.DataFrame)
     near = 0
     for cell, part in table.groupby("cell"):
         own = own_half_width(part["test_nmse_median"].to_numpy())
-        # 2000 draws find a neighbour of the right one of fifteen values now and then
+        # 2000 draws find a neighbour of the right one of twenty values now and then
         near += math.isclose(shown.loc[cell, "half_width"], own, rel_tol=0.05)
     assert near >= 0.8 * len(shown)
     met = int((shown["half_width"] <= AIM).sum())
     assert 0 < met < len(shown)
     page = " ".join((study / "report" / "index.html").read_text(encoding="utf-8").split())
-    assert "15 replicates a cell, added where the interval of the median test error was" in page
+    assert "20 replicates a cell, added where the interval of the median test error was" in page
     assert f"known within 20 % in {met} of {len(shown)} cells" in page
     assert "budget spent" in page
 
@@ -88,7 +88,7 @@ def test_each_answer_says_how_well_its_own_cells_are_known(study: Path) -> None:
 
 
 def test_a_number_of_replicates_is_as_before(table: pd.DataFrame, tmp_path: Path) -> None:
-    folder = synthetic.write_study(tmp_path / "mine", table, replicates=15)
+    folder = synthetic.write_study(tmp_path / "mine", table, replicates=20)
     report.write(folder)
     assert all(not a["precision"] for a in json.loads((folder / "answers.json").read_text()))
     assert "Replicates where they help" not in (folder / "report" / "index.html").read_text()
