@@ -69,7 +69,7 @@ class Precision:
         text = f"{self.words} of each cell within {percent(widest)}"
         if missed:
             why = "; ".join(dict.fromkeys(each.why or "not decided yet" for each in missed))
-            text += f", {percent(self.aim)} missed in {len(missed)} ({why})"
+            text += f"; {percent(self.aim)} missed in {len(missed)} of {len(found)} ({why})"
         return text
 
 

@@ -83,7 +83,7 @@ def test_each_answer_says_how_well_its_own_cells_are_known(study: Path) -> None:
         assert each["precision"].startswith("median test error of each cell within ")
         percent = float(each["precision"].split(" within ")[1].split(" %")[0])
         assert percent == pytest.approx(100 * widths.max(), rel=0.06), "two digits"
-        assert (f"20 % missed in {missed} (" in each["precision"]) == (missed > 0)
+        assert (f"; 20 % missed in {missed} of " in each["precision"]) == (missed > 0)
         assert each["precision"] in page
 
 
