@@ -66,6 +66,12 @@ def _type(dtype: Any) -> pa.DataType | None:
     return pa.from_numpy_dtype(dtype) if dtype.kind in "biuf" else None
 
 
+def read_columns(path: Path, names: Sequence[str]) -> list[list[Any]] | None:
+    """Some columns of a table of one block; None where it is damaged or lacks one."""
+    table = _read(path, names, only=True)
+    return None if isinstance(table, str) else [table[name].to_pylist() for name in names]
+
+
 def gather(
     folders: Sequence[Path], required: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, pd.DataFrame], list[Damaged]]:
@@ -134,11 +140,11 @@ def _tables(folder: Path, required: Mapping[str, Sequence[str]]) -> dict[str, pa
     return tables
 
 
-def _read(path: Path, required: Sequence[str]) -> pa.Table | str:
-    """The table, or what is wrong with it."""
+def _read(path: Path, required: Sequence[str], *, only: bool = False) -> pa.Table | str:
+    """The table, or what is wrong with it; `only`: of its columns just those that are required."""
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(use_threads=False)
+            table = file.read([*required, "cell"] if only else None, use_threads=False)
     except FileNotFoundError:
         return "it is missing"
     except (pa.ArrowException, OSError) as error:

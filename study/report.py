@@ -21,6 +21,7 @@ import yaml
 
 from study import results
 from study.results import TableError
+from study.sweeping.folder import StudyFolder
 from study.terminal import one_line, plain, quiet_pipe
 
 
@@ -38,19 +39,24 @@ def write(folder: str | Path) -> Path:
     **Raises:** `TableError` if the folder is no study or has no finished block.
     """
     # here, so that an error about the folder does not wait for the plotting libraries
-    from study.analysis import answers, cells, figures, page, style
+    from study.analysis import answers, cells, figures, page, precision, style
 
     folder = Path(folder)
     rows, curves = _tables(folder)
     settings = _settings(folder)
     missing = _missing(folder, rows, settings)
+    reached = precision.precision(rows, settings, StudyFolder(folder).decisions())
     rows, curves, thinned = _shown(rows, curves)
     found = answers.answer(rows, curves)
+    if reached is not None:
+        found = precision.told(found, reached)
     answers.write(found, folder / "answers.json")
     saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
     table = cells.cell_table(rows)
+    if reached is not None:
+        table = precision.with_columns(table, reached)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    notes = _measured(rows, settings)
+    notes = [*([reached.note()] if reached is not None else []), *_measured(rows, settings)]
     text = page.render(rows, table, found, saved, settings, [*thinned, *missing], notes)
     target = folder / "report" / "index.html"
     page.write(text, target)
@@ -178,6 +184,14 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"Incomplete: {plural(len(short), 'cell')} with fewer than "
                 f"{plural(replicates, 'replicate')} ({_some(short)})."
+            )
+    elif replicates == "auto" and isinstance(size := settings.get("block_size"), int):
+        more = StudyFolder(folder).more_blocks()
+        short = [c for c in have.index if have[c] < size * (1 + len(more.get(c, ())))]
+        if short:
+            lines.append(
+                f"Incomplete: {plural(len(short), 'cell')} with fewer replicates than were asked "
+                f"for ({_some(short)})."
             )
     if wanted and (extra := [c for c in have.index if c not in wanted]):
         lines.append(

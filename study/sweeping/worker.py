@@ -33,6 +33,7 @@ import psutil
 
 from study.sweeping import claims, ledger
 from study.sweeping.committer import Committer
+from study.sweeping.extension import Extension
 from study.sweeping.folder import (
     Block,
     Orders,
@@ -137,10 +138,14 @@ class Worker:
         try:
             while True:
                 self._committer.settle()
-                if todo := self.todo():
-                    passed = sum(self.attempt(block) for block in todo) > 0
-                elif (passed := self._searcher.step(self.attempt, self._given_up)) is None:
-                    return
+                todo = self.todo()
+                passed: bool | None = sum(self.attempt(block) for block in todo) > 0
+                if not passed:  # others have all that is left, or nothing is
+                    passed = self._extension.step()
+                if passed is None and not todo:
+                    passed = self._searcher.step(self.attempt, self._given_up)
+                    if passed is None:
+                        return
                 if not passed:
                     self._heed()
                     self._recorder.flush(at_once=True)
@@ -154,6 +159,7 @@ class Worker:
         self.orders = _read_orders(self.folder)
         self._survey = Survey(self.folder, self.orders)
         self._searcher = Searcher(self.folder, self.orders)
+        self._extension = Extension(self.folder, self.orders, self._given_up)
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
     def todo(self) -> list[Block]:
