@@ -21,6 +21,7 @@ import yaml
 
 from study import results
 from study.results import TableError
+from study.sweeping.folder import StudyFolder
 from study.terminal import one_line, plain, quiet_pipe
 
 
@@ -44,13 +45,12 @@ def write(
     """
     # here, so that an error about the folder does not wait for the plotting libraries
     from study import standing
-    from study.analysis import answers, cells, figures, page, style
+    from study.analysis import answers, cells, figures, page, precision, style
 
     folder = Path(folder)
     target = folder / "report" / "index.html"
     settings = _settings(folder)
-    replicates = settings.get("replicates")
-    asked = replicates if isinstance(replicates, int) and replicates > 0 else 1
+    asked = _asked(settings)
     try:
         rows, curves = _tables(folder)
     except results.NothingYet:
@@ -62,6 +62,7 @@ def write(
         (folder / "report" / "figures" / "cells.csv").unlink(missing_ok=True)
         page.write(page.render_empty(folder.resolve().name, settings, now), target)
         return target
+    reached = precision.precision(rows, settings, StudyFolder(folder).decisions())
     said, every = _remarks(rows, settings), rows
     rows, curves, thinned = _shown(rows, curves)
     if stop():
@@ -71,11 +72,15 @@ def write(
         return target
     now = standing.standing(folder, every, found, asked, live=live)
     missing = [] if now else _missing(folder, every, settings)
+    if reached is not None:
+        found = precision.told(found, reached)
     answers.write(found, folder / "answers.json")
     saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
     table = cells.cell_table(rows)
+    if reached is not None:
+        table = precision.with_columns(table, reached)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    notes = _measured(rows, settings)
+    notes = [*([reached.note()] if reached is not None else []), *_measured(rows, settings)]
     lines = [*thinned, *missing, *said]
     text = page.render(rows, table, found, saved, settings, lines, notes, now)
     page.write(text, target)
@@ -202,7 +207,24 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
                 f"Incomplete: {plural(len(short), 'cell')} with fewer than "
                 f"{plural(replicates, 'replicate')} ({_some(short)})."
             )
+    elif replicates == "auto" and isinstance(size := settings.get("block_size"), int):
+        more = StudyFolder(folder).more_blocks()
+        short = [c for c in have.index if have[c] < size * (1 + len(more.get(c, ())))]
+        if short:
+            lines.append(
+                f"Incomplete: {plural(len(short), 'cell')} with fewer replicates than were asked "
+                f"for ({_some(short)})."
+            )
     return lines
+
+
+def _asked(settings: Mapping[str, Any]) -> int:
+    """Replicates of each cell, at least: a block where more are given to those that need them."""
+    for key in ("replicates", "block_size"):
+        n = settings.get(key)
+        if isinstance(n, int) and n > 0:
+            return n
+    return 1
 
 
 def _wanted(settings: Mapping[str, Any]) -> list[str]:

@@ -120,7 +120,7 @@ def _conduct(
     except KeyboardInterrupt:
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
-    if plan.run.detach and outcome.missing:
+    if plan.run.detach and (outcome.missing or outcome.undecided):
         from study import report
 
         report.write(folder.root, live=True)

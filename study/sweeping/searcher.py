@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from study import inputs
 from study.config import SearchConfig
@@ -30,13 +31,18 @@ POLL = 1.0  # seconds between looks while another trains the same cell
 
 @dataclasses.dataclass
 class Trial:
-    """A trial in hand, as whoever trains its block sees it; `pruned` once it is judged hopeless."""
+    """A trial in hand, as whoever trains its block sees it.
+
+    - `pruned`: once it is judged hopeless.
+    - `trained`: the share of its steps after which it was.
+    """
 
     search: Search
     number: int
     rungs: tuple[float, ...]
     limit: float
     pruned: bool = False
+    trained: float = 1.0
 
     def verdict(self, rung: int, value: float) -> bool:
         """Whether it is worth going on with; as `Trainer.run` asks."""
@@ -101,7 +107,7 @@ class Searcher:
                 spec.distributions(),
                 n_trials=settings.n_trials,
                 sampler=settings.sampler,
-                seed=spec.seed,
+                seed=(spec.seed + settings.seed) % 2**31,
                 pruner=settings.pruner,
                 directions=directions,
             )
@@ -137,12 +143,15 @@ class Searcher:
                 time.sleep(POLL * random.uniform(0.5, 1.5))
         # recorded first: who dies in between leaves a trial that is asked for, and told, again
         if trial.pruned:
-            trials.write_trial(folder, dataclasses.replace(record, state="pruned"))
+            ended = dataclasses.replace(record, state="pruned", trained=trial.trained)
+            trials.write_trial(folder, ended)
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            trials.write_trial(folder, dataclasses.replace(record, state="complete", values=values))
+            trained = 0.0 if _trained_before(folder, record) else 1.0
+            ended = dataclasses.replace(record, state="complete", values=values, trained=trained)
+            trials.write_trial(folder, ended)
             search.tell(asked.number, values)
         else:
             failures = block.failures(self._orders.run)  # none where the disk refused them
@@ -160,3 +169,11 @@ class Searcher:
         allowed = spec.distributions()
         edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
         trials.write_best(folder, Best(best.cell, best.number, best.values[0], edges))
+
+
+def _trained_before(folder: Path, record: TrialRecord) -> bool:
+    """Whether another trial of a search had the same cell, and so has trained it."""
+    return any(
+        other.cell == record.cell and other.state == "complete" and other.number != record.number
+        for other in trials.read_trials(folder)
+    )

@@ -48,7 +48,7 @@ class Task:
     - `cell`: the cell's folder; `number`: which block of it.
     - `workspace`: where the block's files go; `checkpoint`, `progress`: those that outlive a death.
     - `about`: what the progress file says besides the fraction done.
-    - `rungs`: fractions of the training at which it is to be judged.
+    - `rungs`: shares of the training at which it is to be judged.
     """
 
     cell: Path
@@ -86,7 +86,9 @@ class Interrupted:
 
 @dataclasses.dataclass(frozen=True)
 class Pruned:
-    """It was judged hopeless."""
+    """It was judged hopeless, after this share of its steps."""
+
+    share: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,13 +279,9 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
     from study import trial
     from study.trial import medians, run_block, write_block
 
-    def judge(before: float, now: float, value: float) -> bool:
-        for rung, fraction in enumerate(task.rungs):
-            if before < fraction <= now:
-                pipe.send(Reached(rung, value))
-                if not pipe.recv():
-                    return False
-        return True
+    def judge(rung: int, value: float) -> bool:
+        pipe.send(Reached(rung, value))
+        return pipe.recv()
 
     try:
         with _log_to(task.workspace / "log.txt"):
@@ -297,6 +295,7 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
                 checkpoint=task.checkpoint,
                 progress=_Progress(task),
                 stop=stop,
+                rungs=task.rungs,
                 judge=judge,
             )
             log.info("done in %.1f s", time.monotonic() - begun)
@@ -304,8 +303,8 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
             return Trained(medians(result.replicates), cell.factors())
     except Stopped:
         return Interrupted()
-    except trial.Pruned:
-        return Pruned()
+    except trial.Pruned as pruned:
+        return Pruned(pruned.share)
     except Exception as error:
         return Failed(sentence(error), traceback.format_exc())
 

@@ -19,7 +19,12 @@ NO_CELL = "none"  # what an impossible trial would have trained: its settings ex
 
 @dataclasses.dataclass(frozen=True)
 class TrialRecord:
-    """One trial; `values`: of the objectives, where it is complete; `error`: why it is not."""
+    """One trial.
+
+    - `values`: of the objectives, where it is complete; `error`: why it is not.
+    - `trained`: the share of its training steps that were taken for it: all, those until it was
+      pruned, or none where an earlier trial had trained the same cell.
+    """
 
     number: int
     cell: str
@@ -27,6 +32,7 @@ class TrialRecord:
     state: State
     values: tuple[float, ...] = ()
     error: str = ""
+    trained: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +67,11 @@ def read_trials(folder: Path) -> Iterator[TrialRecord]:
         try:
             number, cell, state = int(data["number"]), checked_name(data["cell"]), data["state"]
             values = tuple(float(v) for v in data.get("values", ()))
-            params = dict(data["params"])
+            params, trained = dict(data["params"]), float(data.get("trained", 0.0))
         except (KeyError, TypeError, ValueError):
             continue
-        yield TrialRecord(number, cell, params, state, values, str(data.get("error", "")))
+        error = str(data.get("error", ""))
+        yield TrialRecord(number, cell, params, state, values, error, trained)
 
 
 def best_cells(study: StudyFolder, orders: Orders) -> Iterator[str]:
