@@ -30,16 +30,22 @@ POLL = 1.0  # seconds between looks while another trains the same cell
 
 @dataclasses.dataclass
 class Trial:
-    """A trial in hand, as whoever trains its block sees it; `pruned` once it is judged hopeless."""
+    """A trial in hand, as whoever trains its block sees it; `pruned` once it is judged hopeless.
+
+    `fraction` of its training, and its error there: as it was last judged.
+    """
 
     search: Search
     number: int
     rungs: tuple[float, ...]
     limit: float
     pruned: bool = False
+    fraction: float = 0.0
+    value: float | None = None
 
-    def verdict(self, rung: int, value: float) -> bool:
+    def verdict(self, rung: int, value: float, fraction: float) -> bool:
         """Whether it is worth going on with; as `Trainer.run` asks."""
+        self.value, self.fraction = value, fraction
         # rungs in units of the first: 1, 3, 9, as successive halving counts
         self.pruned = self.search.report(
             self.number, round(self.rungs[rung] / self.rungs[0]), value
@@ -130,6 +136,7 @@ class Searcher:
         write_config(block.folder.parent / "config.yaml", cell.as_dict())
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
+        all_steps = cell.optimizer.steps + cell.optimizer.iterations
         trial = Trial(search, asked.number, rungs, limit)
         while not (block.done or trial.pruned or given_up(block)):
             if not attempt(block, trial):
@@ -137,12 +144,18 @@ class Searcher:
                 time.sleep(POLL * random.uniform(0.5, 1.5))
         # recorded first: who dies in between leaves a trial that is asked for, and told, again
         if trial.pruned:
-            trials.write_trial(folder, dataclasses.replace(record, state="pruned"))
+            steps = round(trial.fraction * all_steps)
+            trials.write_trial(
+                folder, dataclasses.replace(record, state="pruned", steps=steps, last=trial.value)
+            )
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            trials.write_trial(folder, dataclasses.replace(record, state="complete", values=values))
+            trials.write_trial(
+                folder,
+                dataclasses.replace(record, state="complete", values=values, steps=all_steps),
+            )
             search.tell(asked.number, values)
         else:
             failures = block.failures(self._orders.run)  # none where the disk refused them

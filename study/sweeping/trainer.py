@@ -91,19 +91,23 @@ class Pruned:
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """The child asks whether to go on: it has reached a rung, counted from 0, with this value."""
+    """The child asks whether to go on: it has reached a rung, counted from 0, with this value.
+
+    `fraction`: of its training that is done.
+    """
 
     rung: int
     value: float
+    fraction: float
 
 
 Ending = Trained | Failed | Interrupted | Pruned
 
-Verdict = Callable[[int, float], bool]
-"""(rung, value) -> whether training is worth going on with."""
+Verdict = Callable[[int, float, float], bool]
+"""(rung, value, fraction trained) -> whether training is worth going on with."""
 
 
-def go_on(rung: int, value: float) -> bool:
+def go_on(rung: int, value: float, fraction: float) -> bool:
     """Judge nothing."""
     return True
 
@@ -181,7 +185,7 @@ class Trainer:
                     message = pipe.recv()
                     if not isinstance(message, Reached):
                         return message
-                    pipe.send(verdict(message.rung, message.value))
+                    pipe.send(verdict(message.rung, message.value, message.fraction))
             if not process.is_alive():
                 return self._dead(process)
             now = time.monotonic()
@@ -280,7 +284,7 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
     def judge(before: float, now: float, value: float) -> bool:
         for rung, fraction in enumerate(task.rungs):
             if before < fraction <= now:
-                pipe.send(Reached(rung, value))
+                pipe.send(Reached(rung, value, now))
                 if not pipe.recv():
                     return False
         return True

@@ -19,7 +19,11 @@ NO_CELL = "none"  # what an impossible trial would have trained: its settings ex
 
 @dataclasses.dataclass(frozen=True)
 class TrialRecord:
-    """One trial; `values`: of the objectives, where it is complete; `error`: why it is not."""
+    """One trial.
+
+    - `values`: of the objectives, where it is complete; `error`: why it is not.
+    - `steps`: how many of its training it took; `last`: its error there, where it was pruned.
+    """
 
     number: int
     cell: str
@@ -27,6 +31,8 @@ class TrialRecord:
     state: State
     values: tuple[float, ...] = ()
     error: str = ""
+    steps: int = 0
+    last: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +67,12 @@ def read_trials(folder: Path) -> Iterator[TrialRecord]:
         try:
             number, cell, state = int(data["number"]), checked_name(data["cell"]), data["state"]
             values = tuple(float(v) for v in data.get("values", ()))
-            params = dict(data["params"])
+            params, steps = dict(data["params"]), int(data.get("steps", 0))
+            last = None if data.get("last") is None else float(data["last"])
         except (KeyError, TypeError, ValueError):
             continue
-        yield TrialRecord(number, cell, params, state, values, str(data.get("error", "")))
+        error = str(data.get("error", ""))
+        yield TrialRecord(number, cell, params, state, values, error, steps, last)
 
 
 def best_cells(study: StudyFolder, orders: Orders) -> Iterator[str]:
