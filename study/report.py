@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow
 import yaml
 
-from study import results
+from study import results, searched
 from study.results import TableError
 from study.terminal import one_line, plain, quiet_pipe
 
@@ -38,20 +39,27 @@ def write(folder: str | Path) -> Path:
     **Raises:** `TableError` if the folder is no study or has no finished block.
     """
     # here, so that an error about the folder does not wait for the plotting libraries
-    from study.analysis import answers, cells, figures, page, style
+    from study.analysis import answers, cells, figures, page, search_notes, style
+    from study.analysis.roles import counted
+    from study.analysis.searches import searches
 
     folder = Path(folder)
     rows, curves = _tables(folder)
     settings = _settings(folder)
+    searched_for = searches(searched.load_trials(folder), searched.load_searches(folder))
     missing = _missing(folder, rows, settings)
+    missing += search_notes.missing(rows, searched_for, _new_seeds(settings))
     rows, curves, thinned = _shown(rows, curves)
-    found = answers.answer(rows, curves)
+    found = answers.answer(rows, curves, searched_for)
     answers.write(found, folder / "answers.json")
-    saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
-    table = cells.cell_table(rows)
+    plots = figures.plots(rows, curves, searched_for)
+    saved = style.save(plots, folder / "report" / "figures")
+    shown = counted(rows)
+    shown = rows if shown.empty else shown
+    table = cells.cell_table(shown)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    notes = _measured(rows, settings)
-    text = page.render(rows, table, found, saved, settings, [*thinned, *missing], notes)
+    notes = [*search_notes.notes(rows, searched_for), *_measured(rows, settings)]
+    text = page.render(shown, table, found, saved, settings, [*thinned, *missing], notes)
     target = folder / "report" / "index.html"
     page.write(text, target)
     return target
@@ -59,13 +67,18 @@ def write(folder: str | Path) -> Path:
 
 def _shown(rows, curves):
     """The rows and curves that a page can hold, and what is to be said of it."""
+    from study.analysis.roles import counted, curves_of
     from study.analysis.thinning import thinned
 
-    shown, sentence = thinned(rows)
+    count = counted(rows)
+    if count.empty:
+        return rows, curves, []
+    shown, sentence = thinned(count)
     if not sentence:
         return rows, curves, []
-    kept = curves["cell"].isin(shown["cell"].unique())
-    return shown, curves.loc[kept].reset_index(drop=True), [sentence]
+    if count is not rows:  # trials of searches are not thinned
+        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
+    return shown, curves_of(shown, curves), [sentence]
 
 
 def studies_in(folder: str | Path) -> list[Path]:
@@ -95,12 +108,18 @@ def write_across(folder: str | Path) -> Path:
     """
     from study.analysis import across, across_page, answers, page
     from study.analysis.evidence import Study
+    from study.analysis.roles import counted, curves_of
 
     folder = Path(folder)
     studies, settings, missing = [], {}, []
     for path in studies_in(folder):
         try:
             rows, curves = _tables(path)
+            if (count := counted(rows)) is not rows:
+                rows, curves = count, curves_of(count, curves)
+            if rows.empty:
+                missing.append(f"{path.name}: a search, of which nothing was trained again.")
+                continue
             settings[path.name] = _settings(path)
             rows, curves, thinned = _shown(rows, curves)
             missing += [f"{path.name}: {sentence}" for sentence in thinned]
@@ -156,6 +175,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
     """A sentence for what the study asked for and the tables do not hold."""
     from study.analysis.design import Design
+    from study.analysis.roles import counted
     from study.analysis.wording import plural
 
     lines = []
@@ -172,7 +192,7 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
             f"{reason} ({_some(absent)})."
         )
     replicates = settings.get("replicates")
-    if isinstance(replicates, int):
+    if isinstance(replicates, int) and not settings.get("searches"):
         short = [c for c in have.index if have[c] < replicates and (not wanted or c in wanted)]
         if short:
             lines.append(
@@ -185,13 +205,21 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
             f"ask for ({_some(extra)}) are part of all answers and figures."
         )
     lines += rows.attrs.get("unreadable", [])
-    alike = Design(rows).alike
+    count = counted(rows)
+    alike = 0 if count.empty else Design(count).alike
     if alike:
         lines.append(
             f"{plural(alike, 'cell')} agree in every factor of the table and differ in a setting "
             "it does not hold: they are told apart as setting 1, 2 and so on."
         )
     return lines
+
+
+def _new_seeds(settings: Mapping[str, Any]) -> int | None:
+    """How many new seeds the best of each search is to be trained with; None for none."""
+    search, replicates = settings.get("search"), settings.get("replicates")
+    asked = isinstance(search, Mapping) and search.get("rerun") is True
+    return replicates if asked and isinstance(replicates, int) else None
 
 
 def _measured(rows, settings: Mapping[str, Any]) -> list[str]:
