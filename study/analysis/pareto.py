@@ -104,13 +104,16 @@ def _trade_off(rows: pd.DataFrame, front: Front, k: int) -> Answer:
         "in half of the draws over replicates or more. "
     )
     if a == b:
-        sentence += f"One is best in both: {_named(front, a)}."
+        sentence += (
+            f"One is best in both: {_named(front, a)}. It was chosen by these replicates, so new "
+            "seeds will likely do worse."
+        )
     else:
         sentence += (
             f"Least {first.words}: {_named(front, a)}. Least {second.words}: {_named(front, b)}. "
-            f"The first has {estimate(cost)} times the {second.words} of the second."
+            f"The first has {estimate(cost)} times the {second.words} of the second. "
+            "Both were chosen by these replicates: with new seeds they will likely be closer."
         )
-    sentence += " Both were chosen by these replicates: with new seeds they will likely be closer."
     deciding = cost if a != b else Estimate(1.0, 1.0, 1.0, cost.n, cost.draws)
     return make(
         f"search_front.{k}",

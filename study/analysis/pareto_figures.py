@@ -59,7 +59,7 @@ def _plot(rows: pd.DataFrame, fronts: Sequence[Front]) -> Plot:
             markersize=3.5,
             color=REFERENCE if len(fronts) == 1 else colour,
             alpha=0.45,
-            label="beaten in both" if len(fronts) == 1 else None,
+            label="dominated" if len(fronts) == 1 else None,
         )
         members = part.loc[on].sort_values(first.column)
         fx, fy = members[first.column].to_numpy(float), members[second.column].to_numpy(float)
@@ -101,7 +101,7 @@ def _plot(rows: pd.DataFrame, fronts: Sequence[Front]) -> Plot:
         title=f"{capital(first.words)} against {second.words}: the front",
         caption=(
             f"Each point one trial, median over {span(data['replicates'], 'replicate')}; "
-            f"{n_on} of {len(data)} are beaten by no other in both (the front; bars: range over "
+            f"{n_on} of {len(data)} are on the front, dominated by no other (bars: range over "
             "replicates, too few for a 95 % interval). "
             f"{steady} of them stay on it in half of the "
             f"draws over replicates or more.{more}"

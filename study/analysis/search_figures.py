@@ -88,10 +88,9 @@ def _history(rows: pd.DataFrame, searches: Sequence[Search]) -> Plot:
     )
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    for axis, ((search, objective), part) in zip(axes, shown, strict=False):
+    for axis, ((search, _), part) in zip(axes, shown, strict=False):
         _trials(axis, part)
-        title = ", ".join(each for each in (search.label, "" if same else objective.words) if each)
-        axis.set_title(title)
+        axis.set_title(search.label)
         axis.set_yscale("log")
     for k, (axis, ((_, objective), _)) in enumerate(zip(axes, shown, strict=False)):
         decade_axis(axis, most=5 if lines > 1 else 7)

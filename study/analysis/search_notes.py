@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from study.analysis.pareto import front_edges, front_of
 from study.analysis.search_answers import edge_warnings, reruns
 from study.analysis.searches import Search
 from study.analysis.wording import plural
@@ -47,7 +48,9 @@ def missing(rows: pd.DataFrame, searches: Sequence[Search], replicates: int | No
 
     - `replicates`: new seeds that the best of each search is to be trained with; None for none.
     """
-    return [*_not_there(rows, searches, replicates), *edge_warnings(searches)]
+    fronts = (front_of(rows, search) for search in searches)
+    of_fronts = [sentence for front in fronts if front for sentence in front_edges(front)]
+    return [*_not_there(rows, searches, replicates), *edge_warnings(searches), *of_fronts]
 
 
 def _not_there(
