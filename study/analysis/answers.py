@@ -39,6 +39,11 @@ from study.analysis.design import Design
 from study.analysis.roles import counted, curves_of
 from study.analysis.searches import Search
 
+# what one search finds and another does not may set cells apart as much as their sizes do
+OF_TUNED = (
+    " Each cell is at its own search's best: the brackets cover seeds, not the search's luck."
+)
+
 
 def answer(
     rows: pd.DataFrame, curves: pd.DataFrame | None = None, searches: Sequence[Search] = ()
@@ -57,6 +62,11 @@ def answer(
     if count is not rows and curves is not None:
         curves = curves_of(count, curves)
     found = [] if count.empty else list(_answers(count, curves, Design(count)))
+    tuned = set(count.loc[count["role"] == "rerun", "cell"]) if "role" in count else set()
+    found = [
+        dataclasses.replace(a, sentence=a.sentence + OF_TUNED) if len(tuned & {*a.rows}) > 1 else a
+        for a in found
+    ]
     about = [*pareto.answers(rows, searches), *search_answers.answers(rows, searches)]
     return [*found, *about]
 

@@ -134,6 +134,7 @@ def test_answers_rest_on_new_seeds_alone() -> None:
     by_id = {a.id: a for a in kept}
     assert by_id["raise_n.0"].n_cells == 3, "each size at its own rate is one curve along N"
     assert by_id["raise_n.0"].n_replicates == 15
+    assert by_id["raise_n.0"].sentence.endswith(answers.OF_TUNED)
     plots = {p.id: p for p in figures.plots(lucky, curves, lucky_search)}
     new = counted(lucky).groupby("cell")["test_nmse_median"].median()
     shown = plots["test_error_by_n"].data.set_index("cell")["median"]
