@@ -224,7 +224,12 @@ def _importance(searches: Sequence[Search]) -> Iterator[Plot]:
             **style,
         )
         axis.plot(
-            share[sure], y[sure], linestyle="none", color=style["color"], marker=style["marker"]
+            share[sure],
+            y[sure],
+            linestyle="none",
+            color=style["color"],
+            marker=style["marker"],
+            zorder=5,  # above the hollow one
         )
     axis.set_yticks(np.arange(len(keys)), keys)
     axis.set_ylim(len(keys) - 0.5, -0.5)

@@ -179,6 +179,17 @@ def test_a_study_of_trials_alone_is_about_its_search() -> None:
     beaten = [((pair <= one).all(1) & (pair < one).any(1)).any() for one in pair]
     assert front["on_front"].tolist() == [not each for each in beaten]
     assert plots["search_front"].figure.axes[0].get_ylabel() == "rollout error (relative, 0 to 1)"
+    importance = plots["search_importance"]
+    sure = importance.data.loc[importance.data["p_value"] < 0.05, "share"]
+    filled = [
+        share
+        for line in importance.figure.axes[0].lines
+        if line.get_linestyle() == "None" and line.get_markerfacecolor() == line.get_color()
+        for share in line.get_xdata()
+        if line.get_marker() not in ("|", None)
+    ]
+    assert sorted(filled) == sorted(sure)
+    assert (importance.data["low"] <= importance.data["high"]).all()
     history = plots["search_history"].data
     for _, part in history.groupby("objective"):
         assert np.allclose(part["best_so_far"], part["value"].cummin())
