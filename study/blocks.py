@@ -5,6 +5,7 @@ Knows: Parquet files, two a block. Does not know: what the columns mean, where t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from joblib import Parallel, cpu_count, delayed
 from pyarrow import parquet
+
+PART = 1000  # blocks that one process reads at a time
+MOST = 8  # processes; more would wait for the disk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +66,18 @@ def _type(dtype: Any) -> pa.DataType | None:
     return pa.from_numpy_dtype(dtype) if dtype.kind in "biuf" else None
 
 
+def read_columns(path: Path, names: Sequence[str]) -> list[list[Any]] | None:
+    """Some columns of a table of one block; None where it is damaged or lacks one."""
+    table = _read(path, names, only=True)
+    return None if isinstance(table, str) else [table[name].to_pylist() for name in names]
+
+
 def gather(
     folders: Sequence[Path], required: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, pd.DataFrame], list[Damaged]]:
     """The tables of many blocks, one below the other in the order of `folders`.
+
+    Thousands are read by all processors; in processes, as threads would mostly wait for each other.
 
     **Arguments:**
 
@@ -72,21 +85,35 @@ def gather(
 
     **Returns:** a table for each file name, and the blocks that are in none of them.
     """
+    parts = [folders[k : k + PART] for k in range(0, len(folders), PART)]
+    if len(parts) > 1 and (cores := cpu_count()) > 1:
+        read: Any = Parallel(min(cores, MOST))(delayed(_gather)(p, required) for p in parts)
+        with contextlib.suppress(pa.ArrowException):  # a block that fits its part alone
+            return _whole([tables for tables, _ in read]), [d for _, each in read for d in each]
+    tables, damaged = _gather(folders, required)
+    return _whole([tables]), damaged
 
-    def read(folder: Path) -> dict[str, pa.Table] | Damaged:
-        tables = {}
-        for name, columns in required.items():
-            found = _read(folder / name, columns)
-            if isinstance(found, str):
-                return Damaged(folder, name, found)
-            tables[name] = found
-        return tables
 
+def _whole(parts: Sequence[Mapping[str, pa.Table]]) -> dict[str, pd.DataFrame]:
+    """The parts one below the other. **Raises:** `pa.ArrowException` where they do not fit."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: pa.concat_tables(
+            [part[name] for part in parts if name in part], promote_options="permissive"
+        ).to_pandas()
+        for name in names
+    }
+
+
+def _gather(
+    folders: Sequence[Path], required: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, pa.Table], list[Damaged]]:
+    """What fits below the blocks before; no table where there is no block."""
     parts: dict[str, list[pa.Table]] = {name: [] for name in required}
     schemas = {name: pa.schema([]) for name in required}
     damaged = []
-    for folder in folders:  # no threads: they would mostly wait for each other
-        tables = read(folder)
+    for folder in folders:
+        tables = _tables(folder, required)
         if not isinstance(tables, Damaged):
             tables = _fitting(folder, tables, schemas)
         if isinstance(tables, Damaged):
@@ -95,18 +122,29 @@ def gather(
         for name, table in tables.items():
             parts[name].append(table)
     whole = {
-        name: pa.concat_tables(each, promote_options="permissive").to_pandas()
+        # one chunk a column: a thousand small ones take longest to send
+        name: pa.concat_tables(each, promote_options="permissive").combine_chunks()
         for name, each in parts.items()
         if each
     }
     return whole, damaged
 
 
-def _read(path: Path, required: Sequence[str]) -> pa.Table | str:
-    """The table, or what is wrong with it."""
+def _tables(folder: Path, required: Mapping[str, Sequence[str]]) -> dict[str, pa.Table] | Damaged:
+    tables = {}
+    for name, columns in required.items():
+        found = _read(folder / name, columns)
+        if isinstance(found, str):
+            return Damaged(folder, name, found)
+        tables[name] = found
+    return tables
+
+
+def _read(path: Path, required: Sequence[str], *, only: bool = False) -> pa.Table | str:
+    """The table, or what is wrong with it; `only`: of its columns just those that are required."""
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(use_threads=False)
+            table = file.read([*required, "cell"] if only else None, use_threads=False)
     except FileNotFoundError:
         return "it is missing"
     except (pa.ArrowException, OSError) as error:

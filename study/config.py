@@ -19,6 +19,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from study import sources
+from study.adaptive import AutoConfig
 from study.core.models import make_model, n_parameters
 from study.core.recording import Recording
 from study.core.systems import System
@@ -36,7 +37,7 @@ from study.groups import (
     RolloutConfig,
     SystemConfig,
 )
-from study.validation import ConfigError, build
+from study.validation import ConfigError, build, nearest
 
 DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
 TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys of no group
@@ -215,6 +216,7 @@ class SearchConfig:
     - `objectives`: measures to minimise; several make a front, which cannot be pruned.
     - `space`: config key -> what it may be, in Hydra's sweep syntax.
     - `rerun`: whether the best cell of each search is trained again with all replicates.
+    - `seed`: of the sampler: another searches the same cells in another way.
     """
 
     sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
@@ -223,6 +225,7 @@ class SearchConfig:
     objectives: Annotated[list[Name], Field(min_length=1)]
     space: dict[str, Any]
     rerun: bool
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
         if len(self.objectives) > 1 and self.pruner != "none":
@@ -239,11 +242,15 @@ class SearchConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Run:
-    """What surrounds the cells: how many replicates, by how many workers, where recorded."""
+    """What surrounds the cells: how many replicates, by how many workers, where recorded.
+
+    `replicates` is a number, or `auto`: one block each, and more as `auto` says.
+    """
 
     study: str
     budget: Name
-    replicates: Count
+    replicates: Count | Literal["auto"]
+    auto: AutoConfig
     block_size: Count
     workers: Count
     retries: Annotated[int, Field(ge=0)]
@@ -256,7 +263,13 @@ class Run:
     def __post_init__(self) -> None:
         check_study(self.study)
         refuse_settings({"storage": self.storage})
-        if self.replicates % self.block_size:
+        if self.replicates == "auto":
+            if self.search.rerun:
+                raise ConfigError(
+                    "replicates=auto: the best cell of a search is trained again with a number of "
+                    "replicates: give one, or search.rerun=false"
+                )
+        elif self.replicates % self.block_size:
             fewer = max(1, self.replicates // self.block_size) * self.block_size
             raise ConfigError(
                 f"replicates={self.replicates} is not a multiple of block_size={self.block_size}: "
@@ -265,8 +278,8 @@ class Run:
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of each cell."""
-        return self.replicates // self.block_size
+        """Blocks that each cell has whatever comes of them."""
+        return 1 if self.replicates == "auto" else self.replicates // self.block_size
 
 
 def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
@@ -338,6 +351,12 @@ def check_device(device: str) -> None:
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
     settings = {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}
+    replicates = settings["replicates"]
+    if isinstance(replicates, str) and replicates != "auto":
+        raise ConfigError(
+            f"replicates={replicates} is not known: {nearest(replicates, ['auto'])}, or a number"
+        )
+    settings["auto"] = build(AutoConfig, _mapping("auto", plain.get("auto")), "auto.")
     settings["search"] = build(SearchConfig, _mapping("search", plain.get("search")), "search.")
     return build(Run, settings, "")
 

@@ -22,6 +22,7 @@ import yaml
 
 from study import results, searched
 from study.results import TableError
+from study.sweeping.folder import StudyFolder
 from study.terminal import one_line, plain, quiet_pipe
 
 
@@ -39,7 +40,7 @@ def write(folder: str | Path) -> Path:
     **Raises:** `TableError` if the folder is no study or has no finished block.
     """
     # here, so that an error about the folder does not wait for the plotting libraries
-    from study.analysis import answers, cells, figures, page, search_notes, style
+    from study.analysis import answers, cells, figures, page, precision, search_notes, style
     from study.analysis.roles import counted
     from study.analysis.searches import searches
 
@@ -49,16 +50,25 @@ def write(folder: str | Path) -> Path:
     searched_for = searches(searched.load_trials(folder), searched.load_searches(folder))
     missing = _missing(folder, rows, settings)
     missing += search_notes.missing(rows, searched_for, _new_seeds(settings))
+    count = counted(rows)
+    reached = None
+    if not count.empty:
+        reached = precision.precision(count, settings, StudyFolder(folder).decisions())
     rows, curves, thinned = _shown(rows, curves)
     found = answers.answer(rows, curves, searched_for)
+    if reached is not None:
+        found = precision.told(found, reached)
     answers.write(found, folder / "answers.json")
     plots = figures.plots(rows, curves, searched_for)
     saved = style.save(plots, folder / "report" / "figures")
     shown = counted(rows)
     shown = rows if shown.empty else shown
     table = cells.cell_table(shown)
+    if reached is not None:
+        table = precision.with_columns(table, reached)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
     notes = [*search_notes.notes(rows, searched_for), *_measured(rows, settings)]
+    notes += [reached.note()] if reached is not None else []
     text = page.render(shown, table, found, saved, settings, [*thinned, *missing], notes)
     target = folder / "report" / "index.html"
     page.write(text, target)
@@ -198,6 +208,14 @@ def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"Incomplete: {plural(len(short), 'cell')} with fewer than "
                 f"{plural(replicates, 'replicate')} ({_some(short)})."
+            )
+    elif replicates == "auto" and isinstance(size := settings.get("block_size"), int):
+        more = StudyFolder(folder).more_blocks()
+        short = [c for c in have.index if have[c] < size * (1 + len(more.get(c, ())))]
+        if short:
+            lines.append(
+                f"Incomplete: {plural(len(short), 'cell')} with fewer replicates than were asked "
+                f"for ({_some(short)})."
             )
     if wanted and (extra := [c for c in have.index if c not in wanted]):
         lines.append(

@@ -117,7 +117,7 @@ def _conduct(
     except KeyboardInterrupt:
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
-    if plan.run.detach and outcome.missing:
+    if plan.run.detach and (outcome.missing or outcome.undecided):
         console.print(head.detached(folder))
     else:
         _finish(outcome, console)

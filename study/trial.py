@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ from study import blocks, inputs, measures, results
 from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import sync, write_whole
-from study.core.training import State, Stopped, train
+from study.core.training import Stage, State, Stopped, record_steps, train
 from study.preparation import Setup, initial_parameters, set_up
 from study.validation import ConfigError
 
@@ -40,14 +41,18 @@ CHECKPOINT_SECONDS = 20.0
 
 CURVE = "test_nmse_median"  # of the metrics in a training curve, the one that a judge sees
 
-Judge = Callable[[float, float, float], bool]
-"""(fraction of the steps at the record before, at this one, its value) -> whether to go on."""
+Judge = Callable[[int, float], bool]
+"""(rung, counted from 0, value there) -> whether training is worth going on with."""
 
 Measured = TypeVar("Measured")
 
 
 class Pruned(Exception):  # noqa: N818  it is no error
-    """Training was judged hopeless."""
+    """Training was judged hopeless, after this share of its steps."""
+
+    def __init__(self, share: float):
+        super().__init__(share)
+        self.share = share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +71,8 @@ def run_block(
     checkpoint: Path | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
     stop: Callable[[], bool] = lambda: False,
-    judge: Judge = lambda before, now, value: True,
+    rungs: Sequence[float] = (),
+    judge: Judge = lambda rung, value: True,
 ) -> BlockResult:
     """Train, evaluate and roll out one block of replicates.
 
@@ -75,7 +81,8 @@ def run_block(
     - `checkpoint`: resumed from if it is there, written now and then, whole or not at all.
     - `progress`: called now and then with the fraction done, 0 to 1.
     - `stop`: asked now and then; once it says so, the checkpoint is written.
-    - `judge`: asked after each record of the training curve whether to go on.
+    - `rungs`: shares of the steps at which, or at the record of the training curve next to them,
+      `judge` is asked whether to go on.
 
     A replicate that diverges is a row, not an error.
 
@@ -94,7 +101,7 @@ def run_block(
         save=lambda state: _save(checkpoint, setup, state),
         progress=lambda fraction: progress(0.9 * fraction),
         stop=stop,
-        watch=_judged(judge, sum(stage.steps for stage in setup.stages)),
+        watch=_judged(judge, rungs, setup.stages),
         every_seconds=CHECKPOINT_SECONDS,
     )
     _save(checkpoint, setup, state)
@@ -120,16 +127,38 @@ def run_block(
     )
 
 
-def _judged(judge: Judge, steps: int) -> Callable[[State], None]:
-    """Show each record of the training curve to a judge. **Raises:** `Pruned`, as it says."""
+def _judged(
+    judge: Judge, rungs: Sequence[float], stages: Sequence[Stage]
+) -> Callable[[State], None]:
+    """Show a judge the training curve at each rung. **Raises:** `Pruned`, as it says."""
+    steps = sum(stage.steps for stage in stages)
+    places = rung_steps(rungs, stages)
 
     def watch(state: State) -> None:
-        x = [record["x"] / max(1, steps) for record in state.records[-2:]]
-        value = float(statistics.median(state.records[-1][CURVE]))
-        if not judge(x[0] if len(x) > 1 else -1.0, x[-1], value):
-            raise Pruned
+        x = [record["x"] for record in state.records[-2:]]
+        before, now = (-1, *x)[-2:]
+        for rung, place in enumerate(places):
+            if before < place <= now:
+                value = float(statistics.median(state.records[-1][CURVE]))
+                if not judge(rung, value):
+                    raise Pruned(now / steps)
 
     return watch
+
+
+def rung_steps(rungs: Sequence[float], stages: Sequence[Stage]) -> list[int]:
+    """The step of each rung: that of the training curve's record next to it, in log.
+
+    A record just after each rung would let hopeless trials train for half as long again.
+    """
+    records, begun = list[int](), 0
+    for stage in stages:
+        records += [begun + step for step in record_steps(stage.steps) if begun + step > 0]
+        begun += stage.steps
+    return [
+        min(records, key=lambda step: (abs(math.log(step / (rung * begun))), step))
+        for rung in rungs
+    ]
 
 
 def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[Measured]:
@@ -150,9 +179,11 @@ def write_block(result: BlockResult, folder: Path) -> None:
 def medians(replicates: pd.DataFrame) -> dict[str, float]:
     """Median over a block's replicates of each measure; those that are no number are left out."""
     found = {}
-    for name, dtype in replicates.dtypes.items():
-        if name in results.MEASURES and dtype.kind in ("i", "u", "f"):
-            values = [value for value in replicates[name].tolist() if value == value]
+    # all at once: a column at a time takes pandas longer than the medians
+    columns = replicates.to_numpy(dtype=object).T.tolist()
+    for name, dtype, column in zip(replicates.columns, replicates.dtypes, columns, strict=True):
+        if name in results.MEASURES and dtype.kind in "iuf":
+            values = [value for value in column if value == value]
             if values:
                 found[str(name)] = float(statistics.median(values))
     return found

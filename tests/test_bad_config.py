@@ -88,6 +88,7 @@ BAD = {
     "+grid.laptop=[{model.width:[8,wide]}]": ["model.width=wide", "integer"],
     "+grid.laptop=[{system:keppler}]": ["system", "keppler", "kepler"],
     "+grid.laptop=[{replicates:8}]": ["grid.laptop", "replicates=8"],
+    "+grid.laptop=[{auto.precision:0.1}]": ["grid.laptop", "auto.precision=0.1"],
 }
 
 

@@ -248,6 +248,7 @@ RUN = {
     "study": "mine",
     "budget": "laptop",
     "replicates": 10,
+    "auto": {"measure": "test_nmse_median", "precision": 0.25, "budget": None, "most": 8},
     "block_size": 5,
     "workers": 2,
     "retries": 2,
@@ -277,6 +278,14 @@ def test_replicates_come_in_whole_blocks():
         make_run({**RUN, "replicates": 7})
     with pytest.raises(ConfigError, match="workers=0"):
         make_run({**RUN, "workers": 0})
+
+
+def test_replicates_may_be_as_many_as_it_takes():
+    assert make_run({**RUN, "replicates": "auto"}).n_blocks == 1
+    with pytest.raises(ConfigError, match="replicates=atuo is not known: did you mean auto"):
+        make_run({**RUN, "replicates": "atuo"})
+    with pytest.raises(ConfigError, match=r"replicates=2.5 .*integer"):
+        make_run({**RUN, "replicates": 2.5})
 
 
 def test_settings_are_frozen(plain):

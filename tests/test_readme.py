@@ -43,7 +43,13 @@ def test_commands_compose(line, tmp_path, monkeypatch):
 
 
 def test_all_commands_are_shown():
-    assert {command for command, _ in COMMANDS} == {"sweep", "trial", "status", "report"}
+    assert {command for command, _ in COMMANDS} == {
+        "sweep",
+        "trial",
+        "status",
+        "report",
+        "dashboard",
+    }
 
 
 def test_all_options_are_listed():

@@ -12,6 +12,7 @@ import torch
 from study import results, trial
 from study.compose import compose, register
 from study.config import make_cell
+from study.core.adam import Adam
 from study.core.systems import SYSTEMS
 from study.preparation import initial_parameters, set_up
 
@@ -152,6 +153,54 @@ def test_a_block_killed_in_its_second_stage_resumes_there(optimizer, at, left, k
     same(result.replicates, whole.replicates)
     same(result.curves, whole.curves)
     assert torch.equal(result.weights["theta"], whole.weights["theta"])
+
+
+def counted(monkeypatch):
+    """The steps that are taken from now on."""
+    taken, stepper = [], Adam.stepper
+
+    def counting(self, model, data):
+        step = stepper(self, model, data)
+        return lambda state: (taken.append(state.x), step(state))
+
+    monkeypatch.setattr(Adam, "stepper", counting)
+    return taken
+
+
+def test_a_judge_sees_the_training_curve_at_each_rung(block):
+    seen = []
+    judged = trial.run_block(
+        small_cell(),
+        0,
+        rungs=(1 / 27, 1 / 9, 1 / 3),
+        judge=lambda rung, value: seen.append((rung, value)) or True,
+    )
+    same(judged.curves, block.curves)
+    curves = block.curves.query("curve == 'training' and metric == 'test_nmse_median'")
+    medians = curves.groupby("x")["value"].median()
+    steps = [2, 7, 21]  # of 60: near 2.2, 6.7 and 20, where the curve has points
+    assert [rung for rung, _ in seen] == [0, 1, 2]
+    assert [value for _, value in seen] == pytest.approx(medians[steps].tolist(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("last", "steps"), [(0, 2), (1, 7), (2, 21)])
+def test_a_pruned_trial_trains_no_longer(last, steps, monkeypatch):
+    taken = counted(monkeypatch)
+    with pytest.raises(trial.Pruned) as pruned:
+        trial.run_block(
+            small_cell(), 0, rungs=(1 / 27, 1 / 9, 1 / 3), judge=lambda rung, _: rung < last
+        )
+    assert taken == list(range(steps))
+    assert pruned.value.share == steps / 60
+
+
+@pytest.mark.parametrize("steps", [100, 2000, 20000])
+def test_rungs_lie_near_what_they_are_called(steps):
+    rungs = (1 / 27, 1 / 9, 1 / 3)
+    cell = small_cell(f"optimizer.steps={steps}")
+    places = trial.rung_steps(rungs, set_up(cell, 0).stages)
+    for rung, place in zip(rungs, places, strict=True):
+        assert 0.75 < place / (rung * steps) < 1.3
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
             if idle > max(1, plan.run.retries):
                 return trouble
         if jobs is not None and (before is None or not jobs):
-            wanted = min(plan.run.workers, now.total - now.done - len(now.failed)) - len(jobs)
+            wanted = min(plan.run.workers, now.room) - len(jobs)
             try:
                 if wanted > 0:
                     number = queue.submit(wanted)

@@ -116,9 +116,26 @@ class StudyFolder:
 
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""
+        more = self.more_blocks() if orders.auto else {}
         for cell in orders.cells:
-            for number in range(orders.n_blocks):
+            for number in (*range(orders.n_blocks), *more.get(cell, ())):
                 yield self.block(cell, number)
+
+    def decisions(self, after: int = 0) -> list[dict[str, Any]]:
+        """What `replicates=auto` came to, in order, without the first so many.
+
+        As `extension.py` writes it: `asked` for more blocks, or `stopped` and why.
+        """
+        names = sorted((self.root / "auto").glob("[0-9]*.json"))
+        return [_decision(read_json(path) or {}) for path in names[after:]]
+
+    def more_blocks(self) -> dict[str, list[int]]:
+        """The blocks of each cell that were asked for beside its first."""
+        found: dict[str, list[int]] = {}
+        for decision in self.decisions():
+            for cell, about in decision.get("asked", {}).items():
+                found.setdefault(cell, []).append(about["block"])
+        return found
 
     def last_commit(self, orders: Orders) -> float:
         """When the newest block was committed, in seconds since the epoch; 0 where none is."""
@@ -132,7 +149,10 @@ class StudyFolder:
         try:
             return Orders(
                 cells=tuple(checked_name(cell) for cell in data["cells"]),
-                n_blocks=int(data["replicates"] // data["block_size"]),
+                n_blocks=1
+                if data["replicates"] == "auto"
+                else int(data["replicates"] // data["block_size"]),
+                auto=dict(data["auto"]) if data["replicates"] == "auto" else None,
                 retries=int(data["retries"]),
                 storage=data["storage"],
                 time_limit=data.get("time_limit"),
@@ -189,6 +209,7 @@ class Orders:
     """What a worker and the monitor need to know of a study.
 
     - `cells`: hashes, in the order they are run.
+    - `n_blocks`: of each; `auto`: settings by which some get more, None where none does.
     - `retries`: how often a failed block is tried again in one command.
     - `time_limit`: seconds a block may take; None to go by its estimated cost.
     - `code`: the version of the code that is to run them; None in studies of before.
@@ -211,6 +232,7 @@ class Orders:
     seconds: Mapping[str, float]
     search: Mapping[str, Any]
     searches: tuple[Mapping[str, Any], ...] = ()
+    auto: Mapping[str, Any] | None = None
 
     def limit(self, cell: str, seconds: float = 0.0) -> float:
         """Seconds a block of `cell` may take; `seconds`: its estimated cost, if not in these."""
@@ -223,13 +245,16 @@ class Survey:
     def __init__(self, folder: StudyFolder, orders: Orders):
         self._folder = folder
         self._open: dict[str, Sequence[int]] = dict.fromkeys(orders.cells, range(orders.n_blocks))
-        self._added: set[str] = set()
+        self._added: set[tuple[str, int]] = set()
+        self._may_grow = set(orders.cells) if orders.auto else set()
+        self._decisions = 0
 
     def look(self) -> Iterator[Sighting]:
         """What the files of each block say at a glance, where it was not done at the last look.
 
         One listing a cell, whatever its blocks.
         """
+        self._take_more()
         for cell, numbers in list(self._open.items()):
             try:
                 names = set(os.listdir(self._folder.cell(cell)))
@@ -251,9 +276,35 @@ class Survey:
 
     def add(self, cell: str, numbers: Sequence[int]) -> None:
         """Look at these blocks too, from the next look on; to add them again changes nothing."""
-        if cell not in self._added:
-            self._added.add(cell)
-            self._open[cell] = numbers
+        new = [number for number in numbers if (cell, number) not in self._added]
+        if new:
+            self._added.update((cell, number) for number in new)
+            self._open[cell] = [*self._open.get(cell, ()), *new]
+
+    def _take_more(self) -> None:
+        """Look at blocks, too, that `replicates=auto` has asked for since."""
+        if not self._may_grow:
+            return
+        decisions = self._folder.decisions(self._decisions)
+        self._decisions += len(decisions)
+        for decision in decisions:
+            for cell, about in decision.get("asked", {}).items():
+                if cell in self._may_grow:
+                    self.add(cell, [about["block"]])
+
+
+def _decision(data: dict[str, Any]) -> dict[str, Any]:
+    """A record in `auto/` without what is not one: anybody may have written it."""
+    for key in {"asked", "stopped"} & set(data):
+        given = data[key] if isinstance(data[key], dict) else {}
+        data[key] = {cell: about for cell, about in given.items() if isinstance(about, dict)}
+    if "asked" in data:
+        data["asked"] = {
+            cell: about
+            for cell, about in data["asked"].items()
+            if isinstance(about.get("block"), int) and about["block"] >= 0
+        }
+    return data
 
 
 def checked_name(cell: Any) -> str:

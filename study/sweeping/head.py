@@ -49,7 +49,7 @@ class Outcome:
     """What a command came to.
 
     - `trained`: blocks this command added; `kept`: those that were there before.
-    - `failed`, `missing`: blocks that are not done.
+    - `failed`, `missing`: blocks that are not done; `undecided`: cells that may need more.
     - `changed`: when its orders or blocks last did, in seconds since the epoch.
     - `seconds`: of wall-clock time.
     - `trouble`: the last error of the launcher itself, if it had one.
@@ -63,10 +63,11 @@ class Outcome:
     changed: float
     seconds: float
     trouble: str
+    undecided: int = 0
 
     @property
     def complete(self) -> bool:
-        return not self.failed and not self.missing
+        return not self.failed and not self.missing and not self.undecided
 
 
 def outputs_folder(study: str) -> StudyFolder:
@@ -131,6 +132,7 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
         changed=max(committed, _changed(folder.root / "study.yaml")),
         seconds=time.time() - began,
         trouble=trouble,
+        undecided=after.undecided,
     )
 
 
@@ -155,6 +157,7 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
             "budget": run.budget,
             "question": plan.config.get("question"),
             "replicates": run.replicates,
+            "auto": _auto(plan),
             "block_size": run.block_size,
             "retries": run.retries,
             "time_limit": run.time_limit,
@@ -191,11 +194,17 @@ def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]
     """The same study again, all of it done: who made it and when is not to be overwritten."""
     asked = [cell.hash for cell in plan.cells]
     same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
+    same &= before.get("auto") == _auto(plan)
     if plan.searches or before.get("searches"):
         same = before.get("search") == dataclasses.asdict(plan.run.search)
         same &= before.get("searches") == [search.as_dict() for search in plan.searches]
         return same and Monitor(folder.root).look().finished
-    return same and all(block.done for block in folder.blocks(folder.read_orders()))
+    done = same and all(block.done for block in folder.blocks(folder.read_orders()))
+    return done and (plan.run.replicates != "auto" or Monitor(folder.root).look().finished)
+
+
+def _auto(plan: Plan) -> dict[str, Any] | None:
+    return dataclasses.asdict(plan.run.auto) if plan.run.replicates == "auto" else None
 
 
 def _earlier_cells(
@@ -229,6 +238,7 @@ def _networks(config: Mapping[str, Any]) -> str:
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
     """Remove what workers and heads that died left: half-written files, locks of done blocks."""
     claims.sweep(folder.root)
+    claims.sweep(folder.root / "auto")
     for cell in orders.cells:
         claims.sweep(folder.cell(cell))
     for block, done, _, _ in Survey(folder, orders).look():
@@ -308,8 +318,10 @@ def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
             highlight=False,
             markup=False,
         )
+    if outcome.undecided and not outcome.missing:
+        console.print("  it is not decided yet which cells need more replicates: give it again")
     if page is not None:
         tables = outcome.folder / "results.parquet"
         console.print(f"table: {tables}\npage:  {page}", highlight=False, soft_wrap=True)
-    if outcome.missing and outcome.trouble:
+    if (outcome.missing or outcome.undecided) and outcome.trouble:
         console.print(f"  the launcher's last error: {one_line(outcome.trouble)}", markup=False)

@@ -31,7 +31,7 @@ def launch_until_finished(
         open_blocks = now.total - now.done - len(now.failed)
         # once only suspects are left, each is tried alone: a death then has one possible cause
         alone = bool(trouble) and now.retried + len(now.running) >= open_blocks
-        workers = 1 if alone else min(plan.run.workers, open_blocks)
+        workers = 1 if alone else min(plan.run.workers, now.room)
         try:
             launch(workers)
         except Exception as error:  # whatever a launcher raises when a worker dies

@@ -61,6 +61,8 @@ class Snapshot:
     - `total`, `done`, `missing`: numbers of blocks; `missing` are neither done, running nor failed.
     - `blocks_per_minute`: of this command so far.
     - `seconds_left`: None while nothing runs, or before there is anything to judge by.
+    - `undecided`: cells that `replicates=auto` may yet give more blocks; those are not in `total`.
+    - `added`: blocks that it has asked for; `stopped`: why it stopped, with how many cells each.
     - `hosts`: the busiest first; `codes`: how many blocks each version of the code did. A block
       whose record is torn is in neither.
     """
@@ -76,17 +78,27 @@ class Snapshot:
     seconds_left: float | None
     hosts: tuple[Host, ...] = ()
     codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    undecided: int = 0
+    added: int = 0
+    stopped: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        return self.done + len(self.failed) == self.total
+        return self.done + len(self.failed) == self.total and not self.undecided
+
+    @property
+    def room(self) -> int:
+        """How many workers may have something to do at once, those that work already included."""
+        return max(self.total - self.done - len(self.failed), self.undecided)
 
     def moved_from(self, earlier: Snapshot) -> bool:
         """Whether anything was brought forward since: a block done, tried again or given up."""
-        return (self.done, self.retried, len(self.failed)) != (
+        return (self.done, self.retried, len(self.failed), self.added, self.undecided) != (
             earlier.done,
             earlier.retried,
             len(earlier.failed),
+            earlier.added,
+            earlier.undecided,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,9 +117,12 @@ class Monitor:
         self.orders = self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
+        self._decisions: list[Mapping[str, Any]] = []
 
     def look(self) -> Snapshot:
         """The study now."""
+        # first, as a block that is asked for in the meantime is then one that may be
+        auto = self._look_at_decisions()
         running, failed, open_blocks, retried = [], [], [], 0
         for cell in best_cells(self._folder, self.orders):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
@@ -136,7 +151,21 @@ class Monitor:
             seconds_left=self._seconds_left(open_blocks, running, failed, searches),
             hosts=_hosts(self._done.values(), running),
             codes=dict(Counter(d["code"] for d in self._done.values() if d["code"]).most_common()),
+            **auto,
         )
+
+    def _look_at_decisions(self) -> dict[str, Any]:
+        """What `replicates=auto` has decided; nothing where replicates are a number."""
+        if self.orders.auto is None:
+            return {}
+        self._decisions += self._folder.decisions(len(self._decisions))
+        cells = set(self.orders.cells)
+        added = sum(len(cells & set(each.get("asked", {}))) for each in self._decisions)
+        last = self._decisions[-1] if self._decisions else {}
+        if "stopped" not in last or last.get("run") != self.orders.run:
+            return {"added": added, "undecided": len(cells)}
+        why = Counter(str(about.get("why", "")) for about in last["stopped"].values())
+        return {"added": added, "stopped": dict(why.most_common())}
 
     def _look_at_searches(self, running: list[Running], failed: list[Failed]) -> int:
         """Trials that are not done, and blocks that wait for the best of them."""

@@ -71,6 +71,7 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     """
     base = dict(compose(command.fixed))
     run = make_run(base)
+    _check_auto(command, run)
     arms = _arms(base)
     config = {key: value for key, value in base.items() if key != "grid"}
     if searched := _searched(command, run):
@@ -86,9 +87,30 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
 
 
+def _check_auto(command: CommandLine, run: Run) -> None:
+    given = sorted(key for key in command.keys if key.startswith("auto."))
+    if given and run.replicates != "auto":
+        raise ConfigError(
+            f"{given[0]} is given, and replicates={run.replicates} are as many as they are: "
+            "give replicates=auto too"
+        )
+
+
 def _check_crossing(cell: Cell, run: Run) -> None:
     """Each data seed has all its initialisations, or the parts of the variance are lopsided."""
     c = cell.inits_per_data
+    if run.replicates == "auto":
+        if c and run.block_size % c:
+            raise ConfigError(
+                f"block_size={run.block_size} is not a multiple of inits_per_data={c}, and "
+                f"replicates=auto adds whole blocks: use block_size={-(-run.block_size // c) * c}"
+            )
+        if run.auto.measure == "energy_drift" and not cell.mechanics.known:
+            raise ConfigError(
+                f"auto.measure=energy_drift is not measured for system={cell.system.name}: use "
+                "auto.measure=test_nmse_median"
+            )
+        return
     if c and run.replicates % c:
         fewer = run.replicates - run.replicates % c
         raise ConfigError(
@@ -228,7 +250,7 @@ def _expand(
 def _check_arm_key(key: Any, values: Any, where: str) -> None:
     if not isinstance(key, str) or isinstance(values, Mapping):
         raise ConfigError(f"{where}: {key}={values} is not an arm's setting: write model.width: 8")
-    if key in COMMAND_KEYS:
+    if key.partition(".")[0] in COMMAND_KEYS:
         raise ConfigError(
             f"{where}: {key}={values} belongs to the whole study, so no arm can set it"
         )

@@ -5,13 +5,14 @@ Knows: rich tables. Does not know: how cells came about; it writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from study.config import Cell
+from study.adaptive import AutoConfig
+from study.config import Run
 from study.sweeping import cost
 from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.plan import Plan
@@ -26,16 +27,21 @@ def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool
     if plan.searches:
         _print_searches(plan, console)
         return
-    done = {cell.hash: _blocks_done(folder, cell, plan.run.n_blocks) for cell in plan.cells}
+    more = folder.more_blocks() if plan.run.replicates == "auto" else {}
+    asked = {c.hash: [*range(plan.run.n_blocks), *more.get(c.hash, ())] for c in plan.cells}
+    done = {
+        cell: sum(folder.block(cell, number).done for number in numbers)
+        for cell, numbers in asked.items()
+    }
     scale = _scale(folder)
     if table:
-        console.print(_table(plan, done, scale))
+        console.print(_table(plan, asked, done, scale))
         if len(plan.cells) > SHOWN:
             console.print(f"... and {len(plan.cells) - SHOWN} cells more")
-    total = len(plan.cells) * plan.run.n_blocks
+    total = sum(map(len, asked.values()))
     missing = total - sum(done.values())
     left = (
-        sum(plan.seconds[h] * (plan.run.n_blocks - n) for h, n in done.items())
+        sum(plan.seconds[h] * (len(asked[h]) - n) for h, n in done.items())
         * scale
         / min(plan.run.workers, max(1, missing))
     )
@@ -43,9 +49,27 @@ def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool
     about = f", about {duration(left)} with {workers}" if missing else ""
     console.print(
         f"study {plan.run.study}, budget {plan.run.budget}: {len(plan.cells)} cells of "
-        f"{plan.run.replicates} replicates, {total} blocks, {total - missing} done, "
+        f"{_replicates(plan.run)}, {total} blocks, {total - missing} done, "
         f"{missing} to run{about}; {_training(plan)}",
         highlight=False,
+    )
+    if plan.run.replicates == "auto":
+        console.print(f"  {_aim(plan.run.auto)}", highlight=False)
+
+
+def _replicates(run: Run) -> str:
+    if run.replicates == "auto":
+        return f"{run.block_size} replicates or more"
+    return f"{run.replicates} replicates"
+
+
+def _aim(auto: AutoConfig) -> str:
+    """What `replicates=auto` goes on for, and how far."""
+    added = "" if auto.budget is None else f"{auto.budget} blocks more at most, "
+    return (
+        f"more blocks until the median {auto.measure} of each is known within a factor "
+        f"{1 + auto.precision:g}; "
+        f"{added}{auto.most} blocks a cell at most"
     )
 
 
@@ -71,7 +95,9 @@ def _training(plan: Plan) -> str:
     return "eager training" + ("" if cost.has_cpp_compiler() else " (there is no C++ compiler)")
 
 
-def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
+def _table(
+    plan: Plan, asked: Mapping[str, Sequence[int]], done: Mapping[str, int], scale: float
+) -> Table:
     factors = [key for key in plan.swept if key != "data.n_train"]
     table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
     for cell in plan.cells[:SHOWN]:
@@ -82,7 +108,7 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
             str(cell.n_train),
             str(cell.n_params),
             f"{values['equations_per_param']:.3g}",
-            str(plan.run.n_blocks),
+            str(len(asked[cell.hash])),
             str(done[cell.hash]),
             duration(plan.seconds[cell.hash] * scale),
         )
@@ -91,10 +117,6 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else one_line(value)
-
-
-def _blocks_done(folder: StudyFolder, cell: Cell, n_blocks: int) -> int:
-    return sum(folder.block(cell.hash, number).done for number in range(n_blocks))
 
 
 def _scale(folder: StudyFolder) -> float:

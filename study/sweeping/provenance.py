@@ -22,7 +22,7 @@ from study.sweeping.claims import this_host
 VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
 
 NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
-READERS = ("analysis", "report.py", "status.py")  # they only read what is done
+READERS = ("analysis", "report.py", "status.py", "dashboard.py")  # they only read what is done
 
 
 def code_version() -> str:

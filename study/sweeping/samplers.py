@@ -59,7 +59,9 @@ def make_pruner(name: str) -> BasePruner:
         case "median":
             return pruners.MedianPruner(n_startup_trials=8)
         case "successive_halving":
-            return pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR)
+            from study.sweeping.pruners import SuccessiveHalving
+
+            return SuccessiveHalving(FACTOR)
     raise ConfigError(f"pruner={name} is not known: {nearest(name, PRUNERS)}")
 
 

@@ -138,12 +138,15 @@ class Search:
     def report(self, number: int, step: int, value: float) -> bool:
         """Tell a held trial's value so far. Whether it should be pruned.
 
-        A step told before, by a worker that is gone perhaps, keeps its first value.
+        A step told before, by a worker that is gone perhaps, keeps its first value; one that the
+        trial has passed is not judged again.
         """
         trial, _ = self._held[number]
 
         def report() -> bool:
             known = trial.storage.get_trial(trial._trial_id).intermediate_values
+            if max(known, default=step) > step:
+                return False
             if step not in known:
                 trial.report(value, step)
             return trial.should_prune()

@@ -12,6 +12,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from study import inputs
 from study.config import SearchConfig
@@ -30,9 +31,11 @@ POLL = 1.0  # seconds between looks while another trains the same cell
 
 @dataclasses.dataclass
 class Trial:
-    """A trial in hand, as whoever trains its block sees it; `pruned` once it is judged hopeless.
+    """A trial in hand, as whoever trains its block sees it.
 
-    `fraction` of its training, and its error there: as it was last judged.
+    - `pruned`: once it is judged hopeless.
+    - `trained`: the share of its steps after which it was.
+    - `value`: its error as it was last judged.
     """
 
     search: Search
@@ -40,12 +43,12 @@ class Trial:
     rungs: tuple[float, ...]
     limit: float
     pruned: bool = False
-    fraction: float = 0.0
+    trained: float = 1.0
     value: float | None = None
 
-    def verdict(self, rung: int, value: float, fraction: float) -> bool:
+    def verdict(self, rung: int, value: float) -> bool:
         """Whether it is worth going on with; as `Trainer.run` asks."""
-        self.value, self.fraction = value, fraction
+        self.value = value
         # rungs in units of the first: 1, 3, 9, as successive halving counts
         self.pruned = self.search.report(
             self.number, round(self.rungs[rung] / self.rungs[0]), value
@@ -107,7 +110,7 @@ class Searcher:
                 spec.distributions(),
                 n_trials=settings.n_trials,
                 sampler=settings.sampler,
-                seed=spec.seed,
+                seed=(spec.seed + settings.seed) % 2**31,
                 pruner=settings.pruner,
                 directions=directions,
             )
@@ -136,26 +139,25 @@ class Searcher:
         write_config(block.folder.parent / "config.yaml", cell.as_dict())
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
-        all_steps = cell.optimizer.steps + cell.optimizer.iterations
         trial = Trial(search, asked.number, rungs, limit)
+        all_steps = cell.optimizer.steps + cell.optimizer.iterations
         while not (block.done or trial.pruned or given_up(block)):
             if not attempt(block, trial):
                 search.beat()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
         # recorded first: who dies in between leaves a trial that is asked for, and told, again
         if trial.pruned:
-            steps = round(trial.fraction * all_steps)
-            trials.write_trial(
-                folder, dataclasses.replace(record, state="pruned", steps=steps, last=trial.value)
-            )
+            ended = dataclasses.replace(record, state="pruned", trained=trial.trained)
+            steps = round(trial.trained * all_steps)
+            trials.write_trial(folder, dataclasses.replace(ended, steps=steps, last=trial.value))
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            trials.write_trial(
-                folder,
-                dataclasses.replace(record, state="complete", values=values, steps=all_steps),
-            )
+            trained = 0.0 if _trained_before(folder, record) else 1.0
+            ended = dataclasses.replace(record, state="complete", values=values, trained=trained)
+            steps = round(trained * all_steps)
+            trials.write_trial(folder, dataclasses.replace(ended, steps=steps))
             search.tell(asked.number, values)
         else:
             failures = block.failures(self._orders.run)  # none where the disk refused them
@@ -173,3 +175,11 @@ class Searcher:
         allowed = spec.distributions()
         edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
         trials.write_best(folder, Best(best.cell, best.number, best.values[0], edges))
+
+
+def _trained_before(folder: Path, record: TrialRecord) -> bool:
+    """Whether another trial of a search had the same cell, and so has trained it."""
+    return any(
+        other.cell == record.cell and other.state == "complete" and other.number != record.number
+        for other in trials.read_trials(folder)
+    )

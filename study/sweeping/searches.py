@@ -58,7 +58,7 @@ class SearchSpec:
 
     @property
     def seed(self) -> int:
-        """Of its sampler: the study's, and another for each search."""
+        """Of its sampler, to which `search.seed` is added: the study's, another for each search."""
         (config, *_) = self.configs.values()
         return (config["seed"] + int(self.name, 16)) % 2**31
 

@@ -48,7 +48,7 @@ class Task:
     - `cell`: the cell's folder; `number`: which block of it.
     - `workspace`: where the block's files go; `checkpoint`, `progress`: those that outlive a death.
     - `about`: what the progress file says besides the fraction done.
-    - `rungs`: fractions of the training at which it is to be judged.
+    - `rungs`: shares of the training at which it is to be judged.
     """
 
     cell: Path
@@ -86,28 +86,26 @@ class Interrupted:
 
 @dataclasses.dataclass(frozen=True)
 class Pruned:
-    """It was judged hopeless."""
+    """It was judged hopeless, after this share of its steps."""
+
+    share: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """The child asks whether to go on: it has reached a rung, counted from 0, with this value.
-
-    `fraction`: of its training that is done.
-    """
+    """The child asks whether to go on: it has reached a rung, counted from 0, with this value."""
 
     rung: int
     value: float
-    fraction: float
 
 
 Ending = Trained | Failed | Interrupted | Pruned
 
-Verdict = Callable[[int, float, float], bool]
-"""(rung, value, fraction trained) -> whether training is worth going on with."""
+Verdict = Callable[[int, float], bool]
+"""(rung, value) -> whether training is worth going on with."""
 
 
-def go_on(rung: int, value: float, fraction: float) -> bool:
+def go_on(rung: int, value: float) -> bool:
     """Judge nothing."""
     return True
 
@@ -185,7 +183,7 @@ class Trainer:
                     message = pipe.recv()
                     if not isinstance(message, Reached):
                         return message
-                    pipe.send(verdict(message.rung, message.value, message.fraction))
+                    pipe.send(verdict(message.rung, message.value))
             if not process.is_alive():
                 return self._dead(process)
             now = time.monotonic()
@@ -281,13 +279,9 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
     from study import trial
     from study.trial import medians, run_block, write_block
 
-    def judge(before: float, now: float, value: float) -> bool:
-        for rung, fraction in enumerate(task.rungs):
-            if before < fraction <= now:
-                pipe.send(Reached(rung, value, now))
-                if not pipe.recv():
-                    return False
-        return True
+    def judge(rung: int, value: float) -> bool:
+        pipe.send(Reached(rung, value))
+        return pipe.recv()
 
     try:
         with _log_to(task.workspace / "log.txt"):
@@ -301,6 +295,7 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
                 checkpoint=task.checkpoint,
                 progress=_Progress(task),
                 stop=stop,
+                rungs=task.rungs,
                 judge=judge,
             )
             log.info("done in %.1f s", time.monotonic() - begun)
@@ -308,8 +303,8 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
             return Trained(medians(result.replicates), cell.factors())
     except Stopped:
         return Interrupted()
-    except trial.Pruned:
-        return Pruned()
+    except trial.Pruned as pruned:
+        return Pruned(pruned.share)
     except Exception as error:
         return Failed(sentence(error), traceback.format_exc())
 

@@ -22,7 +22,9 @@ class TrialRecord:
     """One trial.
 
     - `values`: of the objectives, where it is complete; `error`: why it is not.
-    - `steps`: how many of its training it took; `last`: its error there, where it was pruned.
+    - `trained`: the share of its training steps that were taken for it: all, those until it was
+      pruned, or none where an earlier trial had trained the same cell; `steps`: the same as a
+      number. `last`: its error there, where it was pruned.
     """
 
     number: int
@@ -31,6 +33,7 @@ class TrialRecord:
     state: State
     values: tuple[float, ...] = ()
     error: str = ""
+    trained: float = 0.0
     steps: int = 0
     last: float | None = None
 
@@ -67,12 +70,13 @@ def read_trials(folder: Path) -> Iterator[TrialRecord]:
         try:
             number, cell, state = int(data["number"]), checked_name(data["cell"]), data["state"]
             values = tuple(float(v) for v in data.get("values", ()))
-            params, steps = dict(data["params"]), int(data.get("steps", 0))
+            params, trained = dict(data["params"]), float(data.get("trained", 0.0))
+            steps = int(data.get("steps", 0))
             last = None if data.get("last") is None else float(data["last"])
         except (KeyError, TypeError, ValueError):
             continue
         error = str(data.get("error", ""))
-        yield TrialRecord(number, cell, params, state, values, error, steps, last)
+        yield TrialRecord(number, cell, params, state, values, error, trained, steps, last)
 
 
 def best_cells(study: StudyFolder, orders: Orders) -> Iterator[str]:

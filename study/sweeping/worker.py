@@ -13,6 +13,8 @@ rest. Being asked to leave costs none.
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import logging
 import os
 import random
@@ -22,13 +24,16 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
 from study.sweeping import claims, ledger
+from study.sweeping.committer import Committer
+from study.sweeping.extension import Extension
 from study.sweeping.folder import (
     Block,
     Orders,
@@ -42,6 +47,7 @@ from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
 from study.sweeping.trainer import (
     SIGNALS,
+    Ending,
     Failed,
     Interrupted,
     Pruned,
@@ -124,21 +130,28 @@ class Worker:
         self._take_orders()
         self._trainer = trainer
         self._requests = requests
+        self._committer = Committer()
         self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
 
     def run(self) -> None:
         """All that is left. **Raises:** as `work`."""
         try:
             while True:
-                if todo := self.todo():
-                    passed = sum(self.attempt(block) for block in todo) > 0
-                elif (passed := self._searcher.step(self.attempt, self._given_up)) is None:
-                    return
+                self._committer.settle()
+                todo = self.todo()
+                passed: bool | None = sum(self.attempt(block) for block in todo) > 0
+                if not passed:  # others have all that is left, or nothing is
+                    passed = self._extension.step()
+                if passed is None and not todo:
+                    passed = self._searcher.step(self.attempt, self._given_up)
+                    if passed is None:
+                        return
                 if not passed:
                     self._heed()
                     self._recorder.flush(at_once=True)
                     time.sleep(POLL * random.uniform(0.5, 1.5))
         finally:
+            self._committer.settle()
             self._recorder.flush(at_once=True)
 
     def _take_orders(self) -> None:
@@ -146,6 +159,7 @@ class Worker:
         self.orders = _read_orders(self.folder)
         self._survey = Survey(self.folder, self.orders)
         self._searcher = Searcher(self.folder, self.orders)
+        self._extension = Extension(self.folder, self.orders, self._given_up)
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
     def todo(self) -> list[Block]:
@@ -197,12 +211,15 @@ class Worker:
             return True
         if claim is None:
             return False
-        with claim:
+        with contextlib.ExitStack() as held:
+            held.enter_context(claim)
             if block.done or self._given_up(block):
                 return False  # another was here between the look and the claim
             claims.clean(block.folder)
             if claim.predecessor is None or not self._count_death(block, claim.predecessor):
-                self._run(block, claim, trial)
+                self._run(block, claim, trial, held)
+        if trial is not None:  # whose end is asked for at once
+            self._committer.settle()
         return True
 
     def _heed(self) -> None:
@@ -224,59 +241,85 @@ class Worker:
         self._fail(block, Failed(f"its worker {what} {who}", ""))
         return before.dead or self._given_up(block)
 
-    def _run(self, block: Block, claim: claims.Claim, trial: Trial | None) -> None:
-        """Train and commit; what goes wrong becomes a recorded failure."""
-        workspace = None
+    def _run(
+        self, block: Block, claim: claims.Claim, trial: Trial | None, held: contextlib.ExitStack
+    ) -> None:
+        """Train, and begin to commit; what goes wrong becomes a recorded failure."""
         try:
             if block.folder.exists():  # yet not done: nothing could ever be committed
                 raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
             workspace = claims.workspace(block.folder)
-            self._train_and_commit(block, claim, workspace, trial)
+            held.callback(shutil.rmtree, workspace, ignore_errors=True)
+            about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
+            about["started"] = started = time.time()
+            match self._train(block, claim, workspace, trial, about):
+                case Interrupted():
+                    self._requests.leave = True
+                case Failed() as failed:
+                    self._fail(block, failed)
+                case Pruned(share):
+                    block.checkpoint.unlink(missing_ok=True)
+                    if trial is not None:
+                        trial.trained = share
+                case Trained(measures, factors):
+                    about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
+                    about |= {"code": code_version(), "measures": dict(measures)}
+                    about["factors"] = {key: factors[key] for key in self.orders.swept}
+                    (workspace / "run.json").write_text(json.dumps(about))
+                    told = functools.partial(self._committed, block, trial, about)
+                    self._committer.start(workspace, block.folder, claim, held.pop_all(), told)
         except OSError as error:
             self._fail(block, Failed(sentence(error), traceback.format_exc()))
-        finally:
-            block.progress.unlink(missing_ok=True)
-            if workspace is not None:
-                shutil.rmtree(workspace, ignore_errors=True)
 
-    def _train_and_commit(
-        self, block: Block, claim: claims.Claim, workspace: Path, trial: Trial | None
-    ) -> None:
-        started = time.time()
-        about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
-        about["started"] = started
+    def _train(
+        self,
+        block: Block,
+        claim: claims.Claim,
+        workspace: Path,
+        trial: Trial | None,
+        about: Mapping[str, Any],
+    ) -> Ending:
         with contextlib.suppress(OSError):  # a full disk: training it will say so
             write_json(block.progress, {**about, "fraction": 0.0})
-        ending = self._trainer.run(
-            Task(
-                block.folder.parent,
-                block.number,
-                workspace,
-                block.checkpoint,
-                block.progress,
-                about,
-                trial.rungs if trial else (),
-            ),
-            limit=trial.limit if trial else self.orders.limit(block.cell),
-            beat=lambda: (claim.beat(), self._searcher.beat(), self._recorder.flush()),
-            verdict=trial.verdict if trial else go_on,
-        )
-        match ending:
-            case Interrupted():
-                self._requests.leave = True
-            case Failed():
-                self._fail(block, ending)
-            case Pruned():
-                block.checkpoint.unlink(missing_ok=True)
-            case Trained(measures, factors):
-                about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
-                about |= {"code": code_version(), "measures": dict(measures)}
-                about["factors"] = {key: factors[key] for key in self.orders.swept}
-                write_json(workspace / "run.json", about)
-                first = claims.commit(workspace, block.folder)
-                block.checkpoint.unlink(missing_ok=True)  # done, by whomever
-                if first and trial is None:  # a search keeps its own record
-                    self._recorder.done(block, about)
+        try:
+            return self._trainer.run(
+                Task(
+                    block.folder.parent,
+                    block.number,
+                    workspace,
+                    block.checkpoint,
+                    block.progress,
+                    about,
+                    trial.rungs if trial else (),
+                ),
+                limit=trial.limit if trial else self.orders.limit(block.cell),
+                beat=lambda: self._beat(claim),
+                verdict=trial.verdict if trial else go_on,
+            )
+        finally:
+            block.progress.unlink(missing_ok=True)
+
+    def _beat(self, claim: claims.Claim) -> None:
+        claim.beat()
+        self._committer.beat()
+        self._searcher.beat()
+        self._recorder.flush()
+
+    def _committed(
+        self,
+        block: Block,
+        trial: Trial | None,
+        about: Mapping[str, Any],
+        outcome: bool | OSError,
+    ) -> None:
+        """Take note of how a commit has ended."""
+        if isinstance(outcome, OSError):
+            trace = "".join(traceback.format_exception(outcome))
+            self._fail(block, Failed(sentence(outcome), trace))
+            return
+        block.checkpoint.unlink(missing_ok=True)  # done, by whomever
+        if outcome and trial is None:  # a search keeps its own record
+            self._recorder.done(block, about)
 
     def _fail(self, block: Block, failed: Failed) -> None:
         """Leave a record of a failed attempt; from the second on, distrust the checkpoint."""
