@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow
 import yaml
 
-from study import results
+from study import results, searched
 from study.results import TableError
 from study.sweeping.folder import StudyFolder
 from study.terminal import one_line, plain, quiet_pipe
@@ -44,13 +45,15 @@ def write(
     **Raises:** `TableError` if the folder is no study.
     """
     # here, so that an error about the folder does not wait for the plotting libraries
-    from study import standing
-    from study.analysis import answers, cells, figures, page, precision, style
+    from study import remarks, standing
+    from study.analysis import answers, cells, figures, page, precision, search_notes, style
+    from study.analysis.roles import counted
+    from study.analysis.searches import searches
 
     folder = Path(folder)
     target = folder / "report" / "index.html"
     settings = _settings(folder)
-    asked = _asked(settings)
+    asked = remarks.asked(settings)
     try:
         rows, curves = _tables(folder)
     except results.NothingYet:
@@ -62,40 +65,54 @@ def write(
         (folder / "report" / "figures" / "cells.csv").unlink(missing_ok=True)
         page.write(page.render_empty(folder.resolve().name, settings, now), target)
         return target
-    reached = precision.precision(rows, settings, StudyFolder(folder).decisions())
-    said, every = _remarks(rows, settings), rows
-    rows, curves, thinned = _shown(rows, curves)
+    searched_for = searches(searched.load_trials(folder), searched.load_searches(folder))
+    count = counted(rows)
+    reached = None
+    if not count.empty:
+        reached = precision.precision(count, settings, StudyFolder(folder).decisions())
+    every = rows
+    rows, curves, lines = _shown(rows, curves)
     if stop():
         return target
-    found = answers.answer(rows, curves)
+    found = answers.answer(rows, curves, searched_for)
     if stop():
         return target
     now = standing.standing(folder, every, found, asked, live=live)
-    missing = [] if now else _missing(folder, every, settings)
+    lines += [] if now else remarks.missing(folder, every, settings)
+    lines += search_notes.missing(every, searched_for, remarks.new_seeds(settings))
+    lines += remarks.remarks(every, settings)
     if reached is not None:
         found = precision.told(found, reached)
     answers.write(found, folder / "answers.json")
-    saved = style.save(figures.plots(rows, curves), folder / "report" / "figures")
-    table = cells.cell_table(rows)
+    plots = figures.plots(rows, curves, searched_for)
+    saved = style.save(plots, folder / "report" / "figures")
+    shown = counted(rows)
+    shown = rows if shown.empty else shown
+    table = cells.cell_table(shown)
     if reached is not None:
         table = precision.with_columns(table, reached)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    notes = [*([reached.note()] if reached is not None else []), *_measured(rows, settings)]
-    lines = [*thinned, *missing, *said]
-    text = page.render(rows, table, found, saved, settings, lines, notes, now)
+    notes = [*search_notes.notes(rows, searched_for), *remarks.measured(rows, settings)]
+    notes += [reached.note()] if reached is not None else []
+    text = page.render(shown, table, found, saved, settings, lines, notes, now)
     page.write(text, target)
     return target
 
 
 def _shown(rows, curves):
     """The rows and curves that a page can hold, and what is to be said of it."""
+    from study.analysis.roles import counted, curves_of
     from study.analysis.thinning import thinned
 
-    shown, sentence = thinned(rows)
+    count = counted(rows)
+    if count.empty:
+        return rows, curves, []
+    shown, sentence = thinned(count)
     if not sentence:
         return rows, curves, []
-    kept = curves["cell"].isin(shown["cell"].unique())
-    return shown, curves.loc[kept].reset_index(drop=True), [sentence]
+    if count is not rows:  # trials of searches are not thinned
+        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
+    return shown, curves_of(shown, curves), [sentence]
 
 
 def studies_in(folder: str | Path) -> list[Path]:
@@ -125,12 +142,18 @@ def write_across(folder: str | Path) -> Path:
     """
     from study.analysis import across, across_page, answers, page
     from study.analysis.evidence import Study
+    from study.analysis.roles import counted, curves_of
 
     folder = Path(folder)
     studies, settings, missing = [], {}, []
     for path in studies_in(folder):
         try:
             rows, curves = _tables(path)
+            if (count := counted(rows)) is not rows:
+                rows, curves = count, curves_of(count, curves)
+            if rows.empty:
+                missing.append(f"{path.name}: a search, of which nothing was trained again.")
+                continue
             settings[path.name] = _settings(path)
             rows, curves, thinned = _shown(rows, curves)
             missing += [f"{path.name}: {sentence}" for sentence in thinned]
@@ -181,109 +204,6 @@ def _settings(folder: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return dict(found) if isinstance(found, Mapping) else {}
-
-
-def _missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
-    """A sentence for what the study asked for and the tables do not hold."""
-    from study.analysis.wording import plural
-
-    lines = []
-    wanted = _wanted(settings)
-    have = rows.groupby("cell").size()
-    absent = [cell for cell in wanted if cell not in have.index]
-    failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
-    if absent:
-        crashed = [cell for cell in absent if cell in failed]
-        reason = f", of which {len(crashed)} failed" if crashed else ""
-        lines.append(
-            f"Missing: {len(absent)} of {plural(len(wanted), 'cell')} have no finished block"
-            f"{reason} ({_some(absent)})."
-        )
-    replicates = settings.get("replicates")
-    if isinstance(replicates, int):
-        short = [c for c in have.index if have[c] < replicates and (not wanted or c in wanted)]
-        if short:
-            lines.append(
-                f"Incomplete: {plural(len(short), 'cell')} with fewer than "
-                f"{plural(replicates, 'replicate')} ({_some(short)})."
-            )
-    elif replicates == "auto" and isinstance(size := settings.get("block_size"), int):
-        more = StudyFolder(folder).more_blocks()
-        short = [c for c in have.index if have[c] < size * (1 + len(more.get(c, ())))]
-        if short:
-            lines.append(
-                f"Incomplete: {plural(len(short), 'cell')} with fewer replicates than were asked "
-                f"for ({_some(short)})."
-            )
-    return lines
-
-
-def _asked(settings: Mapping[str, Any]) -> int:
-    """Replicates of each cell, at least: a block where more are given to those that need them."""
-    for key in ("replicates", "block_size"):
-        n = settings.get(key)
-        if isinstance(n, int) and n > 0:
-            return n
-    return 1
-
-
-def _wanted(settings: Mapping[str, Any]) -> list[str]:
-    cells = settings.get("cells")
-    return [str(cell) for cell in cells] if isinstance(cells, list) else []
-
-
-def _remarks(rows, settings: Mapping[str, Any]) -> list[str]:
-    """A sentence for what a reader of the tables would not expect."""
-    from study.analysis.design import Design
-    from study.analysis.wording import plural
-
-    lines = []
-    have, wanted = rows.groupby("cell").size(), _wanted(settings)
-    if wanted and (extra := [c for c in have.index if c not in wanted]):
-        lines.append(
-            f"From earlier commands: {plural(len(extra), 'cell')} that the last command did not "
-            f"ask for ({_some(extra)}) are part of all answers and figures."
-        )
-    lines += rows.attrs.get("unreadable", [])
-    alike = Design(rows).alike
-    if alike:
-        lines.append(
-            f"{plural(alike, 'cell')} agree in every factor of the table and differ in a setting "
-            "it does not hold: they are told apart as setting 1, 2 and so on."
-        )
-    return lines
-
-
-def _measured(rows, settings: Mapping[str, Any]) -> list[str]:
-    """A sentence for what was measured, and what was estimated from it."""
-    if "data.file" not in rows:
-        return []
-    names = ["data.file", "data.estimate", "system", "coordinates", "data.n_trajectories"]
-    asked = settings.get("config")
-    data = asked.get("data") if isinstance(asked, Mapping) else None
-    path = data.get("path") if isinstance(data, Mapping) else None
-    lines = []
-    for _, row in rows.dropna(subset="data.file").drop_duplicates(names).iterrows():
-        how = str(row["data.estimate"])
-        how = "" if how == "measured" else f", {how}"
-        what = (
-            "The true system is not known: rollouts are compared with held-out measured "
-            "trajectories, and what needs the true system (energy, error budget, the true mass "
-            "matrix) is missing."
-            if row["system"] == "unknown"
-            else "Test labels and rollouts are the true system's, from held-out measured states."
-        )
-        n = int(row["data.n_trajectories"])
-        lines.append(
-            f"Measured data: {Path(str(path)).name if path else 'a file'} (content "
-            f"{row['data.file']}), {row['coordinates']}{how}; trained on {n} "
-            f"{'trajectory' if n == 1 else 'trajectories'}. {what}"
-        )
-    return lines
-
-
-def _some(cells: list[str]) -> str:
-    return ", ".join(cells[:5]) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,27 +9,18 @@ replicate of one cell; `curves` is long: cell, replicate, curve, x, metric, valu
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import json
 import pickle
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow
 import yaml
 
-with warnings.catch_warnings():
-    # torchode holds typeguard at a version pandera remarks on; it uses neither here
-    warnings.filterwarnings("ignore", "Using typeguard < 3")
-    import pandera.pandas as pa
-
-from study import blocks
-from study.core.files import write_whole
+from study import blocks, searched
+from study.tables import TableError, checked, pa, read, save
 
 BUDGET = [
     "budget_integrator",
@@ -50,10 +41,6 @@ KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class TableError(ValueError):
-    """A table that is missing or not of its schema: one sentence."""
 
 
 class NothingYet(TableError):  # noqa: N818  it is a state more than an error
@@ -88,6 +75,9 @@ RESULTS = pa.DataFrameSchema(
         "replicate": _count,
         "data_seed": _count,
         "init_seed": _count,
+        # whether it was trained to choose by, and what was chosen: `searched.with_roles`
+        "role": _later(pa.Column(str, pa.Check.isin(searched.ROLES))),
+        "tuned": _later(pa.Column(str)),
         "system": _text,
         "system.constants": _text,
         "data.n_train": _positive,
@@ -235,7 +225,8 @@ def block_folders(folder: str | Path, cells: Iterable[str] | None = None) -> lis
 
 
 def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Gather the study's committed blocks into `results.parquet` and `curves.parquet`.
+    """Gather the study's committed blocks into `results.parquet` and `curves.parquet`, and what it
+    searched into `trials.parquet` and `searches.parquet`.
 
     Blocks of cells that its `study.yaml` does not list, another budget's say, are left out; so are
     damaged ones, which are named in the results' `attrs` (`unreadable`).
@@ -243,7 +234,8 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     **Raises:** `NothingYet` if no block is committed yet, `TableError` if none can be read.
     """
     folder = Path(folder)
-    found = block_folders(folder, _cells(folder))
+    study = _study(folder)
+    found = block_folders(folder, _cells(folder, study))
     if not found:
         raise NothingYet(f"{folder} holds no finished block yet")
     files = {
@@ -257,8 +249,10 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise TableError(f"{folder} holds no block that can be read: {damaged[0]}")
     rows, curves = (tables[name] for name in files)
     rows.insert(0, "study", folder.resolve().name)
-    rows = _checked(rows, RESULTS, folder).sort_values(["cell", "replicate"], ignore_index=True)
-    curves = _checked(curves, CURVES, folder)
+    tables = searched.compact(folder, study)
+    rows = searched.with_roles(rows, tables, study.get("block_size"))
+    rows = checked(rows, RESULTS, folder).sort_values(["cell", "replicate"], ignore_index=True)
+    curves = checked(curves, CURVES, folder)
     if damaged:
         rows.attrs["unreadable"] = [str(block) for block in damaged]
     save(rows, folder / "results.parquet")
@@ -269,21 +263,28 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def unreadable(folder: str | Path) -> list[str]:
     """A sentence for each block that the tables of a study lack because it is damaged."""
     path = Path(folder) / "results.parquet"
-    return list(_read(path, columns=["cell"]).attrs.get("unreadable", [])) if path.exists() else []
+    return list(read(path, columns=["cell"]).attrs.get("unreadable", [])) if path.exists() else []
 
 
-def _cells(folder: Path) -> list[str] | None:
-    """The cells that belong to the study; all there are where no `study.yaml` says."""
+def _study(folder: Path) -> dict[str, Any]:
+    """What `study.yaml` says; nothing where there is none, or it is none."""
     path = folder / "study.yaml"
     if not path.exists():
-        return None
+        return {}
     try:
         study = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
     except yaml.YAMLError as error:
         raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(study, dict) or "cells" not in study:
+    return study if isinstance(study, dict) else {}
+
+
+def _cells(folder: Path, study: Mapping[str, Any]) -> list[str] | None:
+    """The cells that belong to the study; all there are where no `study.yaml` says."""
+    if "cells" not in study:
         return None
-    lists = [study["cells"], study.get("earlier_cells", []), _searched(folder, study)]
+    path = folder / "study.yaml"
+    searched_cells = searched.complete_cells(folder, study)
+    lists = [study["cells"], study.get("earlier_cells", []), searched_cells]
     if not all(isinstance(each, list) for each in lists):
         raise TableError(f"{path}: cells and earlier_cells are lists of names")
     found = list(dict.fromkeys(cell for each in lists for cell in each))
@@ -293,42 +294,7 @@ def _cells(folder: Path) -> list[str] | None:
     return found
 
 
-def _searched(folder: Path, study: Mapping[str, Any]) -> list[str]:
-    """The cells of trials of the study's searches that are complete."""
-    cells = []
-    for path in (
-        sorted((folder / "searches").glob("*/trial-*.json")) if study.get("searches") else ()
-    ):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            trial = json.loads(path.read_text())
-            if trial["state"] == "complete":
-                cells.append(str(trial["cell"]))
-    return cells
-
-
-def save(table: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all."""
-    write_whole(path, lambda file: table.to_parquet(file, index=False))
-
-
 def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     if not path.exists():
         raise TableError(f"{path} does not exist: run `python -m study.report {path.parent}` first")
-    return _checked(_read(path), schema, path)
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A Parquet file: data alone, whatever else is in it. **Raises:** `TableError`."""
-    try:
-        return pd.read_parquet(path, columns=columns)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{path} cannot be read: {reason}") from None
-
-
-def _checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:
-    try:
-        return schema.validate(table)
-    except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise TableError(f"{where} does not hold a table of this project: {reason}") from None
+    return checked(read(path), schema, path)

@@ -27,24 +27,48 @@ from study.analysis import (
     interpolation_answers,
     ladder_answers,
     levers,
+    pareto,
     published_answers,
     rollout_answers,
     scaling_answers,
+    search_answers,
     seed_answers,
 )
 from study.analysis.answer import Answer
 from study.analysis.design import Design
+from study.analysis.roles import counted, curves_of
+from study.analysis.searches import Search
+
+# what one search finds and another does not may set cells apart as much as their sizes do
+OF_TUNED = (
+    " Each cell is at its own search's best: the brackets cover seeds, not the search's luck."
+)
 
 
-def answer(rows: pd.DataFrame, curves: pd.DataFrame | None = None) -> list[Answer]:
+def answer(
+    rows: pd.DataFrame, curves: pd.DataFrame | None = None, searches: Sequence[Search] = ()
+) -> list[Answer]:
     """Every answer that a table supports, the main question first.
+
+    What a search was steered by (role `trial`) is evidence for answers about the search alone.
 
     **Arguments:**
 
     - `rows`: `results.load(...)`, one row a replicate.
     - `curves`: `results.load_curves(...)`, for what is asked of the course of training.
+    - `searches`: what the study searched.
     """
-    return list(_answers(rows, curves, Design(rows)))
+    count = counted(rows)
+    if count is not rows and curves is not None:
+        curves = curves_of(count, curves)
+    found = [] if count.empty else list(_answers(count, curves, Design(count)))
+    tuned = set(count.loc[count["role"] == "rerun", "cell"]) if "role" in count else set()
+    found = [
+        dataclasses.replace(a, sentence=a.sentence + OF_TUNED) if len(tuned & {*a.rows}) > 1 else a
+        for a in found
+    ]
+    about = [*pareto.answers(rows, searches), *search_answers.answers(rows, searches)]
+    return [*found, *about]
 
 
 def _answers(rows: pd.DataFrame, curves: pd.DataFrame | None, design: Design) -> Iterator[Answer]:

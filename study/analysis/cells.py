@@ -29,7 +29,7 @@ class CellTable:
 
 def cell_table(rows: pd.DataFrame) -> CellTable:
     """One row a cell, by the factors that vary, in their order."""
-    design = Design(rows)
+    design = Design(rows.drop(columns=["tuned", "role"], errors="ignore"))  # values as they are
     by = [*design.varying, "n_params"]
     place = {str(c): tuple(map(_sortable, row)) for c, row in design.cells.loc[:, by].iterrows()}
     cells = tuple(sorted(place, key=lambda cell: place[cell]))

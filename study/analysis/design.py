@@ -22,6 +22,7 @@ import pandas as pd
 
 from study.analysis.measures import Measure
 from study.analysis.naming import HEADS, bundle_name, count, heads, level_name
+from study.analysis.roles import TUNED, tuned_keys
 from study.results import RESULTS
 
 _COLUMNS = list(RESULTS.columns)
@@ -110,10 +111,14 @@ class Design:
         self.factors = known + later
         derived = ["n_params", "n_equations", "n_over_p", "equations_per_param"]
         derived += ["coordinates"] if "coordinates" in rows else []
-        cells = rows.drop_duplicates("cell").set_index("cell").loc[:, [*self.factors, *derived]]
+        first = rows.drop_duplicates("cell").set_index("cell")
+        cells = first.loc[:, [*self.factors, *derived]]
         for name in self.factors:
             plain = ["none" if pd.isna(value) else value for value in cells[name]]
             cells[name] = pd.Series(plain, index=cells.index, dtype=object)
+        if "role" in first:  # each at its own best is what such cells have in common
+            for cell, row in first.loc[first["role"] == "rerun"].iterrows():
+                cells.loc[cell, [key for key in tuned_keys(row) if key in cells]] = TUNED
         same = list(zip(*(cells[name] for name in self.factors), strict=True))
         seen = Counter(same)
         self.alike = sum(n for n in seen.values() if n > 1)

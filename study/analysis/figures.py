@@ -6,7 +6,7 @@ Knows: fits over all replicates. Does not know: the page. The others are in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -24,26 +24,37 @@ from study.analysis import (
     interpolation_figures,
     ladder_figures,
     lever_figures,
+    pareto_figures,
     published_figures,
     scaling_figures,
+    search_figures,
     seed_figures,
 )
 from study.analysis.design import Design
 from study.analysis.measures import ROLLOUT, TEST
+from study.analysis.roles import counted, curves_of
 from study.analysis.rollout_answers import Propagation, fits
+from study.analysis.searches import Search
 from study.analysis.style import RC, Plot, canvas, decade_axis, finish
 from study.analysis.wording import estimate, number, plural
 
 
-def plots(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Plot]:
+def plots(rows: pd.DataFrame, curves: pd.DataFrame, searches: Sequence[Search] = ()) -> list[Plot]:
     """All figures that what was swept supports, in the order of the page.
 
     **Arguments:**
 
-    - `rows`, `curves`: the two tables of a study.
+    - `rows`, `curves`: the two tables of a study; what a search was steered by is drawn in the
+      figures of the search alone.
+    - `searches`: what the study searched.
     """
+    count = counted(rows)
+    if count is not rows:
+        curves = curves_of(count, curves)
     with mpl.rc_context(RC):
-        return list(_plots(rows, curves, Design(rows)))
+        found = [] if count.empty else list(_plots(count, curves, Design(count)))
+        found += pareto_figures.plots(rows, searches)
+        return [*found, *search_figures.plots(rows, searches)]
 
 
 def _plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[Plot]:

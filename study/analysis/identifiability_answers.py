@@ -99,7 +99,8 @@ def seen(rows: pd.DataFrame) -> Seen | None:
     cells = tuple(str(cell) for cell in design.cells.index)
     table = design.cells.loc[list(cells)]
     plain = (table["model"] == "lnn").to_numpy()
-    gauge = np.where(table["model.mass_prior"].astype(float).to_numpy() > 0, 1.0, 2.0)
+    prior = measured.drop_duplicates("cell").set_index("cell")["model.mass_prior"]
+    gauge = np.where(prior.loc[list(cells)].to_numpy(float) > 0, 1.0, 2.0)
 
     def ranks(kind: str) -> dict[str, Medians]:
         columns = {t: Measure(f"{kind}_rank_{t}", "rank", "rank", worst=0.0) for t in THRESHOLDS}

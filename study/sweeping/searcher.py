@@ -35,6 +35,7 @@ class Trial:
 
     - `pruned`: once it is judged hopeless.
     - `trained`: the share of its steps after which it was.
+    - `value`: its error as it was last judged.
     """
 
     search: Search
@@ -43,9 +44,11 @@ class Trial:
     limit: float
     pruned: bool = False
     trained: float = 1.0
+    value: float | None = None
 
     def verdict(self, rung: int, value: float) -> bool:
         """Whether it is worth going on with; as `Trainer.run` asks."""
+        self.value = value
         # rungs in units of the first: 1, 3, 9, as successive halving counts
         self.pruned = self.search.report(
             self.number, round(self.rungs[rung] / self.rungs[0]), value
@@ -137,6 +140,7 @@ class Searcher:
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
         trial = Trial(search, asked.number, rungs, limit)
+        all_steps = cell.optimizer.steps + cell.optimizer.iterations
         while not (block.done or trial.pruned or given_up(block)):
             if not attempt(block, trial):
                 search.beat()
@@ -144,14 +148,16 @@ class Searcher:
         # recorded first: who dies in between leaves a trial that is asked for, and told, again
         if trial.pruned:
             ended = dataclasses.replace(record, state="pruned", trained=trial.trained)
-            trials.write_trial(folder, ended)
+            steps = round(trial.trained * all_steps)
+            trials.write_trial(folder, dataclasses.replace(ended, steps=steps, last=trial.value))
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
             trained = 0.0 if _trained_before(folder, record) else 1.0
             ended = dataclasses.replace(record, state="complete", values=values, trained=trained)
-            trials.write_trial(folder, ended)
+            steps = round(trained * all_steps)
+            trials.write_trial(folder, dataclasses.replace(ended, steps=steps))
             search.tell(asked.number, values)
         else:
             failures = block.failures(self._orders.run)  # none where the disk refused them

@@ -87,8 +87,9 @@ class SearchSpec:
                 yield self.cell(first | {key: value})
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"name": self.name, **_plain(dataclasses.asdict(self))}
+        """Plain data, with what each key may be in words that need no parser."""
+        ranges = {key: space.described(each) for key, each in self.distributions().items()}
+        return {"name": self.name, **_plain(dataclasses.asdict(self)), "ranges": _plain(ranges)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchSpec:

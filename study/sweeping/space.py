@@ -8,7 +8,6 @@ Knows: `interval`, `tag(log, ...)`, `choice`, `range`. Does not know: what a key
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
+from study import searched
 from study.validation import ConfigError
 
 if TYPE_CHECKING:
@@ -70,14 +70,26 @@ def extremes(allowed: BaseDistribution) -> list[Any]:
 
 
 def at_edge(allowed: BaseDistribution, value: Any) -> bool:
-    """Whether a better value may lie beyond the range: this one is within 2 % of its end."""
+    """Whether a better value may lie beyond the range; a choice has no edge."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    if not isinstance(allowed, FloatDistribution | IntDistribution) or allowed.single():
+    if not isinstance(allowed, FloatDistribution | IntDistribution):
         return False
-    scale = math.log if allowed.log else float
-    low, high, at = scale(allowed.low), scale(allowed.high), scale(value)
-    return not 0.02 < (at - low) / (high - low) < 0.98
+    return searched.at_edge(allowed.low, allowed.high, allowed.log, value)
+
+
+def described(allowed: BaseDistribution) -> dict[str, Any]:
+    """A distribution as plain data, for who knows no sweep syntax."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    match allowed:
+        case CategoricalDistribution():
+            return {"kind": "choice", "choices": list(allowed.choices)}
+        case FloatDistribution() | IntDistribution():
+            kind = "number" if isinstance(allowed, FloatDistribution) else "whole"
+            ends = {"low": allowed.low, "high": allowed.high, "step": allowed.step}
+            return {"kind": kind, **ends, "log": allowed.log}
+    raise TypeError(f"{allowed} is none of Optuna's distributions")
 
 
 def element_value(element: Any) -> Any:

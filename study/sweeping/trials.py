@@ -23,7 +23,8 @@ class TrialRecord:
 
     - `values`: of the objectives, where it is complete; `error`: why it is not.
     - `trained`: the share of its training steps that were taken for it: all, those until it was
-      pruned, or none where an earlier trial had trained the same cell.
+      pruned, or none where an earlier trial had trained the same cell; `steps`: the same as a
+      number. `last`: its error there, where it was pruned.
     """
 
     number: int
@@ -33,6 +34,8 @@ class TrialRecord:
     values: tuple[float, ...] = ()
     error: str = ""
     trained: float = 0.0
+    steps: int = 0
+    last: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +71,12 @@ def read_trials(folder: Path) -> Iterator[TrialRecord]:
             number, cell, state = int(data["number"]), checked_name(data["cell"]), data["state"]
             values = tuple(float(v) for v in data.get("values", ()))
             params, trained = dict(data["params"]), float(data.get("trained", 0.0))
+            steps = int(data.get("steps", 0))
+            last = None if data.get("last") is None else float(data["last"])
         except (KeyError, TypeError, ValueError):
             continue
         error = str(data.get("error", ""))
-        yield TrialRecord(number, cell, params, state, values, error, trained)
+        yield TrialRecord(number, cell, params, state, values, error, trained, steps, last)
 
 
 def best_cells(study: StudyFolder, orders: Orders) -> Iterator[str]:

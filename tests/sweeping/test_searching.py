@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 import pytest
 
-from study import results
+from study import report, results, searched
 from study.sweeping import trials as records
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
@@ -139,6 +140,29 @@ def test_the_table_holds_the_complete_trials(undisturbed: Path) -> None:
     assert not list(undisturbed.rglob("*.checkpoint.pt")), "of a pruned trial nothing is kept"
 
 
+def test_the_tables_of_the_search_are_its_records(undisturbed: Path) -> None:
+    table, keys = searched.load_trials(undisturbed), searched.load_searches(undisturbed)
+    assert table is not None
+    assert keys is not None
+    found = list(trials(undisturbed).values())
+    assert list(table["number"]) == list(range(10))
+    for row, trial in zip(table.to_dict("records"), found, strict=True):
+        assert (row["state"], row["cell"]) == (trial["state"], trial["cell"])
+        assert {key: row[key] for key in trial["params"]} == trial["params"]
+        if trial["state"] == "complete":
+            assert [row["test_nmse_median"]] == trial["values"]
+            assert row["steps"] == 150
+    # a pruned one ended at a rung, with the error that Optuna was told there
+    (book,) = books(undisturbed)
+    for trial in (t for t in book.trials if t.state.name == "PRUNED"):
+        row = table.set_index("number").loc[trial.number]
+        rung = max(trial.intermediate_values)
+        assert row["last"] == trial.intermediate_values[rung]
+        assert 150 * rung / 27 == pytest.approx(row["steps"], rel=0.3)
+    assert set(keys["key"]) == {"optimizer.lr", "model.width", "model.activation"}
+    assert set(results.load(undisturbed)["role"]) == {"trial"}
+
+
 def test_killed_and_resumed_it_gives_the_same_trials(undisturbed: Path, tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "mine"
     often = "trial.CHECKPOINT_SECONDS = 0.0"
@@ -207,8 +231,18 @@ def test_each_point_of_a_grid_is_searched_and_its_best_trained_again(tmp_path: P
         of_best = rows[rows["cell"] == best["cell"]]
         assert sorted(of_best["replicate"]) == [0, 1, 2, 3, 4, 5], "two that tuned it, four new"
         assert set(of_best["data.n_train"]) == {spec.fixed["data.n_train"]}
+        roles = of_best.set_index("replicate")["role"]
+        assert [roles[k] for k in range(6)] == ["trial"] * 2 + ["rerun"] * 4
     now = Monitor(study).look()
     assert (now.total, now.done, now.missing) == (2 * (3 + 2), 2 * (3 + 2), 0)
+    # the curve along N is drawn from what was trained again, each N at its own rate
+    said = {each["id"]: each for each in json.loads((study / "answers.json").read_text())}
+    new = rows[rows["role"] == "rerun"]
+    assert said["raise_n.0"]["n_replicates"] == len(new) == 8
+    drawn = pd.read_csv(study / "report" / "figures" / "test_error_by_n.csv").set_index("cell")
+    expected = new.groupby("cell")["test_nmse_median"].median()
+    assert drawn["median"].to_dict() == pytest.approx(expected.to_dict())
+    assert {"search_best.0", "search_inside.1", "search_keys.0"} - said.keys() == {"search_keys.0"}
 
 
 def test_a_worker_that_dies_once_a_trial_is_trained_costs_it_nothing(
@@ -265,7 +299,31 @@ def test_two_objectives(tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "mine"
     assert all(len(trial["values"]) == 2 for trial in trials(study).values())
     (book,) = books(study)
-    assert book.best_trials
+    best = {trial.number for trial in book.best_trials}
+    front = {trial["cell"] for trial in trials(study).values() if trial["number"] in best}
+    drawn = pd.read_csv(study / "report" / "figures" / "search_front.csv")
+    assert set(drawn.loc[drawn["on_front"], "cell"]) == front
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("tune", {"search_history"}),
+        ("tune_pareto", {"search_history", "search_front"}),
+        ("tune_then_replicate", {"search_history", "search_rerun", "test_error_by_p"}),
+    ],
+)
+def test_an_experiment_runs_to_its_page(name: str, figures: set[str], tmp_path: Path) -> None:
+    end(start(tmp_path, f"+experiment={name}", "budget=smoke", "workers=2"))
+    study = tmp_path / "outputs" / name
+    made = {path.stem for path in (study / "report" / "figures").glob("*.csv")}
+    assert figures <= made
+    page = (study / "report" / "index.html").read_text()
+    assert "Searched: " in page
+    assert "fewer than the 20 that tell" in page, "six trials say nothing of importance"
+    before = page
+    report.write(study)
+    assert (study / "report" / "index.html").read_text() == before
 
 
 @pytest.mark.parametrize(

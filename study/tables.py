@@ -1,0 +1,47 @@
+"""Parquet files of tables: written whole, read as data alone, checked against a schema.
+
+Knows: files, schemas, the one sentence about a table that is not as it should be. Does not know:
+which tables there are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+
+with warnings.catch_warnings():
+    # torchode holds typeguard at a version pandera remarks on; it uses neither here
+    warnings.filterwarnings("ignore", "Using typeguard < 3")
+    import pandera.pandas as pa
+
+from study.core.files import write_whole
+
+
+class TableError(ValueError):
+    """A table that is missing or not of its schema: one sentence."""
+
+
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all."""
+    write_whole(path, lambda file: table.to_parquet(file, index=False))
+
+
+def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A Parquet file: data alone, whatever else is in it. **Raises:** `TableError`."""
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise TableError(f"{path} cannot be read: {reason}") from None
+
+
+def checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:
+    """The table as the schema has it. **Raises:** `TableError` where it is not of it."""
+    try:
+        return schema.validate(table)
+    except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TableError(f"{where} does not hold a table of this project: {reason}") from None
