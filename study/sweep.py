@@ -101,8 +101,6 @@ def _conduct(
     if plan.run.dry_run:
         print_plan(plan, folder, terminal.console(width=None if sys.stdout.isatty() else 160))
         return
-    console = terminal.console(stderr=True)
-    print_plan(plan, folder, console, table=False)
     if on_cluster:
         settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
         queue = cluster.Queue(folder, settings, {**config.hydra.job.env_set, **own})
@@ -110,6 +108,9 @@ def _conduct(
     else:
         launch = functools.partial(_launch, context, function, config, command.fixed)
         finish = functools.partial(local.launch_until_finished, launch=launch)
+    head.check_places(plan, folder)
+    console = terminal.console(stderr=True)
+    print_plan(plan, folder, console, table=False)
     try:
         outcome = head.run_plan(
             plan, folder, finish, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])

@@ -192,8 +192,10 @@ def _weights(setup: Setup, state: State) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
     from study.compose import compose, register
+    from study.guard import refuse_unknown
 
     register()
+    refuse_unknown(arguments, known=())
     config = compose(arguments)
     run = make_run(config)
     if run.dry_run or config.get("grid"):

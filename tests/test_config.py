@@ -191,7 +191,7 @@ def test_replicates_have_their_own_seeds(plain):
         ("model.beta", 0, "model.beta=0 is not allowed: it should be greater than 0"),
         ("model.beta", -1.0, "model.beta=-1.0 is not allowed"),
         ("model.beta", float("nan"), "model.beta=nan is not allowed"),
-        ("model.width", "wide", "model.width=wide is not allowed: it should be a valid integer"),
+        ("model.width", "wide", "model.width=wide is not allowed: it should be a whole number"),
         ("model.width", 3.5, "model.width=3.5"),
         ("model.width", True, "model.width=True"),
         ("model.depth", 0, "model.depth=0"),
