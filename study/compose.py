@@ -124,6 +124,29 @@ def check(arguments: Sequence[str]) -> None:
             check_overrides(flags.overrides, loader)
 
 
+@dataclasses.dataclass(frozen=True)
+class Composed:
+    """What a command line comes to: `config`, the option chosen of each group, all its options."""
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    options: Mapping[str, Sequence[str]]
+
+
+def describe(arguments: Sequence[str]) -> Composed:
+    """A checked command line, the first value of each sweep. **Raises:** `ConfigError`."""
+    credentials.refuse(arguments)
+    flags = guard.read_flags(arguments)
+    with _hydra(flags.config_dir) as loader:
+        check_overrides(flags.overrides, loader)
+        first = [_first_value(override) for override in _parse(flags.overrides, loader)]
+        with sentences():
+            composed = hydra_compose(ROOT, first, return_hydra_config=True)
+        groups = [group for group in loader.list_groups("") if group != "hydra"]
+        options = {group: loader.get_group_options(group) for group in (*groups, LAUNCHER)}
+        return Composed(plain(composed), dict(composed.hydra.runtime.choices), options)
+
+
 def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
     """`check`, where Hydra is initialised already."""
     parsed = _parse(overrides, loader)

@@ -21,7 +21,7 @@ import yaml
 from study import results
 from study.commands import Parser, is_study, no_study, studies_in
 from study.results import TableError
-from study.terminal import one_line, plain, quiet_pipe
+from study.terminal import busy, one_line, plain, quiet_pipe
 
 HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.
@@ -228,7 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="outputs/<study>, or a folder of studies")
     folder = parser.read(arguments).folder
     try:
-        target = write_across(folder) if studies_in(folder) else write(folder)
+        with busy("tables, answers, figures, page"):
+            target = write_across(folder) if studies_in(folder) else write(folder)
     except TableError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import compose, credentials, own_system, terminal
+from study import compose, credentials, own_system, terminal, usage
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -50,6 +50,9 @@ def main() -> None:
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right.
     """
     try:
+        if usage.asked(sys.argv[1:]):
+            usage.show(usage.SWEEP, compose.describe(sys.argv[1:]))
+            return
         compose.check(sys.argv[1:])
     except ConfigError as error:
         sys.exit(f"error: {error}")
@@ -159,7 +162,8 @@ def _finish(outcome: Outcome, console: Console) -> None:
         try:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):
-                report.write(outcome.folder)
+                with terminal.busy("tables, answers, figures, page"):
+                    report.write(outcome.folder)
             report.print_answers(outcome.folder)
             if damaged := results.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)

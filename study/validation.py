@@ -94,7 +94,9 @@ def _sentence(error: ValidationError, prefix: str) -> str:
     value = first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
         options = re.findall(r"'([^']*)'", wants)
-        return f"{key}={value} is not known: {nearest(value, options)}"
+        # a guess between two is no help: cpu for gpu
+        hint = nearest(value, options) if len(options) > 2 else f"known are {', '.join(options)}"
+        return f"{key}={value} is not known: {hint}"
     for said, better in _BETTER.items():
         wants = wants.replace(said, better)
     if isinstance(value, float) and value.is_integer() and "whole number" in wants:

@@ -73,7 +73,7 @@ BAD = {
     "+grid.laptop=[]": ["grid.laptop", "arms"],
     "+grid.laptop=[{modle.width:8}]": ["unknown key modle.width", "model.width"],
     "+grid.laptop=[{model.width:[]}]": ["model.width=[]", "no value"],
-    "+grid.laptop=[{model.width:[8,wide]}]": ["model.width=wide", "integer"],
+    "+grid.laptop=[{model.width:[8,wide]}]": ["model.width=wide", "whole number"],
     "+grid.laptop=[{system:keppler}]": ["system", "keppler", "kepler"],
     "+grid.laptop=[{replicates:8}]": ["grid.laptop", "replicates=8"],
 }

@@ -88,7 +88,7 @@ SETTINGS = {
     ),
     "study.sweep data.noise=10%": "data.noise=10% is not allowed: it should be a number",
     "study.sweep data.order=random": (
-        "data.order=random is not known: known are sequential, shuffled"
+        "data.order=random is not known: known are shuffled, sequential"
     ),
     "study.sweep data.columns.q=theta": "data.columns.q=theta is a key of data=file: give that too",
     "study.sweep system=doublependulum": (
@@ -139,7 +139,7 @@ SETTINGS = {
     "study.sweep device=cuda": (
         "device=cuda: torch finds no CUDA device on this machine: use device=cpu"
     ),
-    "study.sweep device=gpu": "device=gpu is not known: did you mean cpu?",
+    "study.sweep device=gpu": "device=gpu is not known: known are cpu, cuda",
     "study.sweep budget=laptob": "unknown budget laptob: did you mean laptop?",
     "study.sweep precision=double": "precision=double is not known: known are float32, float64",
     "study.sweep study='my study'": (

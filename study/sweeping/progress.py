@@ -84,6 +84,7 @@ def describe(now: Snapshot) -> str:
         parts.append(f"{len(now.failed)} failed")
     if now.retried:
         parts.append(f"{now.retried} tried again")
+    parts += [f"best {name} {value:.2g}" for name, value in now.best.items()]
     if now.blocks_per_minute:
         parts.append(f"{now.blocks_per_minute:.1f} a minute")
     if now.seconds_left:
