@@ -17,7 +17,7 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from hydra._internal.utils import get_args_parser  # what hydra.main itself reads flags with
 from hydra.core.override_parser.types import Override
@@ -62,7 +62,8 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     """
     parser = get_args_parser()
     refuse_unknown(arguments, parser._option_string_actions)
-    found: argparse.Namespace = parser.parse_args(list(arguments))
+    parser.error = _refuse  # type: ignore[method-assign]
+    found: argparse.Namespace = parser.parse_args(flags_first(arguments))
     if found.experimental_rerun is not None:
         raise ConfigError(
             f"--experimental-rerun={found.experimental_rerun} would unpickle a file: give the "
@@ -78,6 +79,26 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--config-dir={found.config_dir} is not a folder")
     return Flags(tuple(found.overrides), folder, found.shell_completion)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(message)
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra reads it whole: it knows no override after flags among them."""
+    known = get_args_parser()._option_string_actions
+    flags: list[str] = []
+    overrides: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in known and known[argument].nargs is None:
+            flags += [value for value in [next(left, None)] if value is not None]
+    return [*flags, *overrides]
 
 
 def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:

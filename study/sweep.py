@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import compose, credentials, own_system, terminal, usage
+from study import compose, credentials, guard, own_system, terminal, usage
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -54,6 +54,7 @@ def main() -> None:
             usage.show(usage.SWEEP, compose.describe(sys.argv[1:]))
             return
         compose.check(sys.argv[1:])
+        sys.argv[1:] = guard.flags_first(sys.argv[1:])
     except ConfigError as error:
         sys.exit(f"error: {error}")
     task()

@@ -167,6 +167,7 @@ SETTINGS = {
     ),
     "study.sweep partition=gpu": "unknown key partition: did you mean hydra.launcher.partition?",
     "study.sweep launcher=submitit_slurm": "unknown key launcher: did you mean hydra/launcher?",
+    "study.sweep --config-dir": "argument --config-dir/-cd: expected one argument",
     "study.sweep --config-dir=missing": "--config-dir=missing is not a folder",
     "study.sweep outputs/n_vs_p": (
         "outputs/n_vs_p is not an override: write key=value without spaces, and quote a value "

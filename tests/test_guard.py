@@ -125,5 +125,9 @@ def test_a_folder_of_own_configs_works(
     typed = (*tiny, "dry_run=true", "+experiment=mine", f"--config-dir={tmp_path}/conf")
     assert run_here(monkeypatch, *typed) == 0
     assert "3 cells" in capsys.readouterr().out
+    # wherever among the overrides, and its value apart
+    among = ("+experiment=mine", "--config-dir", f"{tmp_path}/conf", "dry_run=true")
+    assert run_here(monkeypatch, *among, *tiny) == 0
+    assert "3 cells" in capsys.readouterr().out
     said = run_here(monkeypatch, *tiny, "dry_run=true", "+experiment=mien", "--config-dir=conf")
     assert "unknown experiment mien: did you mean mine?" in str(said)
