@@ -123,11 +123,11 @@ def test_the_tables_block_runs_on_a_finished_study(smoke_study, monkeypatch):
     assert asked.shape == (1, 2)
 
 
-def test_a_new_system_is_one_entry(elsewhere, monkeypatch, capsys):
+def test_a_new_system_is_one_entry(elsewhere, monkeypatch):
     monkeypatch.syspath_prepend(elsewhere)
-    monkeypatch.setattr("study.core.systems.SYSTEMS", SYSTEMS)
     try:
         exec(blocks(CONTRIBUTING)[0], {})
+        compose.register()
         pendulum = SYSTEMS["pendulum"]
         asked = pendulum.acceleration(np.array([[0.5]]), np.array([[0.3]]))
         np.testing.assert_allclose(asked, [[-9.8 * np.sin(0.5)]])
