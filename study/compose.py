@@ -326,7 +326,8 @@ def _check_key(override: Override, known: set[str], groups: Sequence[str]) -> No
         raise ConfigError(
             f"{override.input_line} replaces the group {key}: name one, or set its keys one by one"
         )
-    option = ONLY.get(key) or ONLY.get(".".join(key.split(".")[:2]))
+    owner = ".".join(key.split(".")[:2])  # data.columns of data.columns.q
+    option = None if owner in known else ONLY.get(owner)
     if key not in known and option:
         raise ConfigError(f"{override.input_line} is a key of {option}: give that too")
     if key not in known:
