@@ -180,7 +180,8 @@ def sweep(scratch: Path, cells: int, workers: int) -> dict[str, float]:
     """One sweep in a new folder; what it costs a cell, in ms."""
     study = f"n{cells}w{workers}"
     shutil.rmtree(scratch / "outputs" / study, ignore_errors=True)
-    overrides = [*TINY, *grid(cells), f"study={study}", f"workers={workers}"]
+    given = [*TINY, *grid(cells), f"study={study}", f"workers={workers}"]
+    overrides = {setting.partition("=")[0]: setting for setting in given}.values()
     command = [sys.executable, "-m", "study.sweep", *overrides]
     found = timed(command, cwd=scratch, env=environment(scratch))
     swept = float((scratch / "stopwatch").read_text()) - found["began"]

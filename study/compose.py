@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,13 @@ from study import credentials, guard
 from study.config import Run
 from study.groups import GROUPS
 from study.options import ONLY, OWN_SYSTEM, load_own_system, offer_own_system, offer_systems
-from study.validation import ConfigError, nearest
+from study.validation import ConfigError, nearest, unknown_key
 
 # Inside the package in a wheel, beside it in a checkout.
 _HERE = Path(__file__).resolve().parent
 CONF = next((p for p in (_HERE / "conf", _HERE.parent / "conf") if p.is_dir()), _HERE / "conf")
 ROOT = "config"
+LAUNCHER = "hydra/launcher"
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
 COMMAND_KEYS = frozenset(f.name for f in dataclasses.fields(Run)) | {
@@ -104,7 +104,10 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     with _hydra() as loader:
         command = read_overrides(overrides, loader)
         for key in (*command.swept, *command.ranges):
-            raise ConfigError(f"{key} has several values: one run takes one; sweeps take more")
+            raise ConfigError(
+                f"{key} has several values, and one cell takes one: give one, or use "
+                "python -m study.sweep"
+            )
         check_overrides(overrides, loader)
         return plain(hydra_compose(ROOT, list(overrides)))
 
@@ -121,9 +124,33 @@ def check(arguments: Sequence[str]) -> None:
             check_overrides(flags.overrides, loader)
 
 
+@dataclasses.dataclass(frozen=True)
+class Composed:
+    """What a command line comes to: `config`, the option chosen of each group, all its options."""
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    options: Mapping[str, Sequence[str]]
+
+
+def describe(arguments: Sequence[str]) -> Composed:
+    """A checked command line, the first value of each sweep. **Raises:** `ConfigError`."""
+    credentials.refuse(arguments)
+    flags = guard.read_flags(arguments)
+    with _hydra(flags.config_dir) as loader:
+        check_overrides(flags.overrides, loader)
+        first = [_first_value(override) for override in _parse(flags.overrides, loader)]
+        with sentences():
+            composed = hydra_compose(ROOT, first, return_hydra_config=True)
+        groups = [group for group in loader.list_groups("") if group != "hydra"]
+        options = {group: loader.get_group_options(group) for group in (*groups, LAUNCHER)}
+        return Composed(plain(composed), dict(composed.hydra.runtime.choices), options)
+
+
 def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
     """`check`, where Hydra is initialised already."""
     parsed = _parse(overrides, loader)
+    _check_once(parsed)
     groups = loader.list_groups("")
     choices = [o for o in parsed if o.key_or_group in groups and not _is_mapping(o)]
     for override in choices:
@@ -134,7 +161,9 @@ def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
         base = _base(choices)
     known = flat_keys(base)
     for override in parsed:
-        if override not in choices:
+        if override.key_or_group.startswith("hydra.launcher.") and not override.is_add():
+            _check_launcher(override, parsed, loader)
+        elif override not in choices:
             _check_key(override, known, groups)
     with sentences():
         composed = hydra_compose(ROOT, [_first_value(o) for o in parsed], return_hydra_config=True)
@@ -187,28 +216,18 @@ def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
     return keys
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The sentence for a key that is not there: the nearest, or its neighbours."""
-    known = sorted(known)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if close:
-        return f"unknown key {key}: did you mean {close[0]}?"
-    parent = key.rpartition(".")[0]
-    beside = [k for k in known if k.rpartition(".")[0] == parent] or [
-        k for k in known if "." not in k
-    ]
-    return f"unknown key {key}: known are {', '.join(beside)}"
-
-
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
     """Turn Hydra's and OmegaConf's exceptions into `ConfigError`s of one sentence."""
     try:
         yield
     except OverrideParseException as error:
+        text = str(error.override)
+        if (CONF / "experiment" / f"{text}.yaml").is_file():
+            raise ConfigError(f"{text} is an experiment: write +experiment={text}") from None
         raise ConfigError(
-            f"{error.override} is not an override: write key=value, "
-            "and quote a value with spaces, commas or brackets"
+            f"{text} is not an override: write key=value without spaces, "
+            "and quote a value with brackets or other signs"
         ) from None
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -297,19 +316,66 @@ def _check_choice(override: Override, loader: ConfigLoader) -> None:
 
 def _check_key(override: Override, known: set[str], groups: Sequence[str]) -> None:
     key = override.key_or_group
+    if key == LAUNCHER.replace("/", ".") and not _is_mapping(override):
+        raise ConfigError(
+            f"{override.input_line} names a launcher: write {LAUNCHER}={override.value()}"
+        )
     if key.split("/")[0].split(".")[0] == "hydra" or key.split(".")[0] == "grid":
         return
     if key in groups:
         raise ConfigError(
             f"{override.input_line} replaces the group {key}: name one, or set its keys one by one"
         )
-    if key not in known and key in ONLY:
-        raise ConfigError(f"{override.input_line} is a key of {ONLY[key]}: give that too")
+    owner = ".".join(key.split(".")[:2])  # data.columns of data.columns.q
+    option = None if owner in known else ONLY.get(owner)
+    if key not in known and option:
+        raise ConfigError(f"{override.input_line} is a key of {option}: give that too")
     if key not in known:
-        raise ConfigError(unknown_key(key, known | set(groups)))
+        cluster = _launcher_keys("submitit_slurm")
+        raise ConfigError(unknown_key(key, known | set(groups) | {LAUNCHER} | cluster))
     if override.is_add():
         line = str(override.input_line)
         raise ConfigError(f"{line} adds a key that exists: write {line.lstrip('+')}")
+
+
+def _check_launcher(override: Override, parsed: Sequence[Override], loader: ConfigLoader) -> None:
+    """A launcher's own settings, which another may have."""
+    key = override.key_or_group
+    options = loader.get_group_options(LAUNCHER)
+    named = [str(o.value()) for o in parsed if o.key_or_group == LAUNCHER]
+    (chosen,) = named[:1] or ["joblib"]
+    if chosen not in options:
+        raise ConfigError(f"unknown {LAUNCHER} {chosen}: {nearest(chosen, options)}")
+    known = _launcher_keys(chosen)
+    if key in known:
+        return
+    for option in options:
+        if key in _launcher_keys(option):
+            raise ConfigError(
+                f"{override.input_line} is a key of {LAUNCHER}={option}: give that too"
+            )
+    raise ConfigError(unknown_key(key, known))
+
+
+def _launcher_keys(option: str) -> set[str]:
+    with sentences():
+        composed = hydra_compose(ROOT, [f"{LAUNCHER}={option}"], return_hydra_config=True)
+    launcher = OmegaConf.to_container(composed.hydra.launcher, resolve=False)
+    assert isinstance(launcher, dict)
+    return {f"hydra.launcher.{name}" for name in launcher}
+
+
+def _check_once(parsed: Sequence[Override]) -> None:
+    """Hydra takes the last of several; who wrote them may have meant all."""
+    given: dict[str, str] = {}
+    for override in parsed:
+        key, text = override.key_or_group, str(override.input_line).partition("=")[2]
+        if given.setdefault(key, text) != text:
+            one = key.partition(".")[0] in COMMAND_KEYS or key.startswith("hydra")
+            both = "" if one else f", or both values as {key}={given[key]},{text}"
+            raise ConfigError(
+                f"{key} is given twice, as {given[key]} and as {text}: give it once{both}"
+            )
 
 
 def _is_mapping(override: Override) -> bool:

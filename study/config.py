@@ -75,7 +75,7 @@ class Cell:
         if self.n_train > data.pool_size:
             raise ConfigError(
                 f"data.n_train={self.n_train} is larger than the pool: "
-                f"at most data.pool_size={data.pool_size} points"
+                f"give at most data.pool_size={data.pool_size} points, or a larger pool"
             )
         if data.sampler == "trajectories" and data.n_trajectories >= data.pool_size:
             raise ConfigError(

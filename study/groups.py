@@ -299,9 +299,17 @@ GROUPS: dict[str, type] = {
 
 def takes_whole_numbers(key: str) -> bool:
     """Whether a dotted config key is declared to hold whole numbers alone."""
+    return key == "seed" or _kinds(key) == {int}
+
+
+def takes_numbers(key: str) -> bool:
+    """Whether a dotted config key may hold a number; a system's constants do."""
+    kinds = _kinds(key)
+    return not kinds or bool(kinds & {int, float})
+
+
+def _kinds(key: str) -> set[Any]:
+    """The types a key is declared with; none where it is not declared."""
     group, _, field = key.partition(".")
-    if group not in GROUPS:
-        return key in ("seed",)
-    hint = get_type_hints(GROUPS[group]).get(field)
-    kinds = set(get_args(hint) or (hint,)) - {type(None)}
-    return kinds == {int}
+    hint = get_type_hints(GROUPS[group]).get(field) if group in GROUPS else None
+    return set(get_args(hint) or (hint,)) - {type(None), None}

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from hydra._internal.utils import get_args_parser  # what hydra.main itself reads flags with
 from hydra.core.override_parser.types import Override
@@ -24,7 +25,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from study.validation import ConfigError, nearest
+from study.validation import ConfigError, close_name, nearest
 
 SWEEPER = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
 _FORMATTERS = ("colorlog.ColoredFormatter",)  # of Hydra's colorlog plugin
@@ -56,9 +57,13 @@ class Flags:
 def read_flags(arguments: Sequence[str]) -> Flags:
     """Take a command line apart as Hydra will.
 
-    **Raises:** `ConfigError` for a flag that would replace the project's config or unpickle one.
+    **Raises:** `ConfigError` for a flag that is none of Hydra's, or that would replace the
+    project's config or unpickle one.
     """
-    found: argparse.Namespace = get_args_parser().parse_args(list(arguments))
+    parser = get_args_parser()
+    refuse_unknown(arguments, parser._option_string_actions)
+    parser.error = _refuse  # type: ignore[method-assign]
+    found: argparse.Namespace = parser.parse_args(flags_first(arguments))
     if found.experimental_rerun is not None:
         raise ConfigError(
             f"--experimental-rerun={found.experimental_rerun} would unpickle a file: give the "
@@ -74,6 +79,47 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--config-dir={found.config_dir} is not a folder")
     return Flags(tuple(found.overrides), folder, found.shell_completion)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(message)
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra reads it whole: it knows no override after flags among them."""
+    known = get_args_parser()._option_string_actions
+    flags: list[str] = []
+    overrides: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in known and known[argument].nargs is None:
+            flags += [value for value in [next(left, None)] if value is not None]
+    return [*flags, *overrides]
+
+
+def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:
+    """Only flags as they are spelt: argparse would take `--experiment` for --experimental-rerun.
+
+    **Raises:** `ConfigError`, with the setting that was meant.
+    """
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        flag, _, value = argument.partition("=")
+        if not flag.startswith("-") or flag in known or (flag[:2] in known and flag[1] != "-"):
+            continue
+        if close := close_name(flag.strip("-"), [each.strip("-") for each in known], cutoff=0.7):
+            raise ConfigError(f"unknown flag {flag}: did you mean --{close}?")
+        name = flag.lstrip("-").replace("-", "_")
+        if len(name) < 2:
+            raise ConfigError(f"unknown flag {flag}: --help shows what can be given")
+        plus = "+" if name == "experiment" else ""
+        value = value or (following if following and "=" not in following else "true")
+        raise ConfigError(
+            f"unknown flag {flag}: settings have no dashes, so write {plus}{name}={value}"
+        )
 
 
 def check_overrides(overrides: Iterable[Override]) -> None:

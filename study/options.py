@@ -14,11 +14,14 @@ from hydra.core.override_parser.types import Override
 
 from study import own_system
 from study.core.systems import SYSTEMS
+from study.groups import FROM_FILE
 from study.validation import ConfigError
 
 OWN_SYSTEM = "system.path"  # the file of system=file: code, so only a command says which
 # keys that one option of a group has -> that option
-ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"}
+ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
+    f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
+}
 
 
 def offer_systems() -> None:

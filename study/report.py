@@ -8,7 +8,6 @@ Knows: which parts there are, and in what order they are made. Does not know: ho
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import textwrap
@@ -21,9 +20,18 @@ import pyarrow
 import yaml
 
 from study import results, searched
+from study.commands import Parser, is_study, no_study, studies_in
 from study.results import TableError
 from study.sweeping.folder import StudyFolder
-from study.terminal import one_line, plain, quiet_pipe
+from study.terminal import busy, one_line, plain, quiet_pipe
+
+HELP = """\
+The report of a study, from its tables: answers, figures, page; or of several studies together.
+
+    python -m study.report outputs/n_vs_p       # tables, answers and page, from the cells
+    python -m study.report outputs/reference    # a folder of studies: one verdict a question
+    python -m study.report outputs              # the same across your own
+"""
 
 
 def write(
@@ -115,18 +123,6 @@ def _shown(rows, curves):
     return shown, curves_of(shown, curves), [sentence]
 
 
-def studies_in(folder: str | Path) -> list[Path]:
-    """The studies that a folder holds; none if it is a study itself."""
-    folder = Path(folder)
-    if not folder.is_dir() or _is_study(folder):
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_study(path))
-
-
-def _is_study(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("results.parquet", "cells", "study.yaml"))
-
-
 def write_across(folder: str | Path) -> Path:
     """One verdict for every question, from all studies in a folder, with the figures.
 
@@ -181,13 +177,13 @@ def write_across(folder: str | Path) -> Path:
 
 
 def _tables(folder: Path):
-    if not folder.is_dir():
-        raise TableError(f"{folder} is no study: there is no such folder")
+    if not is_study(folder):
+        raise TableError(no_study(folder))
     try:
         if (folder / "cells").is_dir():
             return results.compact(folder)
         if not (folder / "results.parquet").exists():
-            raise TableError(f"{folder} is no study: it holds neither cells/ nor results.parquet")
+            raise TableError(f"{folder} has no cells/ and no results.parquet: nothing was trained")
         return results.load(folder), results.load_curves(folder)
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
@@ -208,23 +204,23 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Prints the verdicts and where the page is."""
-    parser = argparse.ArgumentParser(prog="python -m study.report", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = Parser("python -m study.report", HELP)
     parser.add_argument("folder", type=Path, help="outputs/<study>, or a folder of studies")
-    folder = parser.parse_args(arguments).folder
+    folder = parser.read(arguments).folder
     try:
-        target = write_across(folder) if studies_in(folder) else write(folder)
+        with busy("tables, answers, figures, page"):
+            target = write_across(folder) if studies_in(folder) else write(folder)
     except TableError as error:
-        print(one_line(error), file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(one_line(f"{folder}: the report cannot be written: {error}"), file=sys.stderr)
+        print(one_line(f"error: {folder}: the report cannot be written: {error}"), file=sys.stderr)
         return 2
     with quiet_pipe():
         print_answers(folder)
         print(f"\n{plain(target)}", flush=True)
         for sentence in results.unreadable(folder):
-            print(one_line(sentence), file=sys.stderr)
+            print(f"error: {one_line(sentence)}", file=sys.stderr)
     return 0
 
 

@@ -10,7 +10,6 @@ in the JSON. Exit status: 0, or 1 where there is no study.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -22,26 +21,35 @@ from rich.console import Console
 from rich.table import Table
 
 from study import terminal
+from study.commands import Parser, is_study, no_study
 from study.sweeping.folder import StudyError
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe, duration
 from study.terminal import one_line, plain, quiet_pipe
 
 TABLES = ("results.parquet", "curves.parquet")
+HELP = """\
+How far a study is: done, running, failed, missing; time left. It only reads.
+
+    python -m study.status outputs/n_vs_p                # while the sweep runs, and after it died
+    python -m study.status outputs/n_vs_p --traceback    # why blocks failed
+    python -m study.status outputs/n_vs_p --json         # for programs
+"""
 SHOWN = 20  # rows of a table
 PIPED = 160  # columns where there is no terminal
 
 
 def main() -> None:
     """Print the state of one study. **Raises:** `SystemExit`, one sentence, if there is none."""
-    parser = argparse.ArgumentParser(prog="python -m study.status", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = Parser("python -m study.status", HELP)
     parser.add_argument("folder", type=Path, help="outputs/<study>")
     parser.add_argument("--json", action="store_true", help="all that is known, for programs")
     parser.add_argument("--traceback", action="store_true", help="why blocks failed, in full")
-    arguments = parser.parse_args()
+    arguments = parser.read()
     folder = arguments.folder
     try:
+        if not is_study(folder):
+            raise StudyError(no_study(folder))
         if tables := tables_alone(folder):
             about = {"study": folder.resolve().name, "tables": tables, "cells": False}
             said = json.dumps(about, indent=1) if arguments.json else _without_cells(about)

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import compose, credentials, own_system, terminal
+from study import compose, credentials, guard, own_system, terminal, usage
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -52,7 +52,11 @@ def main() -> None:
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right.
     """
     try:
+        if usage.asked(sys.argv[1:]):
+            usage.show(usage.SWEEP, compose.describe(sys.argv[1:]))
+            return
         compose.check(sys.argv[1:])
+        sys.argv[1:] = guard.flags_first(sys.argv[1:])
     except ConfigError as error:
         sys.exit(f"error: {error}")
     task()
@@ -103,8 +107,6 @@ def _conduct(
     if plan.run.dry_run:
         print_plan(plan, folder, terminal.console(width=None if sys.stdout.isatty() else 160))
         return
-    console = terminal.console(stderr=True)
-    print_plan(plan, folder, console, table=False)
     if on_cluster:
         settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
         queue = cluster.Queue(folder, settings, {**config.hydra.job.env_set, **own})
@@ -113,6 +115,9 @@ def _conduct(
         launch = functools.partial(_launch, context, function, config, command.fixed)
         finish = functools.partial(local.launch_until_finished, launch=launch)
     finish = functools.partial(_beside_page, finish)
+    head.check_places(plan, folder)
+    console = terminal.console(stderr=True)
+    print_plan(plan, folder, console, table=False)
     try:
         outcome = head.run_plan(
             plan, folder, finish, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
@@ -172,7 +177,8 @@ def _finish(outcome: Outcome, console: Console) -> None:
         try:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):
-                report.write(outcome.folder)
+                with terminal.busy("tables, answers, figures, page"):
+                    report.write(outcome.folder)
             report.print_answers(outcome.folder)
             if damaged := results.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)

@@ -50,6 +50,17 @@ def _visible(character: str) -> str:
 
 
 @contextlib.contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show on stderr, if that is a terminal, that something takes its time."""
+    shown = console(stderr=True)
+    if not shown.is_terminal:
+        yield
+        return
+    with shown.status(text):
+        yield
+
+
+@contextlib.contextmanager
 def quiet_pipe() -> Iterator[None]:
     """Let a reader go before all is said, `| head` say: the rest goes nowhere, without a word."""
     try:

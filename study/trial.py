@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 import yaml
-from rich.console import Console
 from rich.progress import Progress
 
 from study import blocks, inputs, measures, results
@@ -33,6 +32,7 @@ from study.core.datasets import DataError
 from study.core.files import sync, write_whole
 from study.core.training import Stage, State, Stopped, record_steps, train
 from study.preparation import Setup, initial_parameters, set_up
+from study.terminal import console
 from study.validation import ConfigError
 
 log = logging.getLogger("study")
@@ -222,9 +222,15 @@ def _weights(setup: Setup, state: State) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
-    from study.compose import compose, register
+    from study import usage
+    from study.compose import compose, describe, register
+    from study.guard import refuse_unknown
 
     register()
+    if usage.asked(arguments):
+        usage.show(usage.TRIAL, describe(arguments))
+        return
+    refuse_unknown(arguments, known=())
     config = compose(arguments)
     run = make_run(config)
     if run.dry_run or config.get("grid"):
@@ -241,7 +247,7 @@ def main(arguments: list[str]) -> None:
         with tempfile.TemporaryDirectory(
             dir=folder, prefix=".block-000.", ignore_cleanup_errors=True
         ) as workspace:
-            with Progress(console=Console(stderr=True), transient=True) as bar:
+            with Progress(console=console(stderr=True), transient=True) as bar:
                 task = bar.add_task(f"N = {cell.n_train}, P = {cell.n_params}", total=1.0)
                 result = run_block(cell, 0, progress=lambda f: bar.update(task, completed=f))
             write_block(result, Path(workspace))
@@ -271,9 +277,6 @@ def _summary(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        sys.exit()
     try:
         main(sys.argv[1:])
     except (ConfigError, DataError) as error:

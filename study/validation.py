@@ -15,17 +15,55 @@ from pydantic import ValidationError
 
 T = TypeVar("T")
 
+# pydantic's words, and those of a reader
+_BETTER = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "a name",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+
 
 class ConfigError(ValueError):
     """A setting that cannot be right: one sentence with the key, the value and what would be."""
 
 
+def close_name(value: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The known name nearest to what was written, whatever its case; None if none is near."""
+    by_lower = {name.lower(): name for name in sorted(known, reverse=True)}
+    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
 def nearest(value: str, known: Iterable[str]) -> str:
-    """The tail of an error sentence: the nearest known name, then all of them."""
+    """The tail of an error sentence: the nearest known name, or all of them if none is near."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}Known: {', '.join(known)}"
+    close = close_name(value, known)
+    return f"did you mean {close}?" if close else f"known are {', '.join(known)}"
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The sentence for a dotted key that is not there.
+
+    A key may lack its group or have another's (`lr`, `model.lr`: `optimizer.lr`), be misspelt
+    within its group, or as a whole.
+    """
+    known = sorted(k for k in known if not k.endswith(".name"))  # which options of groups have
+    parent, _, last = key.rpartition(".")
+    meant = [k for k in known if "." in k and k.rpartition(".")[2] == last]
+    beside = [k for k in known if k.rpartition(".")[0] == parent]
+    if not meant and parent and beside:
+        names = {k.rpartition(".")[2]: k for k in beside}
+        close = close_name(last, names)
+        meant = [names[close]] if close else []
+    elif not meant:
+        close = close_name(key, known, cutoff=0.6)
+        meant = [close] if close else []
+    if meant:
+        return f"unknown key {key}: did you mean {' or '.join(meant)}?"
+    return f"unknown key {key}: known are {', '.join(beside or [k for k in known if '.' not in k])}"
 
 
 def build(kind: type[T], values: dict[str, Any], prefix: str) -> T:
@@ -56,7 +94,13 @@ def _sentence(error: ValidationError, prefix: str) -> str:
     value = first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
         options = re.findall(r"'([^']*)'", wants)
-        return f"{key}={value} is not known: {nearest(value, options)}"
+        # a guess between two is no help: cpu for gpu
+        hint = nearest(value, options) if len(options) > 2 else f"known are {', '.join(options)}"
+        return f"{key}={value} is not known: {hint}"
+    for said, better in _BETTER.items():
+        wants = wants.replace(said, better)
+    if isinstance(value, float) and value.is_integer() and "whole number" in wants:
+        wants += f", {value:.0f} for instance"
     return f"{key}={value} is not allowed: it should be {wants}"
 
 

@@ -42,7 +42,7 @@ CALLABLES = {
     "hydra.searchpath=[file:///tmp,'pkg://antigravity']": "would import a package",
     "hydra.launcher.n_jobs=1,2": "sweeps over a setting of Hydra's",
     "--experimental-rerun=CRATER.pickle": "would unpickle a file",
-    "--experimental=CRATER.pickle": "would unpickle a file",
+    "--experimental=CRATER.pickle": "unknown flag --experimental",
     "--config-path=/tmp": "replaces the project's config",
     "--config-name=other": "replaces the project's config",
     "-cn=other": "replaces the project's config",
@@ -124,6 +124,10 @@ def test_a_folder_of_own_configs_works(
     tiny = [setting for setting in TINY if not setting.startswith("model.width")]
     typed = (*tiny, "dry_run=true", "+experiment=mine", f"--config-dir={tmp_path}/conf")
     assert run_here(monkeypatch, *typed) == 0
+    assert "3 cells" in capsys.readouterr().out
+    # wherever among the overrides, and its value apart
+    among = ("+experiment=mine", "--config-dir", f"{tmp_path}/conf", "dry_run=true")
+    assert run_here(monkeypatch, *among, *tiny) == 0
     assert "3 cells" in capsys.readouterr().out
     said = run_here(monkeypatch, *tiny, "dry_run=true", "+experiment=mien", "--config-dir=conf")
     assert "unknown experiment mien: did you mean mine?" in str(said)

@@ -259,7 +259,7 @@ BAD = {
         [],
         ["trajectory 1 has 8 rows", "needs 12", "savgol"],
     ),
-    "no such column": (same, ["data.columns.time=time"], ["data.columns.time=time", "Known: "]),
+    "no such column": (same, ["data.columns.time=time"], ["data.columns.time=time", "known are "]),
     "a mistyped column": (
         same,
         ["data.columns.q=[theta1,tehta2]"],

@@ -17,7 +17,7 @@ from study.config import Cell, make_cell
 from study.sweeping.folder import read_config
 from study.sweeping.trainer import read_cell
 from study.validation import ConfigError
-from tests.sweeping.commands import HERE, TINY, measures, run_here
+from tests.sweeping.commands import HERE, TINY, last_given, measures, run_here
 
 ROOT = Path(__file__).parents[1]
 OWN = ("system=file", "system.path=my_system.py")
@@ -126,7 +126,8 @@ def test_an_own_config_may_name_the_file(monkeypatch):
 
 
 def test_the_same_command_resumes_and_workers_take_the_studys_copy():
-    command = [sys.executable, "-m", "study.sweep", *TINY, "study=mine", "workers=2", *OWN]
+    given = last_given((*TINY, "study=mine", "workers=2", *OWN))
+    command = [sys.executable, "-m", "study.sweep", *given]
     command += ["data.n_train=16,32"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for counts in ("2 trained, 0 were done", "0 trained, 2 were done"):

@@ -26,7 +26,7 @@ from study.sweeping.folder import StudyFolder, write_yaml
 from study.sweeping.search import Search
 from study.sweeping.storage import FROM_VARIABLE, open_storage
 from tests.servers.postgres import PASSWORD, Server, server
-from tests.sweeping.commands import HERE, TINY
+from tests.sweeping.commands import HERE, TINY, last_given
 
 SPACE = {
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -147,7 +147,7 @@ class Watch(threading.Thread):
 def sweep_in(folder: Path, *arguments: str) -> tuple[int, str, set[str]]:
     """Run the real command; its exit status, all it said, and all command lines seen."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "study.sweep", "study=mine", *TINY, *arguments],
+        [sys.executable, "-m", "study.sweep", *last_given(("study=mine", *TINY, *arguments))],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(sweep.__file__).parents[1])},
         stdout=subprocess.PIPE,

@@ -1,61 +1,179 @@
-"""What README shows is run: its Python as it stands, its sweeps as far as the plan."""
+"""What README, CONTRIBUTING and docs show is run, and their numbers are the reference tables'.
 
+Sweeps are planned (`dry_run=true`), at the budget they are shown with; the other commands are run
+on a finished study.
+"""
+
+from __future__ import annotations
+
+import json
 import re
+import runpy
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from study import compose
+from study.core.activations import ACTIVATIONS, derivatives
 from study.core.systems import SYSTEMS
+from tests.sweeping.commands import QUICK, TINY, run_here
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-COMMANDS = re.findall(
-    r"python -m study\.(\w+) +(.*?) *(?:#.*)?$", TEXT.replace("\\\n", ""), flags=re.MULTILINE
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {path: path.read_text() for path in PAGES}
+README, CONTRIBUTING = TEXTS[PAGES[0]], TEXTS[PAGES[1]]
+ANSWER, SETTINGS = (TEXTS[ROOT / "docs" / name] for name in ("answer.md", "settings.md"))
+
+
+def blocks(text: str, language: str = "python") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """(command, arguments) of each line of a page that shows one."""
+    shown = r"^    python -m study\.(\w+) +(.*?) *(?:# .*)?$"
+    return re.findall(shown, text.replace("\\\n", ""), flags=re.MULTILINE)
+
+
+ALL = sorted({found for text in TEXTS.values() for found in commands(text)})
+PYTHON = blocks(README)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages have a reader write."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STUDY_STORAGE", raising=False)
+    Path("my_system.py").write_text(PYTHON[1])
+    exec(PYTHON[2], {})
+    own = Path("my_configs/experiment/depth.yaml")
+    own.parent.mkdir(parents=True)
+    own.write_text(blocks(CONTRIBUTING, "yaml")[0])
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", [a for c, a in ALL if c == "sweep"])
+def test_sweeps_are_planned(line, elsewhere, monkeypatch, capsys):
+    words = shlex.split(line)
+    assert (
+        run_here(monkeypatch, *words, *(() if "dry_run=true" in words else ("dry_run=true",))) == 0
+    )
+    assert re.search(
+        r"study \w+, budget \w+: \d+ (cells|search|searches) of", capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("line", [a for c, a in ALL if c == "trial"])
+def test_trials_compose(line, elsewhere):
+    compose.register()
+    compose.check(shlex.split(line))
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("command", "line"), [(c, a) for c, a in ALL if c in ("status", "report") and "<" not in a]
 )
+def test_other_commands_run(command, line, smoke_study, elsewhere, monkeypatch, capsys):
+    folder, *flags = shlex.split(line)
+    shutil.copytree(smoke_study, elsewhere / folder / ("n_vs_p" if "reference" in folder else ""))
+    monkeypatch.setattr(sys, "argv", [f"study.{command}", folder, *flags])
+    try:
+        runpy.run_module(f"study.{command}", run_name="__main__")
+    except SystemExit as left:
+        code = left.code
+    else:
+        code = 0
+    assert code == 0
+    assert capsys.readouterr().out
+
+
+def test_all_commands_are_shown():
+    shown = {command for command, _ in commands(README)}
+    assert {"sweep", "trial", "status", "report"} <= shown
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_make_and_python_commands_are_there(path):
+    for target in re.findall(r"^    make (\w+)", TEXTS[path], flags=re.MULTILINE):
+        planned = subprocess.run(
+            ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert planned.stdout
+    for script in re.findall(r"python (benchmarks/\w+\.py)", TEXTS[path]):
+        assert (ROOT / script).is_file()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", TEXTS[path]):
+        assert not target or (path.parent / target).exists(), target
 
 
 def test_the_tables_block_runs_on_a_finished_study(smoke_study, monkeypatch):
     monkeypatch.chdir(smoke_study.parents[1])
     names: dict = {}
-    exec(BLOCKS[0], names)
+    exec(PYTHON[0], names)
     assert len(names["rows"]) > 0
     asked = names["model"].acceleration(np.array([[0.1, 0.2]]), np.array([[0.0, 0.0]]))
     assert asked.shape == (1, 2)
 
 
-def test_a_new_system_is_one_entry():
-    names: dict = {}
-    exec(BLOCKS[1], names)
-    pendulum = names["pendulum"]
-    asked = pendulum.acceleration(np.array([[0.5]]), np.array([[0.3]]))
-    np.testing.assert_allclose(asked, [[-9.8 * np.sin(0.5)]])
+def test_a_new_system_is_one_entry(elsewhere, monkeypatch):
+    monkeypatch.syspath_prepend(elsewhere)
+    try:
+        exec(blocks(CONTRIBUTING)[0], {})
+        compose.register()
+        pendulum = SYSTEMS["pendulum"]
+        asked = pendulum.acceleration(np.array([[0.5]]), np.array([[0.3]]))
+        np.testing.assert_allclose(asked, [[-9.8 * np.sin(0.5)]])
+        assert run_here(monkeypatch, *TINY, "system=pendulum", "dry_run=true") == 0
+    finally:
+        SYSTEMS.pop("pendulum", None)
+        sys.modules.pop("my_system", None)
 
 
-@pytest.mark.parametrize("line", [a for c, a in COMMANDS if c in ("sweep", "trial")])
-def test_commands_compose(line, tmp_path, monkeypatch):
+def test_a_new_activation_is_one_entry(monkeypatch, tmp_path):
+    import torch
+
     monkeypatch.chdir(tmp_path)
-    Path("my_system.py").write_text(BLOCKS[1])
-    compose.register()
-    compose.check(shlex.split(line))
-
-
-def test_all_commands_are_shown():
-    assert {command for command, _ in COMMANDS} == {
-        "sweep",
-        "trial",
-        "status",
-        "report",
-        "dashboard",
-    }
+    try:
+        exec(blocks(CONTRIBUTING)[1], {})
+        x = torch.linspace(-2, 2, 9, dtype=torch.float64).requires_grad_()
+        expected = torch.exp(-((2 * x) ** 2) / 2) / 2
+        for found in derivatives("gaussian", 2.0, x.detach()):
+            torch.testing.assert_close(found, expected.detach())
+            (expected,) = torch.autograd.grad(expected.sum(), x, create_graph=True)
+        line = (*TINY, *QUICK, "model.activation=gaussian", "optimizer.steps=5", "study=mine")
+        assert run_here(monkeypatch, *line, "hydra/launcher=basic", "workers=1") == 0
+    finally:
+        ACTIVATIONS.pop("gaussian", None)
 
 
 def test_all_options_are_listed():
-    root = Path(__file__).parents[1] / "conf"
+    root = ROOT / "conf"
     for group in ("data", "model", "optimizer", "rollout", "budget", "search", "experiment"):
-        (row,) = [line for line in TEXT.splitlines() if re.match(rf"\| `\+?{group}` \|", line)]
+        (row,) = [line for line in SETTINGS.splitlines() if re.match(rf"\| `\+?{group}` \|", line)]
         for path in (root / group).glob("*.yaml"):
             assert path.stem in row
-    assert all(name in TEXT for name in SYSTEMS)
+    assert all(name in SETTINGS for name in SYSTEMS)
+
+
+@pytest.mark.parametrize("page", [README, ANSWER], ids=["README", "answer"])
+def test_numbers_are_the_reference_tables(page):
+    """Every estimate with an interval is one that the committed answers hold."""
+    said = ""
+    for path in (ROOT / "outputs" / "reference").rglob("answers.json"):
+        for answer in json.loads(path.read_text()):
+            said += json.dumps(answer, ensure_ascii=False) + "\n"
+    answer = re.sub(r"\s+", " ", page.partition("## Three kinds")[0]).replace("-fold", "")
+    found = re.findall(r"(\d\S*)[^\d\[]{0,16}\[(\d[^\]]*)\]", answer)
+    assert len(found) >= 9
+    for value, interval in found:
+        assert re.search(rf"{re.escape(value)}\D{{0,16}}\[{re.escape(interval)}\]", said), (
+            f"{value} [{interval}] is in no table"
+        )

@@ -92,24 +92,31 @@ def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
     return decided if isinstance(decided, bool) and before.get("budget") == budget else None
 
 
+def check_places(plan: Plan, folder: StudyFolder) -> None:
+    """Whether a study can be recorded; makes its folder.
+
+    **Raises:** `ConfigError` if the storage or the folder cannot be written.
+    """
+    if plan.run.storage is not None:
+        # a wrong one is told before anything is made
+        open_storage(plan.run.storage, folder.root / "ledger.log", patience=5.0)
+    check_writable(folder)
+
+
 def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> Outcome:
     """Run what is missing of a plan.
 
     **Arguments:**
 
     - `plan`: the checked study.
-    - `folder`: where it lives; made if it is not there.
+    - `folder`: where it lives, checked too.
     - `finish`: has workers do it, on this machine or a cluster.
     - `command`: how the study was asked for, for the record.
 
-    **Raises:** `ConfigError` if the folder or the storage cannot be written. `KeyboardInterrupt`
-    passes through; what is committed is kept.
+    **Raises:** `ConfigError` if the folder cannot be written. `KeyboardInterrupt` passes through;
+    what is committed is kept.
     """
     began = time.time()
-    if plan.run.storage is not None:
-        # a wrong one is told before anything is made
-        open_storage(plan.run.storage, folder.root / "ledger.log", patience=5.0)
-    check_writable(folder)
     with _writing(folder):
         orders = _write_orders(plan, folder, command)
     monitor = Monitor(folder.root)

@@ -65,6 +65,7 @@ class Snapshot:
     - `added`: blocks that it has asked for; `stopped`: why it stopped, with how many cells each.
     - `hosts`: the busiest first; `codes`: how many blocks each version of the code did. A block
       whose record is torn is in neither.
+    - `best`: the objectives, each with the least median of a finished block.
     """
 
     study: str
@@ -81,6 +82,7 @@ class Snapshot:
     undecided: int = 0
     added: int = 0
     stopped: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    best: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -156,6 +158,7 @@ class Monitor:
             seconds_left=self._seconds_left(open_blocks, running, failed, searches),
             hosts=_hosts(self._done.values(), running),
             codes=dict(Counter(d["code"] for d in self._done.values() if d["code"]).most_common()),
+            best=self._best(),
             **auto,
         )
 
@@ -171,6 +174,18 @@ class Monitor:
             return {"added": added, "undecided": len(cells)}
         why = Counter(str(about.get("why", "")) for about in last["stopped"].values())
         return {"added": added, "stopped": dict(why.most_common())}
+
+    def _best(self) -> dict[str, float]:
+        found = {}
+        for name in self._objectives():
+            values = [d["measures"][name] for d in self._done.values() if name in d["measures"]]
+            if values:
+                found[name] = min(values)
+        return found
+
+    def _objectives(self) -> list[str]:
+        asked = self.orders.search.get("objectives")
+        return [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
 
     def _look_at_searches(self, running: list[Running], failed: list[Failed]) -> int:
         """Trials that are not done, and blocks that wait for the best of them."""
@@ -201,7 +216,15 @@ class Monitor:
                 "cell": block.cell,
                 **{key: str(about.get(key, "")) for key in ("run", "host", "code")},
                 **{key: _number(about.get(key)) for key in ("started", "seconds")},
+                "measures": self._measured(about.get("measures")),
             }
+
+    def _measured(self, measures: Any) -> dict[str, float]:
+        """What a block's record says of the objectives; only numbers."""
+        if not isinstance(measures, Mapping):
+            return {}
+        values = {name: _number(measures.get(name)) for name in self._objectives()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _rate(self) -> float | None:
         """Blocks a minute of this command, up to now while it runs."""

@@ -9,9 +9,19 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import RenderableType
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from study.sweeping.monitor import Monitor, Snapshot
 from study.terminal import console, one_line
@@ -19,6 +29,24 @@ from study.terminal import console, one_line
 EVERY = 0.5  # seconds between looks for the bar
 LOOKING = 30  # what it waits between looks, in lengths of a look
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+
+
+class Bar(Progress):
+    """A bar, and below it what is known: beside it, 80 columns would hold one of both."""
+
+    @classmethod
+    def get_default_columns(cls) -> tuple[ProgressColumn, ...]:
+        return (
+            SpinnerColumn(),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+        )
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(f"  {task.description}", overflow="fold")
 
 
 class ProgressBar:
@@ -49,13 +77,7 @@ class ProgressBar:
             self._print()
 
     def _draw(self) -> None:
-        columns = (
-            SpinnerColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self._console, expand=True) as bar:
+        with Bar(console=self._console, expand=True) as bar:
             task = bar.add_task("starting workers", total=None)
             pause = EVERY
             while True:
@@ -85,6 +107,7 @@ def describe(now: Snapshot) -> str:
         parts.append(f"{len(now.failed)} failed")
     if now.retried:
         parts.append(f"{now.retried} tried again")
+    parts += [f"best {name} {value:.2g}" for name, value in now.best.items()]
     if now.blocks_per_minute:
         parts.append(f"{now.blocks_per_minute:.1f} a minute")
     if now.seconds_left:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.config import Cell, SearchConfig, make_cell
-from study.groups import GROUPS, takes_whole_numbers
+from study.groups import GROUPS, takes_numbers, takes_whole_numbers
 from study.results import MEASURES
 from study.sweeping import space
 from study.sweeping.settings import set_key
@@ -64,6 +64,9 @@ class SearchSpec:
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """What each key may be. **Raises:** `ConfigError`."""
+        for key, text in self.space.items():
+            if "interval(" in text and not (key in GROUPS or takes_numbers(key)):
+                raise ConfigError(f"{key}={text} is a range of numbers: name some, choice(a,b)")
         return {
             key: space.distribution(key, text, whole=takes_whole_numbers(key))
             for key, text in self.space.items()

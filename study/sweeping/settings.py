@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.compose import COMMAND_KEYS, flat_keys, unknown_key
-from study.validation import ConfigError
+from study.compose import COMMAND_KEYS, flat_keys
+from study.validation import ConfigError, unknown_key
 
 # Either fixes the other, so whoever sets one of them unsets its twin.
 TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
 from study.credentials import FROM_VARIABLE, VARIABLE, place
-from study.validation import ConfigError
+from study.validation import ConfigError, nearest
 
 if TYPE_CHECKING:  # both take a moment to import, and most commands need neither
     from optuna.storages import BaseStorage, RDBStorage
@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # both take a moment to import, and most commands need neithe
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
+
+_DATABASES = ("mariadb", "mysql", "oracle", "postgresql", "sqlite", "postgres")  # the last as libpq
 
 PATIENCE = 120.0  # seconds for which a server may be away
 LONGEST_PAUSE = 5.0  # seconds between two tries
@@ -100,16 +102,31 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
             ) from None
     url = _url(storage)
     said = VARIABLE if storage.startswith(FROM_VARIABLE) else "storage"
+    shown = f"{said}={place(str(url))}"
+    if (scheme := url.get_backend_name()) not in _DATABASES:
+        raise ConfigError(
+            f"{shown}: {scheme} is no known database: {nearest(scheme, _DATABASES[:-1])}"
+        )
     try:
         return patiently(lambda: _connect(url), patience)
     except ModuleNotFoundError as error:
-        reason = f"{error.name} is not installed: pip install 'study[postgres]'"
+        raise ConfigError(
+            f"{shown}: {error.name} is not installed: pip install 'study[postgres]'"
+        ) from None
+    except ImportError:
+        raise ConfigError(
+            f"{shown}: there is no driver for {scheme} here: install one, or use postgresql"
+        ) from None
+    except LostError as error:
+        raise ConfigError(
+            f"{shown} does not answer ({_without_secrets(_first_line(error), url)}): start the "
+            f"server or correct the URL, or give storage=null to do without"
+        ) from None
     except Exception as error:
-        reason = _without_secrets(_first_line(error), url)
-    raise ConfigError(
-        f"{said}={place(str(url))} cannot be opened: {reason} "
-        "(use null, or a URL such as postgresql://user@host/database or sqlite:////absolute/path.db)"
-    )
+        raise ConfigError(
+            f"{shown} cannot be opened: {_without_secrets(_first_line(error), url)}: use null, or "
+            "a URL such as postgresql://user@host/database or sqlite:////absolute/path.db"
+        ) from None
 
 
 def own_name(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -35,9 +35,15 @@ QUICK = ("diagnostics.error_budget=false", "rollout.horizon=0.5")  # what takes 
 HERE = ("hydra/launcher=basic", "workers=1")  # the one worker is this process
 
 
+def last_given(arguments: Iterable[str]) -> list[str]:
+    """Overrides with the last of each key alone, so that a test may change what TINY says."""
+    by_key = {argument.partition("=")[0]: argument for argument in arguments}
+    return list(by_key.values())
+
+
 def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
     """Run the sweep command in this process and current folder; what it would exit with."""
-    monkeypatch.setattr(sys, "argv", ["study.sweep", *arguments])
+    monkeypatch.setattr(sys, "argv", ["study.sweep", *last_given(arguments)])
     try:
         sweep.main()
     except SystemExit as left:
@@ -80,7 +86,7 @@ def start(folder: Path, *arguments: str, change: str = "") -> subprocess.Popen[s
         (shim / "sitecustomize.py").write_text(SHIM)
         paths.insert(0, str(shim))
     return subprocess.Popen(
-        [sys.executable, "-m", "study.sweep", *arguments],
+        [sys.executable, "-m", "study.sweep", *last_given(arguments)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CHANGE_TRIAL": change},
         stdout=subprocess.PIPE,

@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from study import results
 from study.sweeping import claims
 from study.sweeping.folder import StudyError, StudyFolder, write_json, write_yaml
 from study.sweeping.monitor import Monitor
+from study.sweeping.progress import describe
 
 CELLS = ("aaaaaaaaaaaa", "bbbbbbbbbbbb")
 
@@ -109,3 +112,24 @@ def test_no_study(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("cells: []")
     with pytest.raises(StudyError, match="lacks"):
         Monitor(tmp_path)
+
+
+def test_the_best_is_the_least_median_of_a_finished_block(smoke_study: Path) -> None:
+    rows = results.load(smoke_study)
+    least = rows.groupby("cell")["test_nmse_median"].median().min()
+    now = Monitor(smoke_study).look()
+    assert now.best == {"test_nmse_median": pytest.approx(least)}
+    assert f"best test_nmse_median {least:.2g}" in describe(now)
+
+
+def test_measures_that_are_none_are_passed_over(folder: StudyFolder) -> None:
+    path = folder.root / "study.yaml"
+    asked = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(asked | {"search": {"objectives": ["test_nmse", 3]}}))
+    for number, measures in enumerate(({"test_nmse": "0"}, {"test_nmse": 0.5})):
+        commit(folder, CELLS[0], number, seconds=1.0)
+        record = folder.block(CELLS[0], number).folder / "run.json"
+        write_json(record, {"run": "this", "measures": measures})
+    commit(folder, CELLS[1], 0, seconds=1.0)
+    write_json(folder.block(CELLS[1], 0).folder / "run.json", {"measures": ["test_nmse"]})
+    assert Monitor(folder.root).look().best == {"test_nmse": 0.5}
