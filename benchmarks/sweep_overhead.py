@@ -87,7 +87,9 @@ def stopwatch(report):
     """When the sweep is over and its tables begin."""
     write = report.write
 
-    def told(folder):
+    def told(folder, **settings):
+        if settings:  # the page of a running sweep
+            return write(folder, **settings)
         with open(os.environ["STOPWATCH"], "w") as file:
             file.write(str(time.time()))
         return write(folder)

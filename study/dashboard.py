@@ -17,7 +17,8 @@ from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyFolder
 from study.sweeping.storage import LostError, open_storage
 from study.terminal import one_line
 from study.validation import ConfigError

@@ -16,7 +16,8 @@ from study.analysis import pending
 from study.analysis.answer import Answer
 from study.analysis.pending import Standing
 from study.analysis.wording import plural
-from study.sweeping.folder import Orders, StudyError
+from study.sweeping.files import StudyError
+from study.sweeping.folder import Orders
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe
 from study.sweeping.trainer import read_cell

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from study import terminal
 from study.commands import Parser, is_study, no_study
-from study.sweeping.folder import StudyError
+from study.sweeping.files import StudyError
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe, duration
 from study.terminal import one_line, plain, quiet_pipe

@@ -69,7 +69,7 @@ def conduct(
 
     **Raises:** `SystemExit` unless every block is done.
     """
-    from study.sweeping.folder import StudyError
+    from study.sweeping.files import StudyError
 
     try:
         _conduct(context, function, config, arguments)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from study import dashboard, results, sweep
-from study.sweeping.folder import StudyError
+from study.sweeping.files import StudyError
 from study.validation import ConfigError
 from tests.servers.postgres import PASSWORD, server
 from tests.sweeping.commands import HERE, QUICK, TINY, run_here

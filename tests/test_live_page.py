@@ -17,7 +17,7 @@ import psutil
 
 from study import live_page, report
 from study.live_page import LivePage
-from tests.sweeping.commands import TINY
+from tests.sweeping.commands import TINY, last_given
 from tests.test_report_command import Page
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +38,8 @@ def wait_for(true: Callable[[], Any], what: str) -> Any:
 
 
 def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
-    command = [sys.executable, "-W", "ignore", "-m", "study.sweep", *TINY, "study=mine"]
-    command += ["data.n_train=16,32", "optimizer.steps=1000000", "workers=1"]
+    asked = (*TINY, "study=mine", "data.n_train=16,32", "optimizer.steps=1000000", "workers=1")
+    command = [sys.executable, "-W", "ignore", "-m", "study.sweep", *last_given(asked)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     page = tmp_path / "outputs" / "mine" / "report" / "index.html"
     head = subprocess.Popen(

@@ -14,7 +14,7 @@ import pytest
 from study import own_system, report, results, status
 from study.compose import compose, register
 from study.config import Cell, make_cell
-from study.sweeping.folder import read_config
+from study.sweeping.files import read_config
 from study.sweeping.trainer import read_cell
 from study.validation import ConfigError
 from tests.sweeping.commands import HERE, TINY, last_given, measures, run_here

@@ -22,7 +22,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from study import sweep
 from study.sweeping import ledger
-from study.sweeping.folder import StudyFolder, write_yaml
+from study.sweeping.files import write_yaml
+from study.sweeping.folder import StudyFolder
 from study.sweeping.search import Search
 from study.sweeping.storage import FROM_VARIABLE, open_storage
 from tests.servers.postgres import PASSWORD, Server, server

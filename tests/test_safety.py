@@ -22,7 +22,8 @@ import yaml
 from hydra.utils import instantiate
 
 from study import report, results, status, trial
-from study.sweeping.folder import StudyError, StudyFolder, read_config
+from study.sweeping.files import StudyError, read_config
+from study.sweeping.folder import StudyFolder
 from study.validation import ConfigError
 from tests.bombs import Bomb, as_pickle
 from tests.sweeping.commands import HERE, TINY, run_here

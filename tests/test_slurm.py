@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from study.sweeping import cluster as clusters
-from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyFolder
 from study.sweeping.head import outputs_folder
 from study.sweeping.monitor import Monitor, Snapshot
 from tests.servers.slurm import NODES, Cluster, cluster

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from study import results, status, sweep
-from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyFolder
 from study.sweeping.head import earlier_decision
 from study.sweeping.monitor import Monitor, Snapshot
 from tests.sweeping.commands import HERE, TINY, assert_same, run_here, start, wait_for

@@ -51,8 +51,9 @@ class Work:
 
     def __call__(self, number: int) -> None:
         os.environ.update(self.environment)
-        from study.sweeping.folder import StudyError
-        from study.sweeping.worker import Preempted, work
+        from study.sweeping.files import StudyError
+        from study.sweeping.leaving import Preempted
+        from study.sweeping.worker import work
 
         try:
             work(self.root)

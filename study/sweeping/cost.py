@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from study.config import Cell
-from study.sweeping.folder import Orders, StudyFolder, read_json
+from study.sweeping.files import read_json
+from study.sweeping.folder import Orders, StudyFolder
 
 # Measured on one core of two busy ones: 4000 steps of 5 x 128 states took 6 s at 2 x 4 hidden
 # units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64.

@@ -1,6 +1,6 @@
-"""What lies where in `outputs/<study>/`, and how a file is written whole or not at all.
+"""What lies where in `outputs/<study>/`.
 
-Knows: names, paths, atomic files. Does not know: who holds a block or what is in it.
+Knows: names, paths. Does not know: who holds a block or what is in it.
 
     study.yaml  ledger.log  cells/<hash>/config.yaml
     cells/<hash>/block-000/                     committed, by one rename
@@ -9,9 +9,7 @@ Knows: names, paths, atomic files. Does not know: who holds a block or what is i
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import json
 import os
 import re
@@ -22,17 +20,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from study.core.files import temporary_name
+from study.sweeping.files import YAML_LOADER, StudyError, read_json
 
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-SPARE = 1 << 16  # bytes that must be free before it is worth training
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds
-
-
-class StudyError(ValueError):
-    """A study's folder that cannot be used: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,89 +303,6 @@ def checked_name(cell: Any) -> str:
     if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
         raise ValueError(f"{cell!r} names no cell")
     return str(cell)
-
-
-def check_space(folder: Path) -> None:
-    """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
-    probe = temporary_name(folder / "space")
-    try:
-        probe.write_bytes(bytes(SPARE))
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all: temporary name, fsync, rename."""
-    temporary = temporary_name(path)
-    try:
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
-    """`write_text` of YAML, keys in the order given."""
-    write_text(path, yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100))
-
-
-def write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """A cell's `config.yaml`, where it is not there as it should be.
-
-    Not worth an fsync, which would be most of the cost of planning: after a power cut the command
-    that is given again finds what is torn, and writes it anew.
-    """
-    text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if path.read_text() == text:
-            return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@functools.lru_cache(maxsize=10_000)
-def _as_yaml(data: str) -> str:
-    """JSON as YAML; most cells of a study share most of their groups."""
-    return yaml.dump(json.loads(data), Dumper=_DUMPER, sort_keys=False, width=100)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A cell's `config.yaml`. **Raises:** `StudyError` where it cannot be read."""
-    try:
-        data = yaml.load(path.read_text(), YAML_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict):
-        raise StudyError(f"{path} is not a mapping")
-    return data
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """A small file that others poll: whole or not at all, but not worth an fsync."""
-    temporary = temporary_name(path)
-    try:
-        temporary.write_text(json.dumps(data))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's mapping, or None where it is missing or cannot be read."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        data = json.loads(path.read_text())
-        if isinstance(data, dict):
-            return data
-    return None
 
 
 def _time(attempt: Mapping[str, Any]) -> float:

@@ -22,16 +22,8 @@ from rich.console import Console
 from study import inputs
 from study.config import Cell, check_study
 from study.sweeping import claims, ledger
-from study.sweeping.folder import (
-    Orders,
-    StudyError,
-    StudyFolder,
-    Survey,
-    check_space,
-    read_config,
-    write_config,
-    write_yaml,
-)
+from study.sweeping.files import StudyError, check_space, read_config, write_config, write_yaml
+from study.sweeping.folder import Orders, StudyFolder, Survey
 from study.sweeping.monitor import Failed, Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration

@@ -21,7 +21,8 @@ from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
 from study.groups import GROUPS
 from study.sweeping.claims import holder
-from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_config, read_json
+from study.sweeping.files import read_config, read_json
+from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.storage import open_storage, own_name, patiently
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from study.sweeping.leaving import HEAD
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
-from study.sweeping.worker import HEAD
 
 Launch = Callable[[int], None]
 """Starts that many workers and blocks until they are back."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from study.sweeping.claims import holder
-from study.sweeping.folder import Block, StudyFolder, Survey, read_json
+from study.sweeping.files import read_json
+from study.sweeping.folder import Block, StudyFolder, Survey
 from study.sweeping.trials import best_cells, folder_of, read_best, read_trials
 
 

@@ -14,7 +14,8 @@ from rich.table import Table
 from study.adaptive import AutoConfig
 from study.config import Run
 from study.sweeping import cost
-from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyFolder
 from study.sweeping.plan import Plan
 from study.sweeping.progress import duration
 from study.terminal import one_line

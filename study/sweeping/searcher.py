@@ -17,7 +17,8 @@ from pathlib import Path
 from study import inputs
 from study.config import SearchConfig
 from study.sweeping import cost, trials
-from study.sweeping.folder import Block, Orders, StudyFolder, read_json, write_config
+from study.sweeping.files import read_json, write_config
+from study.sweeping.folder import Block, Orders, StudyFolder
 from study.sweeping.samplers import RUNGS
 from study.sweeping.search import Asked, Search
 from study.sweeping.searches import SearchSpec, choices

@@ -30,7 +30,7 @@ import yaml
 from study import inputs
 from study.config import Cell, make_cell
 from study.core.training import Stopped
-from study.sweeping.folder import check_space, read_config, write_json
+from study.sweeping.files import check_space, read_config, write_json
 
 log = logging.getLogger("study.trainer")
 

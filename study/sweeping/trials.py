@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from study.sweeping.folder import Orders, StudyFolder, checked_name, read_json, write_json
+from study.sweeping.files import read_json, write_json
+from study.sweeping.folder import Orders, StudyFolder, checked_name
 
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
 NO_CELL = "none"  # what an impossible trial would have trained: its settings exclude each other

@@ -19,34 +19,22 @@ import logging
 import os
 import random
 import shutil
-import signal
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-
-import psutil
 
 from study.sweeping import claims, ledger
 from study.sweeping.committer import Committer
 from study.sweeping.extension import Extension
-from study.sweeping.folder import (
-    Block,
-    Orders,
-    StudyError,
-    StudyFolder,
-    Survey,
-    read_json,
-    write_json,
-)
+from study.sweeping.files import StudyError, read_json, write_json
+from study.sweeping.folder import Block, Orders, StudyFolder, Survey
+from study.sweeping.leaving import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
 from study.sweeping.trainer import (
-    SIGNALS,
     Ending,
     Failed,
     Interrupted,
@@ -54,7 +42,6 @@ from study.sweeping.trainer import (
     Task,
     Trained,
     Trainer,
-    die_with,
     go_on,
     sentence,
 )
@@ -62,13 +49,8 @@ from study.sweeping.trials import best_cells
 
 log = logging.getLogger("study.worker")
 
-HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
 NEAR = 32  # blocks are near each other within so small a part of what is left
 POLL = 1.0  # seconds between looks while others hold all that is left
-
-
-class Preempted(Exception):  # noqa: N818  it is no error
-    """The worker was asked to leave: its block has a checkpoint and is free."""
 
 
 def work(root: str | Path) -> None:
@@ -77,49 +59,9 @@ def work(root: str | Path) -> None:
     **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
     `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
-    _stay_with_head()
+    stay_with_head()
     with Trainer() as trainer, Requests(trainer.stop) as requests:
         Worker(StudyFolder(Path(root).resolve()), trainer, requests).run()
-
-
-def _stay_with_head() -> None:
-    """End when the head on this machine does; it may be gone before this worker has begun."""
-    head = int(os.environ.get(HEAD, "0"))
-    if os.getppid() == head:
-        die_with(head)
-    elif head and not psutil.pid_exists(head):
-        os._exit(1)
-
-
-class Requests:
-    """Signals that ask this process to leave, from a context's start to its end.
-
-    Python handles signals in the main thread alone; in another, nothing is heard.
-    """
-
-    def __init__(self, told: Callable[[], None]):
-        self._told = told
-        self._before: dict[signal.Signals, object] = {}
-        self.leave = False
-
-    def __enter__(self) -> Requests:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                self._before[number] = signal.signal(number, self._hear)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
-
-    def _hear(self, *_: object) -> None:
-        self.leave = True
-        self._told()
 
 
 class Worker:

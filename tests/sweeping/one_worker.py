@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from study import trial
-from study.sweeping import claims, worker
-from study.sweeping.folder import StudyError
+from study.sweeping import claims, leaving, worker
+from study.sweeping.files import StudyError
 
 parser = argparse.ArgumentParser()
 parser.add_argument("root", type=Path)
@@ -69,7 +69,7 @@ if __name__ == "__main__":
     worker.time = SimpleNamespace(time=time.time, sleep=wait)  # type: ignore[assignment]
     try:
         worker.work(given.root)
-    except worker.Preempted:
+    except leaving.Preempted:
         sys.exit(3)
     except StudyError as error:
         sys.exit(f"error: {error}")

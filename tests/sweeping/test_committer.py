@@ -15,8 +15,9 @@ import pytest
 from study.sweeping import claims
 from study.sweeping.committer import Committer
 from study.sweeping.head import outputs_folder
+from study.sweeping.leaving import Requests
 from study.sweeping.trainer import Trainer
-from study.sweeping.worker import Requests, Worker, work
+from study.sweeping.worker import Worker, work
 from tests.sweeping.commands import HERE, TINY, run_here
 
 COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=0")

@@ -4,7 +4,8 @@ import dataclasses
 
 from study.compose import compose, register
 from study.config import make_cell
-from study.sweeping.folder import StudyFolder, write_yaml
+from study.sweeping.files import write_yaml
+from study.sweeping.folder import StudyFolder
 from study.sweeping.head import _earlier_cells
 
 

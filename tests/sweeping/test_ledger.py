@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from study.sweeping import ledger
-from study.sweeping.folder import StudyFolder, Survey, read_json
+from study.sweeping.files import read_json
+from study.sweeping.folder import StudyFolder, Survey
 from study.sweeping.monitor import Monitor
 
 

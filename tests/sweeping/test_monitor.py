@@ -10,7 +10,8 @@ import yaml
 
 from study import results
 from study.sweeping import claims
-from study.sweeping.folder import StudyError, StudyFolder, write_json, write_yaml
+from study.sweeping.files import StudyError, write_json, write_yaml
+from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
 from study.sweeping.progress import describe
 

@@ -18,11 +18,13 @@ import pytest
 
 from study import trial
 from study.sweeping import claims, ledger
-from study.sweeping.folder import Block, StudyFolder, write_json
+from study.sweeping.files import write_json
+from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.head import outputs_folder
+from study.sweeping.leaving import Requests
 from study.sweeping.monitor import Monitor
 from study.sweeping.trainer import Trainer
-from study.sweeping.worker import Requests, Worker, work
+from study.sweeping.worker import Worker, work
 from tests.sweeping.commands import HERE, TINY, run_here
 
 COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=1")

@@ -1,0 +1,62 @@
+"""When a worker is to leave: asked by a signal, or without its head.
+
+Knows: signals, the head's process. Does not know: what a worker does, or what it does on leaving.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+import psutil
+
+from study.sweeping.trainer import SIGNALS, die_with
+
+HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
+
+
+class Preempted(Exception):  # noqa: N818  it is no error
+    """The worker was asked to leave: its block has a checkpoint and is free."""
+
+
+def stay_with_head() -> None:
+    """End when the head on this machine does; it may be gone before this worker has begun."""
+    head = int(os.environ.get(HEAD, "0"))
+    if os.getppid() == head:
+        die_with(head)
+    elif head and not psutil.pid_exists(head):
+        os._exit(1)
+
+
+class Requests:
+    """Signals that ask this process to leave, from a context's start to its end.
+
+    Python handles signals in the main thread alone; in another, nothing is heard.
+    """
+
+    def __init__(self, told: Callable[[], None]):
+        self._told = told
+        self._before: dict[signal.Signals, object] = {}
+        self.leave = False
+
+    def __enter__(self) -> Requests:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+
+    def _hear(self, *_: object) -> None:
+        self.leave = True
+        self._told()
