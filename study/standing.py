@@ -34,8 +34,8 @@ def standing(
     *,
     live: bool = False,
 ) -> Standing | None:
-    """What is still missing; None for a study that is finished with something to show, or whose
-    orders cannot be read.
+    """What is still missing; None for a study that is finished with something to show, of which
+    the tables alone are kept, or whose orders cannot be read.
 
     **Arguments:**
 
@@ -43,6 +43,8 @@ def standing(
     - `replicates`: asked of each cell.
     - `live`: whether the sweep runs as this is asked.
     """
+    if not (folder / "cells").is_dir() and rows is not None:
+        return None
     try:
         monitor = Monitor(folder)
         now = monitor.look()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -189,3 +190,11 @@ def test_a_broken_study_yaml_is_one_sentence(tmp_path, capsys):
 def test_one_cell_with_one_replicate_makes_a_page(tmp_path):
     folder = synthetic.write_study(tmp_path / "one", synthetic.rows([{}], Law(), replicates=1))
     assert report.write(folder).exists()
+
+
+def test_a_study_of_which_tables_alone_are_kept_is_not_called_unfinished(tmp_path):
+    kept = Path(__file__).parents[1] / "outputs" / "reference" / "epochs"
+    folder = shutil.copytree(kept, tmp_path / "epochs")
+    assert not (folder / "cells").exists()
+    page = report.write(folder).read_text()
+    assert "Not finished" not in page
