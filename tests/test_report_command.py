@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -198,3 +199,17 @@ def test_a_study_of_which_tables_alone_are_kept_is_not_called_unfinished(tmp_pat
     assert not (folder / "cells").exists()
     page = report.write(folder).read_text()
     assert "Not finished" not in page
+
+
+def test_a_command_given_where_the_studies_are(tmp_path):
+    (tmp_path / "bottleneck").mkdir()  # the name of a study, and of what pandas may use
+    done = subprocess.run(
+        [sys.executable, "-m", "study.report", "bottleneck"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: bottleneck is no study")
+    assert done.stderr.count("\n") == 1
