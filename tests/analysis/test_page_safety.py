@@ -45,7 +45,7 @@ HARMLESS = [f"word {k}" for k in range(len(HOSTILE))]
 TEXT = [
     name for name, column in results.RESULTS.columns.items() if str(column.dtype).startswith("str")
 ]
-FREE = [name for name in TEXT if name not in ("study", "cell")]
+FREE = [name for name in TEXT if name not in ("study", "cell", "role")]
 VARIED = ("system", "model", "model.activation", "optimizer")  # what it costs is a figure each
 FOLDER = {True: 'a"><img src=x onerror=alert(1)>#?%41', False: "mine"}
 # what matplotlib makes a picture of; nothing in it runs or loads
