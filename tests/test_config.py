@@ -284,7 +284,7 @@ def test_replicates_may_be_as_many_as_it_takes():
     assert make_run({**RUN, "replicates": "auto"}).n_blocks == 1
     with pytest.raises(ConfigError, match="replicates=atuo is not known: did you mean auto"):
         make_run({**RUN, "replicates": "atuo"})
-    with pytest.raises(ConfigError, match=r"replicates=2.5 .*integer"):
+    with pytest.raises(ConfigError, match=r"replicates=2.5 .*whole number"):
         make_run({**RUN, "replicates": 2.5})
 
 
