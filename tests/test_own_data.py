@@ -14,7 +14,7 @@ from study.compose import compose, register
 from study.config import Cell, make_cell
 from study.core.datasets import integrate
 from study.core.systems import SYSTEMS, System
-from tests.sweeping.commands import HERE, TINY, run_here
+from tests.sweeping.commands import HERE, TINY, last_given, run_here
 
 STEP, ROWS, RUNS = 0.02, 151, 5
 FILE = ("data=file", "data.path=measured.csv", "data.columns.trajectory=run")
@@ -65,7 +65,7 @@ def write(table: pd.DataFrame, name: str = "measured.csv") -> None:
 
 def own_cell(*overrides: str) -> Cell:
     register()
-    return make_cell(compose(["budget=smoke", *overrides]), compile=False)
+    return make_cell(compose(last_given(["budget=smoke", *overrides])), compile=False)
 
 
 def test_the_same_numbers_are_the_same_recording_in_any_format(measured):

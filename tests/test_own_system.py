@@ -84,7 +84,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def own_cell(*overrides: str) -> Cell:
     register()
-    return make_cell(compose(["budget=smoke", *OWN, *overrides]), compile=False)
+    return make_cell(compose(last_given(["budget=smoke", *OWN, *overrides])), compile=False)
 
 
 def test_its_table_is_the_built_in_systems_to_the_last_bit(monkeypatch):
@@ -126,9 +126,8 @@ def test_an_own_config_may_name_the_file(monkeypatch):
 
 
 def test_the_same_command_resumes_and_workers_take_the_studys_copy():
-    given = last_given((*TINY, "study=mine", "workers=2", *OWN))
+    given = last_given((*TINY, "study=mine", "workers=2", *OWN, "data.n_train=16,32"))
     command = [sys.executable, "-m", "study.sweep", *given]
-    command += ["data.n_train=16,32"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for counts in ("2 trained, 0 were done", "0 trained, 2 were done"):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -15,6 +15,7 @@ from study.config import make_cell
 from study.core.adam import Adam
 from study.core.systems import SYSTEMS
 from study.preparation import initial_parameters, set_up
+from tests.sweeping.commands import last_given
 
 SMALL = [
     "budget=smoke",
@@ -31,7 +32,7 @@ BARE = "diagnostics.error_budget=false"
 
 def small_cell(*overrides):
     register()
-    return make_cell(compose([*SMALL, *overrides]), compile=False)
+    return make_cell(compose(last_given([*SMALL, *overrides])), compile=False)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import warnings
 import numpy as np
 import pytest
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it tells what of it is not installed
+# it tells what of it is not installed, and has numpy print in its own way
+with warnings.catch_warnings(), np.printoptions():
+    warnings.simplefilter("ignore")
     import colour
 
 from study.analysis import page, style

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -321,9 +322,9 @@ def test_an_experiment_runs_to_its_page(name: str, figures: set[str], tmp_path: 
     page = (study / "report" / "index.html").read_text()
     assert "Searched: " in page
     assert "fewer than the 20 that tell" in page, "six trials say nothing of importance"
-    before = page
-    report.write(study)
-    assert (study / "report" / "index.html").read_text() == before
+    again = report.write(study).read_text()
+    pictures = re.compile(r"base64,[^\"]+")  # whose last bits a layout does not repeat
+    assert pictures.sub("", again) == pictures.sub("", page)
 
 
 @pytest.mark.parametrize(
