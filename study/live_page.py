@@ -82,14 +82,19 @@ def keep(root: Path, stop: threading.Event, every: float = EVERY, share: float =
 
     shown, cost = -1, BLOCK * done()
     pause = 0.0 if cost < QUICK else share * cost  # much is done: then there is a page already
+    ended = time.monotonic()
     while not stop.wait(pause):
         began, n = time.time(), done()
+        # blocks came in while it waited: what they will cost has to be waited for too
+        pause = share * BLOCK * n - (time.monotonic() - ended)
+        if shown >= 0 and pause > 0:
+            continue
         if n != shown:
             page = report.write(root, live=True, stop=stop.is_set)
             if page.exists() and page.stat().st_mtime >= began:
                 # as old as what it says, or a command that follows a kill would take it for new
                 os.utime(page, (began, began))
-        shown = n
+        shown, ended = n, time.monotonic()
         pause = max(every, share * max(time.time() - began, BLOCK * n))
 
 
