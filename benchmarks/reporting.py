@@ -27,6 +27,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def tell(page: str, name: str, lines: list[str]) -> None:
+    """Replace what a page of the project shows of a benchmark, between its two comments."""
+    path = Path(__file__).parents[1] / page
+    before, begin, rest = path.read_text().partition(f"<!-- {name}: ")
+    if not begin:
+        raise ValueError(f"{page} has no place for {name}")
+    opening, _, rest = rest.partition("-->")
+    after = rest.partition(f"<!-- /{name} -->")[2]
+    told = "\n".join([f"{begin}{opening}-->", "", *lines, "", f"<!-- /{name} -->"])
+    path.write_text(before + told + after)
+
+
 def write(benchmark: str, found: dict[str, Any]) -> None:
     """The figures of a benchmark, named by its `__file__`, as JSON beside it."""
     path = Path(benchmark).with_suffix(".json")

@@ -4,7 +4,7 @@
 
 Each panel changes one of them and keeps the rest at the question's network: 4 x 32 hidden units,
 D = 2, cos and sin of the angles, R = 8 networks, batches of B = 128, float32, one thread. Rounds
-are interleaved; points are medians over rounds, bars their range. The slope is that of a straight line
+are interleaved; points are medians over rounds, bars their range. The slope is that of a line
 through the upper half of the points in log-log.
 
 - Adam: one step, in C++ and eager; `N` does not matter to it.

@@ -135,7 +135,7 @@ def median(values: list[float | None]) -> float | None:
 
 def main() -> None:
     """Measure, print, and write JSON and figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one seed, short schedules")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
