@@ -70,15 +70,15 @@ def rollout_field(
     Tsitouras 5(4), relative and absolute tolerance `rtol`, at most `max_steps` steps a trajectory.
     """
     R, (K, width), D = n_networks, start.shape, start.shape[1] // 2
-    bounded = torch.tensor([not a for a in angles] + [True] * D, device=start.device)
+    bounded = torch.tensor([not a for a in angles] + [True] * D).to(start)
 
     def field(_: Tensor, y: Tensor) -> Tensor:
-        state = y.view(R, K, width).mT
-        q, qdot = state[:, :D], state[:, D:]
+        state = y.view(R, K, width).mT.contiguous()
+        q, qdot = state.chunk(2, 1)
         qddot = acceleration(q, qdot)
-        qddot = torch.nan_to_num(qddot, nan=STEEPEST).clamp(-STEEPEST, STEEPEST)
+        qddot = torch.nan_to_num(qddot, nan=STEEPEST).clamp_(-STEEPEST, STEEPEST)
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
-        return torch.where(_inside(y, bounded).unsqueeze(1), change, torch.zeros_like(change))
+        return torch.where(_inside(y, bounded).unsqueeze(1), change, 0.0)
 
     term = torchode.ODETerm(field)  # type: ignore[arg-type]
     method = torchode.Tsit5(term=term)
@@ -103,6 +103,8 @@ def rollout_field(
 
 
 def _inside(states: Tensor, bounded: Tensor) -> Tensor:
-    """Which states are finite and within the limit in every component that is bounded."""
-    small = torch.where(bounded, states.abs(), torch.zeros_like(states)) < LIMIT
-    return (small & torch.isfinite(states)).all(-1)
+    """Which states are finite and within the limit in every component that is bounded, by 1 or 0.
+
+    What is not finite is no number after the product, and no number is small.
+    """
+    return (states.abs() * bounded < LIMIT).all(-1)
