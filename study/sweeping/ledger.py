@@ -230,11 +230,12 @@ def _about(block: Block) -> dict[str, Any]:
     """What a block's `run.json` says; its measures from the table where it does not."""
     about = read_json(block.folder / "run.json") or {}
     if "measures" not in about:
-        import pandas as pd
+        from pyarrow import parquet
 
         from study.trial import medians
 
-        about["measures"] = medians(pd.read_parquet(block.folder / "replicates.parquet"))
+        rows = parquet.read_table(block.folder / "replicates.parquet").to_pylist()
+        about["measures"] = medians(rows)
     return about
 
 
