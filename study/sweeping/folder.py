@@ -58,7 +58,7 @@ class Block:
     def failures(self, run: str | None = None) -> list[dict[str, Any]]:
         """Its failed attempts, oldest first; of one command only, where `run` is given."""
         found = []
-        for path in self.folder.parent.glob(f"{self.folder.name}.failed-*.json"):
+        for path in self._failure_records():
             attempt = read_json(path)
             if attempt and (run is None or attempt.get("run") == run):
                 found.append(attempt)
@@ -66,7 +66,7 @@ class Block:
 
     def add_failure(self, attempt: Mapping[str, Any]) -> Path:
         """Record a failed attempt under the next free number; several workers may do so at once."""
-        number = len(list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))) + 1
+        number = len(self._failure_records()) + 1
         while True:
             path = self.beside(f"failed-{number}.json")
             temporary = temporary_name(path)
@@ -78,6 +78,14 @@ class Block:
                 number += 1
             finally:
                 temporary.unlink(missing_ok=True)
+
+    def _failure_records(self) -> list[Path]:
+        begin, parent = f"{self.folder.name}.failed-", self.folder.parent
+        try:
+            names = os.listdir(parent)
+        except FileNotFoundError:
+            return []
+        return [parent / name for name in names if name.startswith(begin) and name[-5:] == ".json"]
 
 
 class Sighting(NamedTuple):

@@ -18,7 +18,6 @@ import pytest
 
 from study import trial
 from study.sweeping import claims, ledger
-from study.sweeping.files import write_json
 from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
@@ -120,14 +119,14 @@ def worker(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> Iterator[Work
 
 
 def leave_dead(block: Block, run: str) -> None:
-    """What a worker killed in mid-block leaves: a fresh lock of a dead pid, a progress file."""
+    """What a worker killed in mid-block leaves: a fresh lock of a dead pid, a workspace."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
     block.lock.write_text(f"{block.lock}|{claims.this_host()}|{pid}|1")
     os.utime(block.lock, (time.time() + 60, time.time() + 60))
-    write_json(block.progress, {"run": run, "host": "here", "pid": pid, "fraction": 0.5})
+    block.folder.with_name(f".{block.folder.name}|{claims.this_host()}|{pid}|{run}-1").mkdir()
 
 
 def test_a_worker_that_dies_costs_its_block_an_attempt(worker: Worker) -> None:
