@@ -64,16 +64,19 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
     that is given again finds what is torn, and writes it anew.
     """
     text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if path.read_text() == text:
-            return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True)
+    except FileExistsError:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if path.read_text() == text:
+                return
     temporary = temporary_name(path)
     try:
         temporary.write_text(text)
         os.replace(temporary, path)
-    finally:
+    except OSError:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 @functools.lru_cache(maxsize=10_000)
