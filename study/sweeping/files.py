@@ -103,9 +103,10 @@ def _from_yaml(text: str) -> Any:
     """YAML read key by key, as `write_config` writes it; as a whole where that does not do."""
     try:
         parts = [_part(part) for part in _KEY.split(text) if part]
-        return {key: value for part in parts for key, value in part.items()}
+        found = {key: value for part in parts for key, value in part.items()}
     except (yaml.YAMLError, AttributeError):
-        return yaml.load(text, YAML_LOADER)
+        found = None
+    return found or yaml.load(text, YAML_LOADER)
 
 
 @functools.lru_cache(maxsize=10_000)
