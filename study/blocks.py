@@ -44,8 +44,8 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 def write(table: pa.Table, path: Path) -> None:
     """Write a table of one block: few rows, many columns.
 
-    Without statistics and dictionaries, which would be most of the file and of the time it takes;
-    with checksums, as a damaged page may well decode to numbers.
+    Without statistics, dictionaries and Arrow's copy of the schema, which would be most of the file
+    and of the time it takes; with checksums, as a damaged page may well decode to numbers.
     """
     written = pa.BufferOutputStream()  # a file would be written to a hundred times
     parquet.write_table(
@@ -53,6 +53,7 @@ def write(table: pa.Table, path: Path) -> None:
         written,
         use_dictionary=False,
         write_statistics=False,
+        store_schema=False,
         write_page_checksum=True,
     )
     path.write_bytes(written.getvalue())
