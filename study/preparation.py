@@ -72,7 +72,7 @@ def set_up(cell: Cell, block: int) -> Setup:
         system,
         source,
         units,
-        make_model(system.angles, dataclasses.asdict(cell.model)),
+        make_model(system.angles, dataclasses.asdict(cell.model), native=cell.compile),
         _stages(cell),
         TrainingData(
             torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),

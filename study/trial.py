@@ -31,6 +31,7 @@ from study import blocks, inputs, measures, results
 from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import sync, write_whole
+from study.core.native import build
 from study.core.training import Stage, State, Stopped, record_steps, train
 from study.preparation import Setup, initial_parameters, set_up
 from study.terminal import console
@@ -251,8 +252,11 @@ def main(arguments: list[str]) -> None:
     if run.dry_run or config.get("grid"):
         given = "dry_run=true" if run.dry_run else f"a grid (study={run.study})"
         raise ConfigError(f"{given} is for sweeps: python -m study.sweep {' '.join(arguments)}")
-    # auto: one cell never pays for compiling
-    cell = make_cell(config, compile=config["compile"] is True)
+    # auto: on another device than the CPU one cell never pays for compiling
+    wanted = config["compile"] is True or (
+        config["compile"] == "auto" and config["device"] == "cpu"
+    )
+    cell = make_cell(config, compile=wanted and build.trouble() is None)
     check_device(cell.device)
     folder = Path("outputs") / run.study / "cells" / cell.hash
     block = folder / "block-000"

@@ -29,6 +29,8 @@ class Sweep:
 class AccelerationMLP(NetworkModel):
     """qddot = MLP(q, qdot), D outputs; the mass prior has no meaning here and is not used."""
 
+    kind = "acceleration_mlp"
+
     @staticmethod
     def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
         inputs = torch.cat([mlp.encode(q), qdot], 1).unsqueeze(2)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from study.core.datasets import SHUFFLE
 from study.core.models import Model
+from study.core.native import calls
 from study.core.training import Stage, State, TrainingData
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's defaults
@@ -32,7 +33,7 @@ class Adam(Stage):
     - `clip`: bound on the gradient norm of each replicate apart; None for none.
     - `loss`: mean `squared` or `absolute` error.
     - `dtype`: precision of parameters and steps.
-    - `compiled`: by torch.compile.
+    - `compiled`: the update in C++ where it is on the CPU; elsewhere the model by torch.compile.
     """
 
     steps: int
@@ -52,7 +53,7 @@ class Adam(Stage):
         return self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
 
     def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
-        state.theta = state.theta.to(self.dtype)
+        state.theta = state.theta.to(self.dtype, copy=True)  # changed in place
         alive = torch.tensor([not reason for reason in state.reasons], device=state.theta.device)
         return self.memory(state.theta, alive)
 
@@ -66,19 +67,13 @@ class Adam(Stage):
         R, N, width = data.rows.shape
         flat = data.rows.to(self.dtype).reshape(R * N, width)
         offset = (torch.arange(R) * N).unsqueeze(1)
-        like = {"dtype": self.dtype, "device": flat.device}
-        clip = torch.tensor(self.clip or math.inf, **like)
 
         def step(state: State) -> None:
             index = (batches.indices(state.step) + offset).reshape(-1)
             batch = flat[index.to(flat.device)].view(R, -1, width).mT.contiguous()
-            t = state.step + 1
-            scalars = torch.tensor([self.rate(state.step), 1 - BETA1**t, 1 - BETA2**t], **like)
-            state.theta, state.memory, floored = self.update(
-                model, state.theta, state.memory, batch, scalars, clip
-            )
+            floored = self.update(model, state.theta, state.memory, batch, state.step)
             state.floored = state.floored + floored
-            if t == self.steps:  # the only time that the device is waited for
+            if state.step + 1 == self.steps:  # the only time that the device is waited for
                 for r, alive in enumerate(state.memory["alive"].tolist()):
                     state.reasons[r] = "" if alive else "diverged"
 
@@ -87,38 +82,69 @@ class Adam(Stage):
     def update(
         self,
         model: Model,
-        theta: Tensor,
+        theta: Float[Tensor, "R S"],
         memory: dict[str, Tensor],
         batch: Float[Tensor, "R three_D B"],
-        scalars: Float[Tensor, "3"],
-        clip: Float[Tensor, ""],
-    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """One step of all replicates; those not alive stay as they are.
+        step: int,
+    ) -> Float[Tensor, " R"]:
+        """Step number `step` of all replicates, from 0, in place; those not alive stay as they are.
 
-        `scalars` are the learning rate and the corrections 1 - beta^t of the two moments.
+        The share of samples with a floored mass matrix, zero for those not alive.
         """
-        rate, correction1, correction2 = scalars.unbind()
-        mean, square = memory["mean"], memory["square"]
         q, qdot, target = batch.chunk(3, 1)
+        on_cpu = theta.device.type == "cpu"
         loss, gradient, floored = model.loss_and_gradient(
-            theta, q, qdot, target, self.loss, self.compiled
+            theta, q, qdot, target, self.loss, self.compiled and not on_cpu
         )
-        norm = torch.linalg.vector_norm(gradient, dim=1)
-        alive = memory["alive"] & torch.isfinite(loss) & torch.isfinite(norm)
+        rate, corrections = self.rate(step), (1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1))
+        descend = calls.adam if self.compiled and on_cpu else adam
+        descend(
+            theta,
+            memory["mean"],
+            memory["square"],
+            memory["alive"],
+            loss,
+            gradient,
+            rate=rate,
+            betas=(BETA1, BETA2),
+            corrections=corrections,
+            epsilon=EPSILON,
+            clip=self.clip,
+        )
+        return torch.where(memory["alive"], floored, torch.zeros_like(floored))
+
+
+def adam(
+    theta: Float[Tensor, "R S"],
+    mean: Float[Tensor, "R S"],
+    square: Float[Tensor, "R S"],
+    alive: Bool[Tensor, " R"],
+    loss: Float[Tensor, " R"],
+    gradient: Float[Tensor, "R S"],
+    *,
+    rate: float,
+    betas: tuple[float, float],
+    corrections: tuple[float, float],
+    epsilon: float,
+    clip: float | None,
+) -> None:
+    """One step, in place: theta, its two moments, and who is alive after it.
+
+    Without waiting for the device. A replicate whose loss or gradient is no number is alive no
+    longer, and stays as it is. `corrections` are 1 - beta^t of the two moments.
+    """
+    norm = torch.linalg.vector_norm(gradient, dim=1)
+    alive &= torch.isfinite(loss) & torch.isfinite(norm)
+    keep = alive.unsqueeze(1)
+    if clip is not None:
         gradient = gradient * torch.clamp(clip / (norm + 1e-6), max=1.0).unsqueeze(1)
-        new_mean = mean + (1 - BETA1) * (gradient - mean)
-        new_square = square + (1 - BETA2) * (gradient * gradient - square)
-        change = (new_mean / correction1) / (torch.sqrt(new_square / correction2) + EPSILON)
-        keep = alive.unsqueeze(1)
-        return (
-            torch.where(keep, theta - rate * change, theta),
-            {
-                "mean": torch.where(keep, new_mean, mean),
-                "square": torch.where(keep, new_square, square),
-                "alive": alive,
-            },
-            torch.where(alive, floored, torch.zeros_like(floored)),
-        )
+    # not a number times zero is none: the gradient of who is not alive is left out, not weighed
+    gradient = torch.where(keep, gradient, torch.zeros_like(gradient))
+    mean += torch.where(keep, (1 - betas[0]) * (gradient - mean), torch.zeros_like(mean))
+    change = (1 - betas[1]) * (gradient * gradient - square)
+    square += torch.where(keep, change, torch.zeros_like(square))
+    change = rate * (mean / corrections[0]) / (torch.sqrt(square / corrections[1]) + epsilon)
+    theta -= torch.where(keep, change, torch.zeros_like(theta))
 
 
 class Batches:

@@ -17,6 +17,8 @@ from study.core.pairs import Pair
 class LNN(NetworkModel):
     """A plain Lagrangian network; its algebra is `mlp_acceleration.py`."""
 
+    kind = "lnn"
+
     @staticmethod
     def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
         return mlp_acceleration.forward(mlp, layers, q, qdot)

@@ -21,6 +21,7 @@ from study.core.initialisation import INITS
 from study.core.lnn import LNN
 from study.core.mlp import MLP
 from study.core.model import Model
+from study.core.network_model import NetworkModel
 from study.core.random_features import RandomFeatures
 from study.core.structured_lnn import StructuredLNN, n_outputs
 from study.core.units import Units
@@ -79,9 +80,15 @@ UNUSED: dict[str, dict[str, Any]] = {
 }
 
 
-def make_model(angles: Angles, settings: dict[str, Any]) -> Model:
-    """The model of a cell from its plain settings (`name`, `width`, ...)."""
-    return MODELS[settings["name"]](angles, settings)
+def make_model(angles: Angles, settings: dict[str, Any], *, native: bool = False) -> Model:
+    """The model of a cell from its plain settings (`name`, `width`, ...).
+
+    With `native` in C++ on the CPU, if it is a network.
+    """
+    model = MODELS[settings["name"]](angles, settings)
+    if native and isinstance(model, NetworkModel):
+        return dataclasses.replace(model, native=True)
+    return model
 
 
 def n_parameters(angles: Angles, settings: dict[str, Any]) -> int:

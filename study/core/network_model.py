@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from study.core.initialisation import INITS
 from study.core.mlp import MLP, Layers
 from study.core.mlp_acceleration import error_and_cotangent
 from study.core.model import Model
+from study.core.native import calls
 from study.core.pairs import Pair, gradient_of, jacobian_of
 
 
@@ -29,11 +30,15 @@ from study.core.pairs import Pair, gradient_of, jacobian_of
 class NetworkModel(Model):
     """A model whose theta is one MLP, `init` being a name of `INITS`.
 
-    A subclass gives `forward` and `backward`, without state, so that they can be compiled.
+    A subclass gives `forward` and `backward`, without state, so that they can be compiled, and the
+    `kind` that C++ knows it by, if it does. With `native` all that C++ knows is done there if it is
+    on the CPU: the same up to rounding, and never differentiable.
     """
 
     mlp: MLP
     init: str
+    native: bool = False
+    kind: ClassVar[str]
 
     @staticmethod
     @abc.abstractmethod
@@ -61,10 +66,18 @@ class NetworkModel(Model):
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.stack([INITS[self.init](self.mlp, seed) for seed in seeds]).to(dtype)
 
+    def _in_cpp(self, theta: Tensor) -> bool:
+        known = "kind" in vars(type(self)) and self.mlp.activation in calls.ACTIVATIONS
+        return self.native and known and theta.device.type == "cpu"
+
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
+        if self._in_cpp(theta):
+            return calls.acceleration(self.kind, self.mlp, theta, q, qdot)
         return self.forward(self.mlp, self.mlp.layers(theta), q, qdot)[0]
 
     def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        if self._in_cpp(theta):
+            return calls.jacobian(self.kind, self.mlp, theta, q, qdot)
         layers = self.mlp.layers(theta)
         qddot, sweep = self.forward(self.mlp, layers, q, qdot)
         R, D, B = qddot.shape
@@ -85,6 +98,8 @@ class NetworkModel(Model):
         loss: str = "squared",
         compiled: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        if self._in_cpp(theta):
+            return calls.loss_and_gradient(self.kind, self.mlp, theta, q, qdot, target, loss)
         layers = self.mlp.layers(theta)
         if not compiled:
             return _loss_and_gradient(type(self), self.mlp, loss, layers, q, qdot, target)

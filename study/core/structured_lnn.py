@@ -59,6 +59,8 @@ class Sweep:
 class StructuredLNN(NetworkModel):
     """Kinetic energy of a positive definite mass matrix, potential apart; no magnetic forces."""
 
+    kind = "structured_lnn"
+
     @staticmethod
     def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
         A, A_i, V_i, trace, diagonal = _columns(mlp, layers, q)

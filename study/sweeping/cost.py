@@ -7,22 +7,20 @@ runs. Good to a factor of two; finished blocks of the study correct it.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import os
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
 from study.config import Cell
+from study.core.native import build
 from study.sweeping.files import read_json
 from study.sweeping.folder import Orders, StudyFolder
 
-# Measured on one core of two busy ones: 4000 steps of 5 x 128 states took 6 s at 2 x 4 hidden
-# units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64.
-STEP_SECONDS = 1.4e-3  # a training step of a network of no size, eager
-UNIT_SECONDS = 4.4e-8  # elementwise work for each hidden unit and sample
+# Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
+# units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64; in C++ 0.8, 1.2, 2.2, 4.3
+# and 5.2 s.
+EAGER_STEP_SECONDS, STEP_SECONDS = 1.4e-3, 1.6e-4  # a training step of a network of no size
+EAGER_UNIT_SECONDS, UNIT_SECONDS = 4.4e-8, 3e-9  # elementwise work for each hidden unit and sample
 FLOPS_PER_SECOND = 8e10  # matrix products
-COMPILED_SPEEDUP = 2.0
+COMPILED_SPEEDUP = 2.0  # by torch.compile, on another device than the CPU
 # Levenberg-Marquardt in float64: rows of the Jacobian, its Gram matrix, the trials of a damping
 JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
@@ -57,9 +55,11 @@ def training_seconds(cell: Cell) -> float:
     """Adam's part of `block_seconds`, which compilation can shorten."""
     samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
     units = cell.model.width * cell.model.depth
-    work = units * UNIT_SECONDS + _sample_flops(cell) / FLOPS_PER_SECOND
-    step = STEP_SECONDS + samples * work
-    return cell.optimizer.steps * step / (COMPILED_SPEEDUP if cell.compile else 1.0)
+    fast = cell.compile and cell.device == "cpu"
+    unit = UNIT_SECONDS if fast else EAGER_UNIT_SECONDS
+    work = units * unit + _sample_flops(cell) / FLOPS_PER_SECOND
+    step = (STEP_SECONDS if fast else EAGER_STEP_SECONDS) + samples * work
+    return cell.optimizer.steps * step / (COMPILED_SPEEDUP if cell.compile and not fast else 1.0)
 
 
 def _sample_flops(cell: Cell) -> float:
@@ -78,12 +78,15 @@ def _rollout_seconds(cell: Cell) -> float:
 def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:
     """Whether compiled training saves clearly more than compiling costs: what `auto` means.
 
-    Each worker compiles each shape of network it meets, once for all widths, so the saving is
-    counted for one worker's share. Without a C++ compiler there is nothing to ask.
+    On the CPU always: the C++ library is compiled once a machine, in seconds. Elsewhere each worker
+    compiles each shape of network it meets, once for all widths, so the saving is counted for one
+    worker's share. Without a C++ compiler there is nothing to ask.
     """
     cells = list(cells)
     if not has_cpp_compiler() or not cells:
         return False
+    if all(cell.device == "cpu" for cell in cells):
+        return True
     eager = sum(training_seconds(cell) for cell in cells) * n_blocks / workers
     saved = eager * (1 - 1 / COMPILED_SPEEDUP)
     shapes = {
@@ -109,9 +112,6 @@ def measured_scale(folder: StudyFolder, orders: Orders, at_most: int = 50) -> fl
     return measured / estimated if measured and estimated else 1.0
 
 
-@functools.cache
 def has_cpp_compiler() -> bool:
-    """Whether torch.compile has what it needs; it would say so only at the first call."""
-    chosen = os.environ.get("CXX")
-    names = (chosen,) if chosen else ("g++", "clang++", "c++")
-    return any(shutil.which(name) or Path(name).is_file() for name in names)
+    """Whether there is one that compiles; torch.compile would say so only at its first call."""
+    return build.trouble() is None

@@ -199,8 +199,9 @@ def _searches(
     check_objectives(run.search)
     if base["compile"] not in ("auto", True, False):
         raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
-    # auto: trials differ in what is compiled anew, so it never pays
-    compiled = base["compile"] is True and cost.has_cpp_compiler()
+    # auto: on another device trials differ in what is compiled anew, so it never pays
+    wanted = base["compile"] is True or (base["compile"] == "auto" and base["device"] == "cpu")
+    compiled = wanted and cost.has_cpp_compiler()
     fixed_keys = dataclasses.replace(
         command, swept={k: v for k, v in command.swept.items() if k not in searched}
     )

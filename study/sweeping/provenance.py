@@ -22,6 +22,7 @@ from study.sweeping.claims import this_host
 VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
 
 NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
+SOURCES = ("*.py", "*.cpp", "*.hpp")
 READERS = ("analysis", "report.py", "status.py", "dashboard.py")  # they only read what is done
 
 
@@ -39,7 +40,7 @@ def code_version() -> str:
 def _code_version() -> str:
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for kind in SOURCES for path in package.rglob(kind)):
         name = path.relative_to(package)
         if name.parts[0] not in READERS:
             digest.update(f"{name.as_posix()}\n".encode() + path.read_bytes())

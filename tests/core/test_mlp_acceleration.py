@@ -87,6 +87,8 @@ def test_accelerations_are_the_questions(activation, D):
         assert torch.linalg.cond(mass).max() < 100
         expected = by_the_question(mlp, theta, q, qdot)
         assert relative(mlp_acceleration.acceleration(mlp, theta, q, qdot), expected) < 1e-9
+        native = LNN(mlp, "fan_in", native=True)
+        assert relative(native.acceleration(theta, q, qdot), expected) < 1e-9
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -107,9 +109,11 @@ def test_parameter_gradients_are_those_of_automatic_differentiation(activation, 
         )
         loss = ((reference - target) ** 2).mean((1, 2))
         (expected,) = torch.autograd.grad(loss.sum(), theta)
-        value, gradient, _ = LNN(mlp, "fan_in").loss_and_gradient(theta.detach(), q, qdot, target)
-        assert relative(gradient, expected) < 1e-9
-        assert relative(value, loss) < 1e-9
+        for native in (False, True):
+            model = LNN(mlp, "fan_in", native)
+            value, gradient, _ = model.loss_and_gradient(theta.detach(), q, qdot, target)
+            assert relative(gradient, expected) < 1e-9
+            assert relative(value, loss) < 1e-9
 
 
 def test_gradient_against_the_question_itself():
@@ -176,10 +180,11 @@ def test_a_broken_network_leaves_its_siblings_alone():
         assert torch.equal(inverse[1], mass[1])
 
 
-def test_a_network_without_curvature_does_not_give_nan():
+@pytest.mark.parametrize("native", [False, True])
+def test_a_network_without_curvature_does_not_give_nan(native):
     mlp = MLP((True, True), 4, 2, "softplus", 1.0)
     theta, q, qdot, target = draw(mlp, R=2, B=5)
-    model = LNN(mlp, "fan_in")
+    model = LNN(mlp, "fan_in", native)
     loss, gradient, floored = model.loss_and_gradient(torch.zeros_like(theta), q, qdot, target)
     assert torch.isfinite(loss).all()
     assert torch.isfinite(gradient).all()

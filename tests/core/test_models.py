@@ -125,9 +125,10 @@ def relative(a, b):
     cases(),
     ids=lambda x: f"{x['name']}-{x['encoding']}-{x['mass_prior']:g}" if isinstance(x, dict) else x,
 )
-def test_gradient_and_jacobian_are_those_of_automatic_differentiation(D, settings):
+@pytest.mark.parametrize("native", [False, True])
+def test_gradient_and_jacobian_are_those_of_automatic_differentiation(D, settings, native):
     angles = ANGLES[D]
-    model = make_model(angles, settings)
+    model = make_model(angles, settings, native=native)
     theta, q, qdot, target = draw(model, D)
     qddot, jacobian = model.jacobian(theta, q, qdot)
     assert torch.equal(qddot, model.acceleration(theta, q, qdot))
@@ -195,9 +196,10 @@ def test_a_structured_rollout_keeps_its_own_energy():
         assert (E - E[:, :1]).abs().max() < 1e-7
 
 
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_networks_of_an_ensemble_do_not_see_each_other(name):
-    model = make_model(ANGLES[2], settings_of(name, mass_prior=1.0))
+def test_networks_of_an_ensemble_do_not_see_each_other(name, native):
+    model = make_model(ANGLES[2], settings_of(name, mass_prior=1.0), native=native)
     theta, q, qdot, target = draw(model, 2, R=3)
     together = model.loss_and_gradient(theta, q, qdot, target)
     jacobian = model.jacobian(theta, q, qdot)[1]
@@ -222,9 +224,10 @@ def test_a_network_depends_on_its_own_seed_alone(name):
     assert not torch.equal(several[0], several[1])
 
 
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_single_precision_follows_double(name):
-    model = make_model(ANGLES[2], settings_of(name, mass_prior=1.0))
+def test_single_precision_follows_double(name, native):
+    model = make_model(ANGLES[2], settings_of(name, mass_prior=1.0), native=native)
     theta, q, qdot, target = draw(model, 2)
     double = model.loss_and_gradient(theta, q, qdot, target)
     single = model.loss_and_gradient(*(x.float() for x in (theta, q, qdot, target)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -135,11 +136,21 @@ def test_a_compiled_study_needs_a_compiler(plan: Planner, monkeypatch: pytest.Mo
 def test_compiling_pays_for_much_training_with_a_compiler_only(
     plan: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long, short = (plan(f"optimizer.steps={n}", "compile=false") for n in (10**6, 10))
+    long, short = (
+        [
+            dataclasses.replace(cell, device=device)
+            for device in ("cpu", "cuda")
+            for cell in plan(f"optimizer.steps={n}", "compile=false").cells
+        ]
+        for n in (10**6, 10)
+    )
     for compiler in (True, False):
         monkeypatch.setattr(cost, "has_cpp_compiler", lambda found=compiler: found)
-        assert cost.worth_compiling(long.cells, 1, 2) is compiler
-        assert not cost.worth_compiling(short.cells, 1, 2)
+        on_cpu = [cell for cell in short if cell.device == "cpu"]
+        elsewhere = [cell for cell in short if cell.device == "cuda"]
+        assert cost.worth_compiling(long, 1, 2) is compiler
+        assert cost.worth_compiling(on_cpu, 1, 2) is compiler, "it costs seconds, once"
+        assert not cost.worth_compiling(elsewhere, 1, 2)
 
 
 def test_experiments_cannot_be_swept(plan: Planner) -> None:

@@ -1,0 +1,127 @@
+// Activations with their first three derivatives, the formulas of `activations.py`, on vectors.
+//
+// The exponential and the logarithm are series, to the last digits of their type; erf, sin and cos
+// are the C++ library's, one state at a time.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "vectors.hpp"
+
+namespace study {
+
+template <typename T>
+struct Numbers;
+template <>
+struct Numbers<float> {
+    using Int = int32_t;
+    static constexpr int mantissa = 23, bias = 127, exp_terms = 7, log_terms = 7;
+    static constexpr float lowest = -87.0f;
+};
+template <>
+struct Numbers<double> {
+    using Int = int64_t;
+    static constexpr int mantissa = 52, bias = 1023, exp_terms = 13, log_terms = 17;
+    static constexpr double lowest = -708.0;
+};
+
+// exp(x) for x <= 0: 2^n exp(r), |r| <= ln(2) / 2, by its Taylor series
+template <typename T>
+inline Vec<T> exp_negative(Vec<T> x) {
+    using N = Numbers<T>;
+    using I = typename N::Int;
+    typedef I IVec __attribute__((vector_size(BYTES)));
+    const T high = T(0.693359375), low = T(-2.12194440054690583e-4);  // ln 2, exact times n
+    x = x < N::lowest ? Vec<T>{} + N::lowest : x;  // false for NaN, which goes on
+    IVec n = __builtin_convertvector(x * T(1.4426950408889634074) - T(0.5), IVec);
+    Vec<T> whole = __builtin_convertvector(n, Vec<T>);
+    Vec<T> r = (x - whole * high) - whole * low;
+    T factorial = 1;
+    for (int k = 2; k <= N::exp_terms; ++k) factorial *= T(k);
+    Vec<T> sum = Vec<T>{} + 1 / factorial;
+    for (int k = N::exp_terms; k > 0; --k) {
+        factorial /= T(k);
+        sum = sum * r + 1 / factorial;
+    }
+    IVec scale = (n + N::bias) << N::mantissa;
+    Vec<T> power;
+    std::memcpy(&power, &scale, BYTES);
+    return sum * power;
+}
+
+// log(1 + e) for 0 <= e <= 1, as 2 atanh(s), s = e / (2 + e) <= 1 / 3: no digit is lost near 0
+template <typename T>
+inline Vec<T> log1p_small(Vec<T> s) {
+    Vec<T> square = s * s, sum = Vec<T>{} + T(1) / (2 * Numbers<T>::log_terms + 1);
+    for (int k = Numbers<T>::log_terms - 1; k >= 0; --k) sum = sum * square + T(1) / (2 * k + 1);
+    return 2 * s * sum;
+}
+
+template <typename T>
+struct Bend {
+    Vec<T> value, first, second, third;
+};
+
+template <typename T>
+inline Vec<T> magnitude(Vec<T> z) {
+    return z < 0 ? -z : z;
+}
+
+template <typename T>
+inline Bend<T> softplus(Vec<T> z) {
+    Vec<T> e = exp_negative<T>(-magnitude<T>(z)), one = e + 1, two = e + 2;
+    Vec<T> both = 1 / (one * two), inverse = two * both;
+    Vec<T> s = z < 0 ? e * inverse : inverse, first = e * inverse * inverse;
+    Vec<T> value = log1p_small<T>(e * one * both) + (z < 0 ? Vec<T>{} : z);
+    return {value, s, first, first * (1 - 2 * s)};
+}
+
+template <typename T>
+inline Bend<T> tanh_(Vec<T> z) {
+    Vec<T> e = exp_negative<T>(-2 * magnitude<T>(z)), t = (1 - e) / (1 + e);
+    t = z < 0 ? -t : t;
+    Vec<T> first = 1 - t * t;
+    return {t, first, -2 * t * first, first * (6 * t * t - 2)};
+}
+
+template <typename T>
+inline Bend<T> gelu(Vec<T> z) {
+    Vec<T> cdf;
+    for (int l = 0; l < LANES<T>; ++l) cdf[l] = T(0.5) * (1 + std::erf(z[l] * T(M_SQRT1_2)));
+    Vec<T> pdf = exp_negative<T>(z * z * T(-0.5)) * T(0.3989422804014326779);
+    return {z * cdf, cdf + z * pdf, pdf * (2 - z * z), pdf * z * (z * z - 4)};
+}
+
+template <typename T>
+inline Bend<T> silu(Vec<T> z) {
+    Vec<T> e = exp_negative<T>(-magnitude<T>(z)), inverse = 1 / (1 + e);
+    Vec<T> s = z < 0 ? e * inverse : inverse, s1 = e * inverse * inverse;
+    Vec<T> s2 = s1 * (1 - 2 * s), s3 = s2 * (1 - 2 * s) - 2 * s1 * s1;
+    return {z * s, s + z * s1, 2 * s1 + z * s2, 3 * s2 + z * s3};
+}
+
+template <typename T>
+inline Bend<T> sin_(Vec<T> z) {
+    Vec<T> sin, cos;
+    for (int l = 0; l < LANES<T>; ++l) sin[l] = std::sin(z[l]), cos[l] = std::cos(z[l]);
+    return {sin, cos, -sin, -cos};
+}
+
+// sigma(beta a) / beta and its derivatives in a, over planes; `value` holds a at first
+template <typename T, Bend<T> (*sigma)(Vec<T>)>
+void bend(int n, T beta, Vec<T>* value, Vec<T>* first, Vec<T>* second, Vec<T>* third) {
+    for (int i = 0; i < n; ++i) {
+        Bend<T> b = sigma(beta * value[i]);
+        value[i] = b.value / beta, first[i] = b.first;
+        second[i] = beta * b.second, third[i] = beta * beta * b.third;
+    }
+}
+
+template <typename T>
+using Activation = void (*)(int, T, Vec<T>*, Vec<T>*, Vec<T>*, Vec<T>*);
+template <typename T>
+constexpr Activation<T> ACTIVATIONS[] = {  // in the order of `calls.py`
+    bend<T, softplus<T>>, bend<T, tanh_<T>>, bend<T, gelu<T>>, bend<T, silu<T>>, bend<T, sin_<T>>};
+
+}  // namespace study

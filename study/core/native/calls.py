@@ -1,0 +1,159 @@
+"""Tensors to the C++ library and back.
+
+Knows: what `native.cpp` takes. Does not know: how the library comes to be. All tensors are on the
+CPU, of one type, float32 or float64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from study.core.mlp import MLP
+from study.core.mlp_acceleration import FLOOR
+from study.core.native.build import library
+
+MODELS = ("lnn", "structured_lnn", "acceleration_mlp")  # in the order of native.cpp
+ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of activations.hpp
+SIZES = ("model", "n_dof", "width", "depth", "activation", "trig")
+SUFFIX = {torch.float32: "float", torch.float64: "double"}
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in SIZES),
+        ("angles", ctypes.c_char_p),
+        *((name, ctypes.c_double) for name in ("beta", "mass_prior", "floor")),
+    )
+
+
+class _States(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("R", "B", "network", "row", "theta_row")),
+        *((name, ctypes.c_void_p) for name in ("theta", "q", "qdot", "target")),
+    )
+
+
+class _Step(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_double)
+        for name in ("rate", "beta1", "beta2", "correction1", "correction2", "epsilon", "clip")
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _shape(model: str, mlp: MLP, dtype: torch.dtype) -> _Shape:
+    activation = ACTIVATIONS.index(mlp.activation)
+    trig, angles = mlp.encoding == "trig", bytes(mlp.angles)
+    sizes = (MODELS.index(model), mlp.n_dof, mlp.width, mlp.depth, activation, trig)
+    return _Shape(*sizes, angles, mlp.beta, mlp.mass_prior, FLOOR[dtype])
+
+
+@functools.cache
+def _function(name: str, dtype: torch.dtype):
+    function = getattr(library(), f"{name}_{SUFFIX[dtype]}")
+    function.restype = None
+    return function
+
+
+def _states(theta: Tensor, *of: Tensor) -> tuple[_States, list[Tensor]]:
+    """The states as C++ sees them, and what has to live as long."""
+    if of[0].stride(-1) != 1 or any(x.stride() != of[0].stride() for x in of):
+        of = tuple(x.contiguous() for x in of)
+    if theta.stride(-1) != 1:
+        theta = theta.contiguous()
+    R, _, B = of[0].shape
+    network, row, _ = of[0].stride()
+    pointers = [x.data_ptr() for x in (theta, *of)]
+    return _States(R, B, network, row, theta.stride(0), *pointers), [theta, *of]
+
+
+def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(x.data_ptr()) for x in tensors]
+
+
+def acceleration(
+    model: str,
+    mlp: MLP,
+    theta: Float[Tensor, "R P"],
+    q: Float[Tensor, "R D B"],
+    qdot: Float[Tensor, "R D B"],
+) -> Float[Tensor, "R D B"]:
+    """`Model.acceleration` of one of `MODELS`, not differentiable."""
+    states, _alive = _states(theta, q, qdot)
+    out = torch.empty(q.shape, dtype=q.dtype)
+    _function("accelerate", q.dtype)(
+        ctypes.byref(_shape(model, mlp, q.dtype)), ctypes.byref(states), *_pointers(out)
+    )
+    return out
+
+
+def jacobian(
+    model: str,
+    mlp: MLP,
+    theta: Float[Tensor, "R P"],
+    q: Float[Tensor, "R D B"],
+    qdot: Float[Tensor, "R D B"],
+) -> tuple[Float[Tensor, "R D B"], Float[Tensor, "R B D P"]]:
+    """Accelerations, and their derivatives in theta: a view of an array (R, P, D, B)."""
+    states, _alive = _states(theta, q, qdot)
+    R, D, B = q.shape
+    out = torch.empty(q.shape, dtype=q.dtype)
+    J = torch.empty(R, mlp.n_params, D, B, dtype=q.dtype)
+    _function("differentiate", q.dtype)(
+        ctypes.byref(_shape(model, mlp, q.dtype)), ctypes.byref(states), *_pointers(out, J)
+    )
+    return out, J.permute(0, 3, 2, 1)
+
+
+def loss_and_gradient(
+    model: str,
+    mlp: MLP,
+    theta: Float[Tensor, "R P"],
+    q: Float[Tensor, "R D B"],
+    qdot: Float[Tensor, "R D B"],
+    target: Float[Tensor, "R D B"],
+    loss: str,
+) -> tuple[Float[Tensor, " R"], Float[Tensor, "R P"], Float[Tensor, " R"]]:
+    """Mean error, its gradient, and the share of floored mass matrices of each network."""
+    states, _alive = _states(theta, q, qdot, target)
+    R = len(theta)
+    value, floored = torch.empty(2, R, dtype=q.dtype).unbind()
+    gradient = torch.empty(R, mlp.n_params, dtype=q.dtype)
+    _function("descend", q.dtype)(
+        ctypes.byref(_shape(model, mlp, q.dtype)),
+        ctypes.byref(states),
+        ctypes.c_int(loss == "absolute"),
+        *_pointers(value, gradient, floored),
+    )
+    return value, gradient, floored
+
+
+def adam(
+    theta: Float[Tensor, "R P"],
+    mean: Float[Tensor, "R P"],
+    square: Float[Tensor, "R P"],
+    alive: Bool[Tensor, " R"],
+    loss: Float[Tensor, " R"],
+    gradient: Float[Tensor, "R P"],
+    *,
+    rate: float,
+    betas: tuple[float, float],
+    corrections: tuple[float, float],
+    epsilon: float,
+    clip: float | None,
+) -> None:
+    """One step, in place: theta, its two moments, and who is alive after it."""
+    step = _Step(rate, *betas, *corrections, epsilon, math.inf if clip is None else clip)
+    R, P = theta.shape
+    _function("adam", theta.dtype)(
+        ctypes.byref(step),
+        ctypes.c_int64(R),
+        ctypes.c_int64(P),
+        *_pointers(loss, gradient, theta, mean, square, alive),
+    )

@@ -1,0 +1,88 @@
+// What Python calls: an ensemble of networks, each with its own states, one after the other.
+//
+// Arrays are rows of contiguous memory. States are (R networks, D, B), networks `network` and
+// coordinates `row` numbers apart; parameters are rows of theta, `theta_row` apart.
+
+#include "adam.hpp"
+#include "dense.hpp"
+#include "lnn.hpp"
+
+namespace study {
+
+template <typename T>
+struct States {
+    int64_t R, B, network, row, theta_row;
+    const T *theta, *q, *qdot, *target;
+};
+
+template <typename T>
+std::unique_ptr<Network<T>> make(const Shape& shape, int64_t B) {
+    if (shape.model == 1) return std::make_unique<Structured<T>>(shape, B);
+    if (shape.model == 2) return std::make_unique<AccelerationMLP<T>>(shape, B);
+    return std::make_unique<Lagrangian<T>>(shape, B);
+}
+
+template <typename T>
+void accelerate(const Shape& shape, const States<T>& s, T* qddot) {
+    auto network = make<T>(shape, s.B);
+    for (int64_t r = 0; r < s.R; ++r, qddot += shape.n_dof * s.B) {
+        network->load(s.theta + r * s.theta_row);
+        network->sweep(s.q + r * s.network, s.qdot + r * s.network, s.row,
+                       [&](int64_t at, int some) { network->accelerations(at, some, qddot); });
+    }
+}
+
+template <typename T>
+void differentiate(const Shape& shape, const States<T>& s, T* qddot, T* jacobian) {
+    auto network = make<T>(shape, s.B);
+    const int64_t row = shape.n_dof * s.B;  // the Jacobian is (R, P, D, B)
+    for (int64_t r = 0; r < s.R; ++r, qddot += row, jacobian += network->n_params() * row) {
+        network->load(s.theta + r * s.theta_row);
+        network->sweep(s.q + r * s.network, s.qdot + r * s.network, s.row,
+                       [&](int64_t at, int some) {
+                           network->accelerations(at, some, qddot);
+                           network->jacobian(some, jacobian + at, row);
+                       });
+    }
+}
+
+template <typename T>
+void descend(const Shape& shape, const States<T>& s, bool absolute, T* loss, T* gradient,
+             T* floored) {
+    auto network = make<T>(shape, s.B);
+    for (int64_t r = 0; r < s.R; ++r, gradient += network->n_params()) {
+        const int64_t from = r * s.network;
+        double error = 0;
+        network->load(s.theta + r * s.theta_row);
+        const int64_t count =
+            network->sweep(s.q + from, s.qdot + from, s.row, [&](int64_t at, int some) {
+                error += network->gradient(s.target + from + at, s.row, some, absolute);
+            });
+        network->unload(gradient);
+        loss[r] = T(error), floored[r] = T(count) / T(s.B);
+    }
+}
+
+}  // namespace study
+
+#define FOR_TYPE(T)                                                                             \
+    extern "C" void accelerate_##T(const study::Shape* shape, const study::States<T>* states,   \
+                                   T* qddot) {                                                  \
+        study::accelerate<T>(*shape, *states, qddot);                                           \
+    }                                                                                           \
+    extern "C" void differentiate_##T(const study::Shape* shape, const study::States<T>* states, \
+                                      T* qddot, T* jacobian) {                                  \
+        study::differentiate<T>(*shape, *states, qddot, jacobian);                              \
+    }                                                                                           \
+    extern "C" void descend_##T(const study::Shape* shape, const study::States<T>* states,      \
+                                int absolute, T* loss, T* gradient, T* floored) {               \
+        study::descend<T>(*shape, *states, absolute, loss, gradient, floored);                  \
+    }                                                                                           \
+    extern "C" void adam_##T(const study::Step* step, int64_t R, int64_t P, const T* loss,      \
+                             const T* gradient, T* theta, T* mean, T* square, bool* alive) {    \
+        for (int64_t r = 0; r < R; ++r, gradient += P, theta += P, mean += P, square += P)      \
+            study::adam<T>(*step, P, loss[r], gradient, theta, mean, square, alive[r]);         \
+    }
+
+FOR_TYPE(float)
+FOR_TYPE(double)

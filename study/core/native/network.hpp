@@ -1,0 +1,309 @@
+// What the three models have in common: layers, chunks of states, the gradient's last step.
+//
+// The algebra and the names are those of the Python modules (`mlp.py`, `pairs.py`); only the order
+// of the work differs. A network's states are taken in chunks of a few vectors, so that all that one
+// chunk leaves behind stays in the processor's caches between the sweeps, where tensors of a whole
+// batch would go through memory. Vectors lie along the states.
+//
+// A plane is (rows, states of a chunk): one stream of one layer, a row a unit. Rows are padded with
+// units of no weight to a multiple of ROWS, so that no loop has a remainder; the states that fill up
+// the last chunk repeat the last one, with no cotangent.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "activations.hpp"
+#include "mass_matrix.hpp"
+#include "products.hpp"
+#include "vectors.hpp"
+
+namespace study {
+
+struct Shape {  // of the networks, as `MLP` has it
+    int64_t model, n_dof, width, depth, activation, trig;  // `model` in the order of `calls.py`
+    const uint8_t* angles;
+    double beta, mass_prior, floor;
+};
+
+// a = W h + b; weights padded, gradients in whole vectors
+template <typename T>
+struct Layer {
+    int rows, columns, padded_rows, padded_columns, wide;  // `wide` vectors a row of the gradient
+    int64_t at;                                            // where theta has it
+    std::vector<T> weights, biases;
+    Vec<T>*gradient, *bias_gradient;  // the latter over lanes, to be summed
+};
+
+template <typename T>
+class Network {
+   public:
+    Network(const Shape& shape, bool velocities, int n_outputs, int64_t B)
+        : shape(shape), D(shape.n_dof), K(shape.depth), B(B) {
+        for (int i = 0; i < D; ++i) I += angle(i) ? 2 : 1;
+        vectors = int(std::min<int64_t>(VECTORS, (B + LANES<T> - 1) / LANES<T>));
+        S = vectors * LANES<T>;
+        layers.resize(K + 1);
+        for (int k = 0, in = I + (velocities ? D : 0); k <= K; ++k) {
+            Layer<T>& l = layers[k];
+            l.rows = k < K ? int(shape.width) : n_outputs, l.columns = in, l.at = P;
+            l.padded_rows = round_up(l.rows, ROWS), l.padded_columns = round_up(in, ROWS);
+            l.wide = round_up(in, std::max(LANES<T>, ROWS)) / LANES<T>;
+            l.weights.resize(size_t(l.padded_rows) * l.padded_columns);
+            l.biases.resize(l.padded_rows);
+            l.gradient = take(size_t(l.padded_rows) * l.wide), l.bias_gradient = take(l.padded_rows);
+            P += int64_t(in + 1) * l.rows, in = l.rows;
+        }
+        n = layers[0].padded_rows * vectors;
+        for (auto rows : {&q, &qdot, &target, &qddot, &u, &z, &c, &g}) *rows = take(D * vectors);
+        mass = take(D * D * vectors), inverse = take(D * D * vectors);
+        matrix.resize(3 * D * D);
+    }
+    virtual ~Network() = default;
+
+    int64_t n_params() const { return P; }
+
+    // the layers of one network, and no gradient
+    void load(const T* theta) {
+        for (Layer<T>& l : layers) {
+            for (int i = 0; i < l.rows; ++i, theta += l.columns)
+                std::memcpy(&l.weights[size_t(i) * l.padded_columns], theta, l.columns * sizeof(T));
+            std::memcpy(l.biases.data(), theta, l.rows * sizeof(T));
+            theta += l.rows;
+            std::memset(l.gradient, 0, size_t(l.padded_rows) * l.wide * BYTES);
+            std::memset(l.bias_gradient, 0, l.padded_rows * BYTES);
+        }
+    }
+
+    // the gradient, in the order of theta
+    void unload(T* theta) const {
+        for (const Layer<T>& l : layers) {
+            for (int i = 0; i < l.rows; ++i, theta += l.columns)
+                std::memcpy(theta, l.gradient + i * l.wide, l.columns * sizeof(T));
+            for (int i = 0; i < l.rows; ++i, ++theta) {
+                *theta = 0;
+                for (int lane = 0; lane < LANES<T>; ++lane) *theta += l.bias_gradient[i][lane];
+            }
+        }
+    }
+
+    // accelerations of states whose rows are `stride` apart, chunk by chunk, and `then` what else is
+    // wanted of each; how many states had a floored mass matrix
+    template <typename Then>
+    int64_t sweep(const T* q_, const T* qdot_, int64_t stride, Then then) {
+        int64_t floored = 0;
+        for (int64_t begin = 0; begin < B; begin += S) {
+            const int some = int(std::min<int64_t>(S, B - begin));
+            states(q, q_ + begin, stride, some), states(qdot, qdot_ + begin, stride, some);
+            floored += forward(some);
+            then(begin, some);
+        }
+        return floored;
+    }
+
+    void accelerations(int64_t begin, int some, T* out) const {
+        for (int i = 0; i < D; ++i)
+            std::memcpy(out + i * B + begin, lane(qddot, i), some * sizeof(T));
+    }
+
+    // adds the chunk's gradient; its part of the mean error
+    double gradient(const T* target_, int64_t stride, int some, bool absolute) {
+        states(target, target_, stride, some);
+        double sum = 0;
+        const T count = T(B * D);
+        for (int i = 0; i < D; ++i)
+            for (int s = 0; s < S; ++s) {
+                const T r = lane(qddot, i)[s] - lane(target, i)[s];
+                const T slope = absolute ? T(r > 0) - T(r < 0) : 2 * r;
+                lane(z, i)[s] = s < some ? (r == r ? slope : r) / count : T(0);
+                if (s < some) sum += absolute ? std::abs(r) : r * r;
+            }
+        each = nullptr;
+        backward();
+        return sum / count;
+    }
+
+    // d qddot / d theta of each of the chunk's states: rows of parameters, `row` numbers apart
+    void jacobian(int some_, T* out, int64_t row) {
+        for (int i = 0; i < D; ++i) {
+            for (int j = 0; j < D * vectors; ++j) z[j] = Vec<T>{} + T(j / vectors == i);
+            each = out + i * B, each_row = row, some = some_;
+            backward();
+        }
+    }
+
+   protected:
+    virtual int64_t forward(int some) = 0;  // qddot of the chunk; how many matrices were floored
+    virtual void backward() = 0;            // d<z, qddot>/dtheta, handed to `collect`
+
+    static int round_up(int64_t n, int64_t to) { return int((n + to - 1) / to * to); }
+    bool angle(int i) const { return shape.trig && shape.angles[i]; }
+    T* lane(Vec<T>* rows, int i) const { return reinterpret_cast<T*>(rows + i * vectors); }
+
+    Vec<T>* take(size_t count) {  // zeros, until the network is gone
+        memory.emplace_back(std::aligned_alloc(BYTES, (count + 1) * BYTES));
+        return static_cast<Vec<T>*>(std::memset(memory.back().get(), 0, (count + 1) * BYTES));
+    }
+
+    // a plane, or several side by side, with room for what `turn` reads
+    Vec<T>* take_planes(int count, int rows) {
+        const int whole = round_up(rows, std::max(LANES<T>, ROWS));
+        return take(size_t(count - 1) * round_up(rows, ROWS) * vectors + size_t(whole) * vectors);
+    }
+
+    // the inputs that depend on q
+    void encode(Vec<T>* x) const {
+        for (int i = 0; i < D; ++i) {
+            const T* from = lane(q, i);
+            T* to = lane(x, 0);
+            if (!angle(i)) std::memcpy(to, from, S * sizeof(T));
+            if (angle(i))
+                for (int s = 0; s < S; ++s) to[s] = std::cos(from[s]), to[S + s] = std::sin(from[s]);
+            x += (angle(i) ? 2 : 1) * vectors;
+        }
+    }
+
+    // the encoding's Jacobian applied to a tangent in q, where x is the encoded q
+    void push(const Vec<T>* x, const Vec<T>* tangent, Vec<T>* out) const {
+        for (int i = 0; i < D; ++i, tangent += vectors) {
+            for (int v = 0; v < vectors; ++v) {
+                out[v] = angle(i) ? -x[vectors + v] * tangent[v] : tangent[v];
+                if (angle(i)) out[vectors + v] = x[v] * tangent[v];
+            }
+            x += (angle(i) ? 2 : 1) * vectors, out += (angle(i) ? 2 : 1) * vectors;
+        }
+    }
+
+    // W_k times a plane
+    void up(int k, const Vec<T>* from, Vec<T>* to) const {
+        const Layer<T>& l = layers[k];
+        product<T>(l.padded_rows, l.padded_columns, vectors, l.weights.data(), l.padded_columns, 1,
+                   from, vectors, to, vectors);
+    }
+
+    // W_k^T times a plane
+    void down(int k, const Vec<T>* from, Vec<T>* to) const {
+        const Layer<T>& l = layers[k];
+        product<T>(l.padded_columns, l.padded_rows, vectors, l.weights.data(), 1, l.padded_columns,
+                   from, vectors, to, vectors);
+    }
+
+    void add_bias(int k, Vec<T>* plane) const {
+        const Layer<T>& l = layers[k];
+        for (int h = 0; h < l.padded_rows; ++h)
+            for (int v = 0; v < vectors; ++v) plane[h * vectors + v] += l.biases[h];
+    }
+
+    // one value a unit, the same for all states
+    void fill(int rows, const T* values, int64_t stride, Vec<T>* plane) const {
+        for (int h = 0; h < rows; ++h)
+            for (int v = 0; v < vectors; ++v) plane[h * vectors + v] = Vec<T>{} + values[h * stride];
+    }
+
+    // sigma of the values in place, and its derivatives, of hidden units
+    void activate(Vec<T>* value, Vec<T>* first, Vec<T>* second, Vec<T>* third) const {
+        ACTIVATIONS<T>[shape.activation](n, T(shape.beta), value, first, second, third);
+    }
+
+    // a layer's part of the gradient, or of the Jacobian: `streams` planes of adjoints of its output
+    // and of what it was given, and the adjoint of its bias if it is seen
+    void collect(int k, int streams, const Plane<T>* adjoint, const Plane<T>* below,
+                 const Vec<T>* of_bias) {
+        Layer<T>& l = layers[k];
+        if (each) return collect_each(l, streams, adjoint, below, of_bias);
+        if (turned.size() < size_t(streams) * S * l.wide * LANES<T>)
+            turned.resize(size_t(streams) * S * l.wide * LANES<T> + LANES<T>);
+        auto at = reinterpret_cast<uintptr_t>(turned.data()) + BYTES - 1;
+        Vec<T>* flat = reinterpret_cast<Vec<T>*>(at / BYTES * BYTES);
+        for (int s = 0; s < streams; ++s) {
+            transpose<T>(l.wide, vectors, below[s].at, flat);
+            product<T>(l.padded_rows, S, l.wide, reinterpret_cast<const T*>(adjoint[s].at), S, 1, flat,
+                       l.wide, l.gradient, l.wide, true);
+        }
+        if (of_bias)
+            for (int h = 0; h < l.padded_rows; ++h)
+                for (int v = 0; v < vectors; ++v) l.bias_gradient[h] += of_bias[h * vectors + v];
+    }
+
+    // qddot = M^-1 (g - c) and M^-1, from the upper triangle of M without its prior
+    int64_t solve(int some) {
+        int64_t count = 0;
+        T *m = matrix.data(), *out = m + D * D;
+        for (int s = 0; s < S; ++s) {
+            for (int i = 0; i < D; ++i)
+                for (int j = i; j < D; ++j)
+                    m[i * D + j] = m[j * D + i] =
+                        lane(mass, i * D + j)[s] + (i == j ? T(shape.mass_prior) : T(0));
+            count += invert(D, T(shape.floor), m, out, out + D * D) && s < some;
+            for (int i = 0; i < D; ++i) {
+                T sum = 0;
+                for (int j = 0; j < D; ++j) {
+                    lane(inverse, i * D + j)[s] = out[i * D + j];
+                    sum += out[i * D + j] * (lane(g, j)[s] - lane(c, j)[s]);
+                }
+                lane(qddot, i)[s] = sum;
+            }
+        }
+        return count;
+    }
+
+    // M^-T z
+    void solve_transposed(Vec<T>* out) const {
+        for (int i = 0; i < D; ++i)
+            for (int v = 0; v < vectors; ++v) {
+                Vec<T> sum{};
+                for (int j = 0; j < D; ++j)
+                    sum += inverse[(j * D + i) * vectors + v] * z[j * vectors + v];
+                out[i * vectors + v] = sum;
+            }
+    }
+
+    const Shape& shape;
+    int D, K, I = 0, vectors, S, n = 0;  // n vectors of a plane of hidden units
+    int64_t B, P = 0;
+    std::vector<Layer<T>> layers;
+    Vec<T>*q, *qdot, *target, *qddot, *u, *z, *c, *g, *mass, *inverse;
+
+   private:
+    void states(Vec<T>* rows, const T* from, int64_t stride, int some) const {
+        for (int i = 0; i < D; ++i) {
+            T* row = lane(rows, i);
+            std::memcpy(row, from + i * stride, some * sizeof(T));
+            std::fill(row + some, row + S, row[some - 1]);
+        }
+    }
+
+    void collect_each(const Layer<T>& l, int streams, const Plane<T>* adjoint,
+                      const Plane<T>* below, const Vec<T>* of_bias) const {
+        T* out = each + l.at * each_row;
+        Vec<T> sum[VECTORS];
+        for (int h = 0; h < l.rows; ++h)
+            for (int j = 0; j < l.columns; ++j, out += each_row) {
+                for (int v = 0; v < vectors; ++v)
+                    sum[v] = adjoint[0].at[h * vectors + v] * below[0].at[j * vectors + v];
+                for (int s = 1; s < streams; ++s)
+                    for (int v = 0; v < vectors; ++v)
+                        sum[v] += adjoint[s].at[h * vectors + v] * below[s].at[j * vectors + v];
+                std::memcpy(out, sum, some * sizeof(T));
+            }
+        for (int h = 0; h < l.rows; ++h, out += each_row) {
+            std::memset(out, 0, some * sizeof(T));
+            if (of_bias) std::memcpy(out, of_bias + h * vectors, some * sizeof(T));
+        }
+    }
+
+    struct Free {
+        void operator()(void* p) const { std::free(p); }
+    };
+    std::vector<std::unique_ptr<void, Free>> memory;
+    std::vector<T> matrix, turned;
+    T* each = nullptr;  // where the Jacobian goes
+    int64_t each_row = 0;
+    int some = 0;
+};
+
+}  // namespace study

@@ -1,0 +1,77 @@
+// Matrix products of one network's layer with the states of a chunk, and transposed planes.
+#pragma once
+
+#include <utility>
+
+#include "vectors.hpp"
+
+namespace study {
+
+template <typename T, int rows, int columns>
+inline void tile(int inner, const T* a, int64_t a_row, int64_t a_column, const Vec<T>* b,
+                 int64_t b_row, Vec<T>* out, int64_t out_row, bool add) {
+    Vec<T> sum[rows][columns] = {};
+    for (int j = 0; j < inner; ++j, b += b_row, a += a_column)
+        for (int i = 0; i < rows; ++i)
+            for (int c = 0; c < columns; ++c) sum[i][c] += a[i * a_row] * b[c];
+    for (int i = 0; i < rows; ++i)
+        for (int c = 0; c < columns; ++c)
+            out[i * out_row + c] = add ? out[i * out_row + c] + sum[i][c] : sum[i][c];
+}
+
+template <typename T, int columns>
+inline void strip(int rows, int inner, const T* a, int64_t a_row, int64_t a_column, const Vec<T>* b,
+                  int64_t b_row, Vec<T>* out, int64_t out_row, bool add) {
+    int i = 0;
+    for (; i + TALL <= rows; i += TALL)
+        tile<T, TALL, columns>(inner, a + i * a_row, a_row, a_column, b, b_row,
+                                   out + i * out_row, out_row, add);
+    for (; i < rows; i += ROWS)
+        tile<T, ROWS, columns>(inner, a + i * a_row, a_row, a_column, b, b_row, out + i * out_row,
+                               out_row, add);
+}
+
+// out (rows, columns) = A (rows, inner) b (inner, columns), or added to it; A by its strides, b and
+// out in vectors by the strides of their rows
+template <typename T>
+void product(int rows, int inner, int columns, const T* a, int64_t a_row, int64_t a_column,
+             const Vec<T>* b, int64_t b_row, Vec<T>* out, int64_t out_row, bool add = false) {
+    int c = 0;
+    for (; c + 2 <= columns; c += 2)
+        strip<T, 2>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row, add);
+    if (c < columns)
+        strip<T, 1>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row, add);
+}
+
+// exchanges the blocks off the diagonal of a square of vectors, in squares of 2 `block`
+template <typename T, int block, int... l>
+inline void exchange(Vec<T>* v, std::integer_sequence<int, l...>) {
+    constexpr int n = LANES<T>;
+    for (int i = 0; i < n; ++i)
+        if (!(i & block)) {
+            const Vec<T> a = v[i], b = v[i + block];
+            v[i] = __builtin_shufflevector(a, b, (l & block ? n + l - block : l)...);
+            v[i + block] = __builtin_shufflevector(a, b, (l & block ? n + l : l + block)...);
+        }
+}
+
+template <typename T, int block = 1>
+inline void transpose(Vec<T>* v) {
+    exchange<T, block>(v, std::make_integer_sequence<int, LANES<T>>{});
+    if constexpr (2 * block < LANES<T>) transpose<T, 2 * block>(v);
+}
+
+// a plane (units, states) as (states, units), both in vectors
+template <typename T>
+void transpose(int wide, int vectors, const Vec<T>* plane, Vec<T>* out) {
+    constexpr int n = LANES<T>;
+    for (int h = 0; h < wide; ++h)
+        for (int v = 0; v < vectors; ++v) {
+            Vec<T> square[n];
+            for (int i = 0; i < n; ++i) square[i] = plane[(h * n + i) * vectors + v];
+            transpose<T>(square);
+            for (int i = 0; i < n; ++i) out[(v * n + i) * wide + h] = square[i];
+        }
+}
+
+}  // namespace study
