@@ -36,34 +36,27 @@ class Damaged:
         )
 
 
-def write(table: pd.DataFrame, path: Path) -> None:
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A table of plain rows, with all columns that one of them has."""
+    return pa.Table.from_struct_array(pa.array(rows))
+
+
+def write(table: pa.Table, path: Path) -> None:
     """Write a table of one block: few rows, many columns.
 
-    Without statistics, dictionaries and pandas' notes, which would be most of the file and of the
-    time it takes; with checksums, as a damaged page may well decode to numbers.
+    Without statistics, dictionaries and Arrow's copy of the schema, which would be most of the file
+    and of the time it takes; with checksums, as a damaged page may well decode to numbers.
     """
-    # all at once: pandas takes longer to hand out a column than Arrow to take it
-    values = table.to_numpy(dtype=object)
-    columns = {
-        name: pa.array(values[:, k], _type(dtype), from_pandas=True)
-        for k, (name, dtype) in enumerate(table.dtypes.items())
-    }
     written = pa.BufferOutputStream()  # a file would be written to a hundred times
     parquet.write_table(
-        pa.table(columns),
+        table,
         written,
         use_dictionary=False,
         write_statistics=False,
+        store_schema=False,
         write_page_checksum=True,
     )
     path.write_bytes(written.getvalue())
-
-
-def _type(dtype: Any) -> pa.DataType | None:
-    """None, to see what is in it, for what may hold anything."""
-    if isinstance(dtype, pd.StringDtype):
-        return pa.string()
-    return pa.from_numpy_dtype(dtype) if dtype.kind in "biuf" else None
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[list[Any]] | None:

@@ -67,6 +67,8 @@ class SystemConfig:
                 raise ConfigError(f"unknown key system.{key}: {nearest(key, known)}")
         system = self.default.with_constants(**self.constants)
         name, changed = system.name, {k: v for k, v in self.constants.items() if v != known[k]}
+        if self.name in SYSTEMS and not changed:
+            return  # it moves; to see that it does takes the second in which sympy is loaded
         given = ", ".join(f"system.{k}={v}" for k, v in changed.items()) or "its constants"
         with np.errstate(all="ignore"):
             try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -144,7 +144,7 @@ def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
 
 def identifiability_columns(
     setup: Setup, state: State
-) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
+) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
     """(measures, spectra) of each replicate, as initialised on ample data and as trained.
 
     Ample: twice as many equations as parameters, from a pool of training states of its own, or all
@@ -194,7 +194,7 @@ def _mass(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray | None:
     return None if mass is None else mass[0].permute(2, 0, 1).cpu().numpy()
 
 
-def training_curves(setup: Setup, state: State) -> list[pd.DataFrame]:
+def training_curves(setup: Setup, state: State) -> list[pa.Table]:
     """The records of training as rows of the curves' table."""
     tables = []
     for r, replicate in enumerate(setup.replicates):
@@ -205,20 +205,21 @@ def training_curves(setup: Setup, state: State) -> list[pd.DataFrame]:
     return tables
 
 
-def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> pd.DataFrame:
-    return pd.DataFrame(
+def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> pa.Table:
+    n = len(x)
+    return pa.table(
         {
-            "cell": setup.cell.hash,
-            "replicate": replicate,
-            "curve": curve,
+            "cell": pa.repeat(setup.cell.hash, n),
+            "replicate": pa.repeat(replicate, n),
+            "curve": pa.repeat(curve, n),
             "x": np.asarray(x, float),
-            "metric": metric,
+            "metric": pa.repeat(metric, n),
             "value": np.asarray(value, float),
         }
     )
 
 
-def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pd.DataFrame]]]:
+def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
     """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
     start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)

@@ -17,11 +17,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow as pa
 import torch
 import yaml
 from rich.progress import Progress
@@ -58,11 +59,25 @@ class Pruned(Exception):  # noqa: N818  it is no error
 
 @dataclasses.dataclass(frozen=True)
 class BlockResult:
-    """`replicates` and `curves`: rows of the two tables; `weights`: what `load_model` reads."""
+    """What a block came to, as it is written.
 
-    replicates: pd.DataFrame
-    curves: pd.DataFrame
+    - `rows`: of the results, one a replicate; `points`: of the curves.
+    - `weights`: what `load_model` reads.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    points: pa.Table
     weights: dict[str, Any]
+
+    @property
+    def replicates(self) -> pd.DataFrame:
+        """The rows as a table."""
+        return pd.DataFrame(self.rows)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The curves as a table."""
+        return self.points.to_pandas()
 
 
 def run_block(
@@ -123,9 +138,7 @@ def run_block(
         row["rollout_seconds"] = seconds
     progress(1.0)
     log.info("cell %s block %d: trained in %.1f s", cell.hash, block, state.seconds)
-    return BlockResult(
-        pd.DataFrame(rows), pd.concat(curves, ignore_index=True), _weights(setup, state)
-    )
+    return BlockResult(rows, pa.concat_tables(curves), _weights(setup, state))
 
 
 def _judged(
@@ -172,22 +185,24 @@ def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[M
 
 def write_block(result: BlockResult, folder: Path) -> None:
     """Write a block's three files into an existing folder; whoever commits it syncs it to disk."""
-    blocks.write(result.replicates, folder / "replicates.parquet")
-    blocks.write(result.curves, folder / "curves.parquet")
+    blocks.write(blocks.from_rows(result.rows), folder / "replicates.parquet")
+    blocks.write(result.points, folder / "curves.parquet")
     torch.save(result.weights, folder / "weights.pt")
 
 
-def medians(replicates: pd.DataFrame) -> dict[str, float]:
+def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Median over a block's replicates of each measure; those that are no number are left out."""
     found = {}
-    # all at once: a column at a time takes pandas longer than the medians
-    columns = replicates.to_numpy(dtype=object).T.tolist()
-    for name, dtype, column in zip(replicates.columns, replicates.dtypes, columns, strict=True):
-        if name in results.MEASURES and dtype.kind in "iuf":
-            values = [value for value in column if value == value]
-            if values:
-                found[str(name)] = float(statistics.median(values))
+    for name in results.MEASURES:
+        values = [value for row in rows if _is_number(value := row.get(name, math.nan))]
+        if values:
+            found[name] = float(statistics.median(values))
     return found
+
+
+def _is_number(value: Any) -> bool:
+    """Infinity is one, NaN and the truth of a statement are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _resume(checkpoint: Path | None, setup: Setup) -> State:

@@ -43,8 +43,8 @@ def of_another_table(path: Path) -> None:
 
 
 def of_another_cell(path: Path) -> None:
-    table = pd.read_parquet(path)
-    blocks.write(table.assign(cell="0" * 12), path)
+    rows = pd.read_parquet(path).assign(cell="0" * 12).to_dict("records")
+    blocks.write(blocks.from_rows(rows), path)
 
 
 DAMAGES = [torn, emptied, zeroed, flipped, of_another_table, of_another_cell]

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+import scipy  # whose parts are loaded when they are used
 from jaxtyping import Bool, Float, Int
-from scipy.integrate import solve_ivp
 
 from study.core.files import write_whole
 from study.core.lyapunov import finite_time_exponent
@@ -119,7 +119,7 @@ def integrate(
     def field(_: float, flat: Array) -> Array:
         return system.rhs(flat.reshape(shape)).reshape(-1)
 
-    solved = solve_ivp(
+    solved = scipy.integrate.solve_ivp(
         field,
         (times[0], times[-1]),
         start.reshape(-1),

@@ -12,9 +12,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy  # whose parts are loaded when they are used: few studies have such data
 from jaxtyping import Float
-from scipy.interpolate import UnivariateSpline, make_interp_spline
-from scipy.signal import savgol_filter
 
 Array = np.ndarray
 
@@ -57,15 +56,20 @@ class Method:
         if self.name == "savgol":
             step = (times[-1] - times[0]) / (len(times) - 1)
             a, b, c = (
-                np.asarray(savgol_filter(values, self.window, DEGREE, order, step, axis=0))
+                np.asarray(
+                    scipy.signal.savgol_filter(values, self.window, DEGREE, order, step, axis=0)
+                )
                 for order in range(3)
             )
             return a, b, c
         if not self.smoothing:
-            spline = make_interp_spline(times, values, k=SPLINE_DEGREE)
+            spline = scipy.interpolate.make_interp_spline(times, values, k=SPLINE_DEGREE)
             return values, spline(times, 1), spline(times, 2)
         allowed = len(times) * self.smoothing**2
-        columns = [UnivariateSpline(times, v, k=SPLINE_DEGREE, s=allowed) for v in values.T]
+        columns = [
+            scipy.interpolate.UnivariateSpline(times, v, k=SPLINE_DEGREE, s=allowed)
+            for v in values.T
+        ]
         a, b, c = (np.stack([s(times, order) for s in columns], axis=1) for order in range(3))
         return a, b, c
 

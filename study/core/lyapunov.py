@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
 
 from study.core.systems import System
 
@@ -43,7 +43,7 @@ def finite_time_exponent(
     edges = np.linspace(0, horizon, RENORMALISATIONS + 1)
     for begin, end in itertools.pairwise(edges):
         flat = np.stack([state, tangent]).reshape(-1)
-        solved = solve_ivp(
+        solved = scipy.integrate.solve_ivp(
             field, (begin, end), flat, method="DOP853", rtol=tolerance, atol=tolerance
         )
         state, tangent = solved.y[:, -1].reshape(2, K, n)

@@ -13,8 +13,8 @@ import dataclasses
 import functools
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.interpolate import CubicHermiteSpline
 
 from study.core.datasets import (
     NOISE,
@@ -52,8 +52,10 @@ class Motion:
 
     def states_at(self, times: Float[Array, " T"]) -> Float[Array, "T two_D"]:
         """(q, qdot) between the points, by the cubic that has the derivatives too."""
-        q = CubicHermiteSpline(self.times, self.q, self.qdot, axis=0)(times)
-        qdot = CubicHermiteSpline(self.times, self.qdot, self.qddot, axis=0)(times)
+        q = scipy.interpolate.CubicHermiteSpline(self.times, self.q, self.qdot, axis=0)(times)
+        qdot = scipy.interpolate.CubicHermiteSpline(self.times, self.qdot, self.qddot, axis=0)(
+            times
+        )
         return np.concatenate([q, qdot], axis=1)
 
 

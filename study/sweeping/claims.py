@@ -145,8 +145,8 @@ def commit(temporary: Path, folder: Path) -> bool:
     A rename onto a directory that is not empty fails, so the first to come is kept and no result
     is ever overwritten. Returns whether it was this one; the other's is removed.
     """
-    for file in temporary.iterdir():
-        sync(file)
+    for name in os.listdir(temporary):
+        sync(temporary / name)
     sync(temporary)
     try:
         os.rename(temporary, folder)
@@ -159,12 +159,25 @@ def commit(temporary: Path, folder: Path) -> bool:
     return True
 
 
-def workspace(folder: Path) -> Path:
-    """A new directory beside the block's folder, for its files until they are committed."""
-    owner = SEPARATOR.join((this_host(), str(os.getpid()), uuid.uuid4().hex))
-    path = folder.with_name(f".{folder.name}{SEPARATOR}{owner}")
+def workspace(folder: Path, run: str = "") -> Path:
+    """A new directory beside the block's folder, for its files until they are committed.
+
+    Its name tells whose it is, and of which command's `run`.
+    """
+    path = folder.with_name(_workspace(folder, this_host(), os.getpid(), run) + uuid.uuid4().hex)
     path.mkdir()
     return path
+
+
+def workspaces(folder: Path, who: Holder, run: str) -> list[Path]:
+    """Those that a holder of the block's claim left in a command."""
+    begin = _workspace(folder, who.host, who.pid, run)
+    names = os.listdir(folder.parent)
+    return [folder.with_name(name) for name in names if name.startswith(begin)]
+
+
+def _workspace(folder: Path, host: str, pid: int, run: str) -> str:
+    return SEPARATOR.join((f".{folder.name}", host, str(pid), f"{run}-"))
 
 
 def file_system_now(folder: Path) -> float:
@@ -214,7 +227,8 @@ def _abandoned(path: Path) -> bool:
     parts = path.name.split(SEPARATOR)
     here = (this_host(), socket.gethostname())
     if len(parts) == 4 and parts[1] in here and parts[2].isdigit():
-        return not _lives(int(parts[2]))
+        pid = int(parts[2])
+        return pid != os.getpid() and not _lives(pid)
     return time.time() - _changed(path) > 86_400
 
 

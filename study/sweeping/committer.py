@@ -6,8 +6,8 @@ Knows: one thread, one commit at a time. Does not know: what a block is, or what
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 
 from study.sweeping import claims
@@ -22,9 +22,9 @@ class Committer:
     """The commits of one worker. `settle` before looking at what is left, and at the end."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
+        self._thread = futures.ThreadPoolExecutor(1, "commit")
+        self._commit: futures.Future[bool] | None = None
         self._claim: claims.Claim | None = None
-        self._outcome: bool | OSError = False
         self._told: Told | None = None
 
     def start(
@@ -45,11 +45,7 @@ class Committer:
         """
         self.settle()
         self._claim, self._told = claim, told
-        # a plain thread: the worker may fork a trainer beside it, and pools do not survive that
-        self._thread = threading.Thread(
-            target=self._commit, args=(workspace, folder, held), name="commit"
-        )
-        self._thread.start()
+        self._commit = self._thread.submit(_commit, workspace, folder, held)
 
     def beat(self) -> None:
         """Renew the claim on what is being committed, where due."""
@@ -58,18 +54,19 @@ class Committer:
 
     def settle(self) -> None:
         """Wait for the commit that is under way, if one is, and tell how it ended."""
-        if self._thread is None or self._told is None:
+        if self._commit is None or self._told is None:
             return
-        while self._thread.is_alive():
-            self._thread.join(BEAT)
+        while not futures.wait([self._commit], BEAT).done:
             self.beat()
-        told, self._told = self._told, None
-        self._thread = self._claim = None
-        told(self._outcome)
+        commit, told = self._commit, self._told
+        self._commit = self._claim = self._told = None
+        try:
+            outcome = commit.result()
+        except OSError as error:
+            outcome = error
+        told(outcome)
 
-    def _commit(self, workspace: Path, folder: Path, held: contextlib.ExitStack) -> None:
-        with held:
-            try:
-                self._outcome = claims.commit(workspace, folder)
-            except OSError as error:
-                self._outcome = error
+
+def _commit(workspace: Path, folder: Path, held: contextlib.ExitStack) -> bool:
+    with held:
+        return claims.commit(workspace, folder)

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from study.core.files import temporary_name
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_KEY = re.compile(r"^(?=\w)", re.MULTILINE)  # where one of a mapping's own keys begins
 
 SPARE = 1 << 16  # bytes that must be free before it is worth training
 
@@ -62,16 +64,19 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
     that is given again finds what is torn, and writes it anew.
     """
     text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if path.read_text() == text:
-            return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True)
+    except FileExistsError:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if path.read_text() == text:
+                return
     temporary = temporary_name(path)
     try:
         temporary.write_text(text)
         os.replace(temporary, path)
-    finally:
+    except OSError:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -80,15 +85,34 @@ def _as_yaml(data: str) -> str:
     return yaml.dump(json.loads(data), Dumper=_DUMPER, sort_keys=False, width=100)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A cell's `config.yaml`. **Raises:** `StudyError` where it cannot be read."""
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A cell's `config.yaml`, to be read only: cells share what they have in common.
+
+    **Raises:** `StudyError` where it cannot be read.
+    """
     try:
-        data = yaml.load(path.read_text(), YAML_LOADER)
+        data = _from_yaml(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(data, dict):
         raise StudyError(f"{path} is not a mapping")
     return data
+
+
+def _from_yaml(text: str) -> Any:
+    """YAML read key by key, as `write_config` writes it; as a whole where that does not do."""
+    try:
+        parts = [_part(part) for part in _KEY.split(text) if part]
+        found = {key: value for part in parts for key, value in part.items()}
+    except (yaml.YAMLError, AttributeError):
+        found = None
+    return found or yaml.load(text, YAML_LOADER)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _part(text: str) -> Any:
+    """What one key's lines say; most cells of a study share most of their groups."""
+    return yaml.load(text, YAML_LOADER)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ Knows: names, paths. Does not know: who holds a block or what is in it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -58,7 +59,7 @@ class Block:
     def failures(self, run: str | None = None) -> list[dict[str, Any]]:
         """Its failed attempts, oldest first; of one command only, where `run` is given."""
         found = []
-        for path in self.folder.parent.glob(f"{self.folder.name}.failed-*.json"):
+        for path in self._failure_records():
             attempt = read_json(path)
             if attempt and (run is None or attempt.get("run") == run):
                 found.append(attempt)
@@ -66,7 +67,7 @@ class Block:
 
     def add_failure(self, attempt: Mapping[str, Any]) -> Path:
         """Record a failed attempt under the next free number; several workers may do so at once."""
-        number = len(list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))) + 1
+        number = len(self._failure_records()) + 1
         while True:
             path = self.beside(f"failed-{number}.json")
             temporary = temporary_name(path)
@@ -78,6 +79,14 @@ class Block:
                 number += 1
             finally:
                 temporary.unlink(missing_ok=True)
+
+    def _failure_records(self) -> list[Path]:
+        begin, parent = f"{self.folder.name}.failed-", self.folder.parent
+        try:
+            names = os.listdir(parent)
+        except FileNotFoundError:
+            return []
+        return [parent / name for name in names if name.startswith(begin) and name[-5:] == ".json"]
 
 
 class Sighting(NamedTuple):
@@ -100,10 +109,10 @@ class StudyFolder:
         return self.root.resolve().name
 
     def cell(self, cell: str) -> Path:
-        return self.root / "cells" / cell
+        return self.root.joinpath("cells", cell)
 
     def block(self, cell: str, number: int) -> Block:
-        return Block(cell, number, self.cell(cell) / f"block-{number:03d}")
+        return Block(cell, number, self.root.joinpath("cells", cell, f"block-{number:03d}"))
 
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""
@@ -130,13 +139,31 @@ class StudyFolder:
 
     def last_commit(self, orders: Orders) -> float:
         """When the newest block was committed, in seconds since the epoch; 0 where none is."""
-        # a rename changes the folder's status, while its files are as old as they are
-        done = (block.folder for block in self.blocks(orders) if block.done)
-        return max((folder.stat().st_ctime for folder in done), default=0.0)
+        newest = 0.0
+        for block in self.blocks(orders):
+            with contextlib.suppress(FileNotFoundError):
+                # a rename changes the folder's status, while its files are as old as they are
+                changed = block.folder.stat().st_ctime
+                if changed > newest and block.done:
+                    newest = changed
+        return newest
+
+    def untidy(self, orders: Orders) -> list[str]:
+        """Cells with more in their folders than a config and blocks."""
+        found = []
+        for cell in orders.cells:
+            with contextlib.suppress(FileNotFoundError):
+                names = os.listdir(self.cell(cell))
+                if any("." in name and name != "config.yaml" for name in names):
+                    found.append(cell)
+        return found
 
     def read_orders(self) -> Orders:
         """What `study.yaml` says of the work. **Raises:** `StudyError`."""
-        data = self.read_yaml()
+        return self.orders_in(self.read_yaml())
+
+    def orders_in(self, data: Mapping[str, Any]) -> Orders:
+        """The same of what is to be written there."""
         try:
             return Orders(
                 cells=tuple(checked_name(cell) for cell in data["cells"]),

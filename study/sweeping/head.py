@@ -111,11 +111,11 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
     began = time.time()
     with _writing(folder):
         orders = _write_orders(plan, folder, command)
-    monitor = Monitor(folder.root)
+    monitor = Monitor(folder.root, orders)
     before = monitor.look()
     trouble = ""
     if not before.finished:
-        with ProgressBar(folder.root) as bar:
+        with ProgressBar(folder.root, orders) as bar:
             trouble = finish(plan, monitor, bar.say)
     after = monitor.look()
     _tidy(folder, orders)
@@ -142,40 +142,38 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
     if _asks_nothing_new(plan, folder, before):
         return folder.read_orders()
     for cell in plan.cells:
-        inputs.keep(cell.as_dict(), folder.root)
-        path = folder.cell(cell.hash) / "config.yaml"
-        write_config(path, cell.as_dict())
+        config = cell.as_dict()
+        inputs.keep(config, folder.root)
+        write_config(folder.cell(cell.hash) / "config.yaml", config)
     for search in plan.searches:
         for config in search.configs.values():
             inputs.keep(config, folder.root)
     cells = [cell.hash for cell in plan.cells]
-    write_yaml(
-        folder.root / "study.yaml",
-        {
-            "study": run.study,
-            "budget": run.budget,
-            "question": plan.config.get("question"),
-            "replicates": run.replicates,
-            "auto": _auto(plan),
-            "block_size": run.block_size,
-            "retries": run.retries,
-            "time_limit": run.time_limit,
-            "code": code_version(),
-            "storage": record_of(run.storage),
-            "decisions": {"compile": plan.compile},
-            "provenance": {"command": command, **provenance()},
-            "history": [*before.get("history", []), *_last(before)],
-            "config": dict(plan.config),
-            "grid": [dict(arm) for arm in plan.arms],
-            "swept": {key: list(values) for key, values in plan.swept.items()},
-            "cells": cells,
-            "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
-            "seconds_per_block": dict(plan.seconds),
-            "search": dataclasses.asdict(run.search),
-            "searches": [search.as_dict() for search in plan.searches],
-        },
-    )
-    return folder.read_orders()
+    study = {
+        "study": run.study,
+        "budget": run.budget,
+        "question": plan.config.get("question"),
+        "replicates": run.replicates,
+        "auto": _auto(plan),
+        "block_size": run.block_size,
+        "retries": run.retries,
+        "time_limit": run.time_limit,
+        "code": code_version(),
+        "storage": record_of(run.storage),
+        "decisions": {"compile": plan.compile},
+        "provenance": {"command": command, **provenance()},
+        "history": [*before.get("history", []), *_last(before)],
+        "config": dict(plan.config),
+        "grid": [dict(arm) for arm in plan.arms],
+        "swept": {key: list(values) for key, values in plan.swept.items()},
+        "cells": cells,
+        "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
+        "seconds_per_block": dict(plan.seconds),
+        "search": dataclasses.asdict(run.search),
+        "searches": [search.as_dict() for search in plan.searches],
+    }
+    write_yaml(folder.root / "study.yaml", study)
+    return folder.orders_in(study)
 
 
 def _read(folder: StudyFolder) -> dict[str, Any]:
@@ -238,9 +236,12 @@ def _tidy(folder: StudyFolder, orders: Orders) -> None:
     """Remove what workers and heads that died left: half-written files, locks of done blocks."""
     claims.sweep(folder.root)
     claims.sweep(folder.root / "auto")
-    for cell in orders.cells:
+    untidy = folder.untidy(orders)
+    for cell in untidy:
         claims.sweep(folder.cell(cell))
-    for block, done, _, _ in Survey(folder, orders).look():
+    for block, done, _, _ in Survey(
+        folder, dataclasses.replace(orders, cells=tuple(untidy))
+    ).look():
         beside = [block.lock, block.progress, block.checkpoint]
         if done and any(path.exists() for path in beside):
             claims.discard(block.lock)

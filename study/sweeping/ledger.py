@@ -206,14 +206,16 @@ def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
     """
     from optuna.trial import TrialState
 
-    held = {block: holder(block.lock) for block in folder.blocks(orders) if block.done}
+    seen = list(Survey(folder, orders).look())
     # a worker that lives may not have flushed yet what it has just done
-    working = any(s.locked and not s.done for s in Survey(folder, orders).look())
+    working = any(s.locked and not s.done for s in seen)
     settled = time.time() - 10 * BATCH if working else math.inf
     ripe = [
-        block
-        for block, by in held.items()
-        if not (by and by.alive) and block.folder.stat().st_ctime < settled
+        s.block
+        for s in seen
+        if s.done
+        and not (s.locked and (by := holder(s.block.lock)) and by.alive)
+        and s.block.folder.stat().st_ctime < settled
     ]
     known = set()
     for trial in patiently(lambda: ledger.get_trials(deepcopy=False), PATIENCE):
@@ -230,11 +232,12 @@ def _about(block: Block) -> dict[str, Any]:
     """What a block's `run.json` says; its measures from the table where it does not."""
     about = read_json(block.folder / "run.json") or {}
     if "measures" not in about:
-        import pandas as pd
+        from pyarrow import parquet
 
         from study.trial import medians
 
-        about["measures"] = medians(pd.read_parquet(block.folder / "replicates.parquet"))
+        rows = parquet.read_table(block.folder / "replicates.parquet").to_pylist()
+        about["measures"] = medians(rows)
     return about
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from study.sweeping.claims import holder
 from study.sweeping.files import read_json
-from study.sweeping.folder import Block, StudyFolder, Survey
+from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.trials import best_cells, folder_of, read_best, read_trials
 
 
@@ -112,12 +112,17 @@ class Snapshot:
 class Monitor:
     """Looks at a study's folder; remembers finished blocks, so that a look stays cheap.
 
+    **Arguments:**
+
+    - `root`: the study's folder.
+    - `orders`: what its `study.yaml` says, for who knows.
+
     **Raises:** `StudyError` if there is no study at `root`.
     """
 
-    def __init__(self, root: str | Path):
+    def __init__(self, root: str | Path, orders: Orders | None = None):
         self._folder = StudyFolder(Path(root).resolve())
-        self.orders = self._folder.read_orders()
+        self.orders = orders or self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
         self._decisions: list[Mapping[str, Any]] = []

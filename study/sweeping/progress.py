@@ -23,6 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from study.sweeping.folder import Orders
 from study.sweeping.monitor import Monitor, Snapshot
 from study.terminal import console, one_line
 
@@ -52,8 +53,8 @@ class Bar(Progress):
 class ProgressBar:
     """Shows a study's progress on stderr while the `with` block runs."""
 
-    def __init__(self, root: Path):
-        self._monitor = Monitor(root)
+    def __init__(self, root: Path, orders: Orders):
+        self._monitor = Monitor(root, orders)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="progress")
         self._console = console(stderr=True)

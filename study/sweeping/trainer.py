@@ -33,8 +33,11 @@ from study.core.training import Stopped
 from study.sweeping.files import check_space, read_config, write_json
 
 log = logging.getLogger("study.trainer")
+LOGGERS = (logging.getLogger("study"), logging.getLogger("py.warnings"))
+FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 PROGRESS = 1.0  # seconds between two writes of the progress file
+SPACE = 1.0  # seconds between two looks whether the disk is full
 BEAT = 1.0  # seconds between heartbeats
 GRACE = 10.0  # seconds to write a checkpoint in, once asked to stop
 ORPHAN = 0.5  # seconds between looks whether the parent lives
@@ -270,12 +273,16 @@ def _serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> No
     with contextlib.suppress(OSError):  # where memory runs out, the kernel is to take this one
         Path("/proc/self/oom_score_adj").write_text("500")
     die_with(parent)
+    _keep_log()
+    check = _SpaceCheck()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(_train(pipe.recv(), asked.is_set, pipe))
+            pipe.send(_train(pipe.recv(), asked.is_set, pipe, check))
 
 
-def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
+def _train(
+    task: Task, stop: Callable[[], bool], pipe: Connection, check: Callable[[Path], object]
+) -> Ending:
     from study import trial
     from study.trial import medians, run_block, write_block
 
@@ -285,7 +292,7 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
 
     try:
         with _log_to(task.workspace / "log.txt"):
-            check_space(task.workspace)  # hours of training end in a few files
+            check(task.workspace)
             cell = read_cell(task.cell)
             log.info("cell %s, block %d, on %s", cell.hash, task.number, task.about["host"])
             begun = time.monotonic()
@@ -300,13 +307,30 @@ def _train(task: Task, stop: Callable[[], bool], pipe: Connection) -> Ending:
             )
             log.info("done in %.1f s", time.monotonic() - begun)
             write_block(result, task.workspace)
-            return Trained(medians(result.replicates), cell.factors())
+            return Trained(medians(result.rows), cell.factors())
     except Stopped:
         return Interrupted()
     except trial.Pruned as pruned:
         return Pruned(pruned.share)
     except Exception as error:
         return Failed(sentence(error), traceback.format_exc())
+
+
+class _SpaceCheck:
+    """Hours of training end in a few files: whether there is room for them.
+
+    Looked at about once a second: a block that takes less loses less.
+    """
+
+    def __init__(self) -> None:
+        self._looked = -math.inf
+
+    def __call__(self, folder: Path) -> None:
+        """**Raises:** `OSError` where there is none."""
+        now = time.monotonic()
+        if now - self._looked >= SPACE:
+            check_space(folder)
+            self._looked = now
 
 
 class _Progress:
@@ -349,24 +373,24 @@ def read_cell(folder: Path) -> Cell:
     return cell
 
 
-@contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Send the project's log and Python's warnings to a file."""
-    handler = logging.FileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger("study"), logging.getLogger("py.warnings")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
+def _keep_log() -> None:
+    """Let the project's log and Python's warnings go to blocks' files alone."""
     logging.captureWarnings(True)
-    for logger in loggers:
-        logger.addHandler(handler)
+    for logger in LOGGERS:
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send what is kept to a file."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(FORMAT)
+    for logger in LOGGERS:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logging.captureWarnings(False)
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
+        for logger in LOGGERS:
             logger.removeHandler(handler)
-            logger.setLevel(level)
-            logger.propagate = propagate
         handler.close()

@@ -29,7 +29,7 @@ from typing import Any
 from study.sweeping import claims, ledger
 from study.sweeping.committer import Committer
 from study.sweeping.extension import Extension
-from study.sweeping.files import StudyError, read_json, write_json
+from study.sweeping.files import StudyError, write_json
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
@@ -50,6 +50,7 @@ from study.sweeping.trials import best_cells
 log = logging.getLogger("study.worker")
 
 NEAR = 32  # blocks are near each other within so small a part of what is left
+RECORD = "run.json"  # what a workspace has when its block is trained
 POLL = 1.0  # seconds between looks while others hold all that is left
 
 
@@ -157,8 +158,10 @@ class Worker:
             held.enter_context(claim)
             if block.done or self._given_up(block):
                 return False  # another was here between the look and the claim
+            before = claim.predecessor
+            leave = before is not None and self._count_death(block, before)
             claims.clean(block.folder)
-            if claim.predecessor is None or not self._count_death(block, claim.predecessor):
+            if not leave:
                 self._run(block, claim, trial, held)
         if trial is not None:  # whose end is asked for at once
             self._committer.settle()
@@ -174,10 +177,10 @@ class Worker:
         Returns whether to leave the block alone for now: where a death was seen on this machine
         the launcher may be about to end us too, so the block goes to the end of the queue.
         """
-        last = read_json(block.progress)
         block.progress.unlink(missing_ok=True)
-        if last is None or last.get("run") != self.orders.run:
-            return False
+        left = claims.workspaces(block.folder, before, self.orders.run)
+        if all((workspace / RECORD).exists() for workspace in left):
+            return False  # it was not training, or no more
         who = f"(host {before.host}, pid {before.pid})"
         what = "died" if before.dead else f"was not heard of for {claims.LIFETIME:.0f} s"
         self._fail(block, Failed(f"its worker {what} {who}", ""))
@@ -190,7 +193,7 @@ class Worker:
         try:
             if block.folder.exists():  # yet not done: nothing could ever be committed
                 raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
-            workspace = claims.workspace(block.folder)
+            workspace = claims.workspace(block.folder, self.orders.run)
             held.callback(shutil.rmtree, workspace, ignore_errors=True)
             about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
             about["started"] = started = time.time()
@@ -207,7 +210,7 @@ class Worker:
                     about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                     about |= {"code": code_version(), "measures": dict(measures)}
                     about["factors"] = {key: factors[key] for key in self.orders.swept}
-                    (workspace / "run.json").write_text(json.dumps(about))
+                    (workspace / RECORD).write_text(json.dumps(about))
                     told = functools.partial(self._committed, block, trial, about)
                     self._committer.start(workspace, block.folder, claim, held.pop_all(), told)
         except OSError as error:
@@ -221,8 +224,16 @@ class Worker:
         trial: Trial | None,
         about: Mapping[str, Any],
     ) -> Ending:
-        with contextlib.suppress(OSError):  # a full disk: training it will say so
-            write_json(block.progress, {**about, "fraction": 0.0})
+        shown = False
+
+        def beat() -> None:
+            nonlocal shown
+            self._beat(claim)
+            if not shown:  # not before the first beat: most of ten thousand blocks are sooner done
+                shown = True
+                with contextlib.suppress(OSError):  # a full disk: training it will say so
+                    write_json(block.progress, {**about, "fraction": 0.0})
+
         try:
             return self._trainer.run(
                 Task(
@@ -235,7 +246,7 @@ class Worker:
                     trial.rungs if trial else (),
                 ),
                 limit=trial.limit if trial else self.orders.limit(block.cell),
-                beat=lambda: self._beat(claim),
+                beat=beat,
                 verdict=trial.verdict if trial else go_on,
             )
         finally:

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from study import trial
+from study.config import Cell
 from study.sweeping import claims, ledger
-from study.sweeping.files import write_json
+from study.sweeping.files import read_json
 from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
@@ -120,14 +121,14 @@ def worker(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> Iterator[Work
 
 
 def leave_dead(block: Block, run: str) -> None:
-    """What a worker killed in mid-block leaves: a fresh lock of a dead pid, a progress file."""
+    """What a worker killed in mid-block leaves: a fresh lock of a dead pid, a workspace."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
     block.lock.write_text(f"{block.lock}|{claims.this_host()}|{pid}|1")
     os.utime(block.lock, (time.time() + 60, time.time() + 60))
-    write_json(block.progress, {"run": run, "host": "here", "pid": pid, "fraction": 0.5})
+    block.folder.with_name(f".{block.folder.name}|{claims.this_host()}|{pid}|{run}-1").mkdir()
 
 
 def test_a_worker_that_dies_costs_its_block_an_attempt(worker: Worker) -> None:
@@ -146,6 +147,29 @@ def test_a_death_in_an_earlier_command_costs_nothing(worker: Worker) -> None:
     assert worker.attempt(block)
     (failure,) = block.failures()
     assert "ZeroDivisionError" in failure["error"], "it was tried, and no death was counted"
+
+
+def test_only_a_block_that_takes_its_time_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, worker: Worker
+) -> None:
+    first, second = worker.todo()
+    seen = Path("seen")
+
+    def run_block(cell: Cell, *_: object, progress: Callable[[float], None], **__: object) -> None:
+        block = first if cell.hash == first.cell else second
+        with seen.open("a") as file:
+            for fraction in (0.1, 0.2, 0.3):
+                progress(fraction)
+                file.write(f"{(read_json(block.progress) or {}).get('fraction')}\n")
+                time.sleep(1.2 if block == second else 0.01)
+        raise RuntimeError
+
+    monkeypatch.setattr(trial, "run_block", run_block)
+    worker.attempt(first)
+    assert seen.read_text().split() == ["None"] * 3
+    worker.attempt(second)
+    assert seen.read_text().split()[3:] == ["None", "0.2", "0.3"]
+    assert not second.progress.exists()
 
 
 def test_a_disk_that_refuses_everything_ends_the_worker(worker: Worker) -> None:
