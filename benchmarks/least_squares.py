@@ -355,7 +355,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     right.set_xticklabels([f"{row['P']}\nN = {row['N']}" for row in found["rates"]])
     right.minorticks_off()
     right.set_ylabel("iterations a second of processor time")
-    right.set_title(f"medians and ranges of n = {ROUNDS} rounds", fontsize=10)
+    right.set_title(f"one network: medians and ranges of n = {ROUNDS} rounds", fontsize=10)
     right.legend(fontsize=8)
     figure.savefig(path, dpi=150)
 
