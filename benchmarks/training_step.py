@@ -1,6 +1,6 @@
 """What one training step costs a sample, beside what a user would write instead.
 
-    python benchmarks/training_step.py            # table; JSON beside this file
+    python benchmarks/training_step.py            # JSON and figure here, table in README and docs
 
 All in one run, one thread, float32, the question's network (P = 3361, D = 2), the same total
 batch of 8 x 128 states a step, Adam included. Rounds are interleaved, so that the machine's noise
@@ -10,15 +10,14 @@ meets all alike; the figures are medians over rounds, ratios are taken within a 
   torch.autograd.functional, pinverse, a loop over samples; one network.
 - `vmap_hessian`: torch.func, vmap over hessian and jacobian, linalg.solve; one network.
 - `batched_grad`: D + 2 calls of torch.autograd.grad on the whole batch; one network.
-- `ours_eager`, `ours_compiled`: this project's ensemble of 8 networks x 128.
-- `bmm_bound`: the 13 columns of matrix products of those shapes and nothing else.
+- `study_eager`, `study_torch_compile`, `study_cpp`: this project's ensemble of 8 networks x 128; by
+  torch.compile on devices other than the CPU.
+- `bmm_bound`: the 13 columns of matrix products of those shapes and nothing else, by torch.bmm.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -26,7 +25,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import matplotlib
 import torch
+from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 from torch.autograd.functional import hessian, jacobian
@@ -34,6 +35,9 @@ from torch.autograd.functional import hessian, jacobian
 from study.core.adam import Adam
 from study.core.mlp import MLP
 from study.core.models import LNN
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 R, B, D = 8, 128, 2
 ROUNDS = 7
@@ -99,10 +103,17 @@ def user_step(method: Callable, x: torch.Tensor, target: torch.Tensor) -> Callab
     return step
 
 
-def our_step(compiled: bool, batch: torch.Tensor) -> Callable[[], None]:
+class Compiled(LNN):
+    """The network by torch.compile, which training asks for elsewhere than on the CPU."""
+
+    def loss_and_gradient(self, *arguments, **_) -> tuple:
+        return super().loss_and_gradient(*arguments[:4], compiled=True)
+
+
+def our_step(how: str, batch: torch.Tensor) -> Callable[[], None]:
     """A training step of the ensemble, clipping and freezing included."""
-    model = LNN(SHAPE, "fan_in", native=compiled)
-    adam = Adam(1, B, 1e-4, "constant", 1.0, compiled=compiled)
+    model = (Compiled if how == "torch_compile" else LNN)(SHAPE, "fan_in", native=how == "cpp")
+    adam = Adam(1, B, 1e-4, "constant", 1.0, compiled=how == "cpp")
     theta = model.initialise(range(R), torch.float32)
     memory = adam.memory(theta, torch.ones(R, dtype=torch.bool))
 
@@ -137,8 +148,7 @@ def main() -> None:
         "question": user_step(question, x, target),
         "vmap_hessian": user_step(vmap_hessian, x, target),
         "batched_grad": user_step(batched_grad, x, target),
-        "ours_eager": our_step(False, batch),
-        "ours_compiled": our_step(True, batch),
+        **{f"study_{how}": our_step(how, batch) for how in ("eager", "torch_compile", "cpp")},
         "bmm_bound": bmm_bound(),
     }
     repeats = {"question": 1, "vmap_hessian": 10, "batched_grad": 10}
@@ -156,33 +166,61 @@ def main() -> None:
     report(seconds)
 
 
+NAMES = {
+    "question": "the question's: jacobian, hessian and pinverse, sample by sample",
+    "vmap_hessian": "`torch.func`: vmap(hessian) and solve",
+    "batched_grad": "D + 2 batched calls of `autograd.grad`",
+    "study_eager": "`study`, eager",
+    "study_torch_compile": "`study`, torch.compile",
+    "study_cpp": "`study`, C++",
+    "bmm_bound": "its matrix products alone, by torch.bmm",
+}
+
+
 def report(seconds: dict[str, list[float]]) -> None:
-    """Medians with their range, and the ratio of each to ours, round by round."""
+    """Medians with their range, and ratios taken round by round."""
     table = Table(title=f"one step, us a sample, P = {SHAPE.n_params}, {R} x {B}, one thread")
-    for heading in ("method", "median", "min", "max", "over eager", "over compiled"):
+    for heading in ("method", "median", "min", "max", "over C++", "over the products"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
-    rows = {}
+    rows, lines = {}, ["| method | µs a sample and step | times C++ | times its products |"]
+    lines.append("|---|---|---|---|")
     for name, values in seconds.items():
-        ratios = [
-            statistics.median(a / b for a, b in zip(values, seconds[ours], strict=True))
-            for ours in ("ours_eager", "ours_compiled")
-        ]
+        over_cpp, over_bound = (
+            statistics.median(a / b for a, b in zip(values, seconds[other], strict=True))
+            for other in ("study_cpp", "bmm_bound")
+        )
         us = [1e6 * f(values) for f in (statistics.median, min, max)]
         rows[name] = {
             "median_us": us[0], "min_us": us[1], "max_us": us[2],
-            "over_eager": ratios[0], "over_compiled": ratios[1],
+            "over_cpp": over_cpp, "over_bound": over_bound,
         }  # fmt: skip
-        table.add_row(name, *(f"{v:.2f}" for v in us), *(f"{v:.3g}" for v in ratios))
+        ratios = [
+            f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in (over_cpp, over_bound)
+        ]
+        table.add_row(name, *(f"{v:.2f}" for v in us), *ratios)
+        middle, *ends = (f"{v:,.3g}" if v < 1000 else f"{v:,.0f}" for v in us)
+        lines.append(f"| {NAMES[name]} | {middle} [{', '.join(ends)}] | {' | '.join(ratios)} |")
     Console().print(table)
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
-    path = Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps({"machine": machine, "rounds": ROUNDS, "rows": rows}, indent=2))
-    print(f"written to {path}")
+    for page in ("README.md", "docs/speed.md"):
+        tell(page, "step", lines)
+    draw(rows)
+    write(__file__, {"rounds": ROUNDS, "rows": rows})
+
+
+def draw(rows: dict[str, dict[str, float]]) -> None:
+    """One bar a method."""
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    names, middle = list(rows), [row["median_us"] for row in rows.values()]
+    low = [row["median_us"] - row["min_us"] for row in rows.values()]
+    high = [row["max_us"] - row["median_us"] for row in rows.values()]
+    axes.barh(names, middle, xerr=[low, high], color="#0077bb", ecolor="black")
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="time a sample and step / µs")
+    axes.set_title(
+        f"P = {SHAPE.n_params}, {R} x {B} states, one thread; medians of {ROUNDS}, bars: range",
+        fontsize=10,
+    )
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=150)
 
 
 if __name__ == "__main__":

@@ -177,3 +177,15 @@ def test_numbers_are_the_reference_tables(page):
         assert re.search(rf"{re.escape(value)}\D{{0,16}}\[{re.escape(interval)}\]", said), (
             f"{value} [{interval}] is in no table"
         )
+
+
+def test_the_table_of_speed_is_the_benchmarks() -> None:
+    found = json.loads((ROOT / "benchmarks" / "training_step.json").read_text())["rows"]
+    for text in (README, TEXTS[ROOT / "docs" / "speed.md"]):
+        table = text.partition("<!-- step: ")[2].partition("<!-- /step -->")[0]
+        rows = [line.split("|")[2:5] for line in table.splitlines() if line.startswith("| ")][1:]
+        assert len(rows) == len(found)
+        for (us, *ratios), row in zip(rows, found.values(), strict=True):
+            shown = [us.split()[0], *ratios]
+            expected = [row[key] for key in ("median_us", "over_cpp", "over_bound")]
+            assert [float(x.replace(",", "")) for x in shown] == pytest.approx(expected, rel=6e-3)

@@ -1,5 +1,6 @@
 """A block end to end: rows of the schema, the same bits again, resume, weights that load."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -137,18 +138,21 @@ def test_a_killed_block_resumes_to_the_same_bits(block, killed_at):
 @pytest.mark.parametrize(
     ("optimizer", "at", "left"),
     [
+        ("adam_lm", 40, [0] * 20 + [1] * 8),  # in its Adam
         ("adam_lm", 64, [1] * 4),  # in its Levenberg-Marquardt
         ("adam_lm", 60, [1] * 8),  # between the two
         ("adam_lbfgs", 61, [1]),  # between replicates
     ],
 )
-def test_a_block_killed_in_its_second_stage_resumes_there(optimizer, at, left, killed_at):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_block_killed_in_either_stage_resumes_there(optimizer, at, left, compiled, killed_at):
     cell = small_cell(f"optimizer={optimizer}", "optimizer.iterations=8", BARE)
+    cell = dataclasses.replace(cell, compile=compiled)
     whole = trial.run_block(cell, 0)
     assert (whole.replicates.train_nmse < 1).all()
     checkpoint, steps = killed_at(cell, at)
     saved = torch.load(checkpoint, weights_only=True)
-    assert (saved["stage"], saved["x"]) == (1, at)
+    assert (saved["stage"], saved["x"]) == (left[0], at)
     result = trial.run_block(cell, 0, checkpoint=checkpoint)
     assert steps == left
     same(result.replicates, whole.replicates)
@@ -262,9 +266,10 @@ def test_a_torn_checkpoint_or_anothers_is_not_used(block, tmp_path):
     same(trial.run_block(small_cell(), 0, checkpoint=foreign).replicates, block.replicates)
 
 
-def test_a_diverging_replicate_is_a_row(monkeypatch):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_diverging_replicate_is_a_row(compiled):
     cell = small_cell("optimizer.lr=1e30", "optimizer.clip=null", "optimizer.schedule=constant")
-    rows = trial.run_block(cell, 0).replicates
+    rows = trial.run_block(dataclasses.replace(cell, compile=compiled), 0).replicates
     assert set(rows.stop_reason) == {"diverged"}
     assert not rows.converged.any()
     assert rows.test_nmse.notna().all()
@@ -299,6 +304,26 @@ def test_the_command_prints_the_measures_of_one_cell(tmp_path):
     )
     assert wrong.returncode != 0
     assert wrong.stderr.strip() == "error: unknown key modle.width: did you mean model.width?"
+
+
+def test_single_precision_and_cpp_train_to_the_errors_of_double_precision_and_tensors():
+    """Beside the spread of replicates it does not matter how the numbers are made."""
+    overrides = ("optimizer.steps=300", "model.width=8", "replicates=5", "block_size=5")
+    ends = {}
+    for precision in ("float64", "float32"):
+        for compiled in (False, True):
+            made = dataclasses.replace(
+                small_cell(*overrides, BARE, f"precision={precision}"), compile=compiled
+            )
+            rows = trial.run_block(made, 0).replicates
+            ends[precision, compiled] = np.log(rows[["train_nmse", "test_nmse_median"]].to_numpy())
+    reference = ends["float64", False]
+    spread = reference.std(axis=0)
+    assert (spread > 0.05).all()
+    for key, end in ends.items():
+        assert (np.abs(end - reference) < 0.1 * spread).all(), key
+    np.testing.assert_allclose(ends["float64", True], reference, rtol=1e-5)
+    assert not np.array_equal(ends["float32", True], ends["float32", False])  # C++ it was
 
 
 COMPILED = """

@@ -33,7 +33,7 @@ class Adam(Stage):
     - `clip`: bound on the gradient norm of each replicate apart; None for none.
     - `loss`: mean `squared` or `absolute` error.
     - `dtype`: precision of parameters and steps.
-    - `compiled`: the model by torch.compile; the update in C++ where it is on the CPU.
+    - `compiled`: the update in C++ where it is on the CPU; elsewhere the model by torch.compile.
     """
 
     steps: int
@@ -92,11 +92,12 @@ class Adam(Stage):
         The share of samples with a floored mass matrix, zero for those not alive.
         """
         q, qdot, target = batch.chunk(3, 1)
+        on_cpu = theta.device.type == "cpu"
         loss, gradient, floored = model.loss_and_gradient(
-            theta, q, qdot, target, self.loss, self.compiled
+            theta, q, qdot, target, self.loss, self.compiled and not on_cpu
         )
         rate, corrections = self.rate(step), (1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1))
-        descend = calls.adam if self.compiled and theta.device.type == "cpu" else adam
+        descend = calls.adam if self.compiled and on_cpu else adam
         descend(
             theta,
             memory["mean"],

@@ -31,8 +31,8 @@ class NetworkModel(Model):
     """A model whose theta is one MLP, `init` being a name of `INITS`.
 
     A subclass gives `forward` and `backward`, without state, so that they can be compiled, and the
-    `kind` that C++ knows it by. With `native` all is done there if it is on the CPU: the same up to
-    rounding, and never differentiable.
+    `kind` that C++ knows it by, if it does. With `native` all that C++ knows is done there if it is
+    on the CPU: the same up to rounding, and never differentiable.
     """
 
     mlp: MLP
@@ -67,7 +67,8 @@ class NetworkModel(Model):
         return torch.stack([INITS[self.init](self.mlp, seed) for seed in seeds]).to(dtype)
 
     def _in_cpp(self, theta: Tensor) -> bool:
-        return self.native and theta.device.type == "cpu"
+        known = "kind" in vars(type(self)) and self.mlp.activation in calls.ACTIVATIONS
+        return self.native and known and theta.device.type == "cpu"
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         if self._in_cpp(theta):

@@ -121,7 +121,7 @@ void bend(int n, T beta, Vec<T>* value, Vec<T>* first, Vec<T>* second, Vec<T>* t
 template <typename T>
 using Activation = void (*)(int, T, Vec<T>*, Vec<T>*, Vec<T>*, Vec<T>*);
 template <typename T>
-constexpr Activation<T> ACTIVATIONS[] = {  // in the order of `activations.py`
+constexpr Activation<T> ACTIVATIONS[] = {  // in the order of `calls.py`
     bend<T, softplus<T>>, bend<T, tanh_<T>>, bend<T, gelu<T>>, bend<T, silu<T>>, bend<T, sin_<T>>};
 
 }  // namespace study

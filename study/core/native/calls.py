@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from study.core.activations import ACTIVATIONS
 from study.core.mlp import MLP
 from study.core.mlp_acceleration import FLOOR
 from study.core.native.build import library
 
 MODELS = ("lnn", "structured_lnn", "acceleration_mlp")  # in the order of native.cpp
+ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of activations.hpp
 SIZES = ("model", "n_dof", "width", "depth", "activation", "trig")
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
@@ -48,7 +48,7 @@ class _Step(ctypes.Structure):
 
 @functools.lru_cache(maxsize=64)
 def _shape(model: str, mlp: MLP, dtype: torch.dtype) -> _Shape:
-    activation = list(ACTIVATIONS).index(mlp.activation)
+    activation = ACTIVATIONS.index(mlp.activation)
     trig, angles = mlp.encoding == "trig", bytes(mlp.angles)
     sizes = (MODELS.index(model), mlp.n_dof, mlp.width, mlp.depth, activation, trig)
     return _Shape(*sizes, angles, mlp.beta, mlp.mass_prior, FLOOR[dtype])

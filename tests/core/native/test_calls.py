@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from study.core.adam import BETA1, BETA2, EPSILON, adam
-from study.core.models import ACTIVATIONS, make_model
+from study.core.models import ACTIVATIONS, LNN, make_model
 from study.core.native import calls
 
 NETWORKS = ("lnn", "structured_lnn", "acceleration_mlp")
@@ -59,7 +59,7 @@ def test_all_sizes_give_what_the_tensors_give(name, size):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("activation", calls.ACTIVATIONS)
 def test_all_activations_over_all_of_their_range(name, activation):
     settings = settings_of(name, 6, 2, activation)
     eager, native = (make_model((True, True), settings, native=n) for n in (False, True))
@@ -153,3 +153,27 @@ def test_who_has_no_number_stays_as_it_is():
         assert not mean[:2].any()
         assert not square[:2].any()
         torch.testing.assert_close(theta[2], torch.full((4,), 0.9))
+
+
+def test_what_cpp_does_not_know_is_left_to_the_tensors(monkeypatch):
+    def cubic(z):
+        return z**3, 3 * z**2, 6 * z, torch.full_like(z, 6.0)
+
+    monkeypatch.setitem(ACTIVATIONS, "cubic", cubic)
+
+    class Half(LNN):
+        @staticmethod
+        def forward(mlp, layers, q, qdot):
+            qddot, sweep = LNN.forward(mlp, layers, q, qdot)
+            return qddot / 2, sweep
+
+    known = make_model((True, True), settings_of("lnn", 6, 2))
+    theta, q, qdot, _ = draw(known, 2, 9)
+    half = Half(known.mlp, "fan_in", native=True)
+    torch.testing.assert_close(
+        half.acceleration(theta, q, qdot), known.acceleration(theta, q, qdot) / 2
+    )
+    eager, native = (
+        make_model((True, True), settings_of("lnn", 6, 2, "cubic"), native=n) for n in (False, True)
+    )
+    assert torch.equal(native.acceleration(theta, q, qdot), eager.acceleration(theta, q, qdot))
