@@ -1,0 +1,421 @@
+"""Levenberg-Marquardt beside what else fits the same residuals, and what its Jacobian costs.
+
+    python benchmarks/least_squares.py     # tables; JSON and PNG beside this file; some ten minutes
+
+The problem is the first of `levenberg_marquardt.py`: P = 369 (2 x 16), N = 768 points of
+trajectories of the double pendulum, raw angles, softplus of beta 1, mass prior 1, three seeds of
+data and initialisation, float64, 12 s a seed for each method. All begin at the same parameters, and
+are checked to have the same residuals and Jacobian there. Methods follow each other within a seed;
+ratios are taken within a seed. One thread; time is the processor's (`time.process_time`), so that
+others on the machine count less. The error is the mean squared one in scaled units, the best a
+method has met when its time is up.
+
+- `study`, in C++ and eager: `study.core.levenberg_marquardt`.
+- `tlm`: the package torch-levenberg-marquardt, set as its README has it (QR, damping by tenths and
+  tens from 1e-3); `tlm_tuned`: by Cholesky and with the damping that was best of some tried on the
+  first seed (from 0.1, by thirds and twos, at most 40 attempts a step).
+- `scipy_lm`, `scipy_trf`: `scipy.optimize.least_squares`, residuals and Jacobian by torch.func as a
+  user writes them: vmap of jacrev over the batch. `scipy_lm_ours`: with `study`'s own, in C++.
+
+None but `study` and `tlm` may end before its time: scipy's tolerances are set to 1e-15.
+
+Then iterations a second of `study` in C++ and eager for the three sizes of
+`levenberg_marquardt.py`, one network, medians over interleaved rounds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+import torch_levenberg_marquardt as tlm  # type: ignore
+from levenberg_marquardt import SEEDS, SIZES, begin, problem, train_errors
+from plain_lagrangian import Accelerations, PlainLagrangian
+from reporting import write
+from rich.console import Console
+from rich.table import Table
+from scipy.optimize import least_squares
+from torch import Tensor
+from torch.func import functional_call, jacrev, vmap
+
+from study.compose import register
+from study.core.levenberg_marquardt import LevenbergMarquardt
+from study.preparation import Setup, initial_parameters
+
+SECONDS = 12.0
+ROUNDS, ROUND_SECONDS = 5, 1.5  # of the rates, for the slower of the two
+POINTS = 200  # of a curve that are kept
+SAME = 1e-10  # to which residuals and Jacobian agree at the start
+METHODS = ("study", "study_eager", "tlm", "tlm_tuned", "scipy_lm", "scipy_lm_ours", "scipy_trf")
+
+
+@dataclasses.dataclass
+class Course:
+    """How one method fared: the best error against seconds, and how often it linearised."""
+
+    seconds: float
+    begun: float = dataclasses.field(default_factory=time.process_time)
+    curve: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    best: Tensor | None = None
+    iterations: int = 0
+
+    def note(self, theta: Tensor, error: float) -> None:
+        if error < (self.curve[-1][1] if self.curve else math.inf):
+            self.curve.append((self.spent(), error))
+            self.best = theta.clone()
+
+    def spent(self) -> float:
+        return time.process_time() - self.begun
+
+    def over(self) -> bool:
+        return self.spent() >= self.seconds
+
+
+class TimeIsUp(Exception):  # noqa: N818  it is no error
+    """Thrown through scipy, which knows no clock."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """One seed's residuals, in all their forms: theta (P) -> (M), and their Jacobian (M, P)."""
+
+    setup: Setup
+    seed: int
+
+    def start(self) -> Tensor:
+        return initial_parameters(self.setup)[self.seed].clone()
+
+    def points(self) -> tuple[Tensor, Tensor]:
+        """States (N, 2 D) and targets (N, D)."""
+        rows = self.setup.data.rows[self.seed]
+        D = self.setup.system.n_dof
+        return rows[:, : 2 * D].contiguous(), rows[:, 2 * D :].contiguous()
+
+    def module(self) -> Accelerations:
+        return Accelerations(PlainLagrangian(self.setup.model.mlp, self.start()))  # type: ignore
+
+    def plain(self) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """Residuals and Jacobian by torch.func."""
+        module, (states, targets) = self.module(), self.points()
+        names, parameters = zip(*module.named_parameters(), strict=True)
+        sizes = [parameter.numel() for parameter in parameters]
+
+        def predict(theta: Tensor, states: Tensor) -> Tensor:
+            parts = zip(names, theta.split(sizes), parameters, strict=True)
+            return functional_call(module, {n: part.view_as(p) for n, part, p in parts}, states)
+
+        def at_one(theta: Tensor, state: Tensor) -> Tensor:
+            return predict(theta, state[None])[0]
+
+        slopes = vmap(jacrev(at_one), (None, 0))
+        return (
+            lambda theta: (predict(theta, states) - targets).flatten(),
+            lambda theta: slopes(theta, states).flatten(0, 1),
+        )
+
+    def ours(self) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """Residuals and Jacobian of the project's model."""
+        q, qdot, target = self.setup.data.states(
+            slice(self.seed, self.seed + 1), slice(0, self.setup.data.rows.shape[1])
+        )
+        model = self.setup.model
+        return (
+            lambda theta: (model.acceleration(theta[None], q, qdot) - target)[0].T.flatten(),
+            lambda theta: model.jacobian(theta[None], q, qdot)[1][0].flatten(0, 1),
+        )
+
+
+def with_study(fit: Fit, course: Course) -> None:
+    """This project's."""
+    stage, setup = LevenbergMarquardt(10**6), fit.setup
+    state = begin(stage, setup, initial_parameters(setup))
+    state.reasons = ["" if r == fit.seed else "aside" for r in range(SEEDS)]
+    step = stage.stepper(setup.model, setup.data)
+    while not course.over() and state.going():
+        step(state)
+        course.iterations += 1
+        course.note(state.theta[fit.seed], float(state.memory["loss"][fit.seed]))
+
+
+def with_tlm(fit: Fit, course: Course, tuned: bool) -> None:
+    """The package's, without its progress bar."""
+    module, (states, targets) = fit.module(), fit.points()
+    damping = tlm.damping.StandardDampingStrategy()
+    if tuned:
+        damping = tlm.damping.StandardDampingStrategy(0.1, 1 / 3, 2.0, min_value=1e-16)
+    trainer = tlm.training.LevenbergMarquardtModule(
+        module,
+        tlm.loss.MSELoss(),
+        damping_strategy=damping,
+        learning_rate=1.0,
+        attempts_per_step=40 if tuned else 10,
+        solve_method="cholesky" if tuned else "qr",
+    )
+    stop = False
+    while not course.over() and not stop:
+        _, loss, stop, _ = trainer.training_step(states, targets)
+        course.iterations += 1
+        course.note(trainer.flat_params, float(loss))
+
+
+def with_scipy(fit: Fit, course: Course, method: Any, own: bool) -> None:
+    """scipy's, until the time is up."""
+    residuals, jacobian = fit.ours() if own else fit.plain()
+
+    def evaluate(theta: np.ndarray) -> np.ndarray:
+        if course.over():
+            raise TimeIsUp
+        parameters = torch.tensor(theta)
+        with torch.no_grad():
+            found = residuals(parameters)
+        course.note(parameters, float((found * found).mean()))
+        return found.numpy()
+
+    def slopes(theta: np.ndarray) -> np.ndarray:
+        course.iterations += 1
+        return jacobian(torch.tensor(theta)).detach().numpy()
+
+    tight: dict[str, Any] = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15, "method": method}
+    start: Any = fit.start().numpy()
+    with contextlib.suppress(TimeIsUp):
+        least_squares(evaluate, start, slopes, **tight)  # type: ignore  (its stub wants a string)
+
+
+def check(fit: Fit) -> None:
+    """That all methods have the same problem before them."""
+    theta, (states, targets) = fit.start(), fit.points()
+    trainer = tlm.training.LevenbergMarquardtModule(fit.module(), tlm.loss.MSELoss())
+    theirs = trainer._compute_jacobian(states, targets, None)[:2]
+    for residuals, jacobian in (fit.plain(), fit.ours()):
+        apart = (residuals(theta) - theirs[1].flatten(), jacobian(theta) - theirs[0])
+        largest = max(float(x.detach().abs().amax()) for x in apart)
+        assert largest < SAME, f"residuals or Jacobian differ by {largest}"
+
+
+def run(name: str, fit: Fit, eager: Fit, seconds: float) -> dict[str, Any]:
+    """One method on one seed."""
+    wall, course = time.perf_counter(), Course(seconds)
+    match name:
+        case "study" | "study_eager":
+            with_study(fit if name == "study" else eager, course)
+        case "tlm" | "tlm_tuned":
+            with_tlm(fit, course, tuned=name == "tlm_tuned")
+        case _:
+            method = name.split("_")[1]
+            with_scipy(fit, course, method, own=name.endswith("ours"))
+    spent, wall = course.spent(), time.perf_counter() - wall
+    assert course.best is not None
+    every = fit.setup.model.initialise(fit.setup.init_seeds, torch.float64)
+    every[fit.seed] = course.best
+    kept = np.unique(np.geomspace(1, len(course.curve), POINTS).round().astype(int)) - 1
+    return {
+        "error": train_errors(fit.setup, every)[fit.seed],
+        "seconds": spent,
+        "wall_seconds": wall,
+        "iterations": course.iterations,
+        "iterations_per_second": course.iterations / spent,
+        "curve": [course.curve[k] for k in kept],
+    }
+
+
+def compare(seconds: float) -> dict[str, Any]:
+    """All methods on all seeds."""
+    width, depth, n = SIZES[0]
+    setup, eager = (problem(width, depth, n, native) for native in (True, False))
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in METHODS}
+    for seed in range(SEEDS):
+        fit, slow = Fit(setup, seed), Fit(eager, seed)
+        check(fit)
+        for name in METHODS:
+            run(name, fit, slow, 0.2)  # whatever the first call makes once
+            rows[name].append(run(name, fit, slow, seconds))
+    return {
+        "P": setup.model.n_params,
+        "N": n,
+        "seconds": seconds,
+        "rows": {name: summary(each, rows["study"]) for name, each in rows.items()},
+    }
+
+
+def summary(runs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over seeds, and of the ratios within a seed."""
+    pairs = list(zip(runs, ours, strict=True))
+    return {
+        "median_error": statistics.median(each["error"] for each in runs),
+        "error_over_study": statistics.median(a["error"] / b["error"] for a, b in pairs),
+        "median_iterations_per_second": statistics.median(
+            each["iterations_per_second"] for each in runs
+        ),
+        "study_over_iterations": statistics.median(
+            b["iterations_per_second"] / a["iterations_per_second"] for a, b in pairs
+        ),
+        "seeds": runs,
+    }
+
+
+def rates(width: int, depth: int, n: int) -> dict[str, Any]:
+    """Iterations a second of one network, in C++ and eager, which take the same steps."""
+    stage = LevenbergMarquardt(10**6)
+    steps = {}
+    for name, native in (("study", True), ("study_eager", False)):
+        setup = problem(width, depth, n, native)
+        state = begin(stage, setup, initial_parameters(setup))
+        state.reasons = ["", *["aside"] * (SEEDS - 1)]
+        step = stage.stepper(setup.model, setup.data)
+        step(state)  # whatever the first call makes once
+        steps[name] = (step, state)
+    step, state = steps["study_eager"]
+    begun = time.process_time()
+    step(state)
+    count = max(1, round(ROUND_SECONDS / (time.process_time() - begun)))
+    steps["study"][0](steps["study"][1])
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for _, (name, (step, state)) in itertools.product(range(ROUNDS), steps.items()):
+        begun = time.process_time()
+        for _ in range(count):
+            step(state)
+        found[name].append(count / (time.process_time() - begun))
+        assert state.going()
+    pairs = zip(found["study"], found["study_eager"], strict=True)
+    return {
+        "P": setup.model.n_params,
+        "N": n,
+        "study_over_eager": statistics.median(a / b for a, b in pairs),
+        "iterations_per_second": {
+            name: {"median": statistics.median(each), "min": min(each), "max": max(each)}
+            for name, each in found.items()
+        },
+    }
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Error against seconds for each method; iterations a second against P."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=(3, 2)
+    )
+    styles = {
+        "study": ("#0072B2", "-", "study, C++"),
+        "study_eager": ("#0072B2", "--", "study, eager"),
+        "tlm_tuned": ("#D55E00", "-", "torch-levenberg-marquardt, tuned"),
+        "tlm": ("#D55E00", "--", "torch-levenberg-marquardt, as in its README"),
+        "scipy_lm_ours": ("#009E73", "-", "scipy lm, study's Jacobian"),
+        "scipy_lm": ("#009E73", "--", "scipy lm, torch.func"),
+        "scipy_trf": ("#CC79A7", "--", "scipy trf, torch.func"),
+    }
+    comparison = found["comparison"]
+    grid = np.geomspace(0.02, comparison["seconds"], 300)
+    for name, (colour, line, label) in styles.items():
+        curves = [each["curve"] for each in comparison["rows"][name]["seeds"]]
+        errors = np.array([_at(curve, grid) for curve in curves])
+        shown = np.isfinite(errors).all(0)
+        low, middle, high = (f(errors[:, shown], 0) for f in (np.min, np.median, np.max))
+        left.fill_between(grid[shown], low, high, color=colour, alpha=0.1, lw=0)
+        left.plot(grid[shown], middle, color=colour, ls=line, label=label)
+    left.set(xscale="log", yscale="log")
+    left.set_xlabel("processor time (s), one thread")
+    left.set_ylabel("mean squared train error, scaled units")
+    left.set_title(
+        f"P = {comparison['P']}, N = {comparison['N']}: medians and ranges of n = {SEEDS} seeds",
+        fontsize=10,
+    )
+    left.legend(fontsize=7, loc="lower left")
+    for name in ("study", "study_eager"):
+        colour, line, label = styles[name]
+        each = [row["iterations_per_second"][name] for row in found["rates"]]
+        right.errorbar(
+            [row["P"] for row in found["rates"]],
+            [x["median"] for x in each],
+            [[x["median"] - x["min"] for x in each], [x["max"] - x["median"] for x in each]],
+            color=colour,
+            ls=line,
+            marker="o",
+            capsize=3,
+            label=label,
+        )
+    right.set(xscale="log", yscale="log", xlabel="parameters P")
+    right.set_xticks([row["P"] for row in found["rates"]])
+    right.set_xticklabels([f"{row['P']}\nN = {row['N']}" for row in found["rates"]])
+    right.minorticks_off()
+    right.set_ylabel("iterations a second of processor time")
+    right.set_title(f"one network: medians and ranges of n = {ROUNDS} rounds", fontsize=10)
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def _at(curve: list[tuple[float, float]], grid: np.ndarray) -> np.ndarray:
+    """The best error so far at these seconds; infinite before there is one."""
+    seconds, errors = np.array(curve).T
+    where = np.searchsorted(seconds, grid, side="right") - 1
+    return np.where(where >= 0, errors[where], np.inf)
+
+
+def tell(found: dict[str, Any]) -> None:
+    """The tables."""
+    console, comparison = Console(width=120), found["comparison"]
+    table = Table(
+        title=f"P = {comparison['P']}, N = {comparison['N']}, {comparison['seconds']:g} s a seed"
+    )
+    headings = ("method", *(f"seed {r}" for r in range(SEEDS)), "median", "over study",
+                "iterations / s", "study / it", "wall s")  # fmt: skip
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for name, row in comparison["rows"].items():
+        table.add_row(
+            name,
+            *(f"{each['error']:.2e}" for each in row["seeds"]),
+            f"{row['median_error']:.2e}",
+            f"{row['error_over_study']:.3g}",
+            f"{row['median_iterations_per_second']:.3g}",
+            f"{row['study_over_iterations']:.3g}",
+            f"{statistics.mean(each['wall_seconds'] for each in row['seeds']):.1f}",
+        )
+    console.print(table)
+    table = Table(title="iterations a second, one network: median [min, max]")
+    for heading in ("P", "N", "C++", "eager", "C++ / eager"):
+        table.add_column(heading, justify="right")
+    for row in found["rates"]:
+        values = [
+            "{median:.3g} [{min:.3g}, {max:.3g}]".format(**row["iterations_per_second"][name])
+            for name in ("study", "study_eager")
+        ]
+        table.add_row(str(row["P"]), str(row["N"]), *values, f"{row['study_over_eager']:.3g}")
+    console.print(table)
+
+
+def main() -> None:
+    """Measure, print, and write the JSON and the figure."""
+    torch.set_num_threads(1)
+    logging.getLogger("torch_levenberg_marquardt").setLevel(logging.ERROR)  # a matrix not definite
+    register()
+    found = {
+        "clock": "time.process_time",
+        "load": os.getloadavg()[0],
+        "rounds": ROUNDS,
+        "comparison": compare(SECONDS),
+        "rates": [rates(*size) for size in SIZES],
+    }
+    write(__file__, found)
+    draw(found, Path(__file__).with_suffix(".png"))
+    tell(found)
+
+
+if __name__ == "__main__":
+    main()
