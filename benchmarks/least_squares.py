@@ -44,7 +44,7 @@ import torch
 import torch_levenberg_marquardt as tlm  # type: ignore
 from levenberg_marquardt import SEEDS, SIZES, begin, problem, train_errors
 from plain_lagrangian import Accelerations, PlainLagrangian
-from reporting import write
+from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import least_squares
@@ -59,6 +59,15 @@ SECONDS = 12.0
 ROUNDS, ROUND_SECONDS = 5, 1.5  # of the rates, for the slower of the two
 POINTS = 200  # of a curve that are kept
 SAME = 1e-10  # to which residuals and Jacobian agree at the start
+STYLES = {
+    "study": ("#0072B2", "-", "study, C++"),
+    "study_eager": ("#0072B2", "--", "study, eager"),
+    "tlm_tuned": ("#D55E00", "-", "torch-levenberg-marquardt, tuned"),
+    "tlm": ("#D55E00", "--", "torch-levenberg-marquardt, as in its README"),
+    "scipy_lm_ours": ("#009E73", "-", "scipy lm, study's Jacobian"),
+    "scipy_lm": ("#009E73", "--", "scipy lm, torch.func"),
+    "scipy_trf": ("#CC79A7", "--", "scipy trf, torch.func"),
+}
 METHODS = ("study", "study_eager", "tlm", "tlm_tuned", "scipy_lm", "scipy_lm_ours", "scipy_trf")
 
 
@@ -311,18 +320,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     figure, (left, right) = pyplot.subplots(
         1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=(3, 2)
     )
-    styles = {
-        "study": ("#0072B2", "-", "study, C++"),
-        "study_eager": ("#0072B2", "--", "study, eager"),
-        "tlm_tuned": ("#D55E00", "-", "torch-levenberg-marquardt, tuned"),
-        "tlm": ("#D55E00", "--", "torch-levenberg-marquardt, as in its README"),
-        "scipy_lm_ours": ("#009E73", "-", "scipy lm, study's Jacobian"),
-        "scipy_lm": ("#009E73", "--", "scipy lm, torch.func"),
-        "scipy_trf": ("#CC79A7", "--", "scipy trf, torch.func"),
-    }
     comparison = found["comparison"]
     grid = np.geomspace(0.02, comparison["seconds"], 300)
-    for name, (colour, line, label) in styles.items():
+    for name, (colour, line, label) in STYLES.items():
         curves = [each["curve"] for each in comparison["rows"][name]["seeds"]]
         errors = np.array([_at(curve, grid) for curve in curves])
         shown = np.isfinite(errors).all(0)
@@ -338,7 +338,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     )
     left.legend(fontsize=7, loc="lower left")
     for name in ("study", "study_eager"):
-        colour, line, label = styles[name]
+        colour, line, label = STYLES[name]
         each = [row["iterations_per_second"][name] for row in found["rates"]]
         right.errorbar(
             [row["P"] for row in found["rates"]],
@@ -367,7 +367,7 @@ def _at(curve: list[tuple[float, float]], grid: np.ndarray) -> np.ndarray:
     return np.where(where >= 0, errors[where], np.inf)
 
 
-def tell(found: dict[str, Any]) -> None:
+def report(found: dict[str, Any]) -> None:
     """The tables."""
     console, comparison = Console(width=120), found["comparison"]
     table = Table(
@@ -377,7 +377,12 @@ def tell(found: dict[str, Any]) -> None:
                 "iterations / s", "study / it", "wall s")  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "method" else "right")
+    lines = ["| method | mean squared error reached | iterations a second |", "|---|---|---|"]
     for name, row in comparison["rows"].items():
+        errors = [each["error"] for each in row["seeds"]]
+        ends = f"{min(errors):.1e}, {max(errors):.1e}"
+        rate = f"{row['median_iterations_per_second']:.3g}"
+        lines.append(f"| {STYLES[name][2]} | {row['median_error']:.1e} [{ends}] | {rate} |")
         table.add_row(
             name,
             *(f"{each['error']:.2e}" for each in row["seeds"]),
@@ -388,6 +393,7 @@ def tell(found: dict[str, Any]) -> None:
             f"{statistics.mean(each['wall_seconds'] for each in row['seeds']):.1f}",
         )
     console.print(table)
+    lines += ["", "| P | N | iterations a second, C++ | eager |", "|---|---|---|---|"]
     table = Table(title="iterations a second, one network: median [min, max]")
     for heading in ("P", "N", "C++", "eager", "C++ / eager"):
         table.add_column(heading, justify="right")
@@ -396,8 +402,10 @@ def tell(found: dict[str, Any]) -> None:
             "{median:.3g} [{min:.3g}, {max:.3g}]".format(**row["iterations_per_second"][name])
             for name in ("study", "study_eager")
         ]
+        lines.append(f"| {row['P']} | {row['N']} | {' | '.join(values)} |")
         table.add_row(str(row["P"]), str(row["N"]), *values, f"{row['study_over_eager']:.3g}")
     console.print(table)
+    tell("docs/speed.md", "least squares", lines)
 
 
 def main() -> None:
@@ -414,7 +422,7 @@ def main() -> None:
     }
     write(__file__, found)
     draw(found, Path(__file__).with_suffix(".png"))
-    tell(found)
+    report(found)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ import numpy as np
 import torch
 import torchdiffeq  # type: ignore
 from plain_lagrangian import PlainLagrangian
-from reporting import write
+from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 from scipy.integrate import solve_ivp
@@ -282,7 +282,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def tell(found: dict[str, Any]) -> None:
+def report(found: dict[str, Any]) -> None:
     """The table."""
     console = Console(width=120)
     title = f"ms a trajectory, P = {found['P']}, horizon {found['horizon']:g} s, one thread"
@@ -291,7 +291,13 @@ def tell(found: dict[str, Any]) -> None:
                 f"apart at {SHORT:g} s")  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "method" else "right")
+    lines = ["| method | ms a trajectory | times C++ |", "|---|---|---|"]
     for name, row in found["rows"].items():
+        lines.append(
+            "| {} | {median_ms:,.3g} [{min_ms:,.3g}, {max_ms:,.3g}] | {over_study:.3g} |".format(
+                LABELS[name], **row
+            )
+        )
         apart = row.get("apart_at_short_time")
         table.add_row(
             name,
@@ -302,6 +308,7 @@ def tell(found: dict[str, Any]) -> None:
             "" if apart is None else f"{apart:.1e}",
         )
     console.print(table)
+    tell("docs/speed.md", "rollout", lines)
     console.print(
         f"torchdiffeq_loop: {found['rows']['torchdiffeq_loop']['trajectories']} trajectories of "
         f"{found['R'] * found['K']}; median test error of the networks {found['test_error']:.2e}; "
@@ -330,7 +337,7 @@ def main() -> None:
     }
     write(__file__, found)
     draw(found, Path(__file__).with_suffix(".png"))
-    tell(found)
+    report(found)
 
 
 if __name__ == "__main__":

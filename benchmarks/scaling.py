@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import matplotlib
 import numpy as np
 import torch
-from reporting import write
+from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 
@@ -199,11 +199,16 @@ def report(panels: dict[str, dict[str, Any]], bytes_a_replicate: float) -> None:
     table = Table(title="a step of Adam (8 x 128) or an iteration of Levenberg-Marquardt")
     for heading in ("along", "line", "from", "to", "ms", "slope in log-log"):
         table.add_column(heading)
+    shown = ["| along | from, to | ms | slope |", "|---|---|---|---|"]
     for axis, lines in panels.items():
         for name, line in lines.items():
             ms = [f"{1e3 * line['seconds'][k]:.3g}" for k in (0, -1)]
             ends = [f"{line['x'][k]:g}" for k in (0, -1)]
             table.add_row(LABELS[axis], name, *ends, " to ".join(ms), f"{line['slope']:.2f}")
+            ends, ms = ", ".join(ends), " to ".join(ms)
+            shown.append(f"| {LABELS[axis]}, {name} | {ends} | {ms} | {line['slope']:.2f} |")
+    shown += ["", f"A replicate more takes {bytes_a_replicate / 2**20:.2f} MiB."]
+    tell("docs/speed.md", "scaling", shown)
     Console().print(table)
     print(f"memory: {bytes_a_replicate / 2**20:.2f} MiB a replicate")
 

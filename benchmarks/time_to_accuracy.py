@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import matplotlib
 import numpy as np
 import torch
-from reporting import write
+from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 from training_step import question, user_step
@@ -58,6 +58,13 @@ ASKED = (
     "data.units=physical", "optimizer.schedule=constant", "optimizer.lr=1e-3",
     "optimizer.clip=null",
 )  # fmt: skip
+
+NAMES = {
+    "question": "the question's network, settings and gradient",
+    "question_method": "its gradient, the settings of `study`",
+    "adam": "`study`, Adam",
+    "adam_lm": "`study`, Adam, then Levenberg-Marquardt",
+}
 
 Curve = list[tuple[int, float, float]]  # steps of Adam, seconds here, median test error
 
@@ -167,39 +174,48 @@ def main() -> None:
         for accuracy in ACCURACIES:
             found = [shortest(curves, accuracy, seed, which) for seed in range(len(seeds))]
             times[name][f"{accuracy:g}"] = [None if v is None else scale * v for v in found]
-    report(times, per_sample, asked)
+    lines = report(times, per_sample, asked)
     found = {
         "question_us_a_sample": [1e6 * s for s in per_sample],
         "seconds": times,
         "curves": {"question": asked, "adam": adam, "adam_lm": adam_lm},
     }
     if not quick:
+        tell("docs/speed.md", "accuracy", lines)
         draw(found["curves"], per_step)
         write(__file__, found)
 
 
-def report(times: dict, per_sample: list[float], asked: dict[str, list[Curve]]) -> None:
-    """Medians over seeds, and how many times longer than `adam`, seed by seed."""
-    console = Console()
+def report(times: dict, per_sample: list[float], asked: dict[str, list[Curve]]) -> list[str]:
+    """Medians over seeds, and how many times longer than `adam`, seed by seed; as a page has it."""
+    console, n = Console(), len(times["adam"])
+    lines = [
+        f"| method | {' | '.join(f's to {a}' for a in times['adam'])} |",
+        "|---" * (n + 1) + "|",
+    ]
     table = Table(title="seconds to a median test nmse, one network, one thread (median of seeds)")
     table.add_column("method")
     for accuracy in times["adam"]:
         table.add_column(accuracy, justify="right")
         table.add_column("over adam", justify="right")
     for name, found in times.items():
-        cells = []
+        cells, told = [], []
         for accuracy, values in found.items():
             middle = median(values)
             pairs = zip(values, times["adam"][accuracy], strict=True)
             ratio = median([None if None in pair else pair[0] / pair[1] for pair in pairs])
             cells += ["never" if middle is None else f"{middle:,.3g}"]
             cells += ["" if ratio is None else f"{ratio:,.3g}"]
+            beside = "" if ratio is None or name == "adam" else f" ({ratio:,.3g} times)"
+            told.append("never" if middle is None else f"{middle:,.3g}{beside}")
+        lines.append(f"| {NAMES[name]} | {' | '.join(told)} |")
         table.add_row(name, *cells)
     console.print(table)
     console.print(f"question: {1e6 * statistics.median(per_sample):,.0f} us a sample and step")
     last = [curves[-1][2] for of_seeds in asked.values() for curves in [*of_seeds]]
     steps = next(iter(asked))
     console.print(f"question, after {steps} steps: {', '.join(f'{e:.2g}' for e in last)}")
+    return lines
 
 
 def draw(curves: dict[str, dict[str, list[Curve]]], per_step: float) -> None:
