@@ -26,6 +26,19 @@ struct Numbers<double> {
     static constexpr double lowest = -708.0;
 };
 
+template <typename T>
+struct Series {  // 1 / k!, and 1 / (2 k + 1)
+    T exp[Numbers<T>::exp_terms + 1]{}, log[Numbers<T>::log_terms + 1]{};
+    constexpr Series() {
+        double factorial = 1;
+        for (int k = 0; k <= Numbers<T>::exp_terms; ++k)
+            factorial *= k ? k : 1, exp[k] = T(1 / factorial);
+        for (int k = 0; k <= Numbers<T>::log_terms; ++k) log[k] = T(1.0 / (2 * k + 1));
+    }
+};
+template <typename T>
+constexpr Series<T> SERIES;
+
 // exp(x) for x <= 0: 2^n exp(r), |r| <= ln(2) / 2, by its Taylor series
 template <typename T>
 inline Vec<T> exp_negative(Vec<T> x) {
@@ -36,14 +49,9 @@ inline Vec<T> exp_negative(Vec<T> x) {
     x = x < N::lowest ? Vec<T>{} + N::lowest : x;  // false for NaN, which goes on
     IVec n = __builtin_convertvector(x * T(1.4426950408889634074) - T(0.5), IVec);
     Vec<T> whole = __builtin_convertvector(n, Vec<T>);
-    Vec<T> r = (x - whole * high) - whole * low;
-    T factorial = 1;
-    for (int k = 2; k <= N::exp_terms; ++k) factorial *= T(k);
-    Vec<T> sum = Vec<T>{} + 1 / factorial;
-    for (int k = N::exp_terms; k > 0; --k) {
-        factorial /= T(k);
-        sum = sum * r + 1 / factorial;
-    }
+    Vec<T> r = (x - whole * high) - whole * low, sum = Vec<T>{} + SERIES<T>.exp[N::exp_terms];
+#pragma GCC unroll 16
+    for (int k = N::exp_terms - 1; k >= 0; --k) sum = sum * r + SERIES<T>.exp[k];
     IVec scale = (n + N::bias) << N::mantissa;
     Vec<T> power;
     std::memcpy(&power, &scale, BYTES);
@@ -53,8 +61,10 @@ inline Vec<T> exp_negative(Vec<T> x) {
 // log(1 + e) for 0 <= e <= 1, as 2 atanh(s), s = e / (2 + e) <= 1 / 3: no digit is lost near 0
 template <typename T>
 inline Vec<T> log1p_small(Vec<T> s) {
-    Vec<T> square = s * s, sum = Vec<T>{} + T(1) / (2 * Numbers<T>::log_terms + 1);
-    for (int k = Numbers<T>::log_terms - 1; k >= 0; --k) sum = sum * square + T(1) / (2 * k + 1);
+    constexpr int terms = Numbers<T>::log_terms;
+    Vec<T> square = s * s, sum = Vec<T>{} + SERIES<T>.log[terms];
+#pragma GCC unroll 20
+    for (int k = terms - 1; k >= 0; --k) sum = sum * square + SERIES<T>.log[k];
     return 2 * s * sum;
 }
 
@@ -111,10 +121,11 @@ inline Bend<T> sin_(Vec<T> z) {
 // sigma(beta a) / beta and its derivatives in a, over planes; `value` holds a at first
 template <typename T, Bend<T> (*sigma)(Vec<T>)>
 void bend(int n, T beta, Vec<T>* value, Vec<T>* first, Vec<T>* second, Vec<T>* third) {
+    const T inverse = 1 / beta, square = beta * beta;
     for (int i = 0; i < n; ++i) {
         Bend<T> b = sigma(beta * value[i]);
-        value[i] = b.value / beta, first[i] = b.first;
-        second[i] = beta * b.second, third[i] = beta * beta * b.third;
+        value[i] = inverse * b.value, first[i] = b.first;
+        second[i] = beta * b.second, third[i] = square * b.third;
     }
 }
 

@@ -20,14 +20,13 @@ from study.core.native.build import library
 
 MODELS = ("lnn", "structured_lnn", "acceleration_mlp")  # in the order of native.cpp
 ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of activations.hpp
-SIZES = ("model", "n_dof", "width", "depth", "activation", "trig")
+SIZES = ("model", "n_dof", "width", "depth", "activation", "angles")
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
 
 class _Shape(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in SIZES),
-        ("angles", ctypes.c_char_p),
         *((name, ctypes.c_double) for name in ("beta", "mass_prior", "floor")),
     )
 
@@ -48,10 +47,11 @@ class _Step(ctypes.Structure):
 
 @functools.lru_cache(maxsize=64)
 def _shape(model: str, mlp: MLP, dtype: torch.dtype) -> _Shape:
-    activation = ACTIVATIONS.index(mlp.activation)
-    trig, angles = mlp.encoding == "trig", bytes(mlp.angles)
-    sizes = (MODELS.index(model), mlp.n_dof, mlp.width, mlp.depth, activation, trig)
-    return _Shape(*sizes, angles, mlp.beta, mlp.mass_prior, FLOOR[dtype])
+    encoded = [angle and mlp.encoding == "trig" for angle in mlp.angles]
+    angles = sum(1 << i for i, angle in enumerate(encoded) if angle)
+    kinds = MODELS.index(model), ACTIVATIONS.index(mlp.activation)
+    sizes = (kinds[0], mlp.n_dof, mlp.width, mlp.depth, kinds[1], angles)
+    return _Shape(*sizes, mlp.beta, mlp.mass_prior, FLOOR[dtype])
 
 
 @functools.cache

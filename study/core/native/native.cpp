@@ -22,26 +22,39 @@ std::unique_ptr<Network<T>> make(const Shape& shape, int64_t B) {
     return std::make_unique<Lagrangian<T>>(shape, B);
 }
 
+// the network of a shape; kept, for the next step asks for the same one
+template <typename T>
+Network<T>& network_of(const Shape& shape, int64_t B) {
+    static thread_local std::unique_ptr<Network<T>> kept;
+    static thread_local Shape of;
+    static thread_local int64_t with;
+    if (!kept || with != B || std::memcmp(&of, &shape, sizeof(Shape))) {
+        kept = make<T>(shape, B);
+        of = shape, with = B;
+    }
+    return *kept;
+}
+
 template <typename T>
 void accelerate(const Shape& shape, const States<T>& s, T* qddot) {
-    auto network = make<T>(shape, s.B);
+    Network<T>& network = network_of<T>(shape, s.B);
     for (int64_t r = 0; r < s.R; ++r, qddot += shape.n_dof * s.B) {
-        network->load(s.theta + r * s.theta_row);
-        network->sweep(s.q + r * s.network, s.qdot + r * s.network, s.row,
-                       [&](int64_t at, int some) { network->accelerations(at, some, qddot); });
+        network.load(s.theta + r * s.theta_row);
+        network.sweep(s.q + r * s.network, s.qdot + r * s.network, s.row,
+                       [&](int64_t at, int some) { network.accelerations(at, some, qddot); });
     }
 }
 
 template <typename T>
 void differentiate(const Shape& shape, const States<T>& s, T* qddot, T* jacobian) {
-    auto network = make<T>(shape, s.B);
+    Network<T>& network = network_of<T>(shape, s.B);
     const int64_t row = shape.n_dof * s.B;  // the Jacobian is (R, P, D, B)
-    for (int64_t r = 0; r < s.R; ++r, qddot += row, jacobian += network->n_params() * row) {
-        network->load(s.theta + r * s.theta_row);
-        network->sweep(s.q + r * s.network, s.qdot + r * s.network, s.row,
+    for (int64_t r = 0; r < s.R; ++r, qddot += row, jacobian += network.n_params() * row) {
+        network.load(s.theta + r * s.theta_row);
+        network.sweep(s.q + r * s.network, s.qdot + r * s.network, s.row,
                        [&](int64_t at, int some) {
-                           network->accelerations(at, some, qddot);
-                           network->jacobian(some, jacobian + at, row);
+                           network.accelerations(at, some, qddot);
+                           network.jacobian(some, jacobian + at, row);
                        });
     }
 }
@@ -49,16 +62,16 @@ void differentiate(const Shape& shape, const States<T>& s, T* qddot, T* jacobian
 template <typename T>
 void descend(const Shape& shape, const States<T>& s, bool absolute, T* loss, T* gradient,
              T* floored) {
-    auto network = make<T>(shape, s.B);
-    for (int64_t r = 0; r < s.R; ++r, gradient += network->n_params()) {
+    Network<T>& network = network_of<T>(shape, s.B);
+    for (int64_t r = 0; r < s.R; ++r, gradient += network.n_params()) {
         const int64_t from = r * s.network;
         double error = 0;
-        network->load(s.theta + r * s.theta_row);
+        network.load(s.theta + r * s.theta_row);
         const int64_t count =
-            network->sweep(s.q + from, s.qdot + from, s.row, [&](int64_t at, int some) {
-                error += network->gradient(s.target + from + at, s.row, some, absolute);
+            network.sweep(s.q + from, s.qdot + from, s.row, [&](int64_t at, int some) {
+                error += network.gradient(s.target + from + at, s.row, some, absolute);
             });
-        network->unload(gradient);
+        network.unload(gradient);
         loss[r] = T(error), floored[r] = T(count) / T(s.B);
     }
 }

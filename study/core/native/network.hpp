@@ -25,8 +25,8 @@
 namespace study {
 
 struct Shape {  // of the networks, as `MLP` has it
-    int64_t model, n_dof, width, depth, activation, trig;  // `model` in the order of `calls.py`
-    const uint8_t* angles;
+    int64_t model, n_dof, width, depth, activation;  // `model` in the order of `calls.py`
+    int64_t angles;                                  // a bit for each coordinate that is encoded
     double beta, mass_prior, floor;
 };
 
@@ -141,7 +141,7 @@ class Network {
     virtual void backward() = 0;            // d<z, qddot>/dtheta, handed to `collect`
 
     static int round_up(int64_t n, int64_t to) { return int((n + to - 1) / to * to); }
-    bool angle(int i) const { return shape.trig && shape.angles[i]; }
+    bool angle(int i) const { return shape.angles >> i & 1; }
     T* lane(Vec<T>* rows, int i) const { return reinterpret_cast<T*>(rows + i * vectors); }
 
     Vec<T>* take(size_t count) {  // zeros, until the network is gone
@@ -262,7 +262,7 @@ class Network {
             }
     }
 
-    const Shape& shape;
+    const Shape shape;
     int D, K, I = 0, vectors, S, n = 0;  // n vectors of a plane of hidden units
     int64_t B, P = 0;
     std::vector<Layer<T>> layers;
