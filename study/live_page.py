@@ -49,7 +49,9 @@ class LivePage:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            start_new_session=True,  # Ctrl-C is the head's to hear
+            # Ctrl-C is the head's to hear; of one session with the workers, for niceness counts
+            # within a session alone
+            process_group=0,
         )
         return self
 
