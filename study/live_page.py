@@ -49,9 +49,7 @@ class LivePage:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            # Ctrl-C is the head's to hear; of one session with the workers, for niceness counts
-            # within a session alone
-            process_group=0,
+            start_new_session=True,  # Ctrl-C is the head's to hear
         )
         return self
 
