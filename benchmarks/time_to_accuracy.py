@@ -1,6 +1,6 @@
 """Seconds until a network's accelerations are right to 1e-2, 1e-3 and 1e-4.
 
-    python benchmarks/time_to_accuracy.py         # table; JSON and figure here; 10 minutes
+    python benchmarks/time_to_accuracy.py         # table; JSON and figure here; 17 minutes
     python benchmarks/time_to_accuracy.py --quick # one seed, short schedules
 
 Double pendulum, N = 4096, 4 x 32 hidden units, one network at a time, batches of 128, one thread;
