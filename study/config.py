@@ -366,3 +366,9 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key}={value!r} is a config group: use one of its names, or its keys")
     return dict(value)
+
+
+def wants_cpp(config: Mapping[str, Any]) -> bool:
+    """Whether single cells are to be compiled: where that is said, and by itself on the CPU, where
+    it costs seconds once a machine; on another device it would have to pay for each shape anew."""
+    return config["compile"] is True or (config["compile"] == "auto" and config["device"] == "cpu")

@@ -16,7 +16,7 @@ from typing import Any
 
 from study import inputs
 from study.compose import COMMAND_KEYS, CommandLine
-from study.config import TOP, Cell, Run, make_cell, make_run
+from study.config import TOP, Cell, Run, make_cell, make_run, wants_cpp
 from study.groups import GROUPS
 from study.sweeping import cost, space
 from study.sweeping.searches import SearchSpec, check_objectives, choices
@@ -199,9 +199,7 @@ def _searches(
     check_objectives(run.search)
     if base["compile"] not in ("auto", True, False):
         raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
-    # auto: on another device trials differ in what is compiled anew, so it never pays
-    wanted = base["compile"] is True or (base["compile"] == "auto" and base["device"] == "cpu")
-    compiled = wanted and cost.has_cpp_compiler()
+    compiled = wants_cpp(base) and cost.has_cpp_compiler()
     fixed_keys = dataclasses.replace(
         command, swept={k: v for k, v in command.swept.items() if k not in searched}
     )

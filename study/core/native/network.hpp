@@ -119,6 +119,7 @@ class Network {
             for (int s = 0; s < S; ++s) {
                 const T r = lane(qddot, i)[s] - lane(target, i)[s];
                 const T slope = absolute ? T(r > 0) - T(r < 0) : 2 * r;
+                // the sign of what is no number is none either
                 lane(z, i)[s] = s < some ? (r == r ? slope : r) / count : T(0);
                 if (s < some) sum += absolute ? std::abs(r) : r * r;
             }
