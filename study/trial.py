@@ -28,7 +28,7 @@ import yaml
 from rich.progress import Progress
 
 from study import blocks, inputs, measures, results
-from study.config import Cell, check_device, make_cell, make_run, wants_cpp
+from study.config import Cell, check_device, make_cell, make_run
 from study.core.datasets import DataError
 from study.core.files import sync, write_whole
 from study.core.native import build
