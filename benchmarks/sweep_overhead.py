@@ -89,11 +89,11 @@ def stopwatch(report):
     write = report.write
 
     def told(folder, **settings):
-        if settings:  # the page of a running sweep
+        if "live" in settings:  # the page of a running sweep
             return write(folder, **settings)
         with open(os.environ["STOPWATCH"], "w") as file:
             file.write(str(time.time()))
-        return write(folder)
+        return write(folder, **settings)
 
     report.write = told
 

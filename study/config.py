@@ -37,7 +37,7 @@ from study.groups import (
     RolloutConfig,
     SystemConfig,
 )
-from study.validation import ConfigError, build, nearest
+from study.validation import ConfigError, altered, build, nearest
 
 DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
 TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys of no group
@@ -299,11 +299,11 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     known = sources.mechanics(made["system"], made["data"])
     made["data"], made["rollout"] = sources.counted(made["data"], made["rollout"], known)
     if not any(known.angles):
-        made["model"] = dataclasses.replace(made["model"], encoding="raw")
+        made["model"] = altered(made["model"], encoding="raw")
     if made["data"].sampler == "uniform":
-        made["data"] = dataclasses.replace(made["data"], n_trajectories=UNUSED_TRAJECTORIES)
+        made["data"] = altered(made["data"], n_trajectories=UNUSED_TRAJECTORIES)
     if not made["optimizer"].adam:
-        made["data"] = dataclasses.replace(made["data"], order="shuffled")
+        made["data"] = altered(made["data"], order="shuffled")
     made["model"] = made["model"].normal()
     made["optimizer"] = made["optimizer"].normal()
     top = {key: plain.get(key) for key in TOP}

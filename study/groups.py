@@ -6,7 +6,6 @@ know: Hydra, grids, what makes a complete cell (`config.py`).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -19,7 +18,7 @@ from study.core.derivatives import Method
 from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 from study.recordings import Reading
-from study.validation import ConfigError, nearest
+from study.validation import ConfigError, altered, nearest
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -176,7 +175,7 @@ class DataConfig:
             unused["estimate"] = "savgol"
         if reading is None:
             unused |= {"sha256": None, "columns": None, "held_out": 0.2}
-        return dataclasses.replace(self, **unused)
+        return altered(self, **unused)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -209,7 +208,7 @@ class ModelConfig:
 
     def normal(self) -> ModelConfig:
         """The same with settings that the model does not use at one value, so that cells agree."""
-        return dataclasses.replace(self, **UNUSED.get(self.name, {}))
+        return altered(self, **UNUSED.get(self.name, {}))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -261,7 +260,7 @@ class OptimizerConfig:
             unused |= {"schedule": "constant", "loss": "squared"}
         if not self.iterates:
             unused["iterations"] = 0
-        return dataclasses.replace(self, **unused)
+        return altered(self, **unused)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -24,7 +24,6 @@ FIRST = 1.0  # seconds before anything is loaded: a sweep that is over by then h
 EVERY = 30.0  # seconds between pages, at least
 SHARE = 20  # what it waits between pages, in lengths of making one
 BLOCK = 5e-3  # seconds that a block's tables cost, at least
-QUICK = 2.0  # seconds that a page may take before anything has been waited for
 NICE = 19
 PATIENCE = 30.0  # seconds in which a part of a page is surely made
 
@@ -80,17 +79,15 @@ def keep(root: Path, stop: threading.Event, every: float = EVERY, share: float =
     def done() -> int:
         return len(results.block_folders(root))
 
-    shown, cost = -1, BLOCK * done()
-    pause = 0.0 if cost < QUICK else share * cost  # much is done: then there is a page already
-    ended = time.monotonic()
+    shown, pause, ended = -1, 0.0, time.monotonic()
     while not stop.wait(pause):
         began, n = time.time(), done()
-        # blocks came in while it waited: what they will cost has to be waited for too
+        # what all of them will cost has to be waited for, as more came in meanwhile
         pause = share * BLOCK * n - (time.monotonic() - ended)
-        if shown >= 0 and pause > 0:
+        if pause > 0:
             continue
         if n != shown:
-            page = report.write(root, live=True, stop=stop.is_set)
+            page = report.write(root, live=True, stop=stop.is_set) if n else report.begin(root)
             if page.exists() and page.stat().st_mtime >= began:
                 # as old as what it says, or a command that follows a kill would take it for new
                 os.utime(page, (began, began))

@@ -13,17 +13,23 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import pyarrow
 import yaml
+from joblib import Parallel, cpu_count, delayed
 
 from study import results, searched
 from study.commands import Parser, is_study, no_study, studies_in
 from study.results import TableError
 from study.sweeping.folder import StudyFolder
 from study.terminal import busy, one_line, plain, quiet_pipe
+
+if TYPE_CHECKING:
+    from study.analysis.pending import Standing
+
+T = TypeVar("T")
 
 HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.
@@ -35,7 +41,11 @@ The report of a study, from its tables: answers, figures, page; or of several st
 
 
 def write(
-    folder: str | Path, *, live: bool = False, stop: Callable[[], bool] = lambda: False
+    folder: str | Path,
+    *,
+    live: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    beside: bool = False,
 ) -> Path:
     """Gather the blocks of a study into tables and write its answers, figures and page.
 
@@ -47,6 +57,7 @@ def write(
     - `folder`: `outputs/<study>`.
     - `live`: whether its sweep runs as this is written.
     - `stop`: asked between the parts; once it says so, what is left is not written.
+    - `beside`: whether a second process finds the answers while this one draws.
 
     **Returns:** the path of the page.
 
@@ -68,11 +79,7 @@ def write(
         now = standing.standing(folder, None, (), asked, live=live)
         if now is None:
             raise
-        answers.write([], folder / "answers.json")
-        style.save([], folder / "report" / "figures")
-        (folder / "report" / "figures" / "cells.csv").unlink(missing_ok=True)
-        page.write(page.render_empty(folder.resolve().name, settings, now), target)
-        return target
+        return _write_empty(folder, settings, now)
     searched_for = searches(searched.load_trials(folder), searched.load_searches(folder))
     count = counted(rows)
     reached = None
@@ -82,9 +89,12 @@ def write(
     rows, curves, lines = _shown(rows, curves)
     if stop():
         return target
-    found = answers.answer(rows, curves, searched_for)
+    answered = _begin(answers.answer, rows, curves, searched_for, beside=beside)
     if stop():
         return target
+    plots = figures.plots(rows, curves, searched_for)
+    saved = style.save(plots, folder / "report" / "figures")
+    found = answered()
     now = standing.standing(folder, every, found, asked, live=live)
     lines += [] if now else remarks.missing(folder, every, settings)
     lines += search_notes.missing(every, searched_for, remarks.new_seeds(settings))
@@ -92,8 +102,6 @@ def write(
     if reached is not None:
         found = precision.told(found, reached)
     answers.write(found, folder / "answers.json")
-    plots = figures.plots(rows, curves, searched_for)
-    saved = style.save(plots, folder / "report" / "figures")
     shown = counted(rows)
     shown = rows if shown.empty else shown
     table = cells.cell_table(shown)
@@ -104,6 +112,42 @@ def write(
     notes += [reached.note()] if reached is not None else []
     text = page.render(shown, table, found, saved, settings, lines, notes, now)
     page.write(text, target)
+    return target
+
+
+def _begin(function: Callable[..., T], *arguments: Any, beside: bool) -> Callable[[], T]:
+    """Call a function, in a process of its own if `beside`; what is returned waits for its end."""
+    if not beside or cpu_count() == 1:
+        found = function(*arguments)
+        return lambda: found
+    begun = Parallel(2, return_as="generator", max_nbytes=None)([delayed(function)(*arguments)])
+    return lambda: next(begun)
+
+
+def begin(folder: str | Path) -> Path:
+    """Write the page of a sweep that has begun, whatever is done by now.
+
+    **Returns:** the path of the page. **Raises:** `TableError` if the folder is no study.
+    """
+    from study import remarks, standing
+
+    folder = Path(folder)
+    settings = _settings(folder)
+    now = standing.standing(folder, None, (), remarks.asked(settings), live=True)
+    if now is None:
+        raise TableError(no_study(folder))
+    return _write_empty(folder, settings, now)
+
+
+def _write_empty(folder: Path, settings: Mapping[str, Any], now: Standing) -> Path:
+    """A page without an answer and a figure."""
+    from study.analysis import answers, page, style
+
+    target = folder / "report" / "index.html"
+    answers.write([], folder / "answers.json")
+    style.save([], folder / "report" / "figures")
+    (folder / "report" / "figures" / "cells.csv").unlink(missing_ok=True)
+    page.write(page.render_empty(folder.resolve().name, settings, now), target)
     return target
 
 
@@ -209,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.read(arguments).folder
     try:
         with busy("tables, answers, figures, page"):
-            target = write_across(folder) if studies_in(folder) else write(folder)
+            target = write_across(folder) if studies_in(folder) else write(folder, beside=True)
     except TableError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

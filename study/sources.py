@@ -6,7 +6,6 @@ models, optimisers, what makes a complete cell (`config.py`).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from study.core.datasets import DataError
 from study.core.recording import Recording
 from study.core.systems import System
 from study.groups import ColumnsConfig, DataConfig, RolloutConfig, SystemConfig
-from study.validation import ConfigError, build
+from study.validation import ConfigError, altered, build
 
 
 def mechanics(system: SystemConfig, data: DataConfig) -> System:
@@ -77,7 +76,7 @@ def counted(
     """
     measured = recording(data, moving)
     if measured is None:
-        return data, dataclasses.replace(rollout, horizon=rollout.horizon or moving.horizon)
+        return data, altered(rollout, horizon=rollout.horizon or moving.horizon)
     n = len(measured.points)
     if data.n_train is not None and data.n_train > n:
         raise ConfigError(
@@ -85,7 +84,7 @@ def counted(
             "on; leave it out to take all of them"
         )
     whole = data.n_train is None and data.n_over_p is None
-    data = dataclasses.replace(
+    data = altered(
         data,
         n_train=n if whole else data.n_train,
         n_trajectories=len(measured.training),
@@ -100,4 +99,4 @@ def counted(
         starts = len(measured.starts(rollout.n_trajectories, room))
     except DataError as error:
         raise ConfigError(str(error)) from None
-    return data, dataclasses.replace(rollout, horizon=horizon, n_trajectories=starts)
+    return data, altered(rollout, horizon=horizon, n_trajectories=starts)

@@ -56,9 +56,9 @@ def standing(
     found = [] if planned is None else pending.parts(planned, rows, replicates)
     lacking = [part for part in found if part.complete < len(part.cells)]
     lines = [_counts(now, monitor.orders, rows, replicates, live), *_failures(now)]
-    if rows is None:
+    if rows is None and not now.done:
         lines.append("There is no answer and no figure before the first block is done.")
-    elif sentence := pending.undecided(answers, replicates):
+    elif rows is not None and (sentence := pending.undecided(answers, replicates)):
         lines.append(sentence)
     return Standing(
         "In progress" if live or now.running else "Not finished",

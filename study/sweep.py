@@ -116,6 +116,9 @@ def _conduct(
         finish = functools.partial(local.launch_until_finished, launch=launch)
     finish = functools.partial(_beside_page, finish)
     head.check_places(plan, folder)
+    workers = min(plan.run.workers, len(plan.cells) * plan.run.n_blocks or plan.run.workers)
+    if (joblib := _joblib(config, workers)) and not (folder.root / "study.yaml").exists():
+        local.start_processes(joblib)  # there surely is something to train
     console = terminal.console(stderr=True)
     print_plan(plan, folder, console, table=False)
     try:
@@ -142,16 +145,24 @@ def _launch(
     workers: int,
 ) -> None:
     """Have Hydra's launcher run that many workers, until they are back."""
-    if "n_jobs" in config.hydra.launcher:
+    if settings := _joblib(config, workers):
         with open_dict(config):
-            # asked for one process, joblib takes this one, which must outlive its workers
-            config.hydra.launcher.n_jobs = max(2, workers)
+            config.hydra.launcher.n_jobs = settings["n_jobs"]
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=function, config=config
     )
     jobs = launcher.launch([list(overrides)] * workers, initial_job_idx=0)
     for job in jobs:
         _ = job.return_value  # raises what the job raised
+
+
+def _joblib(config: DictConfig, workers: int) -> dict[str, Any] | None:
+    """How Hydra's launcher has joblib start that many workers; None for another launcher."""
+    settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
+    if not str(settings.pop("_target_")).endswith(".JoblibLauncher"):
+        return None
+    # asked for one process, joblib takes this one, which must outlive its workers
+    return {**settings, "backend": "loky", "n_jobs": max(2, workers)}
 
 
 def _beside_page(finish: Finish, plan: Plan, monitor: Monitor, say: Callable[[str], None]) -> str:
@@ -178,7 +189,7 @@ def _finish(outcome: Outcome, console: Console) -> None:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):
                 with terminal.busy("tables, answers, figures, page"):
-                    report.write(outcome.folder)
+                    report.write(outcome.folder, beside=True)
             report.print_answers(outcome.folder)
             if damaged := results.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)

@@ -10,6 +10,7 @@ reads tables.
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import math
 import os
@@ -187,7 +188,9 @@ def write_block(result: BlockResult, folder: Path) -> None:
     """Write a block's three files into an existing folder; whoever commits it syncs it to disk."""
     blocks.write(blocks.from_rows(result.rows), folder / "replicates.parquet")
     blocks.write(result.points, folder / "curves.parquet")
-    torch.save(result.weights, folder / "weights.pt")
+    weights = io.BytesIO()  # a file would be written to in pieces
+    torch.save(result.weights, weights)
+    (folder / "weights.pt").write_bytes(weights.getbuffer())
 
 
 def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

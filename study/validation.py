@@ -66,6 +66,13 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"unknown key {key}: known are {', '.join(beside or [k for k in known if '.' not in k])}"
 
 
+def altered(instance: T, **values: Any) -> T:
+    """`dataclasses.replace`, checked anew; the same instance where nothing differs."""
+    if all(getattr(instance, key) == value for key, value in values.items()):
+        return instance
+    return dataclasses.replace(instance, **values)  # type: ignore[type-var]
+
+
 def build(kind: type[T], values: dict[str, Any], prefix: str) -> T:
     """A checked pydantic dataclass; `prefix` begins its keys' names. **Raises:** `ConfigError`."""
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]

@@ -86,7 +86,10 @@ class System:
         for key in constants:
             if key not in self.constants:
                 raise KeyError(f"{self.name} has no constant {key}")
-        return dataclasses.replace(self, constants={**self.constants, **constants})
+        changed = {**self.constants, **constants}
+        if repr(changed) == repr(self.constants):  # most often; 1 is not 1.0 in a cell's name
+            return self
+        return dataclasses.replace(self, constants=changed)
 
     def mass_matrix(
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]

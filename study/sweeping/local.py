@@ -1,13 +1,18 @@
 """Workers on this machine, through a Hydra launcher that returns when they have ended.
 
-Knows: when it is worth starting workers again. Does not know: which launcher it is, or what a
-worker does.
+Knows: when it is worth starting workers again, and that joblib keeps its processes. Does not know:
+any other launcher, or what a worker does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from joblib import Parallel, delayed
 
 from study.sweeping.leaving import HEAD
 from study.sweeping.monitor import Monitor
@@ -15,6 +20,29 @@ from study.sweeping.plan import Plan
 
 Launch = Callable[[int], None]
 """Starts that many workers and blocks until they are back."""
+
+
+def start_processes(joblib: Mapping[str, Any]) -> None:
+    """Have joblib start its processes and import there what a worker does, which takes seconds.
+
+    Meanwhile the head writes what they are to do.
+
+    **Arguments:**
+
+    - `joblib`: settings of `joblib.Parallel`; a launcher with the same finds those processes.
+    Whatever goes wrong is the launcher's to meet.
+    """
+    _say_who_is_head()
+
+    def start() -> None:
+        with contextlib.suppress(Exception):
+            Parallel(**joblib)([delayed(_import_worker)()] * joblib["n_jobs"])
+
+    threading.Thread(target=start, name="start-processes", daemon=True).start()
+
+
+def _import_worker() -> None:
+    import study.sweeping.worker  # noqa: F401
 
 
 def launch_until_finished(
@@ -25,7 +53,7 @@ def launch_until_finished(
     Each death costs a block an attempt, so this ends. A launcher that brings nothing forward at
     all gets `retries` more chances, one at least: a death is counted by the next worker only.
     """
-    os.environ[HEAD] = str(os.getpid())
+    _say_who_is_head()
     trouble, idle = "", 0
     while not (now := monitor.look()).finished and idle <= max(1, plan.run.retries):
         open_blocks = now.total - now.done - len(now.failed)
@@ -38,3 +66,8 @@ def launch_until_finished(
             trouble = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         idle = 0 if monitor.look().moved_from(now) else idle + 1
     return trouble
+
+
+def _say_who_is_head() -> None:
+    """To the processes that are started from now on, which are not to outlive it."""
+    os.environ[HEAD] = str(os.getpid())
