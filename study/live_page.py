@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 FIRST = 1.0  # seconds before anything is loaded: a sweep that is over by then has its last page
-EVERY = 30.0  # seconds between pages, at least
+EVERY = 100.0  # seconds between pages, at least: one with figures takes some five
 SHARE = 20  # what it waits between pages, in lengths of making one
 BLOCK = 5e-3  # seconds that a block's tables cost, at least
 NICE = 19

@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pandas as pd
 import pyarrow
@@ -120,8 +120,9 @@ def _begin(function: Callable[..., T], *arguments: Any, beside: bool) -> Callabl
     if not beside or cpu_count() == 1:
         found = function(*arguments)
         return lambda: found
-    begun = Parallel(2, return_as="generator", max_nbytes=None)([delayed(function)(*arguments)])
-    return lambda: next(begun)
+    begin = Parallel(2, return_as="generator", max_nbytes=None)
+    begun = iter(begin([delayed(function)(*arguments)]))
+    return lambda: cast(T, next(begun))
 
 
 def begin(folder: str | Path) -> Path:

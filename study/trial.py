@@ -42,6 +42,8 @@ log = logging.getLogger("study")
 
 CHECKPOINT_SECONDS = 20.0
 
+ROLLED = ("rollouts", "error budget", "identifiability")  # parts in `rollout_seconds`
+
 CURVE = "test_nmse_median"  # of the metrics in a training curve, the one that a judge sees
 
 Judge = Callable[[int, float], bool]
@@ -107,8 +109,10 @@ def run_block(
     data that cannot be made; whatever else goes wrong.
     """
     torch.set_num_threads(1)
+    clock = _Clock()
     setup = set_up(cell, block)
     state = _resume(checkpoint, setup)
+    clock.lap("set-up")
     state = train(
         setup.model,
         setup.data,
@@ -122,24 +126,44 @@ def run_block(
         every_seconds=CHECKPOINT_SECONDS,
     )
     _save(checkpoint, setup, state)
+    clock.lap("training")
     rows = measures.acceleration_rows(setup, state)
-    begun = time.perf_counter()
+    clock.lap("accelerations")
     curves = [*measures.training_curves(setup, state)]
     for r, (measured, table) in enumerate(_until(stop, measures.rollouts(setup, state))):
         rows[r] |= measured
         curves += table
+    clock.lap("rollouts")
     for row, columns in zip(rows, measures.budget_columns(setup, state), strict=True):
         row |= columns
+    clock.lap("error budget")
     identified = _until(stop, measures.identifiability_columns(setup, state))
     for row, (measured, tables) in zip(rows, identified, strict=True):
         row |= measured
         curves += tables
-    seconds = (time.perf_counter() - begun) / len(rows)
+    clock.lap("identifiability")
+    seconds = sum(clock.seconds[part] for part in ROLLED) / len(rows)
     for row in rows:
         row["rollout_seconds"] = seconds
     progress(1.0)
-    log.info("cell %s block %d: trained in %.1f s", cell.hash, block, state.seconds)
+    log.info("cell %s block %d: %s", cell.hash, block, clock)
     return BlockResult(rows, pa.concat_tables(curves), _weights(setup, state))
+
+
+class _Clock:
+    """Wall-clock seconds of one part after another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begun = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """Say what the time since the last lap went into."""
+        now = time.perf_counter()
+        self.seconds[part], self._begun = now - self._begun, now
+
+    def __str__(self) -> str:
+        return ", ".join(f"{part} {seconds:.2f} s" for part, seconds in self.seconds.items())
 
 
 def _judged(
