@@ -29,7 +29,15 @@ from torch import Tensor
 
 from study.core import datasets, metrics
 from study.core.datasets import TestSet, Trajectories
-from study.core.perturbations import INITIAL, Conservative, Perturbation, Seeds, Smooth, White
+from study.core.perturbations import (
+    INITIAL,
+    Conservative,
+    Perturbation,
+    Seeds,
+    Smooth,
+    White,
+    solved,
+)
 from study.core.rollout import LIMIT, rollout_field
 from study.core.systems import System
 from study.core.units import Units
@@ -192,10 +200,12 @@ def perturbed_motion(
     }
 
     def field(states: Array, time: float) -> Array:
-        change = system.rhs(states)
+        mass, force = system.mass_and_force(*np.split(states, 2, axis=1))
+        change = np.concatenate([states[:, D:], solved(mass, force)], axis=1)
         for kind, rows in kinds.items():
             grouped = states[rows].reshape(n_replicates, K, width)
-            change[rows, D:] += perturbations[kind](grouped, time).reshape(-1, D)
+            known = mass[rows].reshape(n_replicates, K, D, D)
+            change[rows, D:] += perturbations[kind](grouped, time, known).reshape(-1, D)
         return change
 
     def inside(states: Array) -> Array:

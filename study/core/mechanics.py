@@ -95,13 +95,13 @@ class System:
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
     ) -> Inexact[Array, "*n D D"]:
         """d2L/dqdot2 at states (q, qdot); complex states are for derivatives by complex step."""
-        return self._mass_and_force(q, qdot)[0]
+        return self.mass_and_force(q, qdot)[0]
 
     def acceleration(
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
     ) -> Inexact[Array, "*n D"]:
         """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
-        mass, force = self._mass_and_force(q, qdot)
+        mass, force = self.mass_and_force(q, qdot)
         return np.linalg.solve(mass, force[..., None])[..., 0]
 
     def energy(
@@ -118,7 +118,7 @@ class System:
     def rhs(self, state):
         """`field` for the inner loop of a solver: without shapes to check."""
         q, qdot = state[..., : self.n_dof], state[..., self.n_dof :]
-        mass, force = self._mass_and_force(q, qdot)
+        mass, force = self.mass_and_force(q, qdot)
         return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
 
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
@@ -147,7 +147,7 @@ class System:
         flat = states.reshape(-1, states.shape[-1])
         return self.safe(flat, self.parameters).reshape(states.shape[:-1])
 
-    def _mass_and_force(self, q, qdot):
+    def mass_and_force(self, q, qdot):
         """M (*n, D, D) and the generalised force g - c (*n, D)."""
         D = self.n_dof
         formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]

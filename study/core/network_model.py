@@ -66,17 +66,18 @@ class NetworkModel(Model):
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.stack([INITS[self.init](self.mlp, seed) for seed in seeds]).to(dtype)
 
-    def _in_cpp(self, theta: Tensor) -> bool:
+    def in_cpp(self, theta: Tensor) -> bool:
+        """Whether C++ computes with these parameters."""
         known = "kind" in vars(type(self)) and self.mlp.activation in calls.ACTIVATIONS
         return self.native and known and theta.device.type == "cpu"
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        if self._in_cpp(theta):
+        if self.in_cpp(theta):
             return calls.acceleration(self.kind, self.mlp, theta, q, qdot)
         return self.forward(self.mlp, self.mlp.layers(theta), q, qdot)[0]
 
     def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
-        if self._in_cpp(theta):
+        if self.in_cpp(theta):
             return calls.jacobian(self.kind, self.mlp, theta, q, qdot)
         layers = self.mlp.layers(theta)
         qddot, sweep = self.forward(self.mlp, layers, q, qdot)
@@ -98,7 +99,7 @@ class NetworkModel(Model):
         loss: str = "squared",
         compiled: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if self._in_cpp(theta):
+        if self.in_cpp(theta):
             return calls.loss_and_gradient(self.kind, self.mlp, theta, q, qdot, target, loss)
         layers = self.mlp.layers(theta)
         if not compiled:

@@ -1,7 +1,9 @@
-"""Integrate learned dynamics: all trajectories of all replicates at once, a step size each.
+"""Integrate learned dynamics: all trajectories of all replicates, a step size each.
 
 Knows: the adaptive solver, freezing, the step cap. Does not know: the truth, or how the model
 was made. Everything is in the units the model was trained in, and float64.
+
+The solver is torchode's; networks that C++ computes are integrated there, by the same method.
 
 A trajectory whose velocity or length passes `LIMIT` in them, or that has not arrived when its
 steps run out, has diverged: it is frozen, so that it cannot stall its batch, and its states are
@@ -19,6 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from study.core.models import Model
+from study.core.native import calls
+from study.core.network_model import NetworkModel
 
 LIMIT = 100.0  # true motion stays below about 10, in either units
 STEEPEST = 1e8  # accelerations are clamped here, so that the solver's norms stay finite
@@ -44,6 +48,21 @@ def rollout(
     max_steps: int,
 ) -> Rollout:
     """Every network of the ensemble from every initial state; see `rollout_field`."""
+    if isinstance(model, NetworkModel) and model.in_cpp(theta) and theta.dtype == torch.float64:
+        bounded = _bounded(angles, len(angles))
+        states, reached, steps = calls.roll_out(
+            model.kind,
+            model.mlp,
+            theta,
+            start,
+            times,
+            bounded,
+            tolerance=rtol,
+            max_steps=max_steps,
+            limit=LIMIT,
+            steepest=STEEPEST,
+        )
+        return _rolled(states, reached, steps, torch.tensor(bounded).to(start))
     return rollout_field(
         lambda q, qdot: model.acceleration(theta, q, qdot),
         len(theta),
@@ -70,7 +89,7 @@ def rollout_field(
     Tsitouras 5(4), relative and absolute tolerance `rtol`, at most `max_steps` steps a trajectory.
     """
     R, (K, width), D = n_networks, start.shape, start.shape[1] // 2
-    bounded = torch.tensor([not a for a in angles] + [True] * D).to(start)
+    bounded = torch.tensor(_bounded(angles, D)).to(start)
 
     def field(_: Tensor, y: Tensor) -> Tensor:
         state = y.view(R, K, width).mT.contiguous()
@@ -89,17 +108,26 @@ def rollout_field(
     problem = torchode.InitialValueProblem(y0=y0, t_eval=t_eval)  # type: ignore
     with torch.no_grad():
         solution = solver.solve(problem)
-    arrived = solution.stats["n_initialized"]  # evaluation times reached; the rest is not set
-    states = solution.ys.clone()
-    reached = torch.arange(len(times), device=start.device) < arrived.unsqueeze(1)
-    good = reached & _inside(states, bounded)
-    good = torch.cumprod(good.int(), 1).bool()
-    states = torch.where(good.unsqueeze(2), states, torch.full_like(states, torch.nan))
-    return Rollout(
-        states.view(R, K, len(times), width),
-        ~good[:, -1].view(R, K),
+    reached = solution.stats["n_initialized"]  # evaluation times; what is beyond is not set
+    return _rolled(
+        solution.ys.view(R, K, len(times), width),
+        reached.view(R, K),
         solution.stats["n_steps"].view(R, K),
+        bounded,
     )
+
+
+def _bounded(angles: tuple[bool, ...], D: int) -> list[bool]:
+    """Which components of (q, qdot) a true motion keeps small: an angle may wind."""
+    return [not a for a in angles] + [True] * D
+
+
+def _rolled(states: Tensor, reached: Tensor, steps: Tensor, bounded: Tensor) -> Rollout:
+    """Without what a solver left after the last time it reached, or after the limit."""
+    there = torch.arange(states.shape[2], device=states.device) < reached.unsqueeze(2)
+    good = (there & _inside(states, bounded)).cumprod(2).bool()
+    states = torch.where(good.unsqueeze(3), states, torch.nan)
+    return Rollout(states, ~good[:, :, -1], steps)
 
 
 def _inside(states: Tensor, bounded: Tensor) -> Tensor:

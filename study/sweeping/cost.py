@@ -26,7 +26,8 @@ JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
 ITERATION_SECONDS = 5e-3
 COMPILE_SECONDS = 30.0  # for each shape of network but its width, in each worker
-ROLLOUT_STEP_SECONDS = 6e-3  # one step of the solver for all trajectories of a block
+# one step of the solver for all trajectories of a block, the error budget's part included
+EAGER_ROLLOUT_STEP_SECONDS, ROLLOUT_STEP_SECONDS = 6e-3, 2.5e-3
 ROLLOUT_STEPS_PER_TIME = 1.5
 DATA_SECONDS = 1.0  # read from the cache
 
@@ -72,7 +73,9 @@ def _rollout_seconds(cell: Cell) -> float:
     steps = min(cell.rollout.max_steps, ROLLOUT_STEPS_PER_TIME * cell.rollout.n_times)
     trajectories = cell.block_size * cell.rollout.n_trajectories
     flops = 6 * trajectories * _sample_flops(cell) / 3
-    return steps * (ROLLOUT_STEP_SECONDS + flops / FLOPS_PER_SECOND)
+    fast = cell.compile and cell.device == "cpu"
+    step = ROLLOUT_STEP_SECONDS if fast else EAGER_ROLLOUT_STEP_SECONDS
+    return steps * (step + flops / FLOPS_PER_SECOND)
 
 
 def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:

@@ -115,7 +115,7 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
     before = monitor.look()
     trouble = ""
     if not before.finished:
-        with ProgressBar(folder.root, orders) as bar:
+        with ProgressBar(monitor) as bar:
             trouble = finish(plan, monitor, bar.say)
     after = monitor.look()
     _tidy(folder, orders)

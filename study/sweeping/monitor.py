@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -112,6 +113,8 @@ class Snapshot:
 class Monitor:
     """Looks at a study's folder; remembers finished blocks, so that a look stays cheap.
 
+    Threads may share one: a look waits for the one before.
+
     **Arguments:**
 
     - `root`: the study's folder.
@@ -126,6 +129,7 @@ class Monitor:
         self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
         self._decisions: list[Mapping[str, Any]] = []
+        self._looking = threading.Lock()
 
     @property
     def root(self) -> Path:
@@ -134,6 +138,10 @@ class Monitor:
 
     def look(self) -> Snapshot:
         """The study now."""
+        with self._looking:
+            return self._look()
+
+    def _look(self) -> Snapshot:
         # first, as a block that is asked for in the meantime is then one that may be
         auto = self._look_at_decisions()
         running, failed, open_blocks, retried = [], [], [], 0

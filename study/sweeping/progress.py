@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.console import RenderableType
 from rich.progress import (
@@ -23,7 +22,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from study.sweeping.folder import Orders
 from study.sweeping.monitor import Monitor, Snapshot
 from study.terminal import console, one_line
 
@@ -51,10 +49,10 @@ class Bar(Progress):
 
 
 class ProgressBar:
-    """Shows a study's progress on stderr while the `with` block runs."""
+    """Shows what a monitor sees on stderr while the `with` block runs."""
 
-    def __init__(self, root: Path, orders: Orders):
-        self._monitor = Monitor(root, orders)
+    def __init__(self, monitor: Monitor):
+        self._monitor = monitor
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="progress")
         self._console = console(stderr=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from study.core.mlp import MLP
@@ -42,6 +43,13 @@ class _Step(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_double)
         for name in ("rate", "beta1", "beta2", "correction1", "correction2", "epsilon", "clip")
+    )
+
+
+class _Course(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("K", "T", "max_steps", "bounded")),
+        *((name, ctypes.c_double) for name in ("tolerance", "limit", "steepest")),
     )
 
 
@@ -132,6 +140,37 @@ def loss_and_gradient(
         *_pointers(value, gradient, floored),
     )
     return value, gradient, floored
+
+
+def roll_out(
+    model: str,
+    mlp: MLP,
+    theta: Float[Tensor, "R P"],
+    start: Float[Tensor, "K two_D"],
+    times: Float[Tensor, " T"],
+    bounded: Sequence[bool],
+    *,
+    tolerance: float,
+    max_steps: int,
+    limit: float,
+    steepest: float,
+) -> tuple[Float[Tensor, "R K T two_D"], Int[Tensor, "R K"], Int[Tensor, "R K"]]:
+    """States at the first so many of `times`, how many, and the solver's steps; float64.
+
+    `bounded`: components beyond whose `limit` a state is held; accelerations end at `steepest`.
+    """
+    theta, start, times = (x.contiguous() for x in (theta, start, times))
+    R, (K, width), T = len(theta), start.shape, len(times)
+    states = torch.zeros(R, K, T, width, dtype=torch.float64)
+    reached, steps = torch.zeros(2, R, K, dtype=torch.int64).unbind()
+    held = sum(1 << i for i, is_held in enumerate(bounded) if is_held)
+    _function("roll_out", torch.float64)(
+        ctypes.byref(_shape(model, mlp, torch.float64)),
+        ctypes.byref(_Course(K, T, max_steps, held, tolerance, limit, steepest)),
+        ctypes.c_int64(R),
+        *_pointers(theta, start, times, states, reached, steps),
+    )
+    return states, reached, steps
 
 
 def adam(

@@ -6,6 +6,7 @@
 #include "adam.hpp"
 #include "dense.hpp"
 #include "lnn.hpp"
+#include "rollout.hpp"
 
 namespace study {
 
@@ -76,6 +77,19 @@ void descend(const Shape& shape, const States<T>& s, bool absolute, T* loss, T* 
     }
 }
 
+// theta (R, P), start (K, 2 D) -> states (R, K, T, 2 D), of each trajectory how many are set
+void roll_out(const Shape& shape, const Course& course, int64_t R, const double* theta,
+              const double* start, const double* times, double* states, int64_t* reached,
+              int64_t* steps) {
+    Network<double>& network = network_of<double>(shape, course.K);
+    Tsitouras solver(network, int(shape.n_dof), course);
+    for (int64_t r = 0; r < R; ++r, theta += network.n_params()) {
+        const int64_t k = r * course.K;
+        network.load(theta);
+        solver.run(start, times, states + k * course.T * 2 * shape.n_dof, reached + k, steps + k);
+    }
+}
+
 }  // namespace study
 
 #define FOR_TYPE(T)                                                                             \
@@ -99,3 +113,9 @@ void descend(const Shape& shape, const States<T>& s, bool absolute, T* loss, T* 
 
 FOR_TYPE(float)
 FOR_TYPE(double)
+
+extern "C" void roll_out_double(const study::Shape* shape, const study::Course* course, int64_t R,
+                                const double* theta, const double* start, const double* times,
+                                double* states, int64_t* reached, int64_t* steps) {
+    study::roll_out(*shape, *course, R, theta, start, times, states, reached, steps);
+}
