@@ -134,7 +134,7 @@ def _conduct(
         report.write(folder.root, live=True)
         console.print(head.detached(folder))
     else:
-        _finish(outcome, console)
+        _finish(outcome, console, beside=plan.run.workers > 1)
 
 
 def _launch(
@@ -177,8 +177,8 @@ def _launcher(config: DictConfig) -> str:
     return str(OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"])
 
 
-def _finish(outcome: Outcome, console: Console) -> None:
-    """Tables, answers and page of what is done; then the last word."""
+def _finish(outcome: Outcome, console: Console, *, beside: bool) -> None:
+    """Tables, answers and page of what is done, `beside` each other or not; then the last word."""
     from study import report, results
     from study.sweeping.head import summarise
 
@@ -189,7 +189,7 @@ def _finish(outcome: Outcome, console: Console) -> None:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):
                 with terminal.busy("tables, answers, figures, page"):
-                    report.write(outcome.folder, beside=True)
+                    report.write(outcome.folder, beside=beside)
             report.print_answers(outcome.folder)
             if damaged := results.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)

@@ -19,7 +19,9 @@ from tests.servers.slurm import NODES, Cluster, cluster
 from tests.sweeping.commands import TINY, assert_same, run_here, start, wait_for
 
 SLURM = ("hydra/launcher=submitit_slurm", "workers=4")
-N_VS_P = ("+experiment=n_vs_p", "budget=smoke", *SLURM)
+# long enough for what happens to it to find it at work
+HERE = ("+experiment=n_vs_p", "budget=smoke", "optimizer.steps=10000")
+N_VS_P = (*HERE, *SLURM)
 GRID = (*TINY, "study=n_vs_p", "optimizer.steps=2000", "replicates=8", "block_size=1")
 MANY = (*GRID, *SLURM)
 
@@ -28,6 +30,14 @@ MANY = (*GRID, *SLURM)
 def running() -> Iterator[Cluster]:
     with cluster() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study by workers of this machine."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    end(start(folder, *HERE, "workers=2"))
+    return folder / "outputs" / "n_vs_p"
 
 
 @pytest.fixture
@@ -77,30 +87,30 @@ def failures(folder: Path) -> list[Path]:
     return list(folder.rglob("*.failed-*.json"))
 
 
-def test_four_workers_on_two_nodes(slurm: Cluster, smoke_study: Path, tmp_path: Path) -> None:
+def test_four_workers_on_two_nodes(slurm: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     head = start(tmp_path, *N_VS_P)
     wait_for(lambda: states(slurm).count("RUNNING") == 4, head)
     nodes = set(slurm.jobs("%N"))
     said = end(head)
     assert nodes == set(NODES)
     assert "SLURM: 4 workers are job " in said
-    assert_same(tmp_path / "outputs" / "n_vs_p", smoke_study)
+    assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
     assert (tmp_path / "outputs/n_vs_p/report/index.html").exists()
     wait_for(lambda: not slurm.jobs())
 
 
 @pytest.mark.parametrize("with_jobs", [False, True])
 def test_a_node_whose_daemon_is_killed(
-    slurm: Cluster, smoke_study: Path, tmp_path: Path, with_jobs: bool
+    slurm: Cluster, undisturbed: Path, tmp_path: Path, with_jobs: bool
 ) -> None:
     head = start(tmp_path, *N_VS_P)
     wait_for(lambda: under_way(tmp_path), head)
     slurm.kill_node("n2", with_jobs=with_jobs)
     end(head)
-    assert_same(tmp_path / "outputs" / "n_vs_p", smoke_study)
+    assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
-def test_jobs_that_are_preempted(slurm: Cluster, smoke_study: Path, tmp_path: Path) -> None:
+def test_jobs_that_are_preempted(slurm: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     head = start(tmp_path, *N_VS_P)
     wait_for(lambda: under_way(tmp_path), head)
     important = ("--partition=high", "--ntasks=4", "--output=/dev/null", "--wrap=sleep 3")
@@ -109,21 +119,21 @@ def test_jobs_that_are_preempted(slurm: Cluster, smoke_study: Path, tmp_path: Pa
     requeued = slurm.run("sacct", "--noheader", "--duplicates", "--allocations", "--format=state")
     assert requeued.count("REQUEUED") + requeued.count("PREEMPTED") > 0
     assert not failures(tmp_path), "to be preempted is no failure"
-    assert_same(tmp_path / "outputs" / "n_vs_p", smoke_study)
+    assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
 def test_a_waiting_task_that_is_cancelled(
-    slurm: Cluster, smoke_study: Path, tmp_path: Path
+    slurm: Cluster, undisturbed: Path, tmp_path: Path
 ) -> None:
     head = start(tmp_path, *N_VS_P, "hydra.launcher.array_parallelism=3")
     wait_for(lambda: sorted(states(slurm)) == ["PENDING", *["RUNNING"] * 3], head)
     (waiting,) = (line.split()[0] for line in slurm.jobs() if "PENDING" in line)
     slurm.run("scancel", waiting)
     end(head)
-    assert_same(tmp_path / "outputs" / "n_vs_p", smoke_study)
+    assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
-def test_a_head_that_is_killed(slurm: Cluster, smoke_study: Path, tmp_path: Path) -> None:
+def test_a_head_that_is_killed(slurm: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     head = start(tmp_path, *N_VS_P)
     wait_for(lambda: under_way(tmp_path), head)
     head.kill()
@@ -135,7 +145,7 @@ def test_a_head_that_is_killed(slurm: Cluster, smoke_study: Path, tmp_path: Path
     assert "workers are job" not in said, "those that are there are enough"
     assert jobs
     assert not failures(tmp_path)
-    assert_same(tmp_path / "outputs" / "n_vs_p", smoke_study)
+    assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
 def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
