@@ -120,8 +120,8 @@ def _begin(function: Callable[..., T], *arguments: Any, beside: bool) -> Callabl
     if not beside or cpu_count() == 1:
         found = function(*arguments)
         return lambda: found
-    begin = Parallel(2, return_as="generator", max_nbytes=None)
-    begun = iter(begin([delayed(function)(*arguments)]))
+    beside_this = Parallel(2, return_as="generator", max_nbytes=None)
+    begun = iter(beside_this([delayed(function)(*arguments)]))
     return lambda: cast(T, next(begun))
 
 

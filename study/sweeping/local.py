@@ -25,12 +25,11 @@ Launch = Callable[[int], None]
 def start_processes(joblib: Mapping[str, Any]) -> None:
     """Have joblib start its processes and import there what a worker does, which takes seconds.
 
-    Meanwhile the head writes what they are to do.
+    Meanwhile the head writes what they are to do. Whatever goes wrong is the launcher's to meet.
 
     **Arguments:**
 
     - `joblib`: settings of `joblib.Parallel`; a launcher with the same finds those processes.
-    Whatever goes wrong is the launcher's to meet.
     """
     _say_who_is_head()
 
