@@ -51,7 +51,7 @@ from scipy.optimize import least_squares
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from study.compose import register
+from study.config_tree import register
 from study.core.levenberg_marquardt import LevenbergMarquardt
 from study.preparation import Setup, initial_parameters
 

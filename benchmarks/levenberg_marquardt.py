@@ -33,8 +33,9 @@ from reporting import write
 from rich.console import Console
 from rich.table import Table
 
-from study.compose import compose, register
+from study.compose import compose
 from study.config import make_cell
+from study.config_tree import register
 from study.core.adam import Adam
 from study.core.levenberg_marquardt import LevenbergMarquardt
 from study.core.native import build

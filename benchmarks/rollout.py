@@ -43,8 +43,9 @@ from rich.table import Table
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from study.compose import compose, register
+from study.compose import compose
 from study.config import make_cell
+from study.config_tree import register
 from study.core.rollout import rollout
 from study.core.training import State, train
 from study.measures import curve_measure

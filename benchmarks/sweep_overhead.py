@@ -119,11 +119,11 @@ sys.meta_path.insert(0, Change())
 
 BASIC = """
 import hydra
-from study import compose
+from study import compose, config_tree
 
-compose.register()
+config_tree.register()
 
-@hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name=compose.ROOT)
+@hydra.main(version_base="1.3", config_path=str(config_tree.CONF), config_name=config_tree.ROOT)
 def task(config):
     pass
 

@@ -1,7 +1,7 @@
 """Options of the group `system`, which has no files in `conf/`: one list of systems is enough.
 
 Knows: Hydra's config store, which override names the file of a system of the user's own. Does not
-know: how a config is composed (`compose.py`), what is in such a file (`own_system.py`).
+know: how a config is composed (`config_tree.py`), what is in such a file (`own_system.py`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import compose, credentials, guard, own_system, terminal, usage
+from study import compose, config_tree, credentials, guard, overrides, own_system, terminal, usage
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
     from study.sweeping.monitor import Monitor
     from study.sweeping.plan import Plan
 
-compose.register()
+config_tree.register()
 
 
-@hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name=compose.ROOT)
+@hydra.main(version_base="1.3", config_path=str(config_tree.CONF), config_name=config_tree.ROOT)
 def task(config: DictConfig) -> None:
     """What each launched job does: work on the study until nothing is left of it."""
     from study.sweeping.head import outputs_folder
@@ -85,11 +85,13 @@ def _conduct(
     from study.sweeping.preview import print_plan
 
     def composed(overrides: Sequence[str]) -> dict[str, Any]:
-        with compose.sentences():
-            return compose.plain(context.config_loader.load_sweep_config(config, list(overrides)))
+        with config_tree.sentences():
+            return config_tree.plain(
+                context.config_loader.load_sweep_config(config, list(overrides))
+            )
 
-    command = compose.read_overrides(arguments, context.config_loader)
-    asked = compose.plain(OmegaConf.masked_copy(config, ["study", "budget"]))
+    command = overrides.read_overrides(arguments, context.config_loader)
+    asked = config_tree.plain(OmegaConf.masked_copy(config, ["study", "budget"]))
     folder = head.outputs_folder(str(asked["study"]))
     plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
     # what its workers may run of the user's own: nothing but what this command named

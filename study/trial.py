@@ -266,7 +266,8 @@ def _weights(setup: Setup, state: State) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
     from study import usage
-    from study.compose import compose, describe, register
+    from study.compose import compose, describe
+    from study.config_tree import register
     from study.guard import refuse_unknown
 
     register()

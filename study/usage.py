@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from study import terminal
-from study.compose import CONF, Composed
+from study.compose import Composed
+from study.config_tree import CONF
 
 SWEEP = """\
 Train a grid of cells, or search among them; answer, draw the page. The same command resumes.

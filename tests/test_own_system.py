@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from study import own_system, report, results, status
-from study.compose import compose, register
+from study.compose import compose
 from study.config import Cell, make_cell
+from study.config_tree import register
 from study.sweeping.files import read_config
 from study.sweeping.trainer import read_cell
 from study.validation import ConfigError

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from study import results, trial
-from study.compose import compose, register
+from study.compose import compose
 from study.config import make_cell
+from study.config_tree import register
 from study.core.adam import Adam
 from study.core.systems import SYSTEMS
 from study.preparation import initial_parameters, set_up

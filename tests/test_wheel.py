@@ -23,8 +23,8 @@ README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 WHERE = """
 import hydra_plugins.study_sweeper.study_sweeper as plugin, study
-from study import compose
-print(study.__file__, plugin.__file__, compose.CONF, sep="\\n")
+from study import config_tree
+print(study.__file__, plugin.__file__, config_tree.CONF, sep="\\n")
 """
 
 

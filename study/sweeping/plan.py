@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from study import inputs
-from study.compose import COMMAND_KEYS, CommandLine
 from study.config import TOP, Cell, Run, make_cell, make_run, wants_cpp
 from study.groups import GROUPS
+from study.overrides import COMMAND_KEYS, CommandLine
 from study.sweeping import cost, space
 from study.sweeping.searches import SearchSpec, check_objectives, choices
 from study.sweeping.settings import TWINS, set_key

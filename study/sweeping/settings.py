@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.compose import COMMAND_KEYS, flat_keys
+from study.config_tree import flat_keys
+from study.overrides import COMMAND_KEYS
 from study.validation import ConfigError, unknown_key
 
 # Either fixes the other, so whoever sets one of them unsets its twin.

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hydra import compose as hydra_compose
 
-from study import compose
+from study import config_tree
+from study.overrides import read_overrides
 from study.sweeping import cost
 from study.sweeping.plan import Plan, make_plan
 from study.validation import ConfigError
@@ -24,18 +25,18 @@ class Planner:
         self.composed = 0
 
     def __call__(self, *overrides: str, decided: bool | None = None) -> Plan:
-        command = compose.read_overrides(overrides, self._loader)
+        command = read_overrides(overrides, self._loader)
         return make_plan(command, self._compose, decided)
 
     def _compose(self, overrides: Any) -> dict[str, Any]:
         self.composed += 1
-        return compose.plain(hydra_compose(compose.ROOT, list(overrides)))
+        return config_tree.plain(hydra_compose(config_tree.ROOT, list(overrides)))
 
 
 @pytest.fixture
 def plan() -> Iterator[Planner]:
-    compose.register()
-    with compose._hydra() as loader:
+    config_tree.register()
+    with config_tree.opened() as loader:
         yield Planner(loader)
 
 
@@ -160,7 +161,7 @@ def test_experiments_cannot_be_swept(plan: Planner) -> None:
 
 @pytest.mark.parametrize("budget", ["smoke", "laptop", "full"])
 @pytest.mark.parametrize(
-    "name", sorted(p.stem for p in (compose.CONF / "experiment").glob("*.yaml"))
+    "name", sorted(p.stem for p in (config_tree.CONF / "experiment").glob("*.yaml"))
 )
 def test_every_experiment_can_be_planned_at_every_budget(plan, name, budget):
     planned = plan(f"+experiment={name}", f"budget={budget}")
