@@ -1,4 +1,4 @@
-"""The page while its sweep runs: there from the beginning, made anew as blocks are done.
+"""The page while its sweep runs: there soon after the beginning, made anew as blocks are done.
 
     python -m study.live_page outputs/<study>     # what the head starts; ends when its input does
 
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-FIRST = 1.0  # seconds before anything is loaded: a sweep that is over by then has its last page
+FIRST = 10.0  # seconds before anything is loaded: workers start, and many a sweep is over by then
 EVERY = 100.0  # seconds between pages, at least: one with figures takes some five
 SHARE = 20  # what it waits between pages, in lengths of making one
 BLOCK = 5e-3  # seconds that a block's tables cost, at least
@@ -99,7 +99,6 @@ def main() -> int:
     """The process. Ends at SIGTERM, at once or after the part of a page that it is at, and when
     its input ends, as it does when the head dies."""
     os.nice(NICE)
-    time.sleep(FIRST)
     stop = threading.Event()
 
     def wait_for_head() -> None:
@@ -107,6 +106,8 @@ def main() -> int:
         stop.set()
 
     threading.Thread(target=wait_for_head, daemon=True).start()
+    if stop.wait(FIRST):
+        return 0
     root = Path(sys.argv[1])
     from study import report  # noqa: F401  before a signal is heeded: until then it ends at once
     from study.terminal import one_line

@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow
@@ -22,6 +22,7 @@ from joblib import Parallel, cpu_count, delayed
 
 from study import results, searched
 from study.commands import Parser, is_study, no_study, studies_in
+from study.processes import start
 from study.results import TableError
 from study.sweeping.folder import StudyFolder
 from study.terminal import busy, one_line, plain, quiet_pipe
@@ -29,7 +30,7 @@ from study.terminal import busy, one_line, plain, quiet_pipe
 if TYPE_CHECKING:
     from study.analysis.pending import Standing
 
-T = TypeVar("T")
+MOST = 4  # processes; more would wait for the longest of answers and figures
 
 HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.
@@ -45,7 +46,7 @@ def write(
     *,
     live: bool = False,
     stop: Callable[[], bool] = lambda: False,
-    beside: bool = False,
+    processes: int = 1,
 ) -> Path:
     """Gather the blocks of a study into tables and write its answers, figures and page.
 
@@ -57,12 +58,15 @@ def write(
     - `folder`: `outputs/<study>`.
     - `live`: whether its sweep runs as this is written.
     - `stop`: asked between the parts; once it says so, what is left is not written.
-    - `beside`: whether a second process finds the answers while this one draws.
+    - `processes`: how many find answers and draw; with one it is this process alone.
 
     **Returns:** the path of the page.
 
     **Raises:** `TableError` if the folder is no study.
     """
+    joblib = {"n_jobs": min(processes, cpu_count(), MOST), "batch_size": 1, "max_nbytes": None}
+    if joblib["n_jobs"] > 1:
+        start(joblib, "study.analysis.figures", "study.analysis.answers")
     # here, so that an error about the folder does not wait for the plotting libraries
     from study import remarks, standing
     from study.analysis import answers, cells, figures, page, precision, search_notes, style
@@ -89,12 +93,16 @@ def write(
     rows, curves, lines = _shown(rows, curves)
     if stop():
         return target
-    answered = _begin(answers.answer, rows, curves, searched_for, beside=beside)
-    if stop():
-        return target
-    plots = figures.plots(rows, curves, searched_for)
-    saved = style.save(plots, folder / "report" / "figures")
-    found = answered()
+    parts = [delayed(figures.drawn)(k, rows, curves, searched_for) for k in figures.PARTS]
+    made: Any = Parallel(**joblib, return_as="generator")(
+        [delayed(answers.answer)(rows, curves, searched_for), *parts]
+    )
+    found, drawn = next(made), list[style.Drawn]()
+    for some in made:
+        drawn += some
+        if stop():
+            return target
+    style.save(drawn, folder / "report" / "figures")
     now = standing.standing(folder, every, found, asked, live=live)
     lines += [] if now else remarks.missing(folder, every, settings)
     lines += search_notes.missing(every, searched_for, remarks.new_seeds(settings))
@@ -110,19 +118,9 @@ def write(
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
     notes = [*search_notes.notes(rows, searched_for), *remarks.measured(rows, settings)]
     notes += [reached.note()] if reached is not None else []
-    text = page.render(shown, table, found, saved, settings, lines, notes, now)
+    text = page.render(shown, table, found, drawn, settings, lines, notes, now)
     page.write(text, target)
     return target
-
-
-def _begin(function: Callable[..., T], *arguments: Any, beside: bool) -> Callable[[], T]:
-    """Call a function, in a process of its own if `beside`; what is returned waits for its end."""
-    if not beside or cpu_count() == 1:
-        found = function(*arguments)
-        return lambda: found
-    beside_this = Parallel(2, return_as="generator", max_nbytes=None)
-    begun = iter(beside_this([delayed(function)(*arguments)]))
-    return lambda: cast(T, next(begun))
 
 
 def begin(folder: str | Path) -> Path:
@@ -181,7 +179,7 @@ def write_across(folder: str | Path) -> Path:
 
     **Raises:** `TableError` if no study in it can be read.
     """
-    from study.analysis import across, across_page, answers, page
+    from study.analysis import across, across_page, answers, page, style
     from study.analysis.evidence import Study
     from study.analysis.roles import counted, curves_of
 
@@ -214,8 +212,9 @@ def write_across(folder: str | Path) -> Path:
     }
     found = [each for section in sections.values() for each in section]
     across_page.write_json(found, folder / "answers.json")
-    saved = across_page.save(across_page.plots(studies, found), folder)
-    text = across_page.render(folder.name, studies, settings, sections, saved, missing)
+    drawn = [style.draw(plot) for plot in across_page.plots(studies, found)]
+    style.save(drawn, folder / "report" / "figures")
+    text = across_page.render(folder.name, studies, settings, sections, drawn, missing)
     target = folder / "report" / "index.html"
     page.write(text, target)
     return target
@@ -254,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.read(arguments).folder
     try:
         with busy("tables, answers, figures, page"):
-            target = write_across(folder) if studies_in(folder) else write(folder, beside=True)
+            target = write_across(folder) if studies_in(folder) else write(folder, processes=MOST)
     except TableError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

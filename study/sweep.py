@@ -136,7 +136,7 @@ def _conduct(
         report.write(folder.root, live=True)
         console.print(head.detached(folder))
     else:
-        _finish(outcome, console, beside=plan.run.workers > 1)
+        _finish(outcome, console, plan.run.workers)
 
 
 def _launch(
@@ -179,8 +179,8 @@ def _launcher(config: DictConfig) -> str:
     return str(OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"])
 
 
-def _finish(outcome: Outcome, console: Console, *, beside: bool) -> None:
-    """Tables, answers and page of what is done, `beside` each other or not; then the last word."""
+def _finish(outcome: Outcome, console: Console, processes: int) -> None:
+    """Tables, answers and page of what is done, by so many processes; then the last word."""
     from study import report, results
     from study.sweeping.head import summarise
 
@@ -191,7 +191,7 @@ def _finish(outcome: Outcome, console: Console, *, beside: bool) -> None:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):
                 with terminal.busy("tables, answers, figures, page"):
-                    report.write(outcome.folder, beside=beside)
+                    report.write(outcome.folder, processes=processes)
             report.print_answers(outcome.folder)
             if damaged := results.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)

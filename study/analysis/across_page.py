@@ -16,10 +16,10 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from study.analysis import figures, page, style
+from study.analysis import figures, page
 from study.analysis.answers import plain
 from study.analysis.evidence import Pooled, Study
-from study.analysis.style import Plot, Saved
+from study.analysis.style import Drawn, Plot
 from study.analysis.wording import number
 
 TITLE = "N, P and the trajectory of a Lagrangian network: the verdicts"
@@ -53,7 +53,7 @@ def render(
     studies: Sequence[Study],
     settings: Mapping[str, Mapping[str, Any]],
     sections: Mapping[str, Sequence[Pooled]],
-    saved: Sequence[Saved],
+    drawn: Sequence[Drawn],
     missing: Sequence[str],
 ) -> str:
     """The page as text.
@@ -73,7 +73,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["plural"] = _plural
-    shown = {each.plot.id: each.plot.title for each in saved}
+    shown = {each.id: each.title for each in drawn}
     keys = {(e.study, e.figure): figure_id(e.study, e.figure) for s in sections.values() for e in s}
     return environment.get_template("across.html.jinja").render(
         title=TITLE,
@@ -83,7 +83,7 @@ def render(
         sections=list(sections.items()),
         effect=_effect,
         rules=page.RULES,
-        figures=[page.figure(each) for each in saved],
+        figures=[page.figure(each) for each in drawn],
         figure_ids=keys,
         figure_titles={key: shown[id] for key, id in keys.items() if id in shown},
         css=markupsafe.Markup((page.HERE / "page.css").read_text(encoding="utf-8")),
@@ -101,11 +101,6 @@ def write_json(answers: Sequence[Pooled], path: Path) -> None:
         entries.append(plain(entry))
     text = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False)
     page.write(text + "\n", path)
-
-
-def save(plots: Sequence[Plot], folder: Path) -> list[Saved]:
-    """The figures beside the page."""
-    return style.save(plots, folder / "report" / "figures")
 
 
 def _study(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Knows: fits over all replicates. Does not know: the page. The others are in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -35,7 +35,7 @@ from study.analysis.measures import ROLLOUT, TEST
 from study.analysis.roles import counted, curves_of
 from study.analysis.rollout_answers import Propagation, fits
 from study.analysis.searches import Search
-from study.analysis.style import RC, Plot, canvas, decade_axis, finish
+from study.analysis.style import RC, Drawn, Plot, canvas, decade_axis, draw, finish
 from study.analysis.wording import estimate, number, plural
 
 
@@ -48,33 +48,65 @@ def plots(rows: pd.DataFrame, curves: pd.DataFrame, searches: Sequence[Search] =
       figures of the search alone.
     - `searches`: what the study searched.
     """
-    count = counted(rows)
-    if count is not rows:
-        curves = curves_of(count, curves)
+    return [plot for k in PARTS for plot in _part(k, rows, curves, searches)]
+
+
+def drawn(
+    part: int, rows: pd.DataFrame, curves: pd.DataFrame, searches: Sequence[Search]
+) -> list[Drawn]:
+    """The figures of one of `PARTS`, drawn: one after another they are those of `plots`."""
+    return [draw(plot) for plot in _part(part, rows, curves, searches)]
+
+
+def _part(
+    part: int, rows: pd.DataFrame, curves: pd.DataFrame, searches: Sequence[Search]
+) -> list[Plot]:
     with mpl.rc_context(RC):
-        found = [] if count.empty else list(_plots(count, curves, Design(count)))
-        found += pareto_figures.plots(rows, searches)
-        return [*found, *search_figures.plots(rows, searches)]
+        if part >= len(_OF_CELLS):
+            return list(_OF_SEARCHES[part - len(_OF_CELLS)](rows, searches))
+        count = counted(rows)
+        if count.empty:
+            return []
+        if count is not rows:
+            curves = curves_of(count, curves)
+        return list(_OF_CELLS[part](count, curves, Design(count)))
 
 
-def _plots(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[Plot]:
-    yield from published_figures.plots(rows)
-    yield from identifiability_figures.plots(rows, curves)
-    yield from lever_figures.plots(rows, design)
-    yield from efficiency_figures.plots(rows, design)
-    yield from beta_figures.plots(rows)
+def _compared(rows: pd.DataFrame, design: Design) -> Iterator[Plot]:
     chosen = beta_answers.as_it_comes(rows)
-    yield from comparison_figures.plots(chosen, design if chosen is rows else Design(chosen))
-    for axis in ("N", "P"):
-        yield from ladder_figures.plots(rows, design, axis)
-        yield from interpolation_figures.plots(rows, design, axis)
-        yield from scaling_figures.plots(rows, design, axis)
-    yield from seed_figures.plots(rows, design)
-    for found in fits(rows):
-        yield _propagation(rows, design, found)
-    yield from budget_figures.plots(rows)
-    yield from epoch_figures.plots(rows, curves, design)
-    yield from curve_figures.plots(rows, curves, design)
+    return comparison_figures.plots(chosen, design if chosen is rows else Design(chosen))
+
+
+def _along(axis: str) -> list[OfCells]:
+    """What is drawn along N, or along P."""
+    return [
+        lambda rows, curves, design: ladder_figures.plots(rows, design, axis),
+        lambda rows, curves, design: interpolation_figures.plots(rows, design, axis),
+        lambda rows, curves, design: scaling_figures.plots(rows, design, axis),
+    ]
+
+
+OfCells = Callable[[pd.DataFrame, pd.DataFrame, Design], Iterator[Plot]]
+
+_OF_CELLS: Sequence[OfCells] = (
+    lambda rows, curves, design: published_figures.plots(rows),
+    lambda rows, curves, design: identifiability_figures.plots(rows, curves),
+    lambda rows, curves, design: lever_figures.plots(rows, design),
+    lambda rows, curves, design: efficiency_figures.plots(rows, design),
+    lambda rows, curves, design: beta_figures.plots(rows),
+    lambda rows, curves, design: _compared(rows, design),
+    *_along("N"),
+    *_along("P"),
+    lambda rows, curves, design: seed_figures.plots(rows, design),
+    lambda rows, curves, design: (_propagation(rows, design, found) for found in fits(rows)),
+    lambda rows, curves, design: budget_figures.plots(rows),
+    lambda rows, curves, design: epoch_figures.plots(rows, curves, design),
+    lambda rows, curves, design: curve_figures.plots(rows, curves, design),
+)
+_OF_SEARCHES = (pareto_figures.plots, search_figures.plots)
+
+PARTS = range(len(_OF_CELLS) + len(_OF_SEARCHES))
+"""Figures come in parts that need nothing of each other, in the order of the page."""
 
 
 def _propagation(rows: pd.DataFrame, design: Design, found: Propagation) -> Plot:

@@ -23,7 +23,7 @@ from study.analysis.cells import CellTable
 from study.analysis.design import count
 from study.analysis.estimates import ENOUGH
 from study.analysis.pending import Standing
-from study.analysis.style import Saved
+from study.analysis.style import Drawn
 from study.analysis.wording import plural
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ def render(
     rows: pd.DataFrame,
     table: CellTable,
     answers: Sequence[Answer],
-    saved: Sequence[Saved],
+    drawn: Sequence[Drawn],
     settings: Mapping[str, Any],
     missing: Sequence[str],
     notes: Sequence[str] = (),
@@ -73,8 +73,8 @@ def render(
         notes=notes,
         now=now,
         groups=_grouped(answers),
-        figures=[figure(each) for each in saved],
-        figure_titles={each.plot.id: each.plot.title for each in saved},
+        figures=[figure(each) for each in drawn],
+        figure_titles={each.id: each.title for each in drawn},
         columns=list(shown.columns),
         table=shown.to_numpy().tolist(),
         n_hidden=len(table.text) - len(shown),
@@ -160,16 +160,16 @@ def _verdicts(groups: Sequence[Sequence[Answer]]) -> str:
     return ", ".join(f"{n} {verdict}" for verdict, n in counts if n)
 
 
-def figure(saved: Saved) -> dict[str, Any]:
+def figure(drawn: Drawn) -> dict[str, Any]:
     """A figure as a template shows it: the smaller of SVG and PNG, embedded."""
-    large = len(saved.svg) > LARGE and len(saved.png) < len(saved.svg)
-    kind, data = ("png", saved.png) if large else ("svg+xml", saved.svg)
-    width, height = saved.plot.figure.get_size_inches() * 96
+    large = len(drawn.svg) > LARGE and len(drawn.png) < len(drawn.svg)
+    kind, data = ("png", drawn.png) if large else ("svg+xml", drawn.svg)
+    width, height = (96 * inches for inches in drawn.size)
     return {
-        "id": saved.plot.id,
-        "title": saved.plot.title,
-        "caption": saved.plot.caption,
-        "alt": saved.plot.alt,
+        "id": drawn.id,
+        "title": drawn.title,
+        "caption": drawn.caption,
+        "alt": drawn.alt,
         "source": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
         "width": round(width),
         "height": round(height),

@@ -72,12 +72,21 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A plot on disk, and its picture for the page."""
+class Drawn:
+    """A plot as files hold it, and as a page needs it; it can be sent from process to process.
 
-    plot: Plot
+    - `size`: width and height in inches.
+    - `csv`: its data.
+    """
+
+    id: str
+    title: str
+    caption: str
+    alt: str
+    size: tuple[float, float]
     svg: bytes
     png: bytes
+    csv: str
 
 
 def canvas(
@@ -212,24 +221,35 @@ class _Powers(LogFormatter):
         return plain_or_power(x) if super().__call__(x, pos) else ""
 
 
-def save(plots: Sequence[Plot], folder: Path) -> list[Saved]:
+def draw(plot: Plot) -> Drawn:
+    """A plot in all its formats."""
+    with mpl.rc_context({**RC, "svg.hashsalt": plot.id}):
+        plot.figure.draw_without_rendering()  # the layout is found once, not for each format
+        plot.figure.set_layout_engine("none")
+        svg, png = io.BytesIO(), io.BytesIO()
+        plot.figure.savefig(svg, format="svg", metadata={"Date": None})
+        plot.figure.savefig(png, format="png", dpi=160)
+    width, height = plot.figure.get_size_inches()
+    return Drawn(
+        id=plot.id,
+        title=plot.title,
+        caption=plot.caption,
+        alt=plot.alt,
+        size=(float(width), float(height)),
+        svg=_NO_XML.sub("\ufffd", svg.getvalue().decode()).encode(),
+        png=png.getvalue(),
+        csv=plot.data.to_csv(index=False),
+    )
+
+
+def save(figures: Sequence[Drawn], folder: Path) -> None:
     """Each as PNG, SVG and CSV; figures of an earlier run that no longer apply are removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    saved = []
-    for plot in plots:
-        with mpl.rc_context({**RC, "svg.hashsalt": plot.id}):
-            plot.figure.draw_without_rendering()  # the layout is found once, not for each format
-            plot.figure.set_layout_engine("none")
-            svg, png = io.BytesIO(), io.BytesIO()
-            plot.figure.savefig(svg, format="svg", metadata={"Date": None})
-            plot.figure.savefig(png, format="png", dpi=160)
-        drawn = _NO_XML.sub("\ufffd", svg.getvalue().decode()).encode()
-        saved.append(Saved(plot, drawn, png.getvalue()))
-        (folder / f"{plot.id}.svg").write_bytes(drawn)
-        (folder / f"{plot.id}.png").write_bytes(png.getvalue())
-        plot.data.to_csv(folder / f"{plot.id}.csv", index=False)
-    keep = {plot.id for plot in plots} | {"cells"}
+    for each in figures:
+        (folder / f"{each.id}.svg").write_bytes(each.svg)
+        (folder / f"{each.id}.png").write_bytes(each.png)
+        (folder / f"{each.id}.csv").write_text(each.csv, encoding="utf-8")
+    keep = {each.id for each in figures} | {"cells"}
     for path in folder.iterdir():
         if path.suffix in {".svg", ".png", ".csv"} and path.stem not in keep:
             path.unlink()
-    return saved

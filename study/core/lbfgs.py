@@ -15,9 +15,9 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import scipy  # whose parts are loaded when they are used
 import torch
 from jaxtyping import Float
-from scipy.optimize import OptimizeResult, minimize
 from torch import Tensor
 
 from study.core.models import Model
@@ -71,7 +71,7 @@ class LBFGS(Stage):
                 return REFUSED, np.zeros_like(x)  # the line search turns back
             return value / first, slope / first
 
-        def after_iteration(intermediate_result: OptimizeResult) -> None:
+        def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             nonlocal reason
             past.append(float(intermediate_result.fun))
             if past[-1] * first <= FITTED:
@@ -88,7 +88,7 @@ class LBFGS(Stage):
             "ftol": 0.0,
             "gtol": 0.0,
         }
-        found = minimize(
+        found = scipy.optimize.minimize(
             relative,
             theta[0].cpu().numpy(),
             jac=True,

@@ -16,7 +16,6 @@ import dataclasses
 from collections.abc import Callable
 
 import torch
-import torchode
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -98,6 +97,8 @@ def rollout_field(
         qddot = torch.nan_to_num(qddot, nan=STEEPEST).clamp_(-STEEPEST, STEEPEST)
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
         return torch.where(_inside(y, bounded).unsqueeze(1), change, 0.0)
+
+    import torchode  # takes half a second, and where C++ integrates it is not needed
 
     term = torchode.ODETerm(field)  # type: ignore[arg-type]
     method = torchode.Tsit5(term=term)

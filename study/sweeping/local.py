@@ -6,14 +6,11 @@ any other launcher, or what a worker does.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from joblib import Parallel, delayed
-
+from study import processes
 from study.sweeping.leaving import HEAD
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
@@ -21,27 +18,21 @@ from study.sweeping.plan import Plan
 Launch = Callable[[int], None]
 """Starts that many workers and blocks until they are back."""
 
+# of a worker, and of the process that it forks to train
+NEEDED = ("study.sweep", "study.sweeping.worker", "study.trial")
+
 
 def start_processes(joblib: Mapping[str, Any]) -> None:
     """Have joblib start its processes and import there what a worker does, which takes seconds.
 
-    Meanwhile the head writes what they are to do. Whatever goes wrong is the launcher's to meet.
+    Meanwhile the head writes what they are to do.
 
     **Arguments:**
 
     - `joblib`: settings of `joblib.Parallel`; a launcher with the same finds those processes.
     """
     _say_who_is_head()
-
-    def start() -> None:
-        with contextlib.suppress(Exception):
-            Parallel(**joblib)([delayed(_import_worker)()] * joblib["n_jobs"])
-
-    threading.Thread(target=start, name="start-processes", daemon=True).start()
-
-
-def _import_worker() -> None:
-    import study.sweeping.worker  # noqa: F401
+    processes.start(joblib, *NEEDED)
 
 
 def launch_until_finished(

@@ -1,0 +1,37 @@
+"""Processes of this machine that joblib keeps, started before there is work for them.
+
+Knows: that a library takes seconds to import, wherever it is. Does not know: what is done there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from joblib import Parallel, delayed
+
+
+def start(joblib: Mapping[str, Any], *modules: str) -> None:
+    """Have joblib start its processes and import there what will be needed; returns at once.
+
+    Whatever goes wrong is for whoever needs them to meet.
+
+    **Arguments:**
+
+    - `joblib`: settings of `joblib.Parallel`; a later one with the same finds those processes.
+    - `modules`: names.
+    """
+
+    def imported() -> None:
+        with contextlib.suppress(Exception):
+            Parallel(**joblib)([delayed(_import)(modules)] * joblib["n_jobs"])
+
+    threading.Thread(target=imported, name="start-processes", daemon=True).start()
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    for name in modules:
+        importlib.import_module(name)
