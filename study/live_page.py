@@ -2,8 +2,9 @@
 
     python -m study.live_page outputs/<study>     # what the head starts; ends when its input does
 
-Knows: when it is worth making the page again. Does not know: what is on it. It is a process of its
-own, since the head may fork, with the lowest priority; it takes at most a twentieth of one core.
+Knows: when it is worth making the page again. Does not know: what is on it. The first says that
+nothing is done yet; the head writes it itself, and has then loaded what the last one takes. Those
+between are made by a process with the lowest priority, which takes at most a twentieth of one core.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-FIRST = 10.0  # seconds before anything is loaded: workers start, and many a sweep is over by then
+from study.terminal import one_line
+
+FIRST = 5.0  # seconds before anything is loaded: workers start, and many a sweep is over by then
 EVERY = 100.0  # seconds between pages, at least: one with figures takes some five
 SHARE = 20  # what it waits between pages, in lengths of making one
 BLOCK = 5e-3  # seconds that a block's tables cost, at least
@@ -40,20 +43,51 @@ class LivePage:
     def __init__(self, root: Path, say: Callable[[str], None]):
         self._root = root
         self._say = say
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="live-page", daemon=True)
 
     def __enter__(self) -> LivePage:
         self._errors: IO[bytes] = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(PATIENCE)
+        with self._errors as errors:
+            if self._process is not None and self._end(self._process) > 0:
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip().splitlines()
+                self._trouble(said[-1] if said else "it cannot be started")
+
+    def _keep(self) -> None:
+        """The first page, then the process that makes the others."""
+        if self._over.wait(FIRST):
+            return
+        try:
+            if not (self._root / "report" / "index.html").exists():
+                from study import report
+
+                began = time.time()
+                _date(report.begin(self._root), began)
+                if self._over.wait(EVERY):
+                    return
+            self._process = self._start()
+        except Exception as error:
+            self._trouble(f"{type(error).__name__}: {error}")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "study.live_page", str(self._root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,  # Ctrl-C is the head's to hear
         )
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        process = self._process
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> int:
         process.terminate()
         try:
             process.wait(PATIENCE)
@@ -62,11 +96,10 @@ class LivePage:
             process.wait()
         with contextlib.suppress(OSError):
             process.stdin.close()  # type: ignore[union-attr]
-        with self._errors as errors:
-            errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().splitlines()
-        if process.returncode > 0:
-            self._say(f"no page while this ran: {said[-1] if said else 'it cannot be started'}")
+        return process.returncode
+
+    def _trouble(self, reason: str) -> None:
+        self._say(one_line(f"no page while this ran: {reason}"))
 
 
 def keep(root: Path, stop: threading.Event, every: float = EVERY, share: float = SHARE) -> None:
@@ -88,11 +121,15 @@ def keep(root: Path, stop: threading.Event, every: float = EVERY, share: float =
             continue
         if n != shown:
             page = report.write(root, live=True, stop=stop.is_set) if n else report.begin(root)
-            if page.exists() and page.stat().st_mtime >= began:
-                # as old as what it says, or a command that follows a kill would take it for new
-                os.utime(page, (began, began))
+            _date(page, began)
         shown, ended = n, time.monotonic()
         pause = max(every, share * max(time.time() - began, BLOCK * n))
+
+
+def _date(page: Path, began: float) -> None:
+    """Make it as old as what it says, or a command that follows a kill would take it for new."""
+    if page.exists() and page.stat().st_mtime >= began:
+        os.utime(page, (began, began))
 
 
 def main() -> int:
@@ -106,11 +143,8 @@ def main() -> int:
         stop.set()
 
     threading.Thread(target=wait_for_head, daemon=True).start()
-    if stop.wait(FIRST):
-        return 0
     root = Path(sys.argv[1])
     from study import report  # noqa: F401  before a signal is heeded: until then it ends at once
-    from study.terminal import one_line
 
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:

@@ -20,7 +20,6 @@ from study.sweeping.files import StudyError
 from study.sweeping.folder import Orders
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe
-from study.sweeping.trainer import read_cell
 from study.terminal import one_line
 
 SHOWN = 20  # curves and comparisons that are named
@@ -99,6 +98,8 @@ def _planned(folder: Path, orders: Orders) -> pd.DataFrame | None:
     of a search, files of the user's that this command did not name, too many."""
     if orders.searches or not 0 < len(orders.cells) <= pending.MOST_CELLS:
         return None
+    from study.sweeping.trainer import read_cell  # torch takes longer than a page
+
     try:
         cells = [read_cell(folder / "cells" / cell) for cell in orders.cells]
     except (ValueError, OSError):

@@ -68,13 +68,14 @@ def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
 
 def test_it_ends_with_its_head(smoke_study, tmp_path):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
-    (folder / "report" / "index.html").unlink()
+    index = folder / "report" / "index.html"
+    os.utime(index, (0, 0))  # of an earlier command, so the process begins at once
     code = "import time; from pathlib import Path; from study.live_page import LivePage\n"
     code += f"with LivePage(Path({str(folder)!r}), print): time.sleep(1000)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     head = subprocess.Popen([sys.executable, "-c", code], env=environment)
     (page,) = wait_for(lambda: psutil.Process(head.pid).children(), "it is not started")
-    wait_for((folder / "report" / "index.html").exists, "there is no page")
+    wait_for(lambda: index.stat().st_mtime > 0, "there is no new page")
     head.kill()
     head.wait()
     psutil.wait_procs([page], timeout=LONG)
@@ -114,7 +115,7 @@ def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_pat
     (folder / "report").write_text("in its way")
     said: list[str] = []
     with LivePage(folder, said.append) as page:
-        page._process.wait(LONG)
+        page._thread.join(LONG)
     (sentence,) = said
     assert sentence.startswith("no page while this ran: ")
     assert "report" in sentence

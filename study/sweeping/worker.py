@@ -51,7 +51,8 @@ log = logging.getLogger("study.worker")
 
 NEAR = 32  # blocks are near each other within so small a part of what is left
 RECORD = "run.json"  # what a workspace has when its block is trained
-POLL = 1.0  # seconds between looks while others hold all that is left
+POLL = 1.0  # seconds between looks while others hold all that is left; the first come sooner
+SOON = 0.05
 
 
 def work(root: str | Path) -> None:
@@ -78,6 +79,7 @@ class Worker:
 
     def run(self) -> None:
         """All that is left. **Raises:** as `work`."""
+        pause = SOON
         try:
             while True:
                 self._committer.settle()
@@ -89,10 +91,13 @@ class Worker:
                     passed = self._searcher.step(self.attempt, self._given_up)
                     if passed is None:
                         return
-                if not passed:
-                    self._heed()
-                    self._recorder.flush(at_once=True)
-                    time.sleep(POLL * random.uniform(0.5, 1.5))
+                if passed:
+                    pause = SOON
+                    continue
+                self._heed()
+                self._recorder.flush(at_once=True)
+                time.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(POLL, 1.5 * pause)
         finally:
             self._committer.settle()
             self._recorder.flush(at_once=True)
