@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
+from omegaconf import DictConfig
 
 from study import credentials, guard
 from study.config_tree import LAUNCHER, ROOT, opened, plain, sentences
@@ -35,16 +36,20 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
         return plain(hydra_compose(ROOT, list(overrides)))
 
 
-def check(arguments: Sequence[str]) -> None:
+def check(arguments: Sequence[str]) -> DictConfig | None:
     """Refuse a command line that Hydra could not compose, sweeps included, or should not.
+
+    **Returns:** the config with the first value of each sweep, Hydra's own part in it; None where
+    only what completes a word is asked for.
 
     **Raises:** `ConfigError`, one sentence with key, value and what would be right.
     """
     credentials.refuse(arguments)
     flags = guard.read_flags(arguments)
-    if not flags.completion:
-        with opened(flags.config_dir) as loader:
-            check_overrides(flags.overrides, loader)
+    if flags.completion:
+        return None
+    with opened(flags.config_dir) as loader:
+        return check_overrides(flags.overrides, loader)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hydra import compose as hydra_compose
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from study import guard
 from study.config import Run
@@ -79,10 +79,11 @@ def first_values(overrides: Sequence[str], loader: ConfigLoader) -> list[str]:
     return [_first_value(override) for override in _parse(overrides, loader)]
 
 
-def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
+def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> DictConfig:
     """Refuse what Hydra could not compose, sweeps included, or should not.
 
-    Hydra is initialised already. **Raises:** `ConfigError`, one sentence with key, value and what
+    Hydra is initialised already. Returns the config with the first value of each sweep, Hydra's own
+    part in it. **Raises:** `ConfigError`, one sentence with key, value and what
     would be right.
     """
     parsed = _parse(overrides, loader)
@@ -107,6 +108,7 @@ def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> None:
             if key not in TOP_KEYS:
                 raise ConfigError(unknown_key(key, TOP_KEYS))
         guard.check_composed(composed)
+    return composed
 
 
 def _base(choices: Sequence[Override]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import psutil
 from joblib import Parallel, delayed
 
 
@@ -30,6 +31,14 @@ def start(joblib: Mapping[str, Any], *modules: str) -> None:
             Parallel(**joblib)([delayed(_import)(modules)] * joblib["n_jobs"])
 
     threading.Thread(target=imported, name="start-processes", daemon=True).start()
+
+
+def end() -> None:
+    """End those that were started: a command that fails does not wait for what they load."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any("LokyProcess" in word for word in child.cmdline()):
+                child.kill()
 
 
 def _import(modules: tuple[str, ...]) -> None:

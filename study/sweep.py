@@ -16,6 +16,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hydra
@@ -23,7 +24,17 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import compose, config_tree, credentials, guard, overrides, own_system, terminal, usage
+from study import (
+    compose,
+    config_tree,
+    credentials,
+    guard,
+    overrides,
+    own_system,
+    processes,
+    terminal,
+    usage,
+)
 from study.config import check_device
 from study.validation import ConfigError
 
@@ -55,11 +66,25 @@ def main() -> None:
         if usage.asked(sys.argv[1:]):
             usage.show(usage.SWEEP, compose.describe(sys.argv[1:]))
             return
-        compose.check(sys.argv[1:])
+        config = compose.check(sys.argv[1:])
         sys.argv[1:] = guard.flags_first(sys.argv[1:])
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    if config is not None:
+        _start_processes(config)
     task()
+
+
+def _start_processes(config: DictConfig) -> None:
+    """Those of a new study's workers: they take seconds to load, in which this one plans."""
+    asks = config.dry_run or any(argument.startswith("-") for argument in sys.argv[1:])
+    known = Path("outputs", str(config.study), "study.yaml").exists()
+    if asks or known or not _waiting(config):
+        return
+    if joblib := _joblib(config, _waiting(config)):
+        from study.sweeping import local
+
+        local.start_processes(joblib)
 
 
 def conduct(
@@ -74,6 +99,8 @@ def conduct(
     try:
         _conduct(context, function, config, arguments)
     except (ConfigError, StudyError) as error:
+        if _joblib(config, 0):
+            processes.end()
         sys.exit(f"error: {error}")
 
 
@@ -118,9 +145,6 @@ def _conduct(
         finish = functools.partial(local.launch_until_finished, launch=launch)
     finish = functools.partial(_beside_page, finish)
     head.check_places(plan, folder)
-    workers = min(plan.run.workers, len(plan.cells) * plan.run.n_blocks or plan.run.workers)
-    if (joblib := _joblib(config, workers)) and not (folder.root / "study.yaml").exists():
-        local.start_processes(joblib)  # there surely is something to train
     console = terminal.console(stderr=True)
     print_plan(plan, folder, console, table=False)
     try:
@@ -164,7 +188,14 @@ def _joblib(config: DictConfig, workers: int) -> dict[str, Any] | None:
     if not str(settings.pop("_target_")).endswith(".JoblibLauncher"):
         return None
     # asked for one process, joblib takes this one, which must outlive its workers
-    return {**settings, "backend": "loky", "n_jobs": max(2, workers)}
+    n_jobs = max(2, _waiting(config) or workers)
+    return {**settings, "backend": "loky", "n_jobs": n_jobs}
+
+
+def _waiting(config: DictConfig) -> int:
+    """How many processes may wait for work: as many as were asked for, if each has a core."""
+    workers = config.workers
+    return workers if isinstance(workers, int) and 0 < workers <= config_tree.cores() else 0
 
 
 def _beside_page(finish: Finish, plan: Plan, monitor: Monitor, say: Callable[[str], None]) -> str:
@@ -179,8 +210,8 @@ def _launcher(config: DictConfig) -> str:
     return str(OmegaConf.select(config, "hydra.runtime.choices")["hydra/launcher"])
 
 
-def _finish(outcome: Outcome, console: Console, processes: int) -> None:
-    """Tables, answers and page of what is done, by so many processes; then the last word."""
+def _finish(outcome: Outcome, console: Console, workers: int) -> None:
+    """Tables, answers and page of what is done, by as many processes; then the last word."""
     from study import report, results
     from study.sweeping.head import summarise
 
@@ -191,7 +222,7 @@ def _finish(outcome: Outcome, console: Console, processes: int) -> None:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
             if outcome.trained or old or results.unreadable(outcome.folder):
                 with terminal.busy("tables, answers, figures, page"):
-                    report.write(outcome.folder, processes=processes)
+                    report.write(outcome.folder, processes=workers)
             report.print_answers(outcome.folder)
             if damaged := results.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)
