@@ -38,7 +38,16 @@ class Damaged:
 
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """A table of plain rows, with all columns that one of them has."""
-    return pa.Table.from_struct_array(pa.array(rows))
+    types = tuple((key, type(value)) for row in rows for key, value in row.items())
+    known = _known.get(types)  # to find it out anew is half of the cost
+    table = pa.array(rows, type=known)
+    if known is None:
+        _known.clear()
+        _known[types] = table.type
+    return pa.Table.from_struct_array(table)
+
+
+_known: dict[tuple[tuple[str, type], ...], pa.DataType] = {}
 
 
 def write(table: pa.Table, path: Path) -> None:
