@@ -13,6 +13,9 @@ machine's noise meets all alike.
   stock of; imports and the start of workers are in it.
 - `command_ms`: the same until the command ends, tables, answers and page included.
 - `cpu_ms`: of all processes, in the whole command.
+- `file_us`: processor time that the kernel takes to make one file where this sweep's folder lies,
+  just before it. A block makes seven. On one ext4 disk it was 12 in one folder and 300 in another,
+  and more after much was removed: so each sweep has a new folder, and nothing is removed meanwhile.
 """
 
 from __future__ import annotations
@@ -179,22 +182,35 @@ def grid(cells: int) -> list[str]:
     ]
 
 
-def sweep(scratch: Path, cells: int, workers: int) -> dict[str, float]:
-    """One sweep in a new folder; what it costs a cell, in ms."""
+def creating(folder: Path, folders: int = 200, files: int = 6) -> float:
+    """Processor time to make a file, in microseconds."""
+    began = time.thread_time()
+    for k in range(folders):
+        (folder / str(k)).mkdir()
+        for name in range(files):
+            (folder / str(k) / str(name)).touch()
+    return 1e6 * (time.thread_time() - began) / (folders * (files + 1))
+
+
+def sweep(scratch: Path, cells: int, workers: int) -> tuple[Path, dict[str, float]]:
+    """One sweep in a new folder: the study, and what it costs a cell, in ms."""
     study = f"n{cells}w{workers}"
-    shutil.rmtree(scratch / "outputs" / study, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(dir=scratch))
+    file_us = creating(home)
     given = [*TINY, *grid(cells), f"study={study}", f"workers={workers}"]
     overrides = {setting.partition("=")[0]: setting for setting in given}.values()
     command = [sys.executable, "-m", "study.sweep", *overrides]
-    found = timed(command, cwd=scratch, env=environment(scratch))
+    found = timed(command, cwd=home, env=environment(scratch))
     swept = float((scratch / "stopwatch").read_text()) - found["began"]
-    done = len(list((scratch / "outputs" / study / "cells").glob("*/block-000/replicates.parquet")))
+    folder = home / "outputs" / study
+    done = len(list((folder / "cells").glob("*/block-000/replicates.parquet")))
     assert done == cells, f"{done} of {cells} blocks are done"
     per_cell = 1000 / cells
-    return {
+    return folder, {
         "harness_ms": swept * per_cell,
         "command_ms": found["seconds"] * per_cell,
         "cpu_ms": found["cpu"] * per_cell,
+        "file_us": file_us,
     }
 
 
@@ -231,12 +247,13 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """All rounds; medians with their range."""
     sweeps: dict[tuple[int, int], list[dict[str, float]]] = {}
+    studies: dict[tuple[int, int], Path] = {}
     jobs: list[dict[str, float]] = []
     for _ in range(given.rounds):
         jobs.append(basic(scratch))
         for workers in given.workers:
             for cells in given.cells:
-                found = sweep(scratch, cells, workers)
+                studies[workers, cells], found = sweep(scratch, cells, workers)
                 sweeps.setdefault((workers, cells), []).append(found)
                 print(f"{workers} workers, {cells} cells: {found}", flush=True)
     rows = [
@@ -257,7 +274,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         )
         for w in given.workers
     }
-    study = scratch / "outputs" / f"n{most}w{given.workers[-1]}"
+    study = studies[given.workers[-1], most]
     reads = [reading(study) for _ in range(given.rounds)]
     inodes = sum(1 for path in (study / "cells").rglob("*"))
     size = sum(path.stat().st_size for path in study.rglob("*") if path.is_file())
@@ -335,16 +352,18 @@ def tell(found: dict[str, Any], page: Path) -> None:
     lines = [
         f"{machine['cores']} cores, medians and ranges of {found['rounds']} rounds; load before "
         f"was {machine['load_before']:.1f}. Wall-clock of the command until all is committed, and "
-        "until tables, answers and page are there; both with imports and the start of workers.",
+        "until tables, answers and page are there; both with imports and the start of workers. "
+        "Last: what the kernel takes to make a file there.",
         "",
-        "| workers | cells | ms a cell | with tables and page | CPU, all processes |",
-        "|---|---|---|---|---|",
+        "| workers | cells | ms a cell | with tables and page | CPU, all processes | µs a file |",
+        "|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
         costs = (row[name] for name in ("harness_ms", "command_ms", "cpu_ms"))
         cells = f"{row['workers']} | {row['cells']:,}"
-        lines.append(f"| {cells} | {' | '.join(text(cost) for cost in costs)} |")
-    lines.append(f"| BasicSweeper | {jobs['jobs']} | {text(jobs['seconds_ms'])} | | |")
+        files = text(row["file_us"], 0)
+        lines.append(f"| {cells} | {' | '.join(text(cost) for cost in costs)} | {files} |")
+    lines.append(f"| BasicSweeper | {jobs['jobs']} | {text(jobs['seconds_ms'])} | | | |")
     ratios = ", ".join(f"{text(r, 2)} with {w}" for w, r in found["flatness"]["by_workers"].items())
     lines += [
         "",
@@ -375,6 +394,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, nargs="+", default=CELLS, help="multiples of 100")
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=HERE.parents[1] / "outputs",  # /tmp may be memory, where an fsync costs nothing
+        help="on the disk that is to be measured",
+    )
     parser.add_argument("--no-write", action="store_true")
     given = parser.parse_args()
     machine = {
@@ -383,8 +408,8 @@ def main() -> None:
         "python": platform.python_version(),
         "load_before": os.getloadavg()[1],  # of the last five minutes: others' work, if any
     }
-    disk = HERE.parents[1] / "outputs"  # /tmp may be memory, where an fsync costs nothing
-    with tempfile.TemporaryDirectory(prefix="sweep-overhead-", dir=disk) as folder:
+    given.folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sweep-overhead-", dir=given.folder) as folder:
         scratch = Path(folder)
         prepare(scratch)
         found = {"machine": machine, **measure(given, scratch)}
