@@ -14,8 +14,8 @@ machine's noise meets all alike.
 - `command_ms`: the same until the command ends, tables, answers and page included.
 - `cpu_ms`: of all processes, in the whole command.
 - `file_us`: processor time that the kernel takes to make one file where this sweep's folder lies,
-  just before it. A block makes seven. On one ext4 disk it was 12 in one folder and 300 in another,
-  and more after much was removed: so each sweep has a new folder, and nothing is removed meanwhile.
+  just before it. A block makes seven. On ext4 it was 12, and 300 where much had just been removed:
+  so each sweep has a new folder, and nothing is removed before the end.
 """
 
 from __future__ import annotations
