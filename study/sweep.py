@@ -70,6 +70,7 @@ def main() -> None:
         sys.argv[1:] = guard.flags_first(sys.argv[1:])
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    own_system.allow(())  # nothing, before a plan says what
     if config is not None:
         _start_processes(config)
     task()
@@ -141,7 +142,9 @@ def _conduct(
         queue = cluster.Queue(folder, settings, {**config.hydra.job.env_set, **own})
         finish = functools.partial(cluster.attend, queue=queue)
     else:
-        launch = functools.partial(_launch, context, function, config, command.fixed)
+        # said to each job, as its process may be older than the plan
+        said = [f"+hydra.job.env_set.{name}='{value}'" for name, value in own.items()]
+        launch = functools.partial(_launch, context, function, config, [*command.fixed, *said])
         finish = functools.partial(local.launch_until_finished, launch=launch)
     finish = functools.partial(_beside_page, finish)
     head.check_places(plan, folder)
