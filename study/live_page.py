@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -88,14 +87,13 @@ class LivePage:
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> int:
-        process.terminate()
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # type: ignore[union-attr]
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]
         return process.returncode
 
     def _trouble(self, reason: str) -> None:
@@ -133,20 +131,22 @@ def _date(page: Path, began: float) -> None:
 
 
 def main() -> int:
-    """The process. Ends at SIGTERM, at once or after the part of a page that it is at, and when
-    its input ends, as it does when the head dies."""
+    """The process. Ends when its input does, as when the head dies: at once, or after the part of
+    a page that it is at."""
     os.nice(NICE)
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def wait_for_head() -> None:
         sys.stdin.read()
+        if not begun.is_set():
+            os._exit(0)
         stop.set()
 
     threading.Thread(target=wait_for_head, daemon=True).start()
     root = Path(sys.argv[1])
-    from study import report  # noqa: F401  before a signal is heeded: until then it ends at once
+    from study import report  # noqa: F401  takes seconds, in which there is nothing to lose
 
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    begun.set()
     try:
         keep(root, stop)
     except Exception as error:

@@ -265,9 +265,14 @@ def _serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> No
     """The child: train what comes through the pipe until it closes."""
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    asked = threading.Event()
+    asked = False
+
+    def ask(*_: object) -> None:  # sets no event: a second signal would wait for its lock for ever
+        nonlocal asked
+        asked = True
+
     for number in SIGNALS:
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, ask)
     faulthandler.enable(trace)
     faulthandler.register(signal.SIGUSR1, trace)
     with contextlib.suppress(OSError):  # where memory runs out, the kernel is to take this one
@@ -277,7 +282,7 @@ def _serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> No
     check = _SpaceCheck()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(_train(pipe.recv(), asked.is_set, pipe, check))
+            pipe.send(_train(pipe.recv(), lambda: asked, pipe, check))
 
 
 def _train(

@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from study import trial
+from study.core.training import Stopped
 from study.sweeping import claims, trainer
 from study.sweeping.folder import StudyFolder
 from study.sweeping.trainer import Failed, Interrupted, Task, Trained, Trainer
@@ -160,6 +162,35 @@ def test_it_stops_within_seconds_even_if_it_does_not_listen(
     ending = child.run(task, limit=LONG, beat=child.stop)
     assert isinstance(ending, Interrupted)
     assert time.monotonic() - begun < 10
+
+
+def test_it_hears_many_who_ask_it_to_stop_at_once(
+    child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster tells all processes of a job to leave, twice, and the worker tells its trainer."""
+
+    def until_asked(*_: Any, stop: Callable[[], bool], **settings: Any) -> None:
+        time.sleep(1)  # they all come at once
+        while not stop():
+            time.sleep(0.01)
+        raise Stopped
+
+    monkeypatch.setattr(trial, "run_block", until_asked)
+
+    def ask() -> None:
+        assert child.pid is not None
+        for _ in range(20_000):
+            for number in trainer.SIGNALS:
+                os.kill(child.pid, number)
+
+    def beat() -> None:
+        if asker.ident is None:
+            asker.start()
+
+    asker = threading.Thread(target=ask)
+    ending = child.run(task, limit=30, beat=beat)
+    asker.join()
+    assert isinstance(ending, Interrupted)
 
 
 def test_a_child_does_not_outlive_its_worker(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
