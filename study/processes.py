@@ -14,6 +14,9 @@ from typing import Any
 import psutil
 from joblib import Parallel, delayed
 
+LOOK = 0.05  # seconds between looks for those that are still being started
+_STARTER = "start-processes"
+
 
 def start(joblib: Mapping[str, Any], *modules: str) -> None:
     """Have joblib start its processes and import there what will be needed; returns at once.
@@ -30,15 +33,24 @@ def start(joblib: Mapping[str, Any], *modules: str) -> None:
         with contextlib.suppress(Exception):
             Parallel(**joblib)([delayed(_import)(modules)] * joblib["n_jobs"])
 
-    threading.Thread(target=imported, name="start-processes", daemon=True).start()
+    threading.Thread(target=imported, name=_STARTER, daemon=True).start()
 
 
 def end() -> None:
-    """End those that were started: a command that fails does not wait for what they load."""
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            if any("LokyProcess" in word for word in child.cmdline()):
-                child.kill()
+    """End those that were started: a command that fails does not wait for what they load.
+
+    joblib hears of it in a thread, and is left the time to clear up: two that do so, that thread
+    and the interpreter at its end, would complain about each other.
+    """
+    starters = [thread for thread in threading.enumerate() if thread.name == _STARTER]
+    while True:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if any("LokyProcess" in word for word in child.cmdline()):
+                    child.kill()
+        if not any(thread.is_alive() for thread in starters):
+            return
+        starters[0].join(LOOK)
 
 
 def _import(modules: tuple[str, ...]) -> None:
