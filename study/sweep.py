@@ -45,6 +45,8 @@ if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
     from study.sweeping.monitor import Monitor
     from study.sweeping.plan import Plan
 
+INTERRUPTED = "interrupted: the same command goes on from what is done"
+
 config_tree.register()
 
 
@@ -60,8 +62,17 @@ def task(config: DictConfig) -> None:
 def main() -> None:
     """Check the command line, then let Hydra run it.
 
-    **Raises:** `SystemExit` with one sentence for a setting that cannot be right.
+    **Raises:** `SystemExit` with one sentence for a setting that cannot be right, and for Ctrl-C.
     """
+    try:
+        _main()
+    except KeyboardInterrupt:
+        processes.end()
+        print("\n" + INTERRUPTED, file=sys.stderr)
+        sys.exit(130)
+
+
+def _main() -> None:
     try:
         if usage.asked(sys.argv[1:]):
             usage.show(usage.SWEEP, compose.describe(sys.argv[1:]))
@@ -155,6 +166,8 @@ def _conduct(
             plan, folder, finish, shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
         )
     except KeyboardInterrupt:
+        if not (folder.root / "study.yaml").exists():  # so early that there is no study
+            raise
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
     if plan.run.detach and (outcome.missing or outcome.undecided):

@@ -17,7 +17,7 @@ import psutil
 
 from study import live_page, report
 from study.live_page import LivePage
-from tests.sweeping.commands import TINY, last_given
+from tests.sweeping.commands import TINY, start
 from tests.test_report_command import Page
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +39,8 @@ def wait_for(true: Callable[[], Any], what: str) -> Any:
 
 def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
     asked = (*TINY, "study=mine", "data.n_train=16,32", "optimizer.steps=1000000", "workers=1")
-    command = [sys.executable, "-W", "ignore", "-m", "study.sweep", *last_given(asked)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     page = tmp_path / "outputs" / "mine" / "report" / "index.html"
-    head = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    head = start(tmp_path, *asked)
     try:
         wait_for(page.exists, "there is no page")
         said = text_of(page)
@@ -54,12 +50,12 @@ def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
         assert "along N: P = " in said
         assert "optimizer.steps=1000000" in said
         head.send_signal(signal.SIGINT)
-        _, errors = head.communicate(timeout=LONG)
+        printed, _ = head.communicate(timeout=LONG)
     finally:
         head.kill()
     assert head.returncode == 130
-    assert "interrupted: 0 of 2 blocks" in errors
-    assert "Traceback" not in errors
+    assert "interrupted: 0 of 2 blocks" in printed
+    assert "Traceback" not in printed
     assert report.main([str(tmp_path / "outputs" / "mine")]) == 0
     said = text_of(page)
     assert "Not finished" in said

@@ -214,6 +214,23 @@ def test_interrupted(tmp_path: Path) -> None:
     wait_for(lambda: not look(tmp_path).running)
 
 
+@pytest.mark.parametrize("where", ["study.sweeping.plan.make_plan", "study.sweeping.head.run_plan"])
+def test_interrupted_before_there_is_a_study(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, lambda *_: signal.raise_signal(signal.SIGINT))
+            assert run_here(patch, *TINY, "study=mine") == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "interrupted: the same command goes on from what is done"
+    assert not (tmp_path / "outputs" / "mine" / "study.yaml").exists()
+
+
 def test_dry_run_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
