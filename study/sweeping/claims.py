@@ -145,9 +145,7 @@ def commit(temporary: Path, folder: Path) -> bool:
     A rename onto a directory that is not empty fails, so the first to come is kept and no result
     is ever overwritten. Returns whether it was this one; the other's is removed.
     """
-    for name in os.listdir(temporary):
-        sync(temporary / name)
-    sync(temporary)
+    sync(*(temporary / name for name in os.listdir(temporary)), temporary)
     try:
         os.rename(temporary, folder)
     except OSError:

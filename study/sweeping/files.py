@@ -66,7 +66,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
     text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
     try:
         path.parent.mkdir(parents=True)
-        path.write_text(text)  # nobody has heard of this cell yet
+        path.write_bytes(text.encode())  # nobody has heard of this cell yet
         return
     except FileExistsError:
         with contextlib.suppress(OSError, UnicodeDecodeError):

@@ -31,6 +31,7 @@ from study import inputs
 from study.config import Cell, make_cell
 from study.core.training import Stopped
 from study.sweeping.files import check_space, read_config, write_json
+from study.sweeping.folder import Block
 
 log = logging.getLogger("study.trainer")
 LOGGERS = (logging.getLogger("study"), logging.getLogger("py.warnings"))
@@ -48,18 +49,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2)  # an operator's or a cluster's reque
 class Task:
     """One block to train.
 
-    - `cell`: the cell's folder; `number`: which block of it.
-    - `workspace`: where the block's files go; `checkpoint`, `progress`: those that outlive a death.
+    - `workspace`: where the block's files go.
     - `about`: what the progress file says besides the fraction done.
+    - `swept`: the factors that are asked for.
     - `rungs`: shares of the training at which it is to be judged.
     """
 
-    cell: Path
-    number: int
+    block: Block
     workspace: Path
-    checkpoint: Path
-    progress: Path
     about: Mapping[str, Any]
+    swept: tuple[str, ...] = ()
     rungs: tuple[float, ...] = ()
 
 
@@ -67,7 +66,7 @@ class Task:
 class Trained:
     """The block's files are in the workspace.
 
-    - `measures`: medians over its replicates; `factors`: of its cell, as the table has them.
+    - `measures`: medians over its replicates; `factors`: those asked for, as the table has them.
     """
 
     measures: Mapping[str, float]
@@ -298,13 +297,14 @@ def _train(
     try:
         with _log_to(task.workspace / "log.txt"):
             check(task.workspace)
-            cell = read_cell(task.cell)
-            log.info("cell %s, block %d, on %s", cell.hash, task.number, task.about["host"])
+            block = task.block
+            cell = read_cell(block.folder.parent)
+            log.info("cell %s, block %d, on %s", cell.hash, block.number, task.about["host"])
             begun = time.monotonic()
             result = run_block(
                 cell,
-                task.number,
-                checkpoint=task.checkpoint,
+                block.number,
+                checkpoint=block.checkpoint,
                 progress=_Progress(task),
                 stop=stop,
                 rungs=task.rungs,
@@ -312,7 +312,8 @@ def _train(
             )
             log.info("done in %.1f s", time.monotonic() - begun)
             write_block(result, task.workspace)
-            return Trained(medians(result.rows), cell.factors())
+            row = result.rows[0]  # they differ in no factor
+            return Trained(medians(result.rows), {key: row[key] for key in task.swept})
     except Stopped:
         return Interrupted()
     except trial.Pruned as pruned:
@@ -350,7 +351,7 @@ class _Progress:
         if now - self._written >= PROGRESS:
             self._written = now
             with contextlib.suppress(OSError):  # a full disk: the commit will say so
-                write_json(self._task.progress, {**self._task.about, "fraction": fraction})
+                write_json(self._task.block.progress, {**self._task.about, "fraction": fraction})
 
 
 def sentence(error: BaseException) -> str:

@@ -214,7 +214,7 @@ class Worker:
                 case Trained(measures, factors):
                     about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
                     about |= {"code": code_version(), "measures": dict(measures)}
-                    about["factors"] = {key: factors[key] for key in self.orders.swept}
+                    about["factors"] = dict(factors)
                     (workspace / RECORD).write_text(json.dumps(about))
                     told = functools.partial(self._committed, block, trial, about)
                     self._committer.start(workspace, block.folder, claim, held.pop_all(), told)
@@ -242,12 +242,10 @@ class Worker:
         try:
             return self._trainer.run(
                 Task(
-                    block.folder.parent,
-                    block.number,
+                    block,
                     workspace,
-                    block.checkpoint,
-                    block.progress,
                     about,
+                    tuple(self.orders.swept),
                     trial.rungs if trial else (),
                 ),
                 limit=trial.limit if trial else self.orders.limit(block.cell),

@@ -32,11 +32,8 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     folder = StudyFolder(prepare(monkeypatch, "optimizer.steps=20"))
     block = next(folder.blocks(folder.read_orders()))
     return Task(
-        block.folder.parent,
-        block.number,
+        block,
         claims.workspace(block.folder),
-        block.checkpoint,
-        block.progress,
         {"host": "here"},
     )
 
@@ -231,7 +228,7 @@ def test_a_full_disk_is_noticed_before_training(
 
 
 def test_a_torn_config_is_named(child: Trainer, task: Task) -> None:
-    config = task.cell / "config.yaml"
+    config = task.block.folder.with_name("config.yaml")
     config.write_text(config.read_text()[:40] + "\x00")
     ending = run(child, task)
     assert isinstance(ending, Failed)
