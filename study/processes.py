@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 from joblib import Parallel, delayed
 
 LOOK = 0.05  # seconds between looks for those that are still being started
+PATIENCE = 10.0  # seconds in which joblib has surely heard of it
 _STARTER = "start-processes"
 
 
@@ -43,14 +45,16 @@ def end() -> None:
     and the interpreter at its end, would complain about each other.
     """
     starters = [thread for thread in threading.enumerate() if thread.name == _STARTER]
+    begun = time.monotonic()
     while True:
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
                 if any("LokyProcess" in word for word in child.cmdline()):
                     child.kill()
-        if not any(thread.is_alive() for thread in starters):
+        waiting = [thread for thread in starters if thread.is_alive()]
+        if not waiting or time.monotonic() - begun > PATIENCE:
             return
-        starters[0].join(LOOK)
+        waiting[0].join(LOOK)
 
 
 def _import(modules: tuple[str, ...]) -> None:

@@ -44,8 +44,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 def sync(*paths: Path) -> None:
     """Have what is written to files, and the names in folders, on disk.
 
-    All are on their way before the first is waited for, so that they go there together: on ext4 that
-    takes two thirds of the processor time that one after the other does.
+    All are on their way before the first is waited for, so that they go there together: on ext4
+    that takes two thirds of the processor time that one after the other does.
     """
     with contextlib.ExitStack() as opened:
         descriptors = []
