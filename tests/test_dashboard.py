@@ -20,7 +20,7 @@ from study import dashboard, results, sweep
 from study.sweeping.files import StudyError
 from study.validation import ConfigError
 from tests.servers.postgres import PASSWORD, server
-from tests.sweeping.commands import HERE, QUICK, TINY, run_here
+from tests.sweeping.commands import HEAR_CTRL_C, HERE, QUICK, TINY, run_here
 
 
 @contextmanager
@@ -32,6 +32,7 @@ def serving(folder: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=HEAR_CTRL_C,
     )
     assert process.stdout is not None
     try:

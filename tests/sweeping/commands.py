@@ -32,6 +32,8 @@ TINY = (
     "compile=false",
 )
 QUICK = ("diagnostics.error_budget=false", "rollout.horizon=0.5")  # what takes longest left out
+# a shell's background job ignores Ctrl-C, and so would its children
+HEAR_CTRL_C = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
 HERE = ("hydra/launcher=basic", "workers=1")  # the one worker is this process
 
 
@@ -92,8 +94,7 @@ def start(folder: Path, *arguments: str, change: str = "") -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # a shell's background job ignores Ctrl-C, and so would its children
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=HEAR_CTRL_C,
     )
 
 
