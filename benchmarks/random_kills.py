@@ -58,7 +58,7 @@ SETTINGS = (
 )
 BLOCKS = 5 * 5 * REPLICATES
 LAST = 0.9  # of the blocks are done when the last kill is due
-DELAY = 1.0  # seconds a kill comes late at most: some blocks' time
+DELAY = 0.1  # seconds a kill comes late at most: some blocks' time
 EARLY = 0.25  # of the kills do not wait until somebody trains
 
 
