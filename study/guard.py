@@ -12,6 +12,7 @@ belong to whoever runs the command.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -23,13 +24,16 @@ from hydra._internal.utils import get_args_parser  # what hydra.main itself read
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from study.validation import ConfigError, close_name, nearest
 
 SWEEPER = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
 _FORMATTERS = ("colorlog.ColoredFormatter",)  # of Hydra's colorlog plugin
 _LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
+# what may stand for a value: another key, a variable; not what makes a mapping of a text
+_PLAIN = re.compile(r"\$\{([\w.\[\]]+|oc\.env:[\w ,./-]+)\}")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 # others can make a job load or run another program: LD_PRELOAD, CXX, OMP_TOOL_LIBRARIES, ...
 _ENVIRONMENT = (
@@ -139,6 +143,7 @@ def check_overrides(overrides: Iterable[Override]) -> None:
 
 def check_composed(config: DictConfig) -> None:
     """Refuse what Hydra would run or import by name. **Raises:** `ConfigError`."""
+    _check_hidden(config.hydra, "hydra")
     hydra = cast(dict[str, Any], OmegaConf.to_container(config.hydra, resolve=False))
     _check_targets(hydra)
     for key in ("job_logging", "hydra_logging"):
@@ -150,6 +155,24 @@ def check_composed(config: DictConfig) -> None:
                 "your shell, whose variables jobs inherit"
             )
     _check_places(config)
+
+
+def _check_hidden(node: DictConfig | ListConfig, place: str) -> None:
+    """No interpolation stands for more than a text: what is in a mapping is to be seen here."""
+    for key in node if isinstance(node, DictConfig) else range(len(node)):
+        inner = node._get_node(key)
+        name = f"{place}.{key}"
+        if OmegaConf.is_interpolation(node, key):
+            text = str(inner._value())  # type: ignore[union-attr]
+            hidden = "${" in _PLAIN.sub("", text)
+            with contextlib.suppress(OmegaConfBaseException):  # Hydra's own, known in a job
+                hidden = hidden or OmegaConf.is_config(node[key])
+            if hidden:
+                raise ConfigError(f"{name}={text} hides what it names: write it out")
+        elif isinstance(inner, DictConfig | ListConfig) and not (
+            inner._is_none() or inner._is_missing()
+        ):
+            _check_hidden(inner, name)
 
 
 def _check_targets(hydra: Mapping[str, Any]) -> None:

@@ -35,6 +35,14 @@ CALLABLES = {
     "+hydra.job_logging.formatters.x={class:'${oc.env:HOME}'}": "is not one of",
     "+hydra.job_logging.x=ext://antigravity.fly": "would be imported",
     "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:ext://os.environ}": "ext://",
+    "+hydra.sweeper.x='${oc.create:{_target_:os.mkdir,path:CRATER}}'": "hides what it names",
+    "+hydra.launcher.x='${oc.create:{_target_:os.mkdir,path:CRATER}}'": "hides what it names",
+    "+hydra.launcher.x='${oc.decode:${oc.env:HOME}}'": "hides what it names",
+    "+hydra.launcher.x='${hydra:runtime}'": "hides what it names",
+    "+hydra.launcher.x='a ${oc.create:{_target_:os.mkdir,path:CRATER}}'": "hides what it names",
+    "+hydra.sweeper.x='${optimizer}'": "hides what it names",
+    "+hydra.sweeper.x=[['${optimizer}']]": "hides what it names",
+    "+hydra.job_logging.formatters='${oc.create:{x:{class:os.mkdir}}}'": "hides what it names",
     "+hydra.job.env_set.LD_PRELOAD=/tmp/x.so": "env_set.LD_PRELOAD",
     "+hydra.job.env_set.CXX=CRATER": "env_set.CXX",
     "+hydra.job.env_set.STUDY_STORAGE=postgresql://u:p@h/d": "holds a password",
@@ -89,6 +97,11 @@ CONFIGS = {
     "hydra/job_logging/mine.yaml": "version: 1\nroot: {handlers: [x]}\nhandlers: {x: CLASS}\n",
     "hydra/job_logging/made.yaml": "version: 1\nroot: {level: INFO}\nfilters: {x: MADE}\n",
     "hydra/hydra_logging/made.yaml": "version: 1\nroot: {level: INFO}\nformatters: {x: MADE}\n",
+    "experiment/sweeper.yaml": "# @package _global_\nhydra:\n  sweeper:\n    x: CREATED\n",
+    "experiment/behind.yaml": (
+        "# @package _global_\ngrid:\n  full: CALL\nhydra:\n  sweeper:\n    x: ${grid.full}\n"
+    ),
+    "hydra/hydra_logging/hidden.yaml": "version: 1\nformatters: CREATED\n",
     "experiment/tagged.yaml": "question: !!python/object/apply:os.mkdir [PATH]\n",
 }
 
@@ -100,7 +113,12 @@ def test_no_config_of_another_names_a_callable(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "conf" / file
     path.parent.mkdir(parents=True)
-    text = CONFIGS[file].replace("CALL", f"{{_target_: os.mkdir, path: {crater}}}")
+    created = f"\"${{oc.create:'{{_target_: os.mkdir, path: {crater}}}'}}\""
+    text = (
+        CONFIGS[file]
+        .replace("CREATED", created)
+        .replace("CALL", f"{{_target_: os.mkdir, path: {crater}}}")
+    )
     text = text.replace("MADE", f"{{(): os.mkdir, path: {crater}}}")
     text = text.replace("CLASS", f"{{class: os.mkdir, path: {crater}}}").replace(
         "PATH", str(crater)
