@@ -59,84 +59,10 @@ TINY = (
     "compile=false",
 )
 
-# Python imports this when it starts, in workers too
-SHIM = '''
-import importlib.abc, importlib.util, os, sys, time
-
-def at_once(trial):
-    """`run_block` hands back a block made once, under the cell's name and factors."""
-    import pathlib, pyarrow, torch
-    from pyarrow import parquet
-
-    made = pathlib.Path(os.environ["MADE_BLOCK"])
-    held = []
-    differ = ("data.n_train", "model.width", "n_params", "n_equations", "n_over_p",
-              "equations_per_param")
-
-    def run_block(cell, block, **_):
-        if not held:
-            names = ("replicates.parquet", "curves.parquet")
-            held.extend(parquet.read_table(made / name) for name in names)
-            held.append(torch.load(made / "weights.pt", weights_only=True))
-            held[0], = held[0].to_pylist()
-        row, points, weights = held
-        factors = cell.factors()
-        row = {**row, "cell": cell.hash, **{key: factors[key] for key in differ}}
-        points = points.set_column(0, "cell", pyarrow.repeat(cell.hash, len(points)))
-        return trial.BlockResult([row], points, weights)
-
-    trial.run_block = run_block
-
-def stopwatch(report):
-    """When the sweep is over and its tables begin."""
-    write = report.write
-
-    def told(folder, **settings):
-        if "live" in settings:  # the page of a running sweep
-            return write(folder, **settings)
-        with open(os.environ["STOPWATCH"], "w") as file:
-            file.write(str(time.time()))
-        return write(folder, **settings)
-
-    report.write = told
-
-CHANGES = {"study.trial": at_once, "study.report": stopwatch}
-
-class Change(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        change = CHANGES.pop(name, None)
-        if change is None:
-            return None
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            change(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, Change())
-'''
-
-BASIC = """
-import hydra
-from study import compose, config_tree
-
-config_tree.register()
-
-@hydra.main(version_base="1.3", config_path=str(config_tree.CONF), config_name=config_tree.ROOT)
-def task(config):
-    pass
-
-task()
-"""
-
 
 def environment(scratch: Path) -> dict[str, str]:
     """That of a command whose trial does nothing."""
-    paths = [str(scratch / "shim"), str(HERE.parents[1])]
+    paths = [str(HERE.with_name("instant_trial")), str(HERE.parents[1])]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
@@ -146,8 +72,7 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def prepare(scratch: Path) -> None:
-    """The shim, and one block trained for real."""
-    (scratch / "shim").mkdir()
+    """One block, trained for real."""
     subprocess.run(
         [sys.executable, "-m", "study.trial", "study=made", *TINY],
         cwd=scratch,
@@ -158,7 +83,6 @@ def prepare(scratch: Path) -> None:
     (block,) = scratch.glob("outputs/made/cells/*/block-000")
     block.rename(scratch / "made")
     shutil.rmtree(scratch / "outputs")
-    (scratch / "shim" / "sitecustomize.py").write_text(SHIM)
 
 
 def timed(command: Sequence[str], **settings: Any) -> dict[str, float]:
@@ -216,8 +140,7 @@ def sweep(scratch: Path, cells: int, workers: int) -> tuple[Path, dict[str, floa
 
 def basic(scratch: Path) -> dict[str, float]:
     """Hydra's BasicSweeper with its basic launcher, of a task that does nothing; ms a job."""
-    script = scratch / "basic.py"
-    script.write_text(BASIC)
+    script = HERE.with_name("idle_task.py")
     choices = [f"hydra/{each}=basic" for each in ("sweeper", "launcher")]
     command = [sys.executable, str(script), *choices, f"seed=range({BASIC_JOBS})", "study=basic"]
     found = timed(command, cwd=scratch, env=environment(scratch))

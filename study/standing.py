@@ -98,7 +98,7 @@ def _planned(folder: Path, orders: Orders) -> pd.DataFrame | None:
     of a search, files of the user's that this command did not name, too many."""
     if orders.searches or not 0 < len(orders.cells) <= pending.MOST_CELLS:
         return None
-    from study.sweeping.trainer import read_cell  # torch takes longer than a page
+    from study.sweeping.cell_config import read_cell  # torch takes longer than a page
 
     try:
         cells = [read_cell(folder / "cells" / cell) for cell in orders.cells]

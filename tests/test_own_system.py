@@ -15,8 +15,8 @@ from study import own_system, report, results, status
 from study.compose import compose
 from study.config import Cell, make_cell
 from study.config_tree import register
+from study.sweeping.cell_config import read_cell
 from study.sweeping.files import read_config
-from study.sweeping.trainer import read_cell
 from study.validation import ConfigError
 from tests.sweeping.commands import HERE, TINY, last_given, measures, run_here
 

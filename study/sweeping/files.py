@@ -29,6 +29,12 @@ class StudyError(ValueError):
     """A study's folder that cannot be used: one sentence."""
 
 
+def sentence(error: BaseException) -> str:
+    """An exception's type and the first line of what it says."""
+    reason = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {reason}"
+
+
 def check_space(folder: Path) -> None:
     """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
     probe = temporary_name(folder / "space")

@@ -1,6 +1,6 @@
-"""When a worker is to leave: asked by a signal, or without its head.
+"""When a process is to leave: asked by a signal, or without the one that began it.
 
-Knows: signals, the head's process. Does not know: what a worker does, or what it does on leaving.
+Knows: signals, the parent, the head's process. Does not know: what is done on leaving.
 """
 
 from __future__ import annotations
@@ -8,18 +8,33 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 import psutil
 
-from study.sweeping.trainer import SIGNALS, die_with
-
+ORPHAN = 0.5  # seconds between looks whether the parent lives
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2)  # an operator's or a cluster's request to leave
 HEAD = "STUDY_HEAD_PID"  # set by the head for those it starts on its own machine
 
 
 class Preempted(Exception):  # noqa: N818  it is no error
     """The worker was asked to leave: its block has a checkpoint and is free."""
+
+
+def die_with(parent: int) -> None:
+    """End this process when `parent` is gone: nobody would ever stop it.
+
+    All that training leaves can be left at any moment, so it may go without a word.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch-parent").start()
 
 
 def stay_with_head() -> None:

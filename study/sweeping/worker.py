@@ -20,7 +20,6 @@ import os
 import random
 import shutil
 import time
-import traceback
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,17 +33,16 @@ from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
-from study.sweeping.trainer import (
+from study.sweeping.tasks import (
     Ending,
     Failed,
     Interrupted,
     Pruned,
     Task,
     Trained,
-    Trainer,
     go_on,
-    sentence,
 )
+from study.sweeping.trainer import Trainer
 from study.sweeping.trials import best_cells
 
 log = logging.getLogger("study.worker")
@@ -155,7 +153,7 @@ class Worker:
         try:
             claim = claims.take(block.lock)
         except OSError as error:
-            self._fail(block, Failed(sentence(error), traceback.format_exc()))
+            self._fail(block, Failed.by(error))
             return True
         if claim is None:
             return False
@@ -219,7 +217,7 @@ class Worker:
                     told = functools.partial(self._committed, block, trial, about)
                     self._committer.start(workspace, block.folder, claim, held.pop_all(), told)
         except OSError as error:
-            self._fail(block, Failed(sentence(error), traceback.format_exc()))
+            self._fail(block, Failed.by(error))
 
     def _train(
         self,
@@ -270,8 +268,7 @@ class Worker:
     ) -> None:
         """Take note of how a commit has ended."""
         if isinstance(outcome, OSError):
-            trace = "".join(traceback.format_exception(outcome))
-            self._fail(block, Failed(sentence(outcome), trace))
+            self._fail(block, Failed.by(outcome))
             return
         block.checkpoint.unlink(missing_ok=True)  # done, by whomever
         if outcome and trial is None:  # a search keeps its own record

@@ -19,7 +19,9 @@ from study import trial
 from study.core.training import Stopped
 from study.sweeping import claims, trainer
 from study.sweeping.folder import StudyFolder
-from study.sweeping.trainer import Failed, Interrupted, Task, Trained, Trainer
+from study.sweeping.leaving import SIGNALS
+from study.sweeping.tasks import Failed, Interrupted, Task, Trained
+from study.sweeping.trainer import Trainer
 from tests.sweeping.commands import prepare
 
 LONG = 120.0
@@ -177,7 +179,7 @@ def test_it_hears_many_who_ask_it_to_stop_at_once(
     def ask() -> None:
         assert child.pid is not None
         for _ in range(20_000):
-            for number in trainer.SIGNALS:
+            for number in SIGNALS:
                 os.kill(child.pid, number)
 
     def beat() -> None:
