@@ -10,8 +10,10 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -340,6 +342,12 @@ def check_study(name: str) -> None:
     if name == "reference":
         raise ConfigError(
             "study=reference is kept for the committed reference tables: choose another name"
+        )
+    path = Path("outputs") / name
+    if path.is_symlink():
+        raise ConfigError(
+            f"study={name}: {path} is a link to {os.readlink(path)}, and a study is a folder of "
+            "its own: make outputs/ the link, or choose another name"
         )
 
 

@@ -98,7 +98,7 @@ def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> DictConfi
         base = _base(choices)
     known = flat_keys(base)
     for override in parsed:
-        if override.key_or_group.startswith("hydra.launcher.") and not override.is_add():
+        if override.key_or_group.startswith("hydra.launcher."):
             _check_launcher(override, parsed, loader)
         elif override not in choices:
             _check_key(override, known, groups)
@@ -195,7 +195,7 @@ def _check_key(override: Override, known: set[str], groups: Sequence[str]) -> No
 
 def _check_launcher(override: Override, parsed: Sequence[Override], loader: ConfigLoader) -> None:
     """A launcher's own settings, which another may have."""
-    key = override.key_or_group
+    key = ".".join(override.key_or_group.split(".")[:3])  # some take mappings
     options = loader.get_group_options(LAUNCHER)
     named = [str(o.value()) for o in parsed if o.key_or_group == LAUNCHER]
     (chosen,) = named[:1] or ["joblib"]

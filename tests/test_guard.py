@@ -23,8 +23,8 @@ CALLABLES = {
     "hydra.sweeper._target_=os.mkdir": "hydra.sweeper._target_=os.mkdir is no plugin",
     "+hydra.sweeper.x={_target_:os.mkdir,path:CRATER}": "hydra.sweeper.x._target_=os.mkdir",
     "hydra.launcher._target_=os.mkdir": "hydra.launcher._target_=os.mkdir is no plugin",
-    "+hydra.launcher.x={_target_:os.mkdir,path:CRATER}": "hydra.launcher.x._target_=os.mkdir",
-    "+hydra.launcher.x=[[{_target_:os.mkdir,path:CRATER}]]": "hydra.launcher.x._target_=os.mkdir",
+    "+hydra.launcher.x={_target_:os.mkdir,path:CRATER}": "unknown key hydra.launcher.x",
+    "+hydra.launcher.x=[[{_target_:os.mkdir,path:CRATER}]]": "unknown key hydra.launcher.x",
     "hydra.launcher._target_=${oc.env:HOME}": "is no plugin",
     "+hydra.callbacks.x={_target_:os.mkdir,path:CRATER}": "hydra.callbacks.x",
     "+hydra.callbacks={x:{_target_:os.mkdir,path:CRATER}}": "hydra.callbacks.x",
@@ -36,10 +36,9 @@ CALLABLES = {
     "+hydra.job_logging.x=ext://antigravity.fly": "would be imported",
     "+hydra.job_logging.handlers.x={class:logging.StreamHandler,stream:ext://os.environ}": "ext://",
     "+hydra.sweeper.x='${oc.create:{_target_:os.mkdir,path:CRATER}}'": "hides what it names",
-    "+hydra.launcher.x='${oc.create:{_target_:os.mkdir,path:CRATER}}'": "hides what it names",
-    "+hydra.launcher.x='${oc.decode:${oc.env:HOME}}'": "hides what it names",
-    "+hydra.launcher.x='${hydra:runtime}'": "hides what it names",
-    "+hydra.launcher.x='a ${oc.create:{_target_:os.mkdir,path:CRATER}}'": "hides what it names",
+    "+hydra.sweeper.x='${oc.decode:${oc.env:HOME}}'": "hides what it names",
+    "+hydra.sweeper.x='${hydra:runtime}'": "hides what it names",
+    "+hydra.sweeper.x='a ${oc.create:{_target_:CRATER}}'": "hides what it names",
     "+hydra.sweeper.x='${optimizer}'": "hides what it names",
     "+hydra.sweeper.x=[['${optimizer}']]": "hides what it names",
     "+hydra.job_logging.formatters='${oc.create:{x:{class:os.mkdir}}}'": "hides what it names",
@@ -98,6 +97,10 @@ CONFIGS = {
     "hydra/job_logging/made.yaml": "version: 1\nroot: {level: INFO}\nfilters: {x: MADE}\n",
     "hydra/hydra_logging/made.yaml": "version: 1\nroot: {level: INFO}\nformatters: {x: MADE}\n",
     "experiment/sweeper.yaml": "# @package _global_\nhydra:\n  sweeper:\n    x: CREATED\n",
+    "hydra/launcher/hidden.yaml": (
+        "_target_: hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher\n"
+        "n_jobs: 2\nx: CREATED\n"
+    ),
     "experiment/behind.yaml": (
         "# @package _global_\ngrid:\n  full: CALL\nhydra:\n  sweeper:\n    x: ${grid.full}\n"
     ),

@@ -264,6 +264,8 @@ def test_a_linked_study_is_refused_and_linked_outputs_are_not(
     (study.parent / "linked").symlink_to(elsewhere)
     said = run_here(monkeypatch, *COMMAND, "study=linked")
     assert "is a link to" in str(said)
+    with pytest.raises(ConfigError, match="is a link to"):
+        trial.main([*TINY, "study=linked"])
     assert not list(elsewhere.iterdir())
     (tmp_path / "scratch").mkdir()
     monkeypatch.chdir(tmp_path / "scratch")

@@ -216,6 +216,9 @@ def test_what_sbatch_refuses_is_one_sentence(
         ("hydra.launcher.nodes=2", "hydra.launcher.nodes=2: a worker is one task on one node"),
         ("hydra.launcher.timeout_min=long", "timeout_min"),
         ("hydra.launcher.queue=main", "queue"),
+        ("+hydra.launcher.queue=main", "queue"),
+        ("hydra.launcher.submitit_folder=outputs/n_vs_p/jobs/%j", "lies in the study"),
+        ("hydra.launcher.submitit_folder=/proc/%j", "submitit_folder=/proc/%j cannot be written"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(
@@ -225,6 +228,23 @@ def test_a_wrong_setting_is_one_sentence(
     assert said.startswith("error: ")
     assert named in said
     assert not Path("outputs").exists()
+
+
+def test_a_slurm_that_does_not_answer_is_one_sentence(
+    slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its controller is down, say."""
+    silent = tmp_path / "slurm.conf"
+    port = f"SlurmctldPort={slurm.ports['slurmctld']}"
+    text = slurm.configuration.read_text()
+    assert port in text
+    silent.write_text(text.replace(port, "SlurmctldPort=1"))
+    monkeypatch.setenv("SLURM_CONF", str(silent))
+    for more in ((), ("detach=true",)):
+        said = str(run_here(monkeypatch, *MANY, *more))
+        assert said.startswith("error: SLURM does not answer: ")
+        assert "slurm_load_jobs" in said
+        assert "\n" not in said
 
 
 def test_without_slurm_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

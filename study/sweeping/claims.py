@@ -101,16 +101,17 @@ class Claim:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def beat(self) -> None:
-        """Renew it where that is due."""
+    def beat(self) -> bool:
+        """Renew it where that is due, and whether it was."""
         now = time.monotonic()
         if now - self._renewed < HEARTBEAT:
-            return
+            return False
         self._renewed = now
         # not locked: taken over, and the commit decides whose result counts; an error of the
         # file system: it stutters, and the next beat may do
         with contextlib.suppress(NotLockedError, OSError):
             self._lock.refresh()
+        return True
 
     def release(self) -> None:
         """Give the block back. A claim that was lost meanwhile is not an error."""
@@ -221,7 +222,10 @@ def sweep(folder: Path, chosen: Callable[[str], bool] = lambda name: SEPARATOR i
 
 
 def _abandoned(path: Path) -> bool:
-    """Its owner is dead on this machine; or, on another, has not touched it for a day."""
+    """Its owner is dead on this machine; or, on another, has not touched it for a day.
+
+    A folder is touched by its owner as long as it works on it.
+    """
     parts = path.name.split(SEPARATOR)
     here = (this_host(), socket.gethostname())
     if len(parts) == 4 and parts[1] in here and parts[2].isdigit():

@@ -7,6 +7,7 @@ found by their name, by any head on any login node, so none is forgotten when a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -53,6 +54,7 @@ class Work:
         os.environ.update(self.environment)
         from study.sweeping.files import StudyError
         from study.sweeping.leaving import Preempted
+        from study.sweeping.storage import LostError
         from study.sweeping.worker import work
 
         try:
@@ -60,7 +62,7 @@ class Work:
         except Preempted:
             requeue()
             sys.exit(PREEMPTED)
-        except StudyError as error:
+        except (StudyError, ConfigError, LostError) as error:
             sys.exit(f"error: {error}")
 
     def checkpoint(self, number: int) -> DelayedSubmission:
@@ -77,9 +79,14 @@ def requeue() -> None:
     `RUNNING`, and to requeue one that its user has cancelled would bring it back to life.
     """
     job = os.environ["SLURM_JOB_ID"]
-    states = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%A %T") or ""
-    if f"{job} RUNNING" in states.splitlines():
-        _ask("scontrol", "requeue", job)
+    with contextlib.suppress(NoAnswer):
+        states = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%A %T")
+        if f"{job} RUNNING" in states.splitlines():
+            _ask("scontrol", "requeue", job)
+
+
+class NoAnswer(Exception):  # noqa: N818  it may answer the next time
+    """SLURM does not answer; why, in its own words."""
 
 
 class Job(NamedTuple):
@@ -119,6 +126,11 @@ class Queue:
                 )
         self._settings = {key: value for key, value in settings.items() if key not in _OURS}
         self.logs = Path(settings["submitit_folder"]).absolute()
+        if self.logs.is_relative_to(folder.root.absolute()):
+            raise ConfigError(
+                f"hydra.launcher.submitit_folder={settings['submitit_folder']} lies in the study, "
+                "where nothing is unpickled, as submissions are: give a folder beside it"
+            )
 
     @functools.cached_property
     def name(self) -> str:
@@ -126,13 +138,11 @@ class Queue:
         about = f"{self._folder.root} {self._folder.owner()}"
         return f"study-{self._folder.name}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
-    def jobs(self) -> list[Job] | None:
-        """Those that wait, run or end; None where SLURM does not answer."""
+    def jobs(self) -> list[Job]:
+        """Those that wait, run or end. **Raises:** `NoAnswer`."""
         said = _ask(
             "squeue", "--noheader", "--array", "--me", f"--name={self.name}", "--format=%i|%T|%r"
         )
-        if said is None:
-            return None
         return [Job(*line.strip().split("|", 2)) for line in said.splitlines() if line.strip()]
 
     def submit(self, workers: int) -> str:
@@ -155,11 +165,18 @@ class Queue:
             jobs = executor.map_array(work, range(workers))
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise ConfigError(f"sbatch refuses the workers: {_complaint(error)}") from None
+        except (NameError, ValueError) as error:  # submitit's, for a setting it does not know
+            raise ConfigError(f"hydra.launcher: submitit refuses: {_first(error)}") from None
+        except OSError as error:
+            raise ConfigError(
+                f"hydra.launcher.submitit_folder={self.logs} cannot be written to: "
+                f"{error.strerror or error}"
+            ) from None
         return jobs[0].job_id.partition("_")[0]
 
-    def cancel(self, *options: str) -> bool:
-        """Cancel the study's jobs; False where SLURM does not answer."""
-        return _ask("scancel", "--me", f"--name={self.name}", *options) is not None
+    def cancel(self, *options: str) -> None:
+        """Cancel the study's jobs. **Raises:** `NoAnswer`."""
+        _ask("scancel", "--me", f"--name={self.name}", *options)
 
     def last_words(self) -> str:
         """The last line that one of its jobs wrote."""
@@ -177,7 +194,7 @@ def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Q
     new ones bring nothing forward, they get `retries` more chances, one at least. With `detach` it
     returns when they are submitted.
 
-    **Raises:** `ConfigError` where the first ones are refused.
+    **Raises:** `ConfigError` where the first ones are refused, or SLURM does not answer at first.
     """
     try:
         return _attend(plan, monitor, say, queue)
@@ -191,7 +208,12 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
     while not (now := monitor.look()).finished:
         jobs = None
         if time.monotonic() - asked >= ASK:
-            jobs, asked = queue.jobs(), time.monotonic()
+            asked = time.monotonic()
+            try:
+                jobs = queue.jobs()
+            except NoAnswer as error:
+                if before is None:
+                    raise ConfigError(f"SLURM does not answer: {error}") from None
         if jobs and told != (told := _describe(jobs)):
             say(told)
         if jobs == [] and before is not None:
@@ -219,19 +241,22 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
 
 def _dismiss(queue: Queue) -> None:
     """All is done: whoever waits need not come, and whoever hangs need not stay."""
-    queue.cancel("--state=PENDING")
-    if not _gone(queue):
-        queue.cancel()
+    with contextlib.suppress(NoAnswer):
+        queue.cancel("--state=PENDING")
+        if not _gone(queue):
+            queue.cancel()
 
 
 def _cancel_all(queue: Queue) -> str:
     """Cancel, wait, and say what became of the study's jobs."""
-    jobs = queue.jobs()
-    if jobs == []:
-        return "SLURM: there was no job to cancel"
-    by_hand = f"cancel them by: scancel --me --name={queue.name}"
-    if jobs is None or not queue.cancel():
-        return f"SLURM does not answer, so its jobs may go on; {by_hand}"
+    try:
+        jobs = queue.jobs()
+        if not jobs:
+            return "SLURM: there was no job to cancel"
+        queue.cancel()
+    except NoAnswer as error:
+        by_hand = f"cancel them by: scancel --me --name={queue.name}"
+        return f"SLURM does not answer ({error}), so its jobs may go on; {by_hand}"
     names = ", ".join(job.id for job in jobs)
     if not _gone(queue):
         return f"SLURM: jobs {names} are cancelled, and not all of them have left yet"
@@ -242,8 +267,9 @@ def _gone(queue: Queue) -> bool:
     """Wait a while for the study's jobs to leave."""
     end = time.monotonic() + LEAVE
     while time.monotonic() < end:
-        if queue.jobs() == []:
-            return True
+        with contextlib.suppress(NoAnswer):
+            if not queue.jobs():
+                return True
         time.sleep(POLL)
     return False
 
@@ -257,16 +283,25 @@ def _describe(jobs: list[Job]) -> str:
     return "SLURM: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
 
 
+def _first(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
 def _complaint(error: Exception) -> str:
     """What sbatch wrote, without its own name."""
     lines = [line.strip() for line in str(error).splitlines() if "sbatch: error" in line]
     return "; ".join(line.partition("error: ")[2] for line in lines) or str(error).strip()
 
 
-def _ask(*command: str) -> str | None:
-    """What a command of SLURM's prints; None where it fails."""
+def _ask(*command: str) -> str:
+    """What a command of SLURM's prints. **Raises:** `NoAnswer` where it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    except OSError as error:
+        raise NoAnswer(f"{command[0]} cannot be run: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(f"{command[0]} said nothing for {PATIENCE:.0f} s") from None
+    if done.returncode:
+        said = " ".join(done.stderr.split())
+        raise NoAnswer(said or f"{command[0]} left with {done.returncode}")
+    return done.stdout

@@ -43,7 +43,7 @@ class Committer:
         - `held`: what is given back once it is over, the claim among it.
         - `told`: called by `settle`, in its thread.
         """
-        self.settle()
+        self.settle(claim)
         self._claim, self._told = claim, told
         self._commit = self._thread.submit(_commit, workspace, folder, held)
 
@@ -52,12 +52,17 @@ class Committer:
         if self._claim is not None:
             self._claim.beat()
 
-    def settle(self) -> None:
-        """Wait for the commit that is under way, if one is, and tell how it ended."""
+    def settle(self, *waiting: claims.Claim) -> None:
+        """Wait for the commit that is under way, if one is, and tell how it ended.
+
+        Claims that are `waiting` for that are renewed meanwhile, too.
+        """
         if self._commit is None or self._told is None:
             return
         while not futures.wait([self._commit], BEAT).done:
             self.beat()
+            for claim in waiting:
+                claim.beat()
         commit, told = self._commit, self._told
         self._commit = self._claim = self._told = None
         try:

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import errno
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,13 +67,7 @@ def outputs_folder(study: str) -> StudyFolder:
     **Raises:** `ConfigError` for a name that leads anywhere else.
     """
     check_study(study)
-    path = Path("outputs") / study
-    if path.is_symlink():
-        raise ConfigError(
-            f"study={study}: {path} is a link to {os.readlink(path)}, and a study is a folder of "
-            "its own: make outputs/ the link, or choose another name"
-        )
-    return StudyFolder(path.resolve())
+    return StudyFolder((Path("outputs") / study).resolve())
 
 
 def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:

@@ -59,6 +59,7 @@ class Search:
     - `space`: config key -> what it may be.
     - `n_trials`: how many trials there are in all, whoever runs them; failed and pruned ones too.
     - `directions`: minimize or maximize, for each objective.
+    - `heed`: called while the storage or the others are waited for; what it raises ends the wait.
 
     **Raises:** `ConfigError` for a sampler or pruner that is not known, or cannot do this.
     """
@@ -75,6 +76,7 @@ class Search:
         seed: int = 0,
         pruner: str = "none",
         directions: Sequence[Direction] = ("minimize",),
+        heed: Callable[[], None] = lambda: None,
     ):
         import optuna
 
@@ -82,6 +84,7 @@ class Search:
             raise ConfigError(f"pruner={pruner}: a search with several objectives cannot prune")
         self.n_trials = n_trials
         self._folder = folder
+        self._heed = heed
         self._space = dict(space)
         self._sampler = lambda number: make_sampler(sampler, seed, number)
         self._held: dict[int, tuple[Trial, claims.Claim]] = {}
@@ -94,7 +97,8 @@ class Search:
                 pruner=make_pruner(pruner),
                 directions=list(directions),
                 load_if_exists=True,
-            )
+            ),
+            before_again=heed,
         )
 
     def ask(self) -> Asked | None:
@@ -103,7 +107,7 @@ class Search:
 
             def beat() -> None:
                 turn.beat()
-                self.beat()
+                self._wait()
 
             return patiently(self._next, before_again=beat)
 
@@ -169,13 +173,17 @@ class Search:
             self._held.pop(number)[1].release()
 
     def _patiently(self, operation: Callable[[], Any]) -> Any:
-        return patiently(operation, before_again=self.beat)
+        return patiently(operation, before_again=self._wait)
+
+    def _wait(self) -> None:
+        self.beat()
+        self._heed()
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[claims.Claim]:
         """Wait for the others to have asked."""
         while (turn := claims.take(self._folder / "ask.lock")) is None:
-            self.beat()
+            self._wait()
             time.sleep(random.uniform(0.005, 0.05))
         with turn:
             yield turn

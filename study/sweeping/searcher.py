@@ -61,10 +61,13 @@ Attempt = Callable[[Block, Trial], bool]
 
 
 class Searcher:
-    """What a worker remembers of the searches it takes part in."""
+    """What a worker remembers of the searches it takes part in.
 
-    def __init__(self, folder: StudyFolder, orders: Orders):
-        self._folder, self._orders = folder, orders
+    `heed` is called while a database or others are waited for; it raises where that is to end.
+    """
+
+    def __init__(self, folder: StudyFolder, orders: Orders, heed: Callable[[], None]):
+        self._folder, self._orders, self._heed = folder, orders, heed
         self._open = [SearchSpec.from_dict(search) for search in orders.searches]
         self._searches: dict[str, Search] = {}
 
@@ -114,6 +117,7 @@ class Searcher:
                 seed=(spec.seed + settings.seed) % 2**31,
                 pruner=settings.pruner,
                 directions=directions,
+                heed=self._heed,
             )
         return self._searches[spec.name]
 

@@ -44,7 +44,7 @@ _MADE_MEANWHILE = ("23505", "42P07", "42710")
 # a stopped or unplugged worker must not hold its locks for hours
 _SESSION = (
     "SET idle_in_transaction_session_timeout = '60s'",
-    "SET statement_timeout = '120s'",
+    "SET statement_timeout = '30s'",
     "SET tcp_keepalives_idle = 30",
     "SET tcp_keepalives_interval = 10",
     "SET tcp_keepalives_count = 3",
@@ -70,7 +70,7 @@ def record_of(storage: str | None) -> str | None:
     """What `study.yaml` says of a storage: never a user or a password."""
     if storage is None or not storage.startswith(FROM_VARIABLE):
         return storage
-    return f"{FROM_VARIABLE}: {place(str(_url(storage)))}"
+    return f"{FROM_VARIABLE}: {_place(_url(storage))}"
 
 
 def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE) -> BaseStorage:
@@ -102,7 +102,7 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
             ) from None
     url = _url(storage)
     said = VARIABLE if storage.startswith(FROM_VARIABLE) else "storage"
-    shown = f"{said}={place(str(url))}"
+    shown = f"{said}={_place(url)}"
     if (scheme := url.get_backend_name()) not in _DATABASES:
         raise ConfigError(
             f"{shown}: {scheme} is no known database: {nearest(scheme, _DATABASES[:-1])}"
@@ -209,6 +209,11 @@ def _url(storage: str) -> URL:
     return url
 
 
+def _place(url: URL) -> str:
+    """Which server and database, from its parts: a text may hold spaces and quotes."""
+    return place(str(url.set(username=None, password=None, query={})))
+
+
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
@@ -284,7 +289,8 @@ def _first_line(error: BaseException) -> str:
 
 def _without_secrets(text: str, url: URL) -> str:
     """Whatever a driver says, without the password in any spelling."""
-    secret = str(url.password or "")
-    for spelling in {secret, quote(secret, safe=""), unquote(secret)} - {""}:
-        text = text.replace(spelling, "***")
+    given = [url.password or "", *(v for k, v in url.query.items() if "passw" in k.lower())]
+    for secret in map(str, given):
+        for spelling in {secret, quote(secret, safe=""), unquote(secret)} - {""}:
+            text = text.replace(spelling, "***")
     return text

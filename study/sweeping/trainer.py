@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 
 from study.sweeping.leaving import SIGNALS
 from study.sweeping.tasks import Ending, Failed, Interrupted, Reached, Task, Verdict, go_on
-from study.sweeping.training_process import serve
+from study.sweeping.training_process import LEFT, serve
 
 BEAT = 1.0  # seconds between heartbeats
 GRACE = 10.0  # seconds to write a checkpoint in, once asked to stop
@@ -128,9 +128,11 @@ class Trainer:
         self._process = process
         return process, self._pipe
 
-    def _dead(self, process: BaseProcess) -> Failed:
+    def _dead(self, process: BaseProcess) -> Failed | Interrupted:
         process.join()
         code = process.exitcode or 0
+        if code == LEFT or self._stop_by < math.inf:
+            return Interrupted()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
         if code == -signal.SIGKILL:
             how += " (by hand, or for want of memory)"

@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ LOGGERS = (logging.getLogger("study"), logging.getLogger("py.warnings"))
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 PROGRESS = 1.0  # seconds between two writes of the progress file
+LEFT = 75  # its status when it is asked to stop and there is nothing to save
 SPACE = 1.0  # seconds between two looks whether the disk is full
 
 
@@ -35,11 +37,18 @@ def serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> Non
     """The child: train what comes through the pipe until it closes."""
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    asked = False
+    asked = listening = False
 
     def ask(*_: object) -> None:  # sets no event: a second signal would wait for its lock for ever
         nonlocal asked
         asked = True
+        if not listening:  # nothing is trained yet; data may take minutes to integrate
+            os._exit(LEFT)
+
+    def stop() -> bool:
+        nonlocal listening
+        listening = True
+        return asked
 
     for number in SIGNALS:
         signal.signal(number, ask)
@@ -52,7 +61,8 @@ def serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> Non
     check = _SpaceCheck()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send(_train(pipe.recv(), lambda: asked, pipe, check))
+            listening = False
+            pipe.send(_train(pipe.recv(), stop, pipe, check))
 
 
 def _train(

@@ -59,6 +59,8 @@ def work(root: str | Path) -> None:
     **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
     `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
+    import study.trial  # noqa: F401  in memory before its version is asked for: trainers are forked
+
     stay_with_head()
     with Trainer() as trainer, Requests(trainer.stop) as requests:
         Worker(StudyFolder(Path(root).resolve()), trainer, requests).run()
@@ -104,7 +106,7 @@ class Worker:
         self._read = self.folder.changed()
         self.orders = _read_orders(self.folder)
         self._survey = Survey(self.folder, self.orders)
-        self._searcher = Searcher(self.folder, self.orders)
+        self._searcher = Searcher(self.folder, self.orders, self._heed)
         self._extension = Extension(self.folder, self.orders, self._given_up)
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
@@ -231,7 +233,9 @@ class Worker:
 
         def beat() -> None:
             nonlocal shown
-            self._beat(claim)
+            if self._beat(claim):
+                with contextlib.suppress(OSError):
+                    os.utime(workspace)  # or it counts as abandoned after a day
             if not shown:  # not before the first beat: most of ten thousand blocks are sooner done
                 shown = True
                 with contextlib.suppress(OSError):  # a full disk: training it will say so
@@ -253,11 +257,13 @@ class Worker:
         finally:
             block.progress.unlink(missing_ok=True)
 
-    def _beat(self, claim: claims.Claim) -> None:
-        claim.beat()
+    def _beat(self, claim: claims.Claim) -> bool:
+        """Whether the claim was due to be renewed."""
+        renewed = claim.beat()
         self._committer.beat()
         self._searcher.beat()
         self._recorder.flush()
+        return renewed
 
     def _committed(
         self,

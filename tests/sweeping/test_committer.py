@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from study.sweeping import claims
+from study.sweeping import claims, committer
 from study.sweeping.committer import Committer
 from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
@@ -32,6 +32,32 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
         run_here(planned, *COMMAND)
     with Trainer() as trainer, Requests(trainer.stop) as requests:
         yield Worker(outputs_folder("mine"), trainer, requests)
+
+
+def test_who_waits_for_a_commit_keeps_its_own_claim(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A disk may take longer than a claim lasts."""
+    monkeypatch.setattr(committer, "BEAT", 0.05)
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.1)
+    written, made = threading.Event(), Committer()
+    monkeypatch.setattr(claims, "commit", lambda *_: written.wait(60))
+    claim = [claims.take(tmp_path / f"{k}.lock") for k in range(2)]
+    began = [(tmp_path / f"{k}.lock").stat().st_ctime for k in range(2)]
+    starts = [
+        lambda k=k: made.start(tmp_path, tmp_path, claim[k], contextlib.ExitStack(), lambda _: None)
+        for k in range(2)
+    ]
+    starts[0]()
+    waiting = threading.Thread(target=starts[1])
+    waiting.start()
+    end = time.monotonic() + 30
+    while any((tmp_path / f"{k}.lock").stat().st_ctime == began[k] for k in range(2)):
+        assert time.monotonic() < end, "not both were renewed"
+        time.sleep(0.02)
+    written.set()
+    waiting.join()
+    made.settle()
 
 
 def test_the_next_block_is_trained_while_one_is_committed(

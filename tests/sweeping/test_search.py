@@ -227,6 +227,40 @@ def test_more_than_the_budget_is_never_run(tmp_path: Path) -> None:
     assert [t.state.name for t in trials(tmp_path)] == ["COMPLETE", "COMPLETE", "FAIL"]
 
 
+def test_who_waits_for_others_can_be_called_away(tmp_path: Path) -> None:
+    def heed() -> None:
+        raise KeyboardInterrupt
+
+    search = make(tmp_path, heed=heed)
+    assert search.ask() is not None
+    other = claims.take(tmp_path / "trials" / "ask.lock")
+    assert other is not None
+    with pytest.raises(KeyboardInterrupt):
+        search.ask()
+    other.release()
+
+
+def test_who_waits_for_a_server_can_be_called_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+
+    def heed() -> None:
+        called.append(True)
+        if len(called) == 2:
+            raise KeyboardInterrupt
+
+    search = make(tmp_path, heed=heed)
+    monkeypatch.setattr(search._study, "get_trials", lost)
+    with pytest.raises(KeyboardInterrupt):
+        search.left()
+    assert len(called) == 2
+
+
+def lost(**_: object) -> None:
+    raise LostError("the connection is gone")
+
+
 def test_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sampler=tep is not known: did you mean tpe"):
         make(tmp_path, sampler="tep")

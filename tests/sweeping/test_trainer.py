@@ -163,12 +163,45 @@ def test_it_stops_within_seconds_even_if_it_does_not_listen(
     assert time.monotonic() - begun < 10
 
 
+def test_it_leaves_at_once_while_data_are_made(
+    child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may take minutes, and leaves nothing to save."""
+    once(monkeypatch, task, lambda: time.sleep(600))
+    begun = time.monotonic()
+    ending = child.run(task, limit=LONG, beat=child.stop)
+    assert isinstance(ending, Interrupted)
+    assert time.monotonic() - begun < trainer.GRACE / 2
+
+
+def test_a_child_that_a_cluster_ends_by_itself_was_asked_to_leave(
+    child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker may not have heard yet: no attempt is counted."""
+    once(monkeypatch, task, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert isinstance(run(child, task), Interrupted)
+
+
+def test_one_that_is_killed_while_it_stops_has_not_failed(
+    child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once(monkeypatch, task, lambda: hold_the_interpreter(600))
+
+    def beat() -> None:
+        child.stop()
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+
+    assert isinstance(child.run(task, limit=LONG, beat=beat), Interrupted)
+
+
 def test_it_hears_many_who_ask_it_to_stop_at_once(
     child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cluster tells all processes of a job to leave, twice, and the worker tells its trainer."""
 
     def until_asked(*_: Any, stop: Callable[[], bool], **settings: Any) -> None:
+        stop()  # from here on there is something to save
         time.sleep(1)  # they all come at once
         while not stop():
             time.sleep(0.01)
