@@ -353,7 +353,11 @@ def check_study(name: str) -> None:
 
 def check_device(device: str) -> None:
     """Where work is to be done on this machine. **Raises:** `ConfigError` if it cannot be."""
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cpu":
+        return
+    # asked in another way, a process could not use the device once it is forked
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    if not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device on this machine: use device=cpu")
 
 

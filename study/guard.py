@@ -157,13 +157,14 @@ def check_composed(config: DictConfig) -> None:
     _check_places(config)
 
 
-def _check_hidden(node: DictConfig | ListConfig, place: str) -> None:
+def _check_hidden(node: Any, place: str) -> None:
     """No interpolation stands for more than a text: what is in a mapping is to be seen here."""
-    for key in node if isinstance(node, DictConfig) else range(len(node)):
-        inner = node._get_node(key)
+    keys: list[Any] = list(node if isinstance(node, DictConfig) else range(len(node)))
+    for key in keys:
+        inner: Any = node._get_node(key)
         name = f"{place}.{key}"
         if OmegaConf.is_interpolation(node, key):
-            text = str(inner._value())  # type: ignore[union-attr]
+            text = str(inner._value())
             hidden = "${" in _PLAIN.sub("", text)
             with contextlib.suppress(OmegaConfBaseException):  # Hydra's own, known in a job
                 hidden = hidden or OmegaConf.is_config(node[key])

@@ -165,7 +165,8 @@ def identifiability_columns(
             ("initial", begun, ample),
             ("trained", state.theta.double(), own),
         ):
-            values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])[0]
+            values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])
+            values = values[0].cpu()
             prefix = "initial" if name == "initial" else "jacobian"
             for threshold in THRESHOLDS:
                 found[f"{prefix}_rank_{threshold}"] = float(rank(values, float(threshold)))

@@ -70,6 +70,8 @@ class Change(importlib.abc.MetaPathFinder):
         if change is None:
             return None
         spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.loader is not None
         execute = spec.loader.exec_module
 
         def exec_module(module):

@@ -70,7 +70,10 @@ class Adam(Stage):
 
         def step(state: State) -> None:
             index = (batches.indices(state.step) + offset).reshape(-1)
-            batch = flat[index.to(flat.device)].view(R, -1, width).mT.contiguous()
+            if flat.is_cuda:  # from other memory the device would be waited for
+                index = index.pin_memory()
+            rows = flat[index.to(flat.device, non_blocking=True)]
+            batch = rows.view(R, -1, width).mT.contiguous()
             floored = self.update(model, state.theta, state.memory, batch, state.step)
             state.floored = state.floored + floored
             if state.step + 1 == self.steps:  # the only time that the device is waited for
@@ -130,14 +133,16 @@ def adam(
 ) -> None:
     """One step, in place: theta, its two moments, and who is alive after it.
 
-    Without waiting for the device. A replicate whose loss or gradient is no number is alive no
-    longer, and stays as it is. `corrections` are 1 - beta^t of the two moments.
+    Without waiting for the device. A replicate whose loss or gradient is no number, or has a square
+    that is none, is alive no longer, and stays as it is. `corrections` are 1 - beta^t of the two
+    moments.
     """
-    norm = torch.linalg.vector_norm(gradient, dim=1)
-    alive &= torch.isfinite(loss) & torch.isfinite(norm)
+    norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
+    alive &= torch.isfinite(loss) & torch.isfinite(norm.square().to(theta.dtype))
     keep = alive.unsqueeze(1)
     if clip is not None:
-        gradient = gradient * torch.clamp(clip / (norm + 1e-6), max=1.0).unsqueeze(1)
+        shrink = torch.clamp(clip / (norm + 1e-6), max=1.0).to(theta.dtype)
+        gradient = gradient * shrink.unsqueeze(1)
     # not a number times zero is none: the gradient of who is not alive is left out, not weighed
     gradient = torch.where(keep, gradient, torch.zeros_like(gradient))
     mean += torch.where(keep, (1 - betas[0]) * (gradient - mean), torch.zeros_like(mean))

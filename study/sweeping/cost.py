@@ -86,7 +86,7 @@ def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:
     worker's share. Without a C++ compiler there is nothing to ask.
     """
     cells = list(cells)
-    if not has_cpp_compiler() or not cells:
+    if cpp_trouble() or not cells:
         return False
     if all(cell.device == "cpu" for cell in cells):
         return True
@@ -115,6 +115,7 @@ def measured_scale(folder: StudyFolder, orders: Orders, at_most: int = 50) -> fl
     return measured / estimated if measured and estimated else 1.0
 
 
-def has_cpp_compiler() -> bool:
-    """Whether there is one that compiles; torch.compile would say so only at its first call."""
-    return build.trouble() is None
+def cpp_trouble() -> str | None:
+    """Why C++ cannot be used here, in a line; None where it can."""
+    trouble = build.trouble()
+    return trouble and trouble.strip().partition("\n")[0]

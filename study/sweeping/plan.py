@@ -122,13 +122,14 @@ def _check_crossing(cell: Cell, run: Run) -> None:
 def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run: Run) -> bool:
     if not isinstance(asked, bool) and asked != "auto":
         raise ConfigError(f"compile={asked} is not known: use auto, true or false")
-    if asked and decided and not cost.has_cpp_compiler():
+    trouble = cost.cpp_trouble()
+    if asked and decided and trouble:
         raise ConfigError(
-            f"compile={str(asked).lower()}: this study trains compiled, and there is no C++ "
-            "compiler here: install one (g++ or clang), or begin another study"
+            f"compile={str(asked).lower()}: this study trains compiled, and that cannot be done "
+            f"here, or begin another study: {trouble}"
         )
     if isinstance(asked, bool):
-        return asked and cost.has_cpp_compiler()
+        return asked and not trouble
     if decided is not None:
         return decided
     return cost.worth_compiling(cells, run.n_blocks, run.workers)
@@ -199,7 +200,7 @@ def _searches(
     check_objectives(run.search)
     if base["compile"] not in ("auto", True, False):
         raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
-    compiled = wants_cpp(base) and cost.has_cpp_compiler()
+    compiled = wants_cpp(base) and not cost.cpp_trouble()
     fixed_keys = dataclasses.replace(
         command, swept={k: v for k, v in command.swept.items() if k not in searched}
     )

@@ -93,7 +93,8 @@ def _print_searches(plan: Plan, console: Console) -> None:
 def _training(plan: Plan) -> str:
     if plan.compile:
         return "compiled training"
-    return "eager training" + ("" if cost.has_cpp_compiler() else " (there is no C++ compiler)")
+    trouble = cost.cpp_trouble()
+    return "eager training" + (f" ({trouble})" if trouble else "")
 
 
 def _table(

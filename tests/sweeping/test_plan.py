@@ -116,7 +116,7 @@ def test_an_earlier_decision_on_compiling_stands(
     plan: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cost, "worth_compiling", lambda *_: True)
-    monkeypatch.setattr(cost, "has_cpp_compiler", lambda: True)
+    monkeypatch.setattr(cost, "cpp_trouble", lambda: None)
     assert plan().compile
     assert not plan(decided=False).compile
     assert plan("compile=true", decided=False).compile
@@ -125,7 +125,7 @@ def test_an_earlier_decision_on_compiling_stands(
 
 
 def test_a_compiled_study_needs_a_compiler(plan: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "has_cpp_compiler", lambda: False)
+    monkeypatch.setattr(cost, "cpp_trouble", lambda: "there is no C++ compiler here")
     for asked in ("auto", "true"):
         with pytest.raises(ConfigError, match=f"compile={asked}: .* no C\\+\\+ compiler here"):
             plan(f"compile={asked}", decided=True)
@@ -146,7 +146,7 @@ def test_compiling_pays_for_much_training_with_a_compiler_only(
         for n in (10**6, 10)
     )
     for compiler in (True, False):
-        monkeypatch.setattr(cost, "has_cpp_compiler", lambda found=compiler: found)
+        monkeypatch.setattr(cost, "cpp_trouble", lambda found=compiler: None if found else "none")
         on_cpu = [cell for cell in short if cell.device == "cpu"]
         elsewhere = [cell for cell in short if cell.device == "cuda"]
         assert cost.worth_compiling(long, 1, 2) is compiler

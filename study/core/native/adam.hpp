@@ -10,16 +10,16 @@ struct Step {
     double rate, beta1, beta2, correction1, correction2, epsilon, clip;
 };
 
-// a network whose loss or gradient is no number is alive no longer, and stays as it is
+// a network whose loss or gradient is no number, or has a square that is none, is alive no longer,
+// and stays as it is
 template <typename T>
 void adam(const Step& step, int64_t P, T loss, const T* gradient, T* theta, T* mean, T* square,
           bool& alive) {
     double squares = 0;
     for (int64_t i = 0; i < P; ++i) squares += double(gradient[i]) * double(gradient[i]);
-    const T norm = T(std::sqrt(squares));
-    alive = alive && std::isfinite(loss) && std::isfinite(norm);
+    alive = alive && std::isfinite(loss) && std::isfinite(T(squares));
     if (!alive) return;
-    const double shrink = step.clip / (double(norm) + 1e-6);
+    const double shrink = step.clip / (std::sqrt(squares) + 1e-6);
     const T scale = shrink < 1 ? T(shrink) : T(1), rate = T(step.rate), epsilon = T(step.epsilon);
     const T of_mean = T(1 - step.beta1), of_square = T(1 - step.beta2);
     const T correct_mean = T(1 / step.correction1), correct_square = T(1 / step.correction2);

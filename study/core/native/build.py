@@ -2,23 +2,27 @@
 
 Knows: compilers and their flags, where the library lies. Does not know: what is in it.
 
-The name of the library holds a hash of the sources, the flags and all that the compiler says of the
-processor, so that machines of several kinds can share a home folder.
+The name of the library holds a hash of the sources, the flags and what the system says of the
+processor, so that machines of several kinds can share a home folder, and one without a compiler can
+use what another of its kind has compiled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
+import platform
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import platformdirs
 
-from study.core.files import temporary_name
+from study.core.files import sync, temporary_name
 
 HERE = Path(__file__).parent
 COMPILERS = ("g++", "clang++", "c++")
@@ -28,40 +32,31 @@ SECONDS = 300
 
 
 class BuildError(Exception):
-    """The compiler refused; the message is its own."""
+    """There is no compiler, or it refused; the message is its own."""
 
 
-@functools.cache
-def compiler() -> str | None:
-    """The C++ compiler: `CXX` if that is set, else the first there is."""
+def compiler() -> list[str] | None:
+    """The C++ compiler: `CXX` if that is set, with its arguments, else the first there is."""
     chosen = os.environ.get("CXX")
-    names = (chosen,) if chosen else COMPILERS
-    return next((name for name in names if shutil.which(name) or Path(name).is_file()), None)
+    commands = [shlex.split(chosen)] if chosen else [[name] for name in COMPILERS]
+    return next((each for each in commands if shutil.which(each[0])), None)
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The library, compiled if this machine has not met it (a few seconds).
+    """The library, compiled if none of this machine's kind has met it (a few seconds).
 
     **Raises:** `BuildError` where there is no compiler, or it refuses.
     """
-    cxx = compiler()
-    if cxx is None:
-        raise BuildError("there is no C++ compiler here: install one (g++ or clang)")
-    flags, processor = _processor(cxx)
-    digest = hashlib.sha256("\0".join((cxx, *flags, processor)).encode())
+    digest = hashlib.sha256("\0".join((os.environ.get("CXX", ""), *FLAGS, _processor())).encode())
     for source in sorted(HERE.glob("*pp")):
         digest.update(source.name.encode() + source.read_bytes())
     folder = Path(os.environ.get("STUDY_CACHE") or platformdirs.user_cache_path("study"))
     path = folder / "native" / f"{digest.hexdigest()[:16]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_name(path)
-        try:
-            _run([cxx, *flags, "-shared", "-fPIC", str(HERE / "native.cpp"), "-o", str(temporary)])
-            os.replace(temporary, path)  # whoever comes last wins, with the same bytes
-        finally:
-            temporary.unlink(missing_ok=True)
+    if path.exists():
+        with contextlib.suppress(OSError):  # torn, by a full disk or a loss of power
+            return ctypes.CDLL(str(path))
+    _compile(path)
     return ctypes.CDLL(str(path))
 
 
@@ -75,15 +70,40 @@ def trouble() -> str | None:
     return None
 
 
-def _processor(cxx: str) -> tuple[tuple[str, ...], str]:
-    """The flags, and what the compiler defines with them for this machine's processor."""
-    for native in NATIVE:
-        try:
-            flags = (*FLAGS, native)
-            return flags, _run([cxx, *flags, "-dM", "-E", "-x", "c++", os.devnull])
-        except BuildError:
-            continue
-    return FLAGS, _run([cxx, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull])
+def _compile(path: Path) -> None:
+    """**Raises:** `BuildError`."""
+    cxx = compiler()
+    if cxx is None:
+        raise BuildError("there is no C++ compiler here: install one (g++ or clang)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    target = ["-shared", "-fPIC", str(HERE / "native.cpp"), "-o", str(temporary)]
+    try:
+        _run([*cxx, *FLAGS, *_native(cxx), *target])
+        sync(temporary)
+        os.replace(temporary, path)  # whoever comes last wins
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _native(cxx: list[str]) -> list[str]:
+    """How this compiler is told to use all that this processor has."""
+    for flag in NATIVE:
+        with contextlib.suppress(BuildError):
+            _run([*cxx, flag, "-dM", "-E", "-x", "c++", os.devnull])
+            return [flag]
+    return []
+
+
+def _processor() -> str:
+    """What tells processors apart that cannot run each other's instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return " ".join(platform.uname())  # this machine's alone
+    kinds = ("model name", "flags", "Features", "isa", "cpu")
+    found = {line for line in lines if line.partition("\t")[0].strip(" :") in kinds}
+    return "\n".join([platform.machine(), *sorted(found)])
 
 
 def _run(command: list[str]) -> str:

@@ -76,6 +76,11 @@ def _states(theta: Tensor, *of: Tensor) -> tuple[_States, list[Tensor]]:
     if theta.stride(-1) != 1:
         theta = theta.contiguous()
     R, _, B = of[0].shape
+    if len(theta) != R or any(x.dtype != theta.dtype for x in of):
+        raise ValueError(
+            f"{len(theta)} networks in {theta.dtype} and states of {R} in {of[0].dtype}: "
+            "both must be the same"
+        )
     network, row, _ = of[0].stride()
     pointers = [x.data_ptr() for x in (theta, *of)]
     return _States(R, B, network, row, theta.stride(0), *pointers), [theta, *of]

@@ -1,6 +1,7 @@
 // The inverse of a mass matrix by the rule for near-singular ones of `mlp_acceleration.py`.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -11,10 +12,13 @@ namespace study {
 template <typename T>
 void jacobi(int D, T* m, T* v) {
     for (int i = 0; i < D * D; ++i) v[i] = T(i % (D + 1) == 0);
+    T largest = 0;  // squares of what is small would be zero
+    for (int i = 0; i < D * D; ++i) largest = std::max(largest, std::abs(m[i]));
+    const T unit = largest > 0 && std::isfinite(largest) ? 1 / largest : T(1);
     for (int sweep = 0; sweep < 30; ++sweep) {
         T off = 0, all = 0;
         for (int i = 0; i < D; ++i)
-            for (int j = 0; j < D; ++j) (i == j ? all : off) += m[i * D + j] * m[i * D + j];
+            for (int j = 0; j < D; ++j) (i == j ? all : off) += (unit * m[i * D + j]) * (unit * m[i * D + j]);
         if (!(off > std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon() * all))
             return;  // NaN too
         for (int i = 0; i < D; ++i)

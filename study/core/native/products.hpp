@@ -1,6 +1,7 @@
 // Matrix products of one network's layer with the states of a chunk, and transposed planes.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "vectors.hpp"
@@ -43,6 +44,17 @@ void product(int rows, int inner, int columns, const T* a, int64_t a_row, int64_
         strip<T, 1>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row, add);
 }
 
+// lane l of the result is lane `from[l]` of a and b one after the other
+template <typename T, int... from>
+inline Vec<T> shuffled(Vec<T> a, Vec<T> b) {
+#if defined(__clang__) || __GNUC__ >= 12
+    return __builtin_shufflevector(a, b, from...);
+#else
+    using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+    return __builtin_shuffle(a, b, Vec<Index>{from...});
+#endif
+}
+
 // exchanges the blocks off the diagonal of a square of vectors, in squares of 2 `block`
 template <typename T, int block, int... l>
 inline void exchange(Vec<T>* v, std::integer_sequence<int, l...>) {
@@ -50,8 +62,8 @@ inline void exchange(Vec<T>* v, std::integer_sequence<int, l...>) {
     for (int i = 0; i < n; ++i)
         if (!(i & block)) {
             const Vec<T> a = v[i], b = v[i + block];
-            v[i] = __builtin_shufflevector(a, b, (l & block ? n + l - block : l)...);
-            v[i + block] = __builtin_shufflevector(a, b, (l & block ? n + l : l + block)...);
+            v[i] = shuffled<T, (l & block ? n + l - block : l)...>(a, b);
+            v[i + block] = shuffled<T, (l & block ? n + l : l + block)...>(a, b);
         }
 }
 

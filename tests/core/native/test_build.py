@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from study.core.native import build
+
 ASK = "from study.core.native import build; print(build.trouble()); print(build.library()._name)"
 
 
@@ -33,9 +35,30 @@ def test_it_is_compiled_once_and_for_this_processor(tmp_path: Path) -> None:
     made = library.stat().st_mtime_ns
     assert ask(tmp_path).stdout == first.stdout
     assert library.stat().st_mtime_ns == made
-    # another processor, as the compiler sees it: x86-64 without AVX, or whatever is not this one
-    other = script(tmp_path / "cxx", 'exec g++ "$@" -D__another_processor__')
-    assert ask(tmp_path, CXX=other).stdout.splitlines()[1] != str(library)
+    # one without a compiler uses it, another compiler's is another
+    assert ask(tmp_path, PATH="/nowhere").stdout == first.stdout
+    other = ask(tmp_path, CXX="g++ -DNDEBUG").stdout.splitlines()
+    assert other[0] == "None"
+    assert other[1] != str(library)
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_torn_one_is_compiled_anew(tmp_path: Path, size: int) -> None:
+    first = ask(tmp_path)
+    (library,) = (tmp_path / "native").iterdir()
+    os.truncate(library, size)
+    assert ask(tmp_path).stdout == first.stdout
+    assert library.stat().st_size > 1000
+
+
+def test_another_processors_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a system says of one it shares a folder with."""
+    told = Path("/proc/cpuinfo").read_text()
+    assert "flags" in told or "Features" in told or "isa" in told
+    mine = build._processor()
+    less = told.replace(" avx", "").replace("avx", "")
+    monkeypatch.setattr(Path, "read_text", lambda *_: less)
+    assert (build._processor() != mine) == (less != told)
 
 
 def test_no_compiler_and_a_broken_one_are_told(tmp_path: Path) -> None:

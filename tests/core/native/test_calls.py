@@ -155,6 +155,47 @@ def test_who_has_no_number_stays_as_it_is():
         torch.testing.assert_close(theta[2], torch.full((4,), 0.9))
 
 
+@pytest.mark.parametrize("step", [adam, calls.adam])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_whose_square_overflows_leaves_all_as_it_is(step, clip):
+    """Or it would be no number at the step after, where nothing is clipped."""
+    theta, mean, square = torch.ones(2, 4), torch.zeros(2, 4), torch.zeros(2, 4)
+    alive, gradient = torch.ones(2).bool(), torch.ones(2, 4)
+    for size in (1.0, 3e19, 1.0):
+        gradient[0] = size
+        before = theta.clone()
+        step(
+            theta, mean, square, alive, torch.ones(2), gradient, rate=0.1, betas=(0.9, 0.999),
+            corrections=(0.1, 0.001), epsilon=1e-8, clip=clip,
+        )  # fmt: skip
+        assert alive.tolist() == [size == 1.0 and bool((theta[0] != before[0]).all()), True]
+        assert torch.isfinite(theta).all()
+        assert (theta[1] != before[1]).all()
+    assert alive.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-24, 1e24])
+def test_mass_matrices_of_any_size_are_inverted(size):
+    """Squares of some are too small or too large for single precision."""
+    settings = settings_of("lnn", 6, 2) | {"mass_prior": 0.0}
+    eager, native = (make_model((True,) * 5, settings, native=n) for n in (False, True))
+    theta, q, qdot, _ = draw(eager, 5, 20, dtype=torch.float32)
+    last = eager.mlp.layer_sizes[-1][1]  # L, and all that follows from it, times `size`
+    theta[:, -(eager.mlp.width + last) :] *= size
+    expected = eager.acceleration(theta.double(), q.double(), qdot.double())
+    found = native.acceleration(theta, q, qdot).double()
+    assert float(((found - expected).norm(dim=1) / expected.norm(dim=1)).median()) < 1e-3
+
+
+def test_networks_and_states_that_do_not_match_are_refused():
+    model = make_model((True, True), settings_of("lnn", 6, 2), native=True)
+    theta, q, qdot, _ = draw(model, 2, 9)
+    with pytest.raises(ValueError, match="1 networks"):
+        calls._states(theta[:1], q, qdot)
+    with pytest.raises(ValueError, match="float32"):
+        calls._states(theta.float(), q, qdot)
+
+
 def test_what_cpp_does_not_know_is_left_to_the_tensors(monkeypatch):
     def cubic(z):
         return z**3, 3 * z**2, 6 * z, torch.full_like(z, 6.0)
