@@ -4,8 +4,10 @@
     python benchmarks/laptop_study.py --rounds 1 --no-write
 
 The command is `python -m study.sweep +experiment=n_vs_p` as a user gives it, in an empty folder,
-with one worker and with two in turn. Shares are of the seconds that all blocks took, as their logs
-say.
+with one worker and with two in turn. What is made once a machine (the C++ library, data sets) may
+be there already. Shares are of the whole command: its start until the first block begins, its end
+after the last (tables, answers, figures, page), and between them the parts of blocks, in proportion
+to what their logs say.
 """
 
 from __future__ import annotations
@@ -36,19 +38,22 @@ def run(workers: int, experiment: str, folder: Path) -> dict[str, Any]:
     """One sweep: seconds of the command, of its blocks from first to last, of their parts."""
     command = ["-m", "study.sweep", f"+experiment={experiment}", f"workers={workers}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    began = time.perf_counter()
+    began, clock = time.time(), time.perf_counter()
     done = subprocess.run(
         [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
     )
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - clock
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     blocks = sorted((folder / "outputs" / experiment / "cells").glob("*/block-*/run.json"))
     about = [json.loads(path.read_text()) for path in blocks]
     ends = [each["started"] + each["seconds"] for each in about]
+    first, last = min(each["started"] for each in about), max(ends)
     return {
         "command": seconds,
-        "blocks": max(ends) - min(each["started"] for each in about),
+        "blocks": last - first,
+        "start": first - began,
+        "end": seconds - (last - began),
         "parts": dict(sum((parts_of(path.with_name("log.txt")) for path in blocks), Counter())),
         "n_blocks": len(blocks),
     }
@@ -74,8 +79,11 @@ def measure(rounds: int, experiment: str) -> dict[str, Any]:
             print(f"{workers} workers: {last['command']:.0f} s, blocks {last['blocks']:.0f} s")
     shares: dict[str, list[float]] = {}
     for each in runs[WORKERS[-1]]:
-        for name, seconds in each["parts"].items():
-            shares.setdefault(name, []).append(100 * seconds / sum(each["parts"].values()))
+        in_blocks = each["blocks"] / sum(each["parts"].values())
+        parts = {name: in_blocks * seconds for name, seconds in each["parts"].items()}
+        parts = {"start": each["start"], **parts, "tables, answers, page": each["end"]}
+        for name, seconds in parts.items():
+            shares.setdefault(name, []).append(100 * seconds / each["command"])
     one, two = (runs[workers] for workers in WORKERS)
     return {
         "experiment": experiment,
@@ -84,7 +92,7 @@ def measure(rounds: int, experiment: str) -> dict[str, Any]:
         "load_before": os.getloadavg()[1],
         "seconds": {
             what: {str(w): [each[what] for each in runs[w]] for w in WORKERS}
-            for what in ("command", "blocks")
+            for what in ("command", "blocks", "start", "end")
         },
         "times_faster": {
             what: [a[what] / b[what] for a, b in zip(one, two, strict=True)]
@@ -110,7 +118,7 @@ def table(found: dict[str, Any]) -> list[str]:
         seconds = found["seconds"][what]
         faster = text(found["times_faster"][what], 2)
         lines.append(f"| {name} | {text(seconds['1'])} | {text(seconds['2'])} | {faster} |")
-    lines += ["", "| part of a block, two workers | % of its time |", "|---|---|"]
+    lines += ["", "| part of the command, two workers | % of its time |", "|---|---|"]
     return lines + [f"| {name} | {text(share, 1)} |" for name, share in found["shares"].items()]
 
 
@@ -129,7 +137,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.barh(names, middle, xerr=[low, high], capsize=3, color="#0072B2")
     axes.axvline(MOST, color="grey", linestyle=":", label=f"{MOST:.0f} %")
     axes.invert_yaxis()
-    axes.set_xlabel("share of the time of all blocks (%)")
+    axes.set_xlabel("share of the command's time (%)")
     n = f"{found['n_blocks']} blocks, n = {found['rounds']} rounds"
     axes.set_title(f"{found['experiment']}, two workers; {n}, medians and ranges", fontsize=10)
     axes.legend(fontsize=8)

@@ -208,7 +208,7 @@ def report(times: dict, per_sample: list[float], asked: dict[str, list[Curve]]) 
             cells += ["never" if middle is None else f"{middle:,.3g}"]
             cells += ["" if ratio is None else f"{ratio:,.3g}"]
             beside = "" if ratio is None or name == "adam" else f" ({ratio:,.3g} times)"
-            told.append("never" if middle is None else f"{middle:,.3g}{beside}")
+            told.append(spread(values) + beside)
         lines.append(f"| {NAMES[name]} | {' | '.join(told)} |")
         table.add_row(name, *cells)
     console.print(table)
@@ -217,6 +217,16 @@ def report(times: dict, per_sample: list[float], asked: dict[str, list[Curve]]) 
     steps = next(iter(asked))
     console.print(f"question, after {steps} steps: {', '.join(f'{e:.2g}' for e in last)}")
     return lines
+
+
+def spread(values: list[float | None]) -> str:
+    """Median and range over seeds, or how few got there."""
+    there = sorted(value for value in values if value is not None)
+    middle = median(values)
+    if middle is None:
+        few = f" ({len(there)} seed of {len(values)}: {there[0]:,.3g})" if there else ""
+        return f"never{few}"
+    return f"{middle:,.3g} [{there[0]:,.3g}, {there[-1]:,.3g}]"
 
 
 def draw(curves: dict[str, dict[str, list[Curve]]], per_step: float) -> None:
