@@ -20,14 +20,14 @@ import psutil
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from study import sweep
+from study import results, sweep
 from study.sweeping import ledger
 from study.sweeping.files import write_yaml
 from study.sweeping.folder import StudyFolder
 from study.sweeping.search import Search
 from study.sweeping.storage import FROM_VARIABLE, open_storage
 from tests.servers.postgres import PASSWORD, Server, server
-from tests.sweeping.commands import HERE, TINY, last_given
+from tests.sweeping.commands import HERE, QUICK, TINY, last_given
 
 SPACE = {
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -119,6 +119,47 @@ def test_a_crash_of_the_server_in_mid_search_loses_nothing(
     assert sorted(last)[20] < sorted(first)[10], "TPE learned"
 
 
+def test_a_sweep_of_eight_workers_outlives_a_restart_of_the_server(
+    postgres: Server, variable: str, tmp_path: Path
+) -> None:
+    n = 24
+    searched = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "search.pruner=none")
+    head, watch = begin(
+        tmp_path, *searched, "study=restarted", "workers=8", f"search.n_trials={n}", *QUICK
+    )
+
+    def records() -> dict[int, dict[str, Any]]:
+        files = (tmp_path / "outputs/restarted").glob("searches/*/trial-*.json")
+        found = [json.loads(path.read_text()) for path in files]
+        return {each["number"]: each for each in found if each["state"] == "complete"}
+
+    end = time.monotonic() + 120
+    while len(records()) < n / 4:
+        assert head.poll() is None, finish(head, watch)[1]
+        assert time.monotonic() < end, "waited two minutes"
+        time.sleep(0.02)
+    postgres.stop("immediate")
+    time.sleep(2)
+    before = records()
+    postgres.start()
+    assert len(before) < n
+    status, output, titles = finish(head, watch)
+    assert status == 0, output
+
+    found = records()
+    assert sorted(found) == list(range(n)), "the budget, exactly"
+    assert {number: found[number] for number in before} == before, "nothing is lost"
+    storage = open_storage(FROM_VARIABLE, tmp_path)
+    (name,) = (s for s in optuna.get_all_study_names(storage) if s.startswith("restarted: "))
+    told = optuna.load_study(study_name=name, storage=storage).get_trials()
+    assert {t.number: [t.value] for t in told} == {k: each["values"] for k, each in found.items()}
+    rows = results.load(tmp_path / "outputs/restarted")
+    medians = rows.groupby("cell")["test_nmse_median"].median()
+    for each in found.values():
+        assert each["values"] == [pytest.approx(medians[each["cell"]], rel=1e-12)]
+    assert_secret(tmp_path, output, titles)
+
+
 def wait(condition: Any, workers: list[Any]) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -145,8 +186,8 @@ class Watch(threading.Thread):
             time.sleep(0.01)
 
 
-def sweep_in(folder: Path, *arguments: str) -> tuple[int, str, set[str]]:
-    """Run the real command; its exit status, all it said, and all command lines seen."""
+def begin(folder: Path, *arguments: str) -> tuple[subprocess.Popen[str], Watch]:
+    """Start the real command, watched."""
     process = subprocess.Popen(
         [sys.executable, "-m", "study.sweep", *last_given(("study=mine", *TINY, *arguments))],
         cwd=folder,
@@ -157,9 +198,19 @@ def sweep_in(folder: Path, *arguments: str) -> tuple[int, str, set[str]]:
     )
     watch = Watch(process)
     watch.start()
+    return process, watch
+
+
+def finish(process: subprocess.Popen[str], watch: Watch) -> tuple[int, str, set[str]]:
+    """A command's exit status, all it said, and all command lines seen."""
     output, _ = process.communicate(timeout=300)
     watch.join()
     return process.returncode, output, watch.seen
+
+
+def sweep_in(folder: Path, *arguments: str) -> tuple[int, str, set[str]]:
+    """Run the real command."""
+    return finish(*begin(folder, *arguments))
 
 
 def assert_secret(folder: Path, output: str, titles: set[str]) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from study import sweep
 from study.sweeping import cluster as clusters
 from study.sweeping.files import StudyError
 from study.sweeping.folder import StudyFolder
@@ -148,6 +152,20 @@ def test_a_head_that_is_killed(slurm: Cluster, undisturbed: Path, tmp_path: Path
     assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
+def command(folder: Path, module: str, *arguments: str) -> str:
+    """What a command prints, as another login gives it."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(sweep.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
     said = end(start(tmp_path, *MANY, "detach=true"))
     assert "detached: python -m study.status" in said
@@ -155,10 +173,15 @@ def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
     now = look(tmp_path)
     assert (now.total, len(now.failed)) == (8, 0)
     wait_for(lambda: training(tmp_path) == 4)
+    status = json.loads(command(tmp_path, "study.status", "--json", "outputs/n_vs_p"))
+    assert status["total"] == 8
+    assert status["running"]
     number = slurm.jobs("%F")[0]
     # what SLURM does some time before a job's own time is over
     slurm.run("scancel", "--signal=USR2", number)
     wait_for(lambda: states(slurm).count("PENDING") > 0)
+    command(tmp_path, "study.report", "outputs/n_vs_p")
+    assert (tmp_path / "outputs/n_vs_p/report/index.html").exists()
     said = end(start(tmp_path, *MANY))
     assert "workers are job" not in said, "they came back by themselves"
     records = slurm.run(
