@@ -243,7 +243,8 @@ def _dismiss(queue: Queue) -> None:
     """All is done: whoever waits need not come, and whoever hangs need not stay."""
     with contextlib.suppress(NoAnswer):
         queue.cancel("--state=PENDING")
-        if not _gone(queue):
+    if not _gone(queue):
+        with contextlib.suppress(NoAnswer):
             queue.cancel()
 
 
