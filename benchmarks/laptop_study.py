@@ -138,8 +138,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.axvline(MOST, color="grey", linestyle=":", label=f"{MOST:.0f} %")
     axes.invert_yaxis()
     axes.set_xlabel("share of the command's time (%)")
-    n = f"{found['n_blocks']} blocks, n = {found['rounds']} rounds"
-    axes.set_title(f"{found['experiment']}, two workers; {n}, medians and ranges", fontsize=10)
+    n = f"{found['n_blocks']} blocks; medians and ranges of n = {found['rounds']} rounds"
+    axes.set_title(f"{found['experiment']}, two workers, {n}", fontsize=8)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=150)
 

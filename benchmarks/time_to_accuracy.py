@@ -236,10 +236,10 @@ def draw(curves: dict[str, dict[str, list[Curve]]], per_step: float) -> None:
         "question": ("question", "#777777", per_step),
         "question_method": ("adam", "#cc3311", per_step),
         "adam": ("adam", "#0077bb", None),
-        "adam_lm": ("adam_lm", "#009988", None),
+        "adam_lm": ("adam_lm", "#ee9900", None),
     }
     for name, (source, colour, scale) in styles.items():
-        label = name
+        label = NAMES[name].replace("`", "")
         for of_seeds in curves[source].values():
             for curve in of_seeds:
                 x = [n * scale if scale else s for n, s, _ in curve]
