@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,9 +26,10 @@ from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
 from study.sweeping.monitor import Monitor
+from study.sweeping.tasks import Interrupted, Task
 from study.sweeping.trainer import Trainer
 from study.sweeping.worker import Worker, work
-from tests.sweeping.commands import HERE, TINY, run_here
+from tests.sweeping.commands import HERE, TINY, prepare, run_here
 
 COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=1")
 
@@ -260,3 +263,48 @@ def test_the_ledger_is_put_right(monkeypatch: pytest.MonkeyPatch, attempts: Atte
 
     work(folder.root)  # nothing left: returns at once
     assert ledger_states(folder) == {"COMPLETE": 2}
+
+
+def test_the_folder_of_a_block_that_trains_is_touched_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that nobody touched for a day counts as left by a dead worker of another host."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.0)
+    touched = []
+
+    def run(task: Task, *, beat: Callable[[], object], **_: object) -> Interrupted:
+        before = task.workspace.stat().st_ctime_ns
+        time.sleep(0.05)
+        beat()
+        touched.append(task.workspace.stat().st_ctime_ns > before)
+        return Interrupted()
+
+    folder = StudyFolder(prepare(monkeypatch, "optimizer.steps=20"))
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
+        monkeypatch.setattr(trainer, "run", run)
+        worker = Worker(folder, trainer, requests)
+        assert worker.attempt(*worker.todo())
+    assert touched == [True]
+
+
+def test_all_that_trains_is_in_memory_before_its_version_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Trainers are forked: what they imported later might have been edited meanwhile."""
+    monkeypatch.chdir(tmp_path)
+    study = prepare(monkeypatch, "optimizer.steps=20")
+    ask = f"""
+import sys
+from study.sweeping import worker
+
+def version():
+    print("study.trial" in sys.modules, "study.core.adam" in sys.modules)
+    return "another"
+
+worker.code_version = version
+worker.work({str(study)!r})
+"""
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    assert done.stdout.splitlines()[0] == "True True"
+    assert "and this worker is another" in done.stderr
