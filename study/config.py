@@ -1,7 +1,7 @@
 """One complete configuration: `Cell`, a point of a design, and `Run`, what surrounds the cells.
 
 Knows: the keys above the groups of `groups.py`, what must hold between groups, how a cell is named.
-Does not know: Hydra, grids, folders.
+Does not know: Hydra, grids, what a study's folder holds.
 """
 
 from __future__ import annotations

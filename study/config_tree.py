@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from study import credentials
 from study.options import offer_systems
-from study.validation import ConfigError, nearest
+from study.validation import ConfigError, first_line, nearest
 
 # Inside the package in a wheel, beside it in a checkout.
 _HERE = Path(__file__).resolve().parent
@@ -109,7 +109,7 @@ def sentences() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(". ")
+    return first_line(error).rstrip(". ")
 
 
 @contextlib.contextmanager

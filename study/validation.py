@@ -30,6 +30,11 @@ class ConfigError(ValueError):
     """A setting that cannot be right: one sentence with the key, the value and what would be."""
 
 
+def first_line(said: object) -> str:
+    """What an exception, or a program, says first: enough for a sentence."""
+    return str(said).strip().partition("\n")[0]
+
+
 def close_name(value: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
     """The known name nearest to what was written, whatever its case; None if none is near."""
     by_lower = {name.lower(): name for name in sorted(known, reverse=True)}

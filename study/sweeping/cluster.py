@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
-from study.validation import ConfigError
+from study.validation import ConfigError, first_line
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -166,7 +166,7 @@ class Queue:
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise ConfigError(f"sbatch refuses the workers: {_complaint(error)}") from None
         except (NameError, ValueError) as error:  # submitit's, for a setting it does not know
-            raise ConfigError(f"hydra.launcher: submitit refuses: {_first(error)}") from None
+            raise ConfigError(f"hydra.launcher: submitit refuses: {first_line(error)}") from None
         except OSError as error:
             raise ConfigError(
                 f"hydra.launcher.submitit_folder={self.logs} cannot be written to: "
@@ -282,10 +282,6 @@ def _describe(jobs: list[Job]) -> str:
         for job in jobs
     )
     return "SLURM: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _complaint(error: Exception) -> str:

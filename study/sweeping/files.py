@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from study.core.files import temporary_name
+from study.validation import first_line
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -31,8 +32,7 @@ class StudyError(ValueError):
 
 def sentence(error: BaseException) -> str:
     """An exception's type and the first line of what it says."""
-    reason = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {reason}"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def check_space(folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from study import processes
+from study.sweeping.files import sentence
 from study.sweeping.leaving import HEAD
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
@@ -53,7 +54,7 @@ def launch_until_finished(
         try:
             launch(workers)
         except Exception as error:  # whatever a launcher raises when a worker dies
-            trouble = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            trouble = sentence(error)
         idle = 0 if monitor.look().moved_from(now) else idle + 1
     return trouble
 

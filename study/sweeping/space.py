@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from study import searched
-from study.validation import ConfigError
+from study.validation import ConfigError, first_line
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -101,7 +101,7 @@ def _parse(key: str, text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(f"{key}={text}")
     except HydraException as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise ConfigError(f"{key}={text} cannot be read: {reason}") from None
 
 

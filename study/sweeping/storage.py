@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
 from study.credentials import FROM_VARIABLE, VARIABLE, place
-from study.validation import ConfigError, nearest
+from study.validation import ConfigError, first_line, nearest
 
 if TYPE_CHECKING:  # both take a moment to import, and most commands need neither
     from optuna.storages import BaseStorage, RDBStorage
@@ -97,7 +97,7 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
             raise ConfigError(f"{path} cannot be opened: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{path} cannot be read ({_first_line(error)}): remove it, and the study's next "
+                f"{path} cannot be read ({first_line(error)}): remove it, and the study's next "
                 "command makes it anew from the cells"
             ) from None
     url = _url(storage)
@@ -119,12 +119,12 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
         ) from None
     except LostError as error:
         raise ConfigError(
-            f"{shown} does not answer ({_without_secrets(_first_line(error), url)}): start the "
+            f"{shown} does not answer ({_without_secrets(first_line(error), url)}): start the "
             f"server or correct the URL, or give storage=null to do without"
         ) from None
     except Exception as error:
         raise ConfigError(
-            f"{shown} cannot be opened: {_without_secrets(_first_line(error), url)}: use null, or "
+            f"{shown} cannot be opened: {_without_secrets(first_line(error), url)}: use null, or "
             "a URL such as postgresql://user@host/database or sqlite:////absolute/path.db"
         ) from None
 
@@ -249,7 +249,7 @@ def _connect(url: URL) -> RDBStorage:
         made = getattr(error.orig, "sqlstate", None) in _MADE_MEANWHILE
         refused = isinstance(error, sqlalchemy.exc.OperationalError)
         if made or (refused and postgres and not _FINAL.search(str(error.orig))):
-            raise LostError(_first_line(error.orig or error)) from None
+            raise LostError(first_line(error.orig or error)) from None
         raise
     if server:
         sqlalchemy.event.listen(opened.engine, "handle_error", _notice)
@@ -273,7 +273,7 @@ def _notice(context: ExceptionContext) -> None:
     error = context.sqlalchemy_exception
     refused = context.connection is None and isinstance(error, sqlalchemy.exc.OperationalError)
     if context.is_disconnect or refused:
-        raise LostError(_first_line(context.original_exception)) from None
+        raise LostError(first_line(context.original_exception)) from None
 
 
 def _begin_session(connection: Any, _: object) -> None:
@@ -281,10 +281,6 @@ def _begin_session(connection: Any, _: object) -> None:
         for statement in _SESSION:
             cursor.execute(statement)
     connection.commit()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _without_secrets(text: str, url: URL) -> str:

@@ -18,7 +18,10 @@ void jacobi(int D, T* m, T* v) {
     for (int sweep = 0; sweep < 30; ++sweep) {
         T off = 0, all = 0;
         for (int i = 0; i < D; ++i)
-            for (int j = 0; j < D; ++j) (i == j ? all : off) += (unit * m[i * D + j]) * (unit * m[i * D + j]);
+            for (int j = 0; j < D; ++j) {
+                const T entry = unit * m[i * D + j];
+                (i == j ? all : off) += entry * entry;
+            }
         if (!(off > std::numeric_limits<T>::epsilon() * std::numeric_limits<T>::epsilon() * all))
             return;  // NaN too
         for (int i = 0; i < D; ++i)

@@ -56,7 +56,7 @@ def test_another_processors_is_not_taken(tmp_path: Path, monkeypatch: pytest.Mon
     told = Path("/proc/cpuinfo").read_text()
     assert "flags" in told or "Features" in told or "isa" in told
     mine = build._processor()
-    less = told.replace(" avx", "").replace("avx", "")
+    less = told.replace("avx", "")
     monkeypatch.setattr(Path, "read_text", lambda *_: less)
     assert (build._processor() != mine) == (less != told)
 
