@@ -22,8 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from study.adaptive import estimate, half_width
-from study.medians import LEVEL
+from study.analysis.statistics.medians import LEVEL
+from study.config.adaptive import estimate, half_width
 
 BLOCK = 5
 SCATTER = (0.1, 0.2, 0.3, 0.5, 0.8)  # standard deviations of the errors' logarithm

@@ -7,7 +7,7 @@ What `sweep_overhead.py` runs for Hydra's own sweeper.
 
 import hydra
 
-from study import config_tree
+from study.config import hydra as config_tree
 
 config_tree.register()
 

@@ -10,7 +10,7 @@ ratios are taken within a seed. One thread; time is the processor's (`time.proce
 others on the machine count less. The error is the mean squared one in scaled units, the best a
 method has met when its time is up.
 
-- `study`, in C++ and eager: `study.core.levenberg_marquardt`.
+- `study`, in C++ and eager: `study.core.training.levenberg_marquardt`.
 - `tlm`: the package torch-levenberg-marquardt, set as its README has it (QR, damping by tenths and
   tens from 1e-3); `tlm_tuned`: by Cholesky and with the damping that was best of some tried on the
   first seed (from 0.1, by thirds and twos, at most 40 attempts a step).
@@ -43,9 +43,9 @@ from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 
-from study.config_tree import register
-from study.core.levenberg_marquardt import LevenbergMarquardt
-from study.preparation import initial_parameters
+from study.block.setup import initial_parameters
+from study.config.hydra import register
+from study.core.training.levenberg_marquardt import LevenbergMarquardt
 
 SECONDS = 12.0
 ROUNDS, ROUND_SECONDS = 5, 1.5  # of the rates, for the slower of the two

@@ -22,8 +22,8 @@ from scipy.optimize import least_squares
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from study.core.levenberg_marquardt import LevenbergMarquardt
-from study.preparation import Setup, initial_parameters
+from study.block.setup import Setup, initial_parameters
+from study.core.training.levenberg_marquardt import LevenbergMarquardt
 
 SAME = 1e-10  # to which residuals and Jacobian agree at the start
 

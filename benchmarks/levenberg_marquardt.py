@@ -33,14 +33,14 @@ from reporting import write
 from rich.console import Console
 from rich.table import Table
 
-from study.compose import compose
-from study.config import make_cell
-from study.config_tree import register
-from study.core.adam import Adam
-from study.core.levenberg_marquardt import LevenbergMarquardt
+from study.block.setup import Setup, initial_parameters, set_up
+from study.config.cell import make_cell
+from study.config.compose import compose
+from study.config.hydra import register
 from study.core.native import build
-from study.core.training import Stage, State, loss_and_gradient, record_steps
-from study.preparation import Setup, initial_parameters, set_up
+from study.core.training.adam import Adam
+from study.core.training.levenberg_marquardt import LevenbergMarquardt
+from study.core.training.train import Stage, State, loss_and_gradient, record_steps
 
 SEEDS = 3
 ADAM_SHARE = 1 / 3  # of the time of `adam_lm`

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from study.core.mlp import MLP
+from study.core.models.mlp import MLP
 
 
 class PlainLagrangian(torch.nn.Module):

@@ -9,7 +9,7 @@ held-out initial states over the system's horizon, in float64, with relative and
 ratios are taken within a round. Time is the processor's (`time.process_time`), so that others on
 the machine count less.
 
-- `study`, in C++ and eager: `study.core.rollout.rollout`, all R x K at once.
+- `study`, in C++ and eager: `study.core.measures.rollout.rollout`, all R x K at once.
 - `torchdiffeq_loop`: dopri5, the field by torch.func at one state, a loop over trajectories. It is
   measured on a few, evenly spread over networks and trajectories; what it costs one is their mean.
 - `torchdiffeq_batch`: the same field by vmap, the K trajectories of one network as one system,
@@ -43,13 +43,13 @@ from rich.table import Table
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from study.compose import compose
-from study.config import make_cell
-from study.config_tree import register
-from study.core.rollout import rollout
-from study.core.training import State, train
-from study.measures import curve_measure
-from study.preparation import Setup, initial_parameters, set_up
+from study.block.measures import curve_measure
+from study.block.setup import Setup, initial_parameters, set_up
+from study.config.cell import make_cell
+from study.config.compose import compose
+from study.config.hydra import register
+from study.core.measures.rollout import rollout
+from study.core.training.train import State, train
 
 ROUNDS = 5
 LOOPED = 3  # trajectories of the loop

@@ -34,10 +34,10 @@ from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 
-from study.core.adam import Adam
-from study.core.levenberg_marquardt import LevenbergMarquardt
 from study.core.models import Model, make_model
-from study.core.training import State, TrainingData
+from study.core.training.adam import Adam
+from study.core.training.levenberg_marquardt import LevenbergMarquardt
+from study.core.training.train import State, TrainingData
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

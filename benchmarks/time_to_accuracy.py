@@ -37,12 +37,12 @@ from rich.console import Console
 from rich.table import Table
 from training_step import question, user_step
 
-from study.compose import compose
-from study.config import make_cell
-from study.config_tree import register
-from study.core.training import Stage, State, TrainingData
-from study.measures import curve_measure
-from study.preparation import Setup, initial_parameters, set_up
+from study.block.measures import curve_measure
+from study.block.setup import Setup, initial_parameters, set_up
+from study.config.cell import make_cell
+from study.config.compose import compose
+from study.config.hydra import register
+from study.core.training.train import Stage, State, TrainingData
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

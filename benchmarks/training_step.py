@@ -33,9 +33,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.autograd.functional import hessian, jacobian
 
-from study.core.adam import Adam
-from study.core.mlp import MLP
 from study.core.models import LNN
+from study.core.models.mlp import MLP
+from study.core.training.adam import Adam
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -20,12 +20,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from study import terminal
-from study.commands import Parser, is_study, no_study
+from study.config import terminal
+from study.config.commands import Parser, is_study, no_study
+from study.config.terminal import one_line, plain, quiet_pipe
 from study.sweeping.files import StudyError
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.progress import describe, duration
-from study.terminal import one_line, plain, quiet_pipe
 
 TABLES = ("results.parquet", "curves.parquet")
 HELP = """\

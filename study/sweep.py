@@ -24,19 +24,19 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from study import (
+from study.config import (
+    command_line,
     compose,
-    config_tree,
     credentials,
     guard,
-    overrides,
+    help,
     own_system,
-    processes,
     terminal,
-    usage,
 )
-from study.config import check_device
-from study.validation import ConfigError
+from study.config import hydra as config_tree
+from study.config.cell import check_device
+from study.config.errors import ConfigError
+from study.sweeping import processes
 
 if TYPE_CHECKING:  # Hydra scans plugins before anything is known to be needed
     from rich.console import Console
@@ -74,8 +74,8 @@ def main() -> None:
 
 def _main() -> None:
     try:
-        if usage.asked(sys.argv[1:]):
-            usage.show(usage.SWEEP, compose.describe(sys.argv[1:]))
+        if help.asked(sys.argv[1:]):
+            help.show(help.SWEEP, compose.describe(sys.argv[1:]))
             return
         config = compose.check(sys.argv[1:])
         sys.argv[1:] = guard.flags_first(sys.argv[1:])
@@ -129,7 +129,7 @@ def _conduct(
                 context.config_loader.load_sweep_config(config, list(overrides))
             )
 
-    command = overrides.read_overrides(arguments, context.config_loader)
+    command = command_line.read_overrides(arguments, context.config_loader)
     asked = config_tree.plain(OmegaConf.masked_copy(config, ["study", "budget"]))
     folder = head.outputs_folder(str(asked["study"]))
     plan = make_plan(command, composed, head.earlier_decision(folder, str(asked["budget"])))
@@ -171,9 +171,9 @@ def _conduct(
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
     if plan.run.detach and (outcome.missing or outcome.undecided):
-        from study import report
+        from study.page import write
 
-        report.write(folder.root, live=True)
+        write.write(folder.root, live=True)
         console.print(head.detached(folder))
     else:
         _finish(outcome, console, plan.run.workers)
@@ -216,7 +216,7 @@ def _waiting(config: DictConfig) -> int:
 
 def _beside_page(finish: Finish, plan: Plan, monitor: Monitor, say: Callable[[str], None]) -> str:
     """Have workers do what is left, beside a page of what is done."""
-    from study.live_page import LivePage
+    from study.page.live_page import LivePage
 
     with LivePage(monitor.root, say):
         return finish(plan, monitor, say)
@@ -228,21 +228,22 @@ def _launcher(config: DictConfig) -> str:
 
 def _finish(outcome: Outcome, console: Console, workers: int) -> None:
     """Tables, answers and page of what is done, by as many processes; then the last word."""
-    from study import report, results
+    from study.page import write
     from study.sweeping.head import summarise
+    from study.tables import files, gather
 
     page = outcome.folder / "report" / "index.html"
     trouble = None
     if outcome.trained + outcome.kept or page.exists():
         try:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
-            if outcome.trained or old or results.unreadable(outcome.folder):
+            if outcome.trained or old or gather.unreadable(outcome.folder):
                 with terminal.busy("tables, answers, figures, page"):
-                    report.write(outcome.folder, processes=workers)
-            report.print_answers(outcome.folder)
-            if damaged := results.unreadable(outcome.folder):
+                    write.write(outcome.folder, processes=workers)
+            write.print_answers(outcome.folder)
+            if damaged := gather.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)
-        except (results.TableError, OSError) as error:
+        except (files.TableError, OSError) as error:
             trouble = f"error: the page cannot be made: {error}"
     summarise(outcome, page if page.exists() else None, console)
     if trouble or not outcome.complete:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from study import blocks
+from study.tables import blocks
 
 ROWS = [
     {"cell": "a" * 12, "replicate": 0, "error": 0.1, "rank": math.nan, "clip": None, "done": True},

@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 
-from study.config import check_device, make_cell, make_run
-from study.validation import ConfigError
+from study.config.cell import check_device, make_cell, make_run
+from study.config.errors import ConfigError
 
 GROUPS = {
     "data": "trajectories",

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study import blocks, report, results
+from study import report, results
+from study.tables import blocks, files, gather
 from tests.sweeping.commands import HERE, TINY, assert_same, run_here
 
 COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48")
@@ -62,15 +63,15 @@ def test_a_damaged_block_costs_its_own_rows(
 ) -> None:
     study = tmp_path / "n_vs_p"
     shutil.copytree(smoke_study, study)
-    before, curves_before = results.compact(study)
-    block = results.block_folders(study)[3]
+    before, curves_before = gather.compact(study)
+    block = gather.block_folders(study)[3]
     damage(block / file)
-    rows, curves = results.compact(study)
+    rows, curves = gather.compact(study)
     cell = block.parent.name
     pd.testing.assert_frame_equal(rows, before[before["cell"] != cell].reset_index(drop=True))
     others = curves_before[curves_before["cell"] != cell].reset_index(drop=True)
     pd.testing.assert_frame_equal(curves, others)
-    (sentence,) = results.unreadable(study)
+    (sentence,) = gather.unreadable(study)
     assert sentence.startswith(f"cell {cell}, block 000: {file} is damaged (")
     assert f"remove {block} and give the sweep's command again" in sentence
     assert results.load(study).attrs["unreadable"] == [sentence]
@@ -79,10 +80,10 @@ def test_a_damaged_block_costs_its_own_rows(
 def test_every_block_damaged_is_an_error(smoke_study: Path, tmp_path: Path) -> None:
     study = tmp_path / "n_vs_p"
     shutil.copytree(smoke_study, study)
-    for block in results.block_folders(study):
+    for block in gather.block_folders(study):
         torn(block / "curves.parquet")
-    with pytest.raises(results.TableError, match="holds no block that can be read: cell "):
-        results.compact(study)
+    with pytest.raises(files.TableError, match="holds no block that can be read: cell "):
+        gather.compact(study)
 
 
 def test_the_command_names_a_damaged_block_until_it_is_removed(
@@ -92,7 +93,7 @@ def test_the_command_names_a_damaged_block_until_it_is_removed(
     assert run_here(monkeypatch, *COMMAND) == 0
     study = Path("outputs/mine").resolve()
     shutil.copytree(study, tmp_path / "undisturbed" / "mine")
-    block = results.block_folders(study)[0]
+    block = gather.block_folders(study)[0]
     torn(block / "replicates.parquet")
     (study / "report" / "index.html").unlink()
     for _ in range(2):  # the second finds a page that is as new as the study
@@ -106,5 +107,5 @@ def test_the_command_names_a_damaged_block_until_it_is_removed(
 
     shutil.rmtree(block)
     assert run_here(monkeypatch, *COMMAND) == 0
-    assert results.unreadable(study) == []
+    assert gather.unreadable(study) == []
     assert_same(study, tmp_path / "undisturbed" / "mine")

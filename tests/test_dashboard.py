@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from study import dashboard, results, sweep
+from study.config.errors import ConfigError
 from study.sweeping.files import StudyError
-from study.validation import ConfigError
 from tests.servers.postgres import PASSWORD, server
 from tests.sweeping.commands import HEAR_CTRL_C, HERE, QUICK, TINY, run_here
 

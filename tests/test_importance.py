@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import qmc
 
-from study import importance
+from study.analysis.statistics import importance
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import psutil
 
-from study import live_page, report
-from study.live_page import LivePage
+from study import report
+from study.page import live_page, write
+from study.page.live_page import LivePage
 from tests.sweeping.commands import TINY, start
 from tests.test_report_command import Page
 
@@ -66,7 +67,7 @@ def test_it_ends_with_its_head(smoke_study, tmp_path):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
     index = folder / "report" / "index.html"
     os.utime(index, (0, 0))  # of an earlier command, so the process begins at once
-    code = "import time; from pathlib import Path; from study.live_page import LivePage\n"
+    code = "import time; from pathlib import Path; from study.page.live_page import LivePage\n"
     code += f"with LivePage(Path({str(folder)!r}), print): time.sleep(1000)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     head = subprocess.Popen([sys.executable, "-c", code], env=environment)
@@ -101,7 +102,7 @@ def test_the_page_follows_the_blocks(smoke_study, tmp_path):
         stop.set()
         thread.join()
     last = text_of(page)
-    report.write(folder)
+    write.write(folder)
     assert text_of(page) == last
 
 

@@ -10,10 +10,10 @@ import pytest
 from scipy.signal import savgol_coeffs
 
 from study import results
-from study.compose import compose
-from study.config import Cell, make_cell
-from study.config_tree import register
-from study.core.datasets import integrate
+from study.config.cell import Cell, make_cell
+from study.config.compose import compose
+from study.config.hydra import register
+from study.core.data.datasets import integrate
 from study.core.systems import SYSTEMS, System
 from tests.sweeping.commands import HERE, TINY, last_given, run_here
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study import own_system, report, results, status
-from study.compose import compose
-from study.config import Cell, make_cell
-from study.config_tree import register
+from study import report, results, status
+from study.config import own_system
+from study.config.cell import Cell, make_cell
+from study.config.compose import compose
+from study.config.errors import ConfigError
+from study.config.hydra import register
 from study.sweeping.cell_config import read_cell
 from study.sweeping.files import read_config
-from study.validation import ConfigError
 from tests.sweeping.commands import HERE, TINY, last_given, measures, run_here
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from study import report
+from study.page import write
 from tests.analysis import test_page_safety as hostile
 from tests.servers.browser import browser, opened
 
@@ -67,12 +67,12 @@ def pages(
             shutil.rmtree(block)
         for path in folder.glob("*.parquet"):
             path.unlink()
-        made[kind] = report.write(folder)
-    made["hostile"] = report.write(hostile.write(home, hostile.HOSTILE, hostile=True))
+        made[kind] = write.write(folder)
+    made["hostile"] = write.write(hostile.write(home, hostile.HOSTILE, hostile=True))
     several = home / "several"
     for name in ("seed_question", "epochs"):
         shutil.copytree(ROOT / "outputs" / "reference" / name, several / name)
-    made["across"] = report.write_across(several)
+    made["across"] = write.write_across(several)
     assert tuple(made) == KINDS
     return made
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study import compose, config_tree
-from study.core.activations import ACTIVATIONS, derivatives
+from study.config import compose, hydra
+from study.core.models.activations import ACTIVATIONS, derivatives
 from study.core.systems import SYSTEMS
 from tests.sweeping.commands import QUICK, TINY, run_here
 
@@ -70,7 +70,7 @@ def test_sweeps_are_planned(line, elsewhere, monkeypatch, capsys):
 
 @pytest.mark.parametrize("line", [a for c, a in ALL if c == "trial"])
 def test_trials_compose(line, elsewhere):
-    config_tree.register()
+    hydra.register()
     compose.check(shlex.split(line))
 
 
@@ -127,7 +127,7 @@ def test_a_new_system_is_one_entry(elsewhere, monkeypatch):
     monkeypatch.syspath_prepend(elsewhere)
     try:
         exec(blocks(CONTRIBUTING)[0], {})
-        config_tree.register()
+        hydra.register()
         pendulum = SYSTEMS["pendulum"]
         asked = pendulum.acceleration(np.array([[0.5]]), np.array([[0.3]]))
         np.testing.assert_allclose(asked, [[-9.8 * np.sin(0.5)]])

@@ -8,6 +8,7 @@ import pytest
 
 from study import report, results
 from study.analysis import across
+from study.tables import gather
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
 from tests.analysis.synthetic import Law
@@ -21,7 +22,7 @@ def folder(tmp_path_factory):
     rows = science.with_budget(synthetic.rows(synthetic.n_vs_p(), Law(slope=0.05, scatter=0.1)))
     synthetic.write_study(home / "n_vs_p", rows, question=HOSTILE)
     own = synthetic.write_study(home / "seed_question", synthetic.rows(synthetic.question(), Law()))
-    results.compact(own)
+    gather.compact(own)
     for path in sorted((own / "cells").rglob("*"), reverse=True):  # as the committed tables are
         path.unlink() if path.is_file() else path.rmdir()
     (own / "cells").rmdir()

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from study import report, results
+from study.page import write
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 
@@ -64,7 +65,7 @@ def study(tmp_path_factory):
     )
     (folder / "cells" / second).mkdir()
     (folder / "cells" / second / "block-000.failed-1.json").write_text("{}")
-    report.write(folder)
+    write.write(folder)
     return folder
 
 
@@ -125,7 +126,7 @@ def test_answers_and_table_are_on_the_page(study, page):
 def test_a_second_report_is_the_same(study):
     target = study / "report" / "index.html"
     before = target.read_bytes()
-    report.write(study)
+    write.write(study)
     assert target.read_bytes() == before
 
 
@@ -134,7 +135,7 @@ def test_tables_alone_make_the_same_report(study, tmp_path):
     folder.mkdir()
     for name in ("results.parquet", "curves.parquet"):
         shutil.copy(study / name, folder)
-    report.write(folder)
+    write.write(folder)
     assert (folder / "answers.json").read_text() == (study / "answers.json").read_text()
     assert (folder / "report" / "index.html").exists()
 
@@ -190,14 +191,14 @@ def test_a_broken_study_yaml_is_one_sentence(tmp_path, capsys):
 
 def test_one_cell_with_one_replicate_makes_a_page(tmp_path):
     folder = synthetic.write_study(tmp_path / "one", synthetic.rows([{}], Law(), replicates=1))
-    assert report.write(folder).exists()
+    assert write.write(folder).exists()
 
 
 def test_a_study_of_which_tables_alone_are_kept_is_not_called_unfinished(tmp_path):
     kept = Path(__file__).parents[1] / "outputs" / "reference" / "epochs"
     folder = shutil.copytree(kept, tmp_path / "epochs")
     assert not (folder / "cells").exists()
-    page = report.write(folder).read_text()
+    page = write.write(folder).read_text()
     assert "Not finished" not in page
 
 

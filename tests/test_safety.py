@@ -21,10 +21,12 @@ import torch
 import yaml
 from hydra.utils import instantiate
 
-from study import report, results, status, trial
+from study import report, results, status
+from study.block import run
+from study.config.errors import ConfigError
 from study.sweeping.files import StudyError, read_config
 from study.sweeping.folder import StudyFolder
-from study.validation import ConfigError
+from study.tables import files, gather
 from tests.bombs import Bomb, as_pickle
 from tests.sweeping.commands import HERE, TINY, run_here
 
@@ -51,7 +53,7 @@ def study(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def block_of(study: Path) -> Path:
-    return results.block_folders(study)[0]
+    return gather.block_folders(study)[0]
 
 
 def as_torch(path: Path, bomb: Bomb) -> None:
@@ -96,7 +98,7 @@ def test_the_bombs_work(tmp_path: Path, crater: Path) -> None:
 def test_weights(plant: Any, study: Path, crater: Path) -> None:
     block = block_of(study)
     plant(block / "weights.pt", Bomb(crater))
-    with pytest.raises(results.TableError, match=r"weights\.pt cannot be read") as raised:
+    with pytest.raises(files.TableError, match=r"weights\.pt cannot be read") as raised:
         results.load_model(study, block.parent.name, 0)
     assert "\n" not in str(raised.value)
 
@@ -145,7 +147,7 @@ def test_tables_of_a_study(plant: Any, study: Path, crater: Path) -> None:
     shutil.rmtree(study / "cells")
     plant(study / "results.parquet", Bomb(crater))
     assert report.main([str(study)]) == 2
-    with pytest.raises(results.TableError) as raised:
+    with pytest.raises(files.TableError) as raised:
         results.load(study)
     assert "\n" not in str(raised.value)
 
@@ -221,8 +223,8 @@ def test_a_study_yaml_that_names_cells_elsewhere(cell: str, study: Path) -> None
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"cells": [cell]}))
     with pytest.raises(StudyError, match="names no cell"):
         StudyFolder(study).read_orders()
-    with pytest.raises(results.TableError, match="names no cell"):
-        results.compact(study)
+    with pytest.raises(files.TableError, match="names no cell"):
+        gather.compact(study)
 
 
 NAMES = [
@@ -252,7 +254,7 @@ def test_a_name_never_leaves_outputs(
     assert said.startswith("error: ")
     assert [path.name for path in tmp_path.rglob("*")] == ["home"]
     with pytest.raises(ConfigError):
-        trial.main([*TINY, f"study='{name}'"])
+        run.main([*TINY, f"study='{name}'"])
     assert [path.name for path in tmp_path.rglob("*")] == ["home"]
 
 
@@ -265,7 +267,7 @@ def test_a_linked_study_is_refused_and_linked_outputs_are_not(
     said = run_here(monkeypatch, *COMMAND, "study=linked")
     assert "is a link to" in str(said)
     with pytest.raises(ConfigError, match="is a link to"):
-        trial.main([*TINY, "study=linked"])
+        run.main([*TINY, "study=linked"])
     assert not list(elsewhere.iterdir())
     (tmp_path / "scratch").mkdir()
     monkeypatch.chdir(tmp_path / "scratch")

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from study import results, status
+from study import status
+from study.tables import gather
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 
@@ -14,7 +15,7 @@ from tests.analysis.synthetic import Law
 def tables(tmp_path):
     """A study's two tables and its study.yaml, as they are committed."""
     made = synthetic.write_study(tmp_path / "made", synthetic.rows([{}], Law()))
-    results.compact(made)
+    gather.compact(made)
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("results.parquet", "curves.parquet", "study.yaml"):

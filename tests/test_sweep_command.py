@@ -16,6 +16,7 @@ from study.sweeping.files import StudyError
 from study.sweeping.folder import StudyFolder
 from study.sweeping.head import earlier_decision
 from study.sweeping.monitor import Monitor, Snapshot
+from study.tables import gather
 from tests.sweeping.commands import HERE, TINY, assert_same, run_here, start, wait_for
 
 GRID = ("data.n_train=32,48", "model.width=4,6", "optimizer.steps=150", "replicates=2")
@@ -74,7 +75,7 @@ def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
     assert not list(undisturbed.parents[1].rglob("*.log")) or [
         path.name for path in undisturbed.parents[1].rglob("*.log")
     ] == ["ledger.log"]
-    for block in results.block_folders(undisturbed):
+    for block in gather.block_folders(undisturbed):
         assert "done in" in (block / "log.txt").read_text()
 
 
@@ -99,7 +100,7 @@ def test_a_study_grows(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert run_here(monkeypatch, *grown, "replicates=4", "data.n_train=32") == 0
     after = files_of(study)
     assert {file: after[file] for file in before} == before
-    blocks = results.block_folders(study)
+    blocks = gather.block_folders(study)
     assert len(blocks) == 5, "one block more, of the cell that has more replicates"
 
 
@@ -146,14 +147,14 @@ def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> Non
     # its workers see that it is gone, and go
     wait_for(lambda: not look(tmp_path).running)
     before = files_of(study)
-    assert 0 < len(results.block_folders(study)) < 4
+    assert 0 < len(gather.block_folders(study)) < 4
 
     again = start(tmp_path, *command)
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     after = files_of(study)
     assert {file: after[file] for file in before} == before, "no finished block trained again"
-    assert len(results.block_folders(study)) == 4
+    assert len(gather.block_folders(study)) == 4
     assert not litter(study)
     assert_same(study, undisturbed)
 
@@ -179,7 +180,7 @@ def test_a_worker_killed_past_a_checkpoint(undisturbed: Path, tmp_path: Path) ->
     assert head.returncode == 0, output
     after = files_of(study)
     assert {file: after[file] for file in before} == before
-    assert len(results.block_folders(study)) == 4
+    assert len(gather.block_folders(study)) == 4
     assert_same(study, undisturbed)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from study import report, results
+from study.page import write as report
+from study.tables import files
 from tests import notebooks
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
@@ -17,9 +18,9 @@ NAME = "the_question"
 def write(folder: Path, rows, spectra=None) -> None:
     """Finished tables, as they are committed."""
     folder.mkdir()
-    results.save(rows, folder / "results.parquet")
+    files.save(rows, folder / "results.parquet")
     curves = synthetic.curves(rows) if spectra is None else spectra
-    results.save(curves, folder / "curves.parquet")
+    files.save(curves, folder / "curves.parquet")
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from study import results, trial
-from study.compose import compose
-from study.config import make_cell
-from study.config_tree import register
-from study.core.adam import Adam
+from study import results
+from study.block import run
+from study.block.setup import initial_parameters, set_up
+from study.config.cell import make_cell
+from study.config.compose import compose
+from study.config.hydra import register
 from study.core.systems import SYSTEMS
-from study.preparation import initial_parameters, set_up
+from study.core.training.adam import Adam
+from study.tables import files, schema
 from tests.sweeping.commands import last_given
 
 SMALL = [
@@ -39,7 +41,7 @@ def small_cell(*overrides):
 
 @pytest.fixture(scope="module")
 def block():
-    return trial.run_block(small_cell(), 0)
+    return run.run_block(small_cell(), 0)
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> None:
@@ -53,10 +55,10 @@ def same(a: pd.DataFrame, b: pd.DataFrame) -> None:
 def test_rows_and_curves_are_of_the_schema(block):
     rows = block.replicates.copy()
     rows.insert(0, "study", "x")
-    checked = results.RESULTS.validate(rows)
+    checked = schema.RESULTS.validate(rows)
     assert checked.replicate.tolist() == [0, 1]
     assert checked.n_equations.tolist() == [80, 80]
-    results.CURVES.validate(block.curves)
+    schema.CURVES.validate(block.curves)
     assert set(block.curves.curve) == {"training", "rollout"}
 
 
@@ -64,20 +66,20 @@ def test_rows_and_curves_are_of_the_schema(block):
 @pytest.mark.parametrize("sampler", ["trajectories", "uniform"])
 def test_every_system_runs_through(name, sampler):
     cell = small_cell(f"system={name}", f"data={sampler}", "rollout.horizon=2")
-    rows = trial.run_block(cell, 0).replicates
+    rows = run.run_block(cell, 0).replicates
     assert np.isfinite(rows.test_nmse_median).all()
     assert rows.rollout_error.between(0, 1).all()
 
 
 def test_the_same_block_has_the_same_bits(block):
-    again = trial.run_block(small_cell(), 0)
+    again = run.run_block(small_cell(), 0)
     same(again.replicates, block.replicates)
     same(again.curves, block.curves)
     assert torch.equal(again.weights["theta"], block.weights["theta"])
 
 
 def test_other_blocks_are_other_replicates(block):
-    other = trial.run_block(small_cell(), 1).replicates
+    other = run.run_block(small_cell(), 1).replicates
     assert other.replicate.tolist() == [2, 3]
     assert not set(other.test_nmse) & set(block.replicates.test_nmse)
 
@@ -116,9 +118,9 @@ def killed_at(monkeypatch, tmp_path):
         limit = at
         for stage in set_up(cell, 0).stages:
             monkeypatch.setattr(type(stage), "stepper", counted(stage))
-        monkeypatch.setattr(trial, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(KilledError):
-            trial.run_block(cell, 0, checkpoint=tmp_path / "checkpoint.pt")
+            run.run_block(cell, 0, checkpoint=tmp_path / "checkpoint.pt")
         steps.clear()
         limit = -1
         return tmp_path / "checkpoint.pt", steps
@@ -130,7 +132,7 @@ def test_a_killed_block_resumes_to_the_same_bits(block, killed_at):
     """Killed in mid-training, right after a checkpoint: the rest gives the undisturbed result."""
     checkpoint, steps = killed_at(small_cell(), 35)
     assert torch.load(checkpoint, weights_only=True)["step"] == 35
-    result = trial.run_block(small_cell(), 0, checkpoint=checkpoint)
+    result = run.run_block(small_cell(), 0, checkpoint=checkpoint)
     assert steps == [0] * 25
     same(result.replicates, block.replicates)
     same(result.curves, block.curves)
@@ -149,12 +151,12 @@ def test_a_killed_block_resumes_to_the_same_bits(block, killed_at):
 def test_a_block_killed_in_either_stage_resumes_there(optimizer, at, left, compiled, killed_at):
     cell = small_cell(f"optimizer={optimizer}", "optimizer.iterations=8", BARE)
     cell = dataclasses.replace(cell, compile=compiled)
-    whole = trial.run_block(cell, 0)
+    whole = run.run_block(cell, 0)
     assert (whole.replicates.train_nmse < 1).all()
     checkpoint, steps = killed_at(cell, at)
     saved = torch.load(checkpoint, weights_only=True)
     assert (saved["stage"], saved["x"]) == (left[0], at)
-    result = trial.run_block(cell, 0, checkpoint=checkpoint)
+    result = run.run_block(cell, 0, checkpoint=checkpoint)
     assert steps == left
     same(result.replicates, whole.replicates)
     same(result.curves, whole.curves)
@@ -175,7 +177,7 @@ def counted(monkeypatch):
 
 def test_a_judge_sees_the_training_curve_at_each_rung(block):
     seen = []
-    judged = trial.run_block(
+    judged = run.run_block(
         small_cell(),
         0,
         rungs=(1 / 27, 1 / 9, 1 / 3),
@@ -192,8 +194,8 @@ def test_a_judge_sees_the_training_curve_at_each_rung(block):
 @pytest.mark.parametrize(("last", "steps"), [(0, 2), (1, 7), (2, 21)])
 def test_a_pruned_trial_trains_no_longer(last, steps, monkeypatch):
     taken = counted(monkeypatch)
-    with pytest.raises(trial.Pruned) as pruned:
-        trial.run_block(
+    with pytest.raises(run.Pruned) as pruned:
+        run.run_block(
             small_cell(), 0, rungs=(1 / 27, 1 / 9, 1 / 3), judge=lambda rung, _: rung < last
         )
     assert taken == list(range(steps))
@@ -204,7 +206,7 @@ def test_a_pruned_trial_trains_no_longer(last, steps, monkeypatch):
 def test_rungs_lie_near_what_they_are_called(steps):
     rungs = (1 / 27, 1 / 9, 1 / 3)
     cell = small_cell(f"optimizer.steps={steps}")
-    places = trial.rung_steps(rungs, set_up(cell, 0).stages)
+    places = run.rung_steps(rungs, set_up(cell, 0).stages)
     for rung, place in zip(rungs, places, strict=True):
         assert 0.75 < place / (rung * steps) < 1.3
 
@@ -221,11 +223,11 @@ def test_rungs_lie_near_what_they_are_called(steps):
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_every_optimizer_says_how_it_ended(overrides, reasons):
-    result = trial.run_block(small_cell(*overrides, BARE), 0)
+    result = run.run_block(small_cell(*overrides, BARE), 0)
     rows = result.replicates
     rows.insert(0, "study", "x")
-    results.RESULTS.validate(rows)
-    results.CURVES.validate(result.curves)
+    schema.RESULTS.validate(rows)
+    schema.CURVES.validate(result.curves)
     assert set(rows.stop_reason) == reasons
     assert (rows.converged == (rows.stop_reason == "solved")).all()
     assert np.isfinite(rows.train_nmse).all()
@@ -261,16 +263,16 @@ def test_errors_are_measured_in_the_same_units_whatever_a_model_was_trained_in()
 def test_a_torn_checkpoint_or_anothers_is_not_used(block, tmp_path):
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(b"torn")
-    same(trial.run_block(small_cell(), 0, checkpoint=checkpoint).replicates, block.replicates)
+    same(run.run_block(small_cell(), 0, checkpoint=checkpoint).replicates, block.replicates)
     foreign = tmp_path / "foreign.pt"
-    trial.run_block(small_cell("seed=1"), 0, checkpoint=foreign)
-    same(trial.run_block(small_cell(), 0, checkpoint=foreign).replicates, block.replicates)
+    run.run_block(small_cell("seed=1"), 0, checkpoint=foreign)
+    same(run.run_block(small_cell(), 0, checkpoint=foreign).replicates, block.replicates)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_diverging_replicate_is_a_row(compiled):
     cell = small_cell("optimizer.lr=1e30", "optimizer.clip=null", "optimizer.schedule=constant")
-    rows = trial.run_block(dataclasses.replace(cell, compile=compiled), 0).replicates
+    rows = run.run_block(dataclasses.replace(cell, compile=compiled), 0).replicates
     assert set(rows.stop_reason) == {"diverged"}
     assert not rows.converged.any()
     assert rows.test_nmse.notna().all()
@@ -280,14 +282,14 @@ def test_weights_load_and_answer_in_physical_units(block, tmp_path):
     cell = small_cell()
     folder = tmp_path / "cells" / cell.hash / "block-000"
     folder.mkdir(parents=True)
-    trial.write_block(block, folder)
+    run.write_block(block, folder)
     model = results.load_model(tmp_path, cell.hash, 1)
     setup = set_up(cell, 0)
     points = setup.test.points
     predicted = model.acceleration(points.q, points.qdot)
     error = ((predicted - points.qddot) ** 2 / setup.test.variance).mean(1)
     assert np.median(error) == pytest.approx(block.replicates.test_nmse_median[1], rel=1e-6)
-    with pytest.raises(results.TableError, match="replicate 7"):
+    with pytest.raises(files.TableError, match="replicate 7"):
         results.load_model(tmp_path, cell.hash, 7)
 
 
@@ -316,7 +318,7 @@ def test_single_precision_and_cpp_train_to_the_errors_of_double_precision_and_te
             made = dataclasses.replace(
                 small_cell(*overrides, BARE, f"precision={precision}"), compile=compiled
             )
-            rows = trial.run_block(made, 0).replicates
+            rows = run.run_block(made, 0).replicates
             ends[precision, compiled] = np.log(rows[["train_nmse", "test_nmse_median"]].to_numpy())
     reference = ends["float64", False]
     spread = reference.std(axis=0)

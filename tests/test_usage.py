@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from study import compose, config_tree
+from study.config import compose, hydra
 from study.core.systems import SYSTEMS
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -45,7 +45,7 @@ def test_three_examples_that_are_right(command: str, flag: str, said) -> None:
     assert len(examples) == 3
     assert "\x1b" not in text
     if command in ("study.sweep", "study.trial"):
-        config_tree.register()
+        hydra.register()
         for example in examples:
             compose.check(shlex.split(example))
     else:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from study.analysis import evidence as ev
-from study.analysis.bottleneck import error_propagation, network_bottleneck
 from study.analysis.evidence import Evidence, Pooled, Rule, Study
+from study.analysis.questions.bottleneck import error_propagation, network_bottleneck
 
 Keep = Callable[[Evidence], bool]
 

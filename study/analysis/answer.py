@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from study.analysis.design import replicate_groups, replicate_table
-from study.analysis.estimates import Estimate, Medians, medians
-from study.analysis.measures import Measure
+from study.analysis.statistics.ratios import Estimate, Medians, medians
 from study.analysis.wording import plural
+from study.tables.measures import Measure
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis import (
+from study.analysis.answer import Answer
+from study.analysis.design import Design
+from study.analysis.questions import (
     beta_answers,
     budget_answers,
     comparison_answers,
@@ -34,10 +36,8 @@ from study.analysis import (
     search_answers,
     seed_answers,
 )
-from study.analysis.answer import Answer
-from study.analysis.design import Design
+from study.analysis.questions.searches import Search
 from study.analysis.roles import counted, curves_of
-from study.analysis.searches import Search
 
 # what one search finds and another does not may set cells apart as much as their sizes do
 OF_TUNED = (

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.analysis.measures import Measure
 from study.analysis.naming import HEADS, bundle_name, count, heads, level_name
 from study.analysis.roles import TUNED, tuned_keys
-from study.results import RESULTS
+from study.tables.measures import Measure
+from study.tables.schema import RESULTS
 
 _COLUMNS = list(RESULTS.columns)
 _KNOWN = _COLUMNS[_COLUMNS.index("system") : _COLUMNS.index("precision") + 1]

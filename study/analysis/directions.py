@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
-from study.analysis.comparison_answers import figure_id
 from study.analysis.design import Comparison, Design
-from study.analysis.estimates import mean_ratio
-from study.analysis.measures import ROLLOUT, TEST
+from study.analysis.questions.comparison_answers import figure_id
+from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.wording import estimate, plural
+from study.tables.measures import ROLLOUT, TEST
 
 
 def answers(rows: pd.DataFrame) -> Iterator[Answer]:

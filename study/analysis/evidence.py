@@ -16,10 +16,10 @@ from scipy import stats
 
 from study.analysis import directions
 from study.analysis.answer import Answer
-from study.analysis.estimates import LEVEL
 from study.analysis.names import name_of
 from study.analysis.naming import count
-from study.analysis.peaks import TEST_LEVEL
+from study.analysis.statistics.peaks import TEST_LEVEL
+from study.analysis.statistics.ratios import LEVEL
 from study.analysis.wording import plural
 
 OWN = 3361  # P of the question's network: the curve nearest to it speaks first

@@ -12,7 +12,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from study.analysis import (
+from study.analysis.design import Design
+from study.analysis.questions import (
     beta_answers,
     beta_figures,
     budget_figures,
@@ -30,13 +31,12 @@ from study.analysis import (
     search_figures,
     seed_figures,
 )
-from study.analysis.design import Design
-from study.analysis.measures import ROLLOUT, TEST
+from study.analysis.questions.rollout_answers import Propagation, fits
+from study.analysis.questions.searches import Search
 from study.analysis.roles import counted, curves_of
-from study.analysis.rollout_answers import Propagation, fits
-from study.analysis.searches import Search
 from study.analysis.style import RC, Drawn, Plot, canvas, decade_axis, draw, finish
 from study.analysis.wording import estimate, number, plural
+from study.tables.measures import ROLLOUT, TEST
 
 
 def plots(rows: pd.DataFrame, curves: pd.DataFrame, searches: Sequence[Search] = ()) -> list[Plot]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 from study.analysis.design import count
-from study.analysis.estimates import Estimate
+from study.analysis.statistics.ratios import Estimate
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from study import inputs
-from study.config import Cell, make_cell
+from study.config import inputs
+from study.config.cell import Cell, make_cell
 from study.sweeping.files import read_config, sentence
 
 

@@ -22,10 +22,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from study.config.errors import ConfigError, first_line
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
-from study.validation import ConfigError, first_line
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from study.config import Cell
+from study.config.cell import Cell
+from study.config.errors import first_line
 from study.core.native import build
 from study.sweeping.files import read_json
 from study.sweeping.folder import Orders, StudyFolder
-from study.validation import first_line
 
 # Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
 # units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64; in C++ 0.8, 1.2, 2.2, 4.3

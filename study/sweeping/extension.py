@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from study import blocks
-from study.adaptive import AutoConfig, Standing, estimate, half_width, next_cells
+from study.analysis.statistics.medians import Estimate
+from study.config.adaptive import AutoConfig, Standing, estimate, half_width, next_cells
 from study.core.files import temporary_name
-from study.medians import Estimate
 from study.sweeping.claims import this_host
 from study.sweeping.folder import Block, Orders, StudyFolder
+from study.tables import blocks
 
 KEYS = ("replicate", "data_seed")
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from study.config.errors import first_line
 from study.core.files import temporary_name
-from study.validation import first_line
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -18,8 +18,10 @@ from typing import Any
 
 from rich.console import Console
 
-from study import inputs
-from study.config import Cell, check_study
+from study.config import inputs
+from study.config.cell import Cell, check_study
+from study.config.errors import ConfigError
+from study.config.terminal import one_line
 from study.sweeping import claims, ledger
 from study.sweeping.files import StudyError, check_space, read_config, write_config, write_yaml
 from study.sweeping.folder import Orders, StudyFolder, Survey
@@ -28,8 +30,6 @@ from study.sweeping.plan import Plan
 from study.sweeping.progress import ProgressBar, duration
 from study.sweeping.provenance import code_version, provenance
 from study.sweeping.storage import open_storage, record_of
-from study.terminal import one_line
-from study.validation import ConfigError
 
 Finish = Callable[[Plan, Monitor, Callable[[str], None]], str]
 """Has workers do what is left, says what a reader should know, returns what went wrong last."""

@@ -15,11 +15,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from study import inputs
-from study.config import make_cell
+from study.config import inputs
+from study.config.cell import make_cell
+from study.config.schema import GROUPS
 from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
-from study.groups import GROUPS
 from study.sweeping.claims import holder
 from study.sweeping.files import read_config, read_json
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey
@@ -234,7 +234,7 @@ def _about(block: Block) -> dict[str, Any]:
     if "measures" not in about:
         from pyarrow import parquet
 
-        from study.trial import medians
+        from study.block.run import medians
 
         rows = parquet.read_table(block.folder / "replicates.parquet").to_pylist()
         about["measures"] = medians(rows)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from study import processes
+from study.sweeping import processes
 from study.sweeping.files import sentence
 from study.sweeping.leaving import HEAD
 from study.sweeping.monitor import Monitor

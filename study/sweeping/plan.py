@@ -14,14 +14,14 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from study import inputs
-from study.config import TOP, Cell, Run, make_cell, make_run, wants_cpp
-from study.groups import GROUPS
-from study.overrides import COMMAND_KEYS, CommandLine
+from study.config import inputs
+from study.config.cell import TOP, Cell, Run, make_cell, make_run, wants_cpp
+from study.config.command_line import COMMAND_KEYS, CommandLine
+from study.config.errors import ConfigError
+from study.config.schema import GROUPS
 from study.sweeping import cost, space
 from study.sweeping.searches import SearchSpec, check_objectives, choices
 from study.sweeping.settings import TWINS, set_key
-from study.validation import ConfigError
 
 Compose = Callable[[Sequence[str]], Mapping[str, Any]]
 

@@ -11,14 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from study.adaptive import AutoConfig
-from study.config import Run
+from study.config.adaptive import AutoConfig
+from study.config.cell import Run
+from study.config.terminal import one_line
 from study.sweeping import cost
 from study.sweeping.files import StudyError
 from study.sweeping.folder import StudyFolder
 from study.sweeping.plan import Plan
 from study.sweeping.progress import duration
-from study.terminal import one_line
 
 SHOWN = 60  # rows; a table of thousands helps nobody
 

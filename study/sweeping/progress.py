@@ -22,8 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from study.config.terminal import console, one_line
 from study.sweeping.monitor import Monitor, Snapshot
-from study.terminal import console, one_line
 
 EVERY = 0.5  # seconds between looks for the bar
 LOOKING = 30  # what it waits between looks, in lengths of a look

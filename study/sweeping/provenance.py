@@ -16,14 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from study import own_system
+from study.config import own_system
 from study.sweeping.claims import this_host
 
 VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
 
 NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
 SOURCES = ("*.py", "*.cpp", "*.hpp")
-READERS = ("analysis", "report.py", "status.py", "dashboard.py")  # they only read what is done
+ROOMS = ("core", "config", "block")  # what can change a number; the others run it or read it
 
 
 def code_version() -> str:
@@ -40,10 +40,10 @@ def code_version() -> str:
 def _code_version() -> str:
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted(path for kind in SOURCES for path in package.rglob(kind)):
-        name = path.relative_to(package)
-        if name.parts[0] not in READERS:
-            digest.update(f"{name.as_posix()}\n".encode() + path.read_bytes())
+    for path in sorted(
+        p for room in ROOMS for kind in SOURCES for p in (package / room).rglob(kind)
+    ):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in NUMERICAL)
     return f"source {digest.hexdigest()[:12]}, {versions}"
 

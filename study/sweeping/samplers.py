@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from study.validation import ConfigError, nearest
+from study.config.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.config.errors import ConfigError
 from study.sweeping import claims
 from study.sweeping.samplers import make_pruner, make_sampler, suggest
 from study.sweeping.storage import Direction, patiently
-from study.validation import ConfigError
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from study import inputs
-from study.config import SearchConfig
+from study.config import inputs
+from study.config.cell import SearchConfig
+from study.config.errors import ConfigError
 from study.sweeping import cost, trials
 from study.sweeping.files import read_json, write_config
 from study.sweeping.folder import Block, Orders, StudyFolder
@@ -25,7 +26,6 @@ from study.sweeping.searches import SearchSpec, choices
 from study.sweeping.space import at_edge
 from study.sweeping.storage import Direction, open_storage, own_name
 from study.sweeping.trials import NO_CELL, Best, TrialRecord
-from study.validation import ConfigError
 
 POLL = 1.0  # seconds between looks while another trains the same cell
 

@@ -13,12 +13,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from study.config import Cell, SearchConfig, make_cell
-from study.groups import GROUPS, takes_numbers, takes_whole_numbers
-from study.results import MEASURES
+from study.config.cell import Cell, SearchConfig, make_cell
+from study.config.errors import ConfigError, nearest
+from study.config.schema import GROUPS, takes_numbers, takes_whole_numbers
 from study.sweeping import space
 from study.sweeping.settings import set_key
-from study.validation import ConfigError, nearest
+from study.tables.schema import MEASURES
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.config_tree import flat_keys
-from study.overrides import COMMAND_KEYS
-from study.validation import ConfigError, unknown_key
+from study.config.command_line import COMMAND_KEYS
+from study.config.errors import ConfigError, unknown_key
+from study.config.hydra import flat_keys
 
 # Either fixes the other, so whoever sets one of them unsets its twin.
 TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}

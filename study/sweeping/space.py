@@ -21,8 +21,8 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from study import searched
-from study.validation import ConfigError, first_line
+from study.config.errors import ConfigError, first_line
+from study.tables import searches
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -75,7 +75,7 @@ def at_edge(allowed: BaseDistribution, value: Any) -> bool:
 
     if not isinstance(allowed, FloatDistribution | IntDistribution):
         return False
-    return searched.at_edge(allowed.low, allowed.high, allowed.log, value)
+    return searches.at_edge(allowed.low, allowed.high, allowed.log, value)
 
 
 def described(allowed: BaseDistribution) -> dict[str, Any]:

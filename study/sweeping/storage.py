@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
-from study.credentials import FROM_VARIABLE, VARIABLE, place
-from study.validation import ConfigError, first_line, nearest
+from study.config.credentials import FROM_VARIABLE, VARIABLE, place
+from study.config.errors import ConfigError, first_line, nearest
 
 if TYPE_CHECKING:  # both take a moment to import, and most commands need neither
     from optuna.storages import BaseStorage, RDBStorage

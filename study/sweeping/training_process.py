@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from study.core.training import Stopped
+from study.core.training.train import Stopped
 from study.sweeping.cell_config import read_cell
 from study.sweeping.files import check_space, write_json
 from study.sweeping.leaving import SIGNALS, die_with
@@ -68,8 +68,8 @@ def serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> Non
 def _train(
     task: Task, stop: Callable[[], bool], pipe: Connection, check: Callable[[Path], object]
 ) -> Ending:
-    from study import trial
-    from study.trial import medians, run_block, write_block
+    from study.block import run
+    from study.block.run import medians, run_block, write_block
 
     def judge(rung: int, value: float) -> bool:
         pipe.send(Reached(rung, value))
@@ -97,7 +97,7 @@ def _train(
             return Trained(medians(result.rows), {key: row[key] for key in task.swept})
     except Stopped:
         return Interrupted()
-    except trial.Pruned as pruned:
+    except run.Pruned as pruned:
         return Pruned(pruned.share)
     except Exception as error:
         return Failed.by(error)

@@ -33,15 +33,7 @@ from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
-from study.sweeping.tasks import (
-    Ending,
-    Failed,
-    Interrupted,
-    Pruned,
-    Task,
-    Trained,
-    go_on,
-)
+from study.sweeping.tasks import Ending, Failed, Interrupted, Pruned, Task, Trained, go_on
 from study.sweeping.trainer import Trainer
 from study.sweeping.trials import best_cells
 
@@ -59,7 +51,7 @@ def work(root: str | Path) -> None:
     **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
     `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
-    import study.trial  # noqa: F401  in memory before its version is asked for: trainers are forked
+    import study.block.run  # noqa: F401  in memory before its version is asked for: trainers are forked
 
     stay_with_head()
     with Trainer() as trainer, Requests(trainer.stop) as requests:

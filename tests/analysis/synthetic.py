@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from study import results
+from study.tables import schema
 
 D = 2
 
@@ -66,7 +66,7 @@ BASE = {
 }
 
 # tests that want these set them
-UNMEASURED = [*results.BUDGET, "lyapunov", *results.IDENTIFIABILITY]
+UNMEASURED = [*schema.BUDGET, "lyapunov", *schema.IDENTIFIABILITY]
 
 
 def parameters(width: int, depth: int, inputs: int) -> int:
@@ -142,7 +142,7 @@ def rows(settings: list[dict], law: Law, replicates: int = 5, seed: int = 0) -> 
                     "stop_reason": "steps",
                 }
             )
-    table = results.RESULTS.validate(pd.DataFrame(made))
+    table = schema.RESULTS.validate(pd.DataFrame(made))
     return table.sort_values(["cell", "replicate"]).reset_index(drop=True)
 
 
@@ -185,7 +185,7 @@ def curves(table: pd.DataFrame, steps: int = 20, times: int = 60) -> pd.DataFram
             )
             for (curve, metric), (x, y) in lines.items()
         ]
-    return results.CURVES.validate(pd.concat(parts, ignore_index=True))
+    return schema.CURVES.validate(pd.concat(parts, ignore_index=True))
 
 
 def write_study(folder: Path, table: pd.DataFrame, block_size: int = 5, **more) -> Path:

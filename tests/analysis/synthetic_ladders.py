@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from study import results
+from study.tables import schema
 from tests.analysis import control, synthetic
 
 FITTED = 0.8  # N*D/P of the threshold put in
@@ -86,7 +86,7 @@ def double_descent(
         table.loc[here, "train_nmse"] = train
         rank = np.minimum(rows["n_equations"], rows["n_params"] - 2 * (1 - of_control[here]))
         table.loc[here, "jacobian_rank_1e-10"] = rank.astype(float)
-    return results.RESULTS.validate(table)
+    return schema.RESULTS.validate(table)
 
 
 def _fix_sizes(table: pd.DataFrame, of_control: pd.Series) -> None:
@@ -130,4 +130,4 @@ def training(table: pd.DataFrame, bump: float = 0.0) -> pd.DataFrame:
                     }
                 )
             )
-    return results.CURVES.validate(pd.concat(parts, ignore_index=True))
+    return schema.CURVES.validate(pd.concat(parts, ignore_index=True))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from study import results
-from study.results import THRESHOLDS
+from study.tables import schema
+from study.tables.schema import THRESHOLDS
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 
@@ -153,7 +153,7 @@ def with_ranks(table: pd.DataFrame, hidden: dict[float, tuple[int, int, int]] | 
                     }
                 )
             )
-    return table, results.CURVES.validate(pd.concat(spectra, ignore_index=True))
+    return table, schema.CURVES.validate(pd.concat(spectra, ignore_index=True))
 
 
 def betas(extra: dict[tuple[str, float], float] | None = None) -> list[dict]:

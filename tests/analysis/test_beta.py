@@ -4,7 +4,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from study.analysis import answers, beta_answers, beta_figures, style
+from study.analysis import answers, style
+from study.analysis.questions import beta_answers, beta_figures
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import betas

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.analysis import budget_answers, budget_figures, style
+from study.analysis import style
+from study.analysis.questions import budget_answers, budget_figures
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import MODELS, with_budget

@@ -18,7 +18,8 @@ with warnings.catch_warnings(), np.printoptions():
     warnings.simplefilter("ignore")
     import colour
 
-from study.analysis import page, style
+from study.analysis import style
+from study.page import page
 
 APART = 10.0  # CIEDE2000 between any two colours; 2.3 is just noticeable side by side
 READABLE = 4.5  # WCAG 2.2, 1.4.3: contrast of text

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.design import Design, replicate_groups, replicate_table
-from study.analysis.measures import TEST
+from study.tables.measures import TEST
 from tests.analysis import synthetic, synthetic_ladders
 from tests.analysis.synthetic import Law
 

@@ -4,10 +4,11 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from study.analysis import efficiency_answers, efficiency_figures, style
+from study.analysis import style
 from study.analysis.answer import curve
 from study.analysis.design import Design
-from study.analysis.measures import TEST
+from study.analysis.questions import efficiency_answers, efficiency_figures
+from study.tables.measures import TEST
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import bottleneck, efficiency

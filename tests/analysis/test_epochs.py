@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.analysis import epochs
 from study.analysis.design import Design
+from study.analysis.questions import epochs
 from tests.analysis import synthetic, synthetic_ladders
 from tests.analysis.synthetic import Law
 

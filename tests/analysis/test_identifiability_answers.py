@@ -4,7 +4,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from study.analysis import identifiability_answers, identifiability_figures, style
+from study.analysis import style
+from study.analysis.questions import identifiability_answers, identifiability_figures
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import identifiability, with_ranks

@@ -3,8 +3,9 @@
 import matplotlib as mpl
 import pytest
 
-from study.analysis import answers, lever_figures, levers, style
+from study.analysis import answers, style
 from study.analysis.design import Design
+from study.analysis.questions import lever_figures, levers
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import ADAM, ADAM_LM, LM, bottleneck

@@ -18,7 +18,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import report, results
+from study import report as command
+from study.page import write as report
+from study.tables import schema
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
 from tests.analysis.synthetic import Law
@@ -43,7 +45,7 @@ HOSTILE = [
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # no font draws a control character
 HARMLESS = [f"word {k}" for k in range(len(HOSTILE))]
 TEXT = [
-    name for name, column in results.RESULTS.columns.items() if str(column.dtype).startswith("str")
+    name for name, column in schema.RESULTS.columns.items() if str(column.dtype).startswith("str")
 ]
 FREE = [name for name in TEXT if name not in ("study", "cell", "role")]
 VARIED = ("system", "model", "model.activation", "optimizer")  # what it costs is a figure each
@@ -253,7 +255,7 @@ def test_an_odd_study_yaml_makes_a_page_or_one_sentence(
 ) -> None:
     rows = synthetic.rows([{}], Law(), replicates=1)
     folder = synthetic.write_study(tmp_path / "mine", rows, **{key: value})
-    left = report.main([str(folder)])
+    left = command.main([str(folder)])
     said = capsys.readouterr().err
     assert left == 0 or (left == 2 and len(said.strip().splitlines()) == 1)
     if left == 0:

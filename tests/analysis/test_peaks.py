@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from study.analysis import peaks
+from study.analysis.statistics import peaks
 from tests.analysis import control
 
 X = control.POINTS.astype(float)

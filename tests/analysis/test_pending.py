@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from study.analysis import answers, pending
+from study.analysis import answers
+from study.page import pending
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import report
-from study.adaptive import WORST, AutoConfig, Standing, estimate, half_width, next_cells
-from study.analysis import measures
+from study.config.adaptive import WORST, AutoConfig, Standing, estimate, half_width, next_cells
+from study.page import write
+from study.tables import measures
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 
@@ -51,7 +51,7 @@ def study(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path
     why = {c: {"why": "precision reached" if widths[c] <= AIM else "budget spent"} for c in cells}
     for number, decision in enumerate(({"asked": asked}, {"stopped": why}), start=1):
         (folder / "auto" / f"{number:05d}.json").write_text(json.dumps(decision))
-    report.write(folder)
+    write.write(folder)
     return folder
 
 
@@ -89,7 +89,7 @@ def test_each_answer_says_how_well_its_own_cells_are_known(study: Path) -> None:
 
 def test_a_number_of_replicates_is_as_before(table: pd.DataFrame, tmp_path: Path) -> None:
     folder = synthetic.write_study(tmp_path / "mine", table, replicates=20)
-    report.write(folder)
+    write.write(folder)
     assert all(not a["precision"] for a in json.loads((folder / "answers.json").read_text()))
     assert "Replicates where they help" not in (folder / "report" / "index.html").read_text()
     assert "half_width" not in pd.read_csv(folder / "report" / "figures" / "cells.csv")
@@ -102,7 +102,7 @@ def test_what_was_written_by_others_breaks_no_page(table: pd.DataFrame, tmp_path
         ('{"asked": 3, "stopped": [1]}', '{"asked": {"x": 1, "y": {"block": "no"}}}', "{", "[]"), 1
     ):
         (folder / "auto" / f"{number:05d}.json").write_text(text)
-    report.write(folder)
+    write.write(folder)
     assert "not decided yet" in (folder / "report" / "index.html").read_text()
 
 

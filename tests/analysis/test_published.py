@@ -4,7 +4,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from study.analysis import published_answers, published_figures, style
+from study.analysis import style
+from study.analysis.questions import published_answers, published_figures
 from tests.analysis.synthetic_science import published
 
 GOOD = {"lnn": 8e-4, "structured_lnn": 7e-5, "acceleration_mlp": 0.02}

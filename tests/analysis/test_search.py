@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from study import searched
-from study.analysis import answers, figures, pareto, search_notes
+from study.analysis import answers, figures
+from study.analysis.questions import pareto
+from study.analysis.questions.searches import searches
 from study.analysis.roles import counted
-from study.analysis.searches import searches
+from study.page import search_notes
+from study.tables import searches as searched
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 

@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from study.analysis.thinning import thinned
+from study.page.thinning import thinned
 
 
 def grid(**factors) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from study.analysis.design import Design
-from study.analysis.thresholds import CLEAN, NOISY, threshold, tolerance
+from study.analysis.statistics.thresholds import CLEAN, NOISY, threshold, tolerance
 from tests.analysis import control, synthetic_ladders
 from tests.analysis.synthetic_ladders import FITTED
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import optimize
 
-from study.analysis import variance
-from study.analysis.measures import TEST
+from study.analysis.statistics import variance
+from study.tables.measures import TEST
 
 
 def logs_of(rng, a, b, data, init, rest):

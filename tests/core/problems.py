@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from study.core import euler_lagrange
-from study.core.mlp import MLP, lagrangian
 from study.core.models import LNN, RandomFeatures
-from study.core.training import State, TrainingData, train
+from study.core.models.mlp import MLP, lagrangian
+from study.core.training.train import State, TrainingData, train
+from tests.core import euler_lagrange
 
 ANGLES = {1: (True,), 2: (True, False), 3: (True, False, True)}
 

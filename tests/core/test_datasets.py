@@ -7,18 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from study.core import datasets
-from study.core.datasets import (
-    DataError,
-    Source,
-    cache_folder,
-    cached,
-    held_out,
-    integrate,
-)
-from study.core.datasets import (
-    test_set as make_test_set,
-)
+from study.core.data import datasets
+from study.core.data.datasets import DataError, Source, cache_folder, cached, held_out, integrate
+from study.core.data.datasets import test_set as make_test_set
 from study.core.systems import SYSTEMS
 
 SYSTEM = SYSTEMS["magnetic_trap"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import savgol_coeffs
 
-from study.core.derivatives import Method, uneven_step
+from study.core.data.derivatives import Method, uneven_step
 
 RATES = np.array([1.0, 2.0])
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from study.core import metrics
-from study.core.datasets import TestSet, held_out, test_set
-from study.core.error_budget import error_budget, initial_offset, perturbed_motion
-from study.core.perturbations import Smooth, encoded
-from study.core.rollout import rollout_field
+from study.core.data.datasets import TestSet, held_out, test_set
+from study.core.measures import metrics
+from study.core.measures.error_budget import error_budget, initial_offset, perturbed_motion
+from study.core.measures.perturbations import Smooth, encoded
+from study.core.measures.rollout import rollout_field
 from study.core.systems import SYSTEMS, System
 
 TestSet.__test__ = False  # a class of the core, not a test

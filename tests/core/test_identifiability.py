@@ -7,9 +7,9 @@ import pytest
 import scipy.linalg
 import torch
 
-from study.core import euler_lagrange, identifiability
-from study.core.datasets import Source
-from study.core.identifiability import (
+from study.core.data.datasets import Source
+from study.core.measures import identifiability
+from study.core.measures.identifiability import (
     THRESHOLDS,
     condition,
     effective_dimension,
@@ -17,9 +17,10 @@ from study.core.identifiability import (
     rank,
     spectrum,
 )
-from study.core.mlp import MLP, lagrangian
 from study.core.models import LNN
+from study.core.models.mlp import MLP, lagrangian
 from study.core.systems import SYSTEMS
+from tests.core import euler_lagrange
 
 TINY = LNN(MLP((True, False), 3, 2, "softplus", 1.0, "trig", 1.0), "fan_in")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from study.core.adam import Adam
-from study.core.lbfgs import FALL, LBFGS
-from study.core.levenberg_marquardt import LevenbergMarquardt, mean_square
-from study.core.model import Model
-from study.core.training import FITTED, State, relative_gradient, verdicts
+from study.core.models.model import Model
+from study.core.training.adam import Adam
+from study.core.training.lbfgs import FALL, LBFGS
+from study.core.training.levenberg_marquardt import LevenbergMarquardt, mean_square
+from study.core.training.train import FITTED, State, relative_gradient, verdicts
 from tests.core.problems import features, field, lnn, make_data, run, targets, taught
 
 

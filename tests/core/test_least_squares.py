@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from study.core import least_squares
-from study.core.least_squares import LeastSquares
-from study.core.training import State
+from study.core.training import least_squares
+from study.core.training.least_squares import LeastSquares
+from study.core.training.train import State
 from tests.core.problems import features, lnn, make_data, run
 
 

@@ -8,16 +8,16 @@ import pytest
 import scipy.optimize
 import torch
 
-from study.core import levenberg_marquardt
-from study.core.levenberg_marquardt import (
+from study.core.models.model import Model
+from study.core.training import levenberg_marquardt
+from study.core.training.levenberg_marquardt import (
     FALL,
     WINDOW,
     LevenbergMarquardt,
     linearise,
     mean_square,
 )
-from study.core.model import Model
-from study.core.training import (
+from study.core.training.train import (
     CONVERGED,
     FITTED,
     State,

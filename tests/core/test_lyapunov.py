@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from study.core.datasets import integrate
-from study.core.lyapunov import finite_time_exponent
+from study.core.data.datasets import integrate
 from study.core.systems import SYSTEMS, System
+from study.core.systems.lyapunov import finite_time_exponent
 
 
 def test_an_inverted_oscillator_grows_at_its_rate():

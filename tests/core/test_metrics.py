@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from study.core import metrics
-from study.core.datasets import Points, TestSet, Trajectories
+from study.core.data.datasets import Points, TestSet, Trajectories
+from study.core.measures import metrics
 from study.core.systems import SYSTEMS
-from study.core.units import Units
+from study.core.systems.units import Units
 
 KEPLER = SYSTEMS["kepler"]
 PENDULUM = SYSTEMS["double_pendulum"]

@@ -7,12 +7,11 @@ import math
 import pytest
 import torch
 
-from study.core import euler_lagrange, mlp_acceleration
-from study.core.activations import ACTIVATIONS
-from study.core.mlp import MLP, lagrangian
-from study.core.mlp_acceleration import invert
-from study.core.models import LNN, make_model
-from tests.core import question_method
+from study.core.models import LNN, make_model, mlp_acceleration
+from study.core.models.activations import ACTIVATIONS
+from study.core.models.mlp import MLP, lagrangian
+from study.core.models.mlp_acceleration import invert
+from tests.core import euler_lagrange, question_method
 
 TORCH_ACTIVATIONS = {
     "softplus": torch.nn.functional.softplus,
@@ -130,7 +129,7 @@ def test_gradient_against_the_question_itself():
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("beta", [0.25, 1.0, 4.0])
 def test_activation_derivatives(name, beta):
-    from study.core.activations import derivatives
+    from study.core.models.activations import derivatives
 
     x = torch.linspace(-4, 4, 41, dtype=torch.float64, requires_grad=True)
     values = derivatives(name, beta, x)

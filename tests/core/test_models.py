@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.core import euler_lagrange
+from study.core.measures.rollout import rollout
 from study.core.models import MODELS, make_model, n_parameters
-from study.core.rollout import rollout
+from tests.core import euler_lagrange
 
 SETTINGS = {
     "width": 7,

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from study.core import metrics
-from study.core.datasets import TestSet, test_set
-from study.core.perturbations import LENGTH, Conservative, RandomField, Smooth, White
+from study.core.data.datasets import TestSet, test_set
+from study.core.measures import metrics
+from study.core.measures.perturbations import LENGTH, Conservative, RandomField, Smooth, White
 from study.core.systems import SYSTEMS
 
 TestSet.__test__ = False  # a class of the core, not a test

@@ -11,8 +11,9 @@ import pytest
 import torch
 import yaml
 
-from study.core import datasets, metrics
-from study.core.datasets import Source
+from study.core.data import datasets
+from study.core.data.datasets import Source
+from study.core.measures import metrics
 from study.core.models import make_model
 from study.core.systems import SYSTEMS
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.core.datasets import DataError, integrate
-from study.core.mechanics import unknown
-from study.core.recording import Motion, Recording
+from study.core.data.datasets import DataError, integrate
+from study.core.data.recording import Motion, Recording
 from study.core.systems import SYSTEMS
+from study.core.systems.mechanics import unknown
 
 PENDULUM = SYSTEMS["double_pendulum"]
 UNKNOWN = unknown(PENDULUM.coordinates, PENDULUM.angles)

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import torch
 
+from study.core.measures.rollout import rollout
 from study.core.models import Model
-from study.core.rollout import rollout
 from study.core.systems import SYSTEMS
 
 
@@ -41,7 +41,7 @@ def run(function, start, times, R=1, angles=(False,), **options):
 
 
 def test_the_true_field_gives_the_true_trajectories():
-    from study.core.datasets import integrate
+    from study.core.data.datasets import integrate
 
     system = SYSTEMS["double_pendulum"]
     start = system.initial_conditions(np.random.default_rng(0), 4, system.parameters)

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.core import euler_lagrange
-from study.core.datasets import checked, integrate
-from study.core.lyapunov import finite_time_exponent
+from study.core.data.datasets import checked, integrate
 from study.core.systems import SYSTEMS
+from study.core.systems.lyapunov import finite_time_exponent
+from tests.core import euler_lagrange
 
 RNG = np.random.default_rng(7)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from study.core.adam import Adam, Batches
-from study.core.lbfgs import LBFGS
-from study.core.levenberg_marquardt import LevenbergMarquardt
-from study.core.mlp import MLP
 from study.core.models import LNN
-from study.core.training import (
+from study.core.models.mlp import MLP
+from study.core.training.adam import Adam, Batches
+from study.core.training.lbfgs import LBFGS
+from study.core.training.levenberg_marquardt import LevenbergMarquardt
+from study.core.training.train import (
     CHUNK,
     CONVERGED,
     REASONS,
@@ -231,9 +231,9 @@ def test_adam_converges_or_runs_out_of_steps():
 
 
 def test_training_lowers_the_loss_of_a_true_lagrangian():
-    from study.core.datasets import Source
+    from study.core.data.datasets import Source
     from study.core.systems import SYSTEMS
-    from study.core.training import TrainingData
+    from study.core.training.train import TrainingData
 
     source = Source(SYSTEMS["magnetic_trap"], "trajectories", 400, 10)
     points, units = source.training_set(0, 200, 0.0).points, source.reference().units

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from study.core import euler_lagrange
-from study.core.datasets import Source
-from study.core.datasets import test_set as make_test_set
+from study.core.data.datasets import Source
+from study.core.data.datasets import test_set as make_test_set
 from study.core.systems import SYSTEMS
-from study.core.units import Units
+from study.core.systems.units import Units
+from tests.core import euler_lagrange
 
 
 @pytest.mark.parametrize("name", sorted(SYSTEMS))

@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study import results, sweep, trial
+from study import sweep
+from study.block import run
+from study.tables import gather
 
 # a block takes a second or two, most of it not training
 TINY = (
@@ -112,7 +114,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
 def prepare(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:
     """The folder of a study whose orders are given and of which nothing is done."""
     with monkeypatch.context() as patch:
-        patch.setattr(trial, "run_block", lambda *_, **__: 1 / 0)
+        patch.setattr(run, "run_block", lambda *_, **__: 1 / 0)
         assert run_here(patch, *TINY, *HERE, "study=mine", *arguments, "retries=0") == 1
     study = Path("outputs/mine").resolve()
     for record in study.rglob("*.failed-*.json"):
@@ -136,7 +138,7 @@ def one_worker(study: Path, *options: str) -> subprocess.Popen[str]:
 
 def measures(study: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables, compacted anew, without what a clock put there."""
-    rows, curves = results.compact(study)
+    rows, curves = gather.compact(study)
     return rows[[c for c in rows.columns if not c.endswith("_seconds")]], curves
 
 

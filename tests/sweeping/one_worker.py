@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from study import trial
+from study.block import run
 from study.sweeping import claims, leaving, worker
 from study.sweeping.files import StudyError
 
@@ -35,7 +35,7 @@ parser.add_argument("--log", type=Path, default=Path(os.devnull))
 
 if __name__ == "__main__":
     given = parser.parse_args()
-    right, run_block = time.time, trial.run_block
+    right, run_block = time.time, run.run_block
     time.time = lambda: right() + given.shift  # type: ignore[assignment]
     socket.getfqdn = lambda *_: given.host  # type: ignore[assignment]
     claims.LIFETIME = given.lifetime
@@ -65,7 +65,7 @@ if __name__ == "__main__":
         tell("idle")
         time.sleep(seconds)
 
-    trial.run_block = told
+    run.run_block = told
     worker.time = SimpleNamespace(time=time.time, sleep=wait)  # type: ignore[assignment]
     try:
         worker.work(given.root)

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from study.compose import compose
-from study.config import make_cell
-from study.config_tree import register
+from study.config.cell import make_cell
+from study.config.compose import compose
+from study.config.hydra import register
 from study.sweeping.files import write_yaml
 from study.sweeping.folder import StudyFolder
 from study.sweeping.head import _earlier_cells

@@ -17,6 +17,7 @@ import pytest
 from study import results
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
+from study.tables import gather
 from tests.sweeping.commands import HERE, TINY, run_here, start, wait_for
 
 # the replicates of a cell scatter log-normally: the standard deviation of the logarithm, by N
@@ -71,7 +72,7 @@ def sweep(folder: Path, *arguments: str, change: str = STAND_IN, status: int = 0
 def blocks_of(study: Path) -> dict[int, set[int]]:
     """The finished blocks of each N."""
     found: dict[int, set[int]] = {}
-    for folder in results.block_folders(study):
+    for folder in gather.block_folders(study):
         rows = pd.read_parquet(folder / "replicates.parquet", columns=["data.n_train"])
         n_train = int(rows["data.n_train"].iloc[0])
         found.setdefault(n_train, set()).add(int(folder.name.removeprefix("block-")))
@@ -177,11 +178,11 @@ def test_killed_and_resumed_it_comes_to_the_same_blocks(undisturbed: Path, tmp_p
     for n_done in (2, 4, 6):
         shutil.rmtree(tmp_path / "shim", ignore_errors=True)
         head = start(tmp_path, *COMMAND, "auto.budget=5", "auto.most=12", "workers=2", change=slow)
-        wait_for(lambda n=n_done: len(results.block_folders(study)) >= n, head)
+        wait_for(lambda n=n_done: len(gather.block_folders(study)) >= n, head)
         head.send_signal(signal.SIGKILL)
         head.wait()
         wait_for(lambda: not Monitor(study).look().running)
-        assert len(results.block_folders(study)) < len(NOISE) + 5
+        assert len(gather.block_folders(study)) < len(NOISE) + 5
     sweep(tmp_path, "auto.budget=5", "auto.most=12", "workers=2")
     assert blocks_of(study) == blocks_of(undisturbed)
     pd.testing.assert_frame_equal(

@@ -15,6 +15,7 @@ import pytest
 from study import results
 from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.monitor import Monitor
+from study.tables import gather
 from tests.sweeping import faults
 from tests.sweeping.commands import (
     HERE,
@@ -117,7 +118,7 @@ def test_a_walk_over_faults(
 
 
 def check(study: Path, undisturbed: Path) -> None:
-    assert len(results.block_folders(study)) == BLOCKS
+    assert len(gather.block_folders(study)) == BLOCKS
     rows = results.load(study)
     assert len(rows) == BLOCKS
     assert not rows.duplicated(["cell", "replicate"]).any()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from study import results, status
+from study import status
+from study.tables import gather
 from tests.sweeping.commands import HERE, QUICK, TINY, assert_same, run_here, start
 
 GRID = (*QUICK, "data.n_train=32,48", "block_size=1", "optimizer.steps=20", "study=mine")
@@ -78,7 +79,7 @@ def test_a_disk_that_fills_up_in_a_sweep_costs_nothing_that_was_computed(
     assert head.returncode == 1, printed
     assert ends_with(printed, "No space left on device"), printed
     study = disk / "outputs" / "mine"
-    kept = {b: b.stat().st_ino for b in results.block_folders(study)}
+    kept = {b: b.stat().st_ino for b in gather.block_folders(study)}
     assert 0 < len(kept) < 4
 
     # still full: nothing is trained, and that is said in one sentence
@@ -90,7 +91,7 @@ def test_a_disk_that_fills_up_in_a_sweep_costs_nothing_that_was_computed(
     (disk / "ballast").unlink()
     assert run_here(monkeypatch, *TINY, *GRID, *FOUR, *HERE) == 0
     assert {b: b.stat().st_ino for b in kept} == kept
-    assert len(results.block_folders(study)) == 4
+    assert len(gather.block_folders(study)) == 4
     assert not list(study.rglob(".*"))
     assert_same(study, undisturbed)
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hydra import compose as hydra_compose
 
-from study import config_tree
-from study.overrides import read_overrides
+from study.config import hydra
+from study.config.command_line import read_overrides
+from study.config.errors import ConfigError
 from study.sweeping import cost
 from study.sweeping.plan import Plan, make_plan
-from study.validation import ConfigError
 
 
 class Planner:
@@ -30,13 +30,13 @@ class Planner:
 
     def _compose(self, overrides: Any) -> dict[str, Any]:
         self.composed += 1
-        return config_tree.plain(hydra_compose(config_tree.ROOT, list(overrides)))
+        return hydra.plain(hydra_compose(hydra.ROOT, list(overrides)))
 
 
 @pytest.fixture
 def plan() -> Iterator[Planner]:
-    config_tree.register()
-    with config_tree.opened() as loader:
+    hydra.register()
+    with hydra.opened() as loader:
         yield Planner(loader)
 
 
@@ -160,9 +160,7 @@ def test_experiments_cannot_be_swept(plan: Planner) -> None:
 
 
 @pytest.mark.parametrize("budget", ["smoke", "laptop", "full"])
-@pytest.mark.parametrize(
-    "name", sorted(p.stem for p in (config_tree.CONF / "experiment").glob("*.yaml"))
-)
+@pytest.mark.parametrize("name", sorted(p.stem for p in (hydra.CONF / "experiment").glob("*.yaml")))
 def test_every_experiment_can_be_planned_at_every_budget(plan, name, budget):
     planned = plan(f"+experiment={name}", f"budget={budget}")
     assert planned.run.study == name

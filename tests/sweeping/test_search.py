@@ -13,12 +13,12 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from study.config.errors import ConfigError
 from study.sweeping import claims
 from study.sweeping import search as search_module
 from study.sweeping.samplers import SAMPLERS
 from study.sweeping.search import Asked, Search
 from study.sweeping.storage import LostError, open_storage
-from study.validation import ConfigError
 
 SPACE = {
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),

@@ -13,12 +13,14 @@ import optuna
 import pandas as pd
 import pytest
 
-from study import report, results, searched
+from study import results
+from study.page import write
 from study.sweeping import trials as records
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
 from study.sweeping.searches import SearchSpec
 from study.sweeping.storage import open_storage
+from study.tables import searches
 from tests.sweeping.commands import HERE, QUICK, TINY, run_here, start, wait_for
 
 SEARCH = (
@@ -142,7 +144,7 @@ def test_the_table_holds_the_complete_trials(undisturbed: Path) -> None:
 
 
 def test_the_tables_of_the_search_are_its_records(undisturbed: Path) -> None:
-    table, keys = searched.load_trials(undisturbed), searched.load_searches(undisturbed)
+    table, keys = searches.load_trials(undisturbed), searches.load_searches(undisturbed)
     assert table is not None
     assert keys is not None
     found = list(trials(undisturbed).values())
@@ -322,7 +324,7 @@ def test_an_experiment_runs_to_its_page(name: str, figures: set[str], tmp_path: 
     page = (study / "report" / "index.html").read_text()
     assert "Searched: " in page
     assert "fewer than the 20 that tell" in page, "six trials say nothing of importance"
-    again = report.write(study).read_text()
+    again = write.write(study).read_text()
     pictures = re.compile(r"base64,[^\"]+")  # whose last bits a layout does not repeat
     assert pictures.sub("", again) == pictures.sub("", page)
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study import trial
-from study.core.training import Stopped
+from study.block import run as block_run
+from study.core.training.train import Stopped
 from study.sweeping import claims, trainer
 from study.sweeping.folder import StudyFolder
 from study.sweeping.leaving import SIGNALS
@@ -48,7 +48,7 @@ def child() -> Iterator[Trainer]:
 
 def once(monkeypatch: pytest.MonkeyPatch, task: Task, what: Callable[[], Any]) -> None:
     """Let the first training do `what`, in the child; later ones are as they are."""
-    real, mark = trial.run_block, task.workspace.parent / "mark"
+    real, mark = block_run.run_block, task.workspace.parent / "mark"
 
     def run_block(*arguments: Any, **settings: Any) -> Any:
         if not mark.exists():
@@ -56,7 +56,7 @@ def once(monkeypatch: pytest.MonkeyPatch, task: Task, what: Callable[[], Any]) -
             what()
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(trial, "run_block", run_block)
+    monkeypatch.setattr(block_run, "run_block", run_block)
 
 
 def hold_the_interpreter(seconds: int) -> None:
@@ -207,7 +207,7 @@ def test_it_hears_many_who_ask_it_to_stop_at_once(
             time.sleep(0.01)
         raise Stopped
 
-    monkeypatch.setattr(trial, "run_block", until_asked)
+    monkeypatch.setattr(block_run, "run_block", until_asked)
 
     def ask() -> None:
         assert child.pid is not None
@@ -248,7 +248,7 @@ def test_a_child_does_not_outlive_its_worker(task: Task, monkeypatch: pytest.Mon
 def test_a_full_disk_is_noticed_before_training(
     child: Trainer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "run_block", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr(block_run, "run_block", lambda *_, **__: pytest.fail("it was trained"))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, limit[1]))  # which a child has, too
     try:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from study import results
 from study.sweeping.folder import StudyFolder
+from study.tables import gather
 from tests.sweeping.commands import (
     HERE,
     QUICK,
@@ -84,7 +84,7 @@ def test_hosts_whose_clocks_are_an_hour_apart_have_one_result_of_each_block(
     second = one_worker(study, "--host", "b", "--shift", str(3600 * hours), *options)
     for worker in (first, second):
         succeed(worker)
-    blocks = results.block_folders(study)
+    blocks = gather.block_folders(study)
     assert len(blocks) == 4
     begun = trained(log)
     assert len(begun) == 4

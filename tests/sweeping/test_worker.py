@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from study import trial
-from study.config import Cell
+from study.block import run
+from study.config.cell import Cell
 from study.sweeping import claims, ledger
 from study.sweeping.files import read_json
 from study.sweeping.folder import Block, StudyFolder
@@ -59,7 +59,7 @@ def failing(
     monkeypatch: pytest.MonkeyPatch, attempts: Attempts, until: int, fail: Callable[[], None]
 ) -> None:
     """Let blocks with N = 48 fail before their attempt number `until`."""
-    real: Callable[..., Any] = trial.run_block
+    real: Callable[..., Any] = run.run_block
 
     def run_block(cell: Any, *arguments: Any, **settings: Any) -> Any:
         attempts.add(cell.n_train)
@@ -67,7 +67,7 @@ def failing(
             fail()
         return real(cell, *arguments, **settings)
 
-    monkeypatch.setattr(trial, "run_block", run_block)
+    monkeypatch.setattr(run, "run_block", run_block)
 
 
 def raising(error: Exception) -> Callable[[], None]:
@@ -115,7 +115,7 @@ def test_a_block_given_up_is_listed_and_gets_fresh_attempts(
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> Iterator[Worker]:
     """A study with nothing done yet, and a worker of it."""
-    monkeypatch.setattr(trial, "run_block", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(run, "run_block", lambda *_, **__: 1 / 0)
     assert run_here(monkeypatch, *COMMAND, "retries=0") == 1
     for record in Path("outputs").rglob("*.failed-*.json"):
         record.unlink()
@@ -167,7 +167,7 @@ def test_only_a_block_that_takes_its_time_tells_how_far_it_is(
                 time.sleep(1.2 if block == second else 0.01)
         raise RuntimeError
 
-    monkeypatch.setattr(trial, "run_block", run_block)
+    monkeypatch.setattr(run, "run_block", run_block)
     worker.attempt(first)
     assert seen.read_text().split() == ["None"] * 3
     worker.attempt(second)
@@ -299,7 +299,7 @@ import sys
 from study.sweeping import worker
 
 def version():
-    print("study.trial" in sys.modules, "study.core.adam" in sys.modules)
+    print("study.trial" in sys.modules, "study.core.training.adam" in sys.modules)
     return "another"
 
 worker.code_version = version

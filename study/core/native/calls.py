@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from study.core.mlp import MLP
-from study.core.mlp_acceleration import FLOOR
+from study.core.models.mlp import MLP
+from study.core.models.mlp_acceleration import FLOOR
 from study.core.native.build import library
 
 MODELS = ("lnn", "structured_lnn", "acceleration_mlp")  # in the order of native.cpp

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from study.core.adam import BETA1, BETA2, EPSILON, adam
 from study.core.models import ACTIVATIONS, LNN, make_model
 from study.core.native import calls
+from study.core.training.adam import BETA1, BETA2, EPSILON, adam
 
 NETWORKS = ("lnn", "structured_lnn", "acceleration_mlp")
 # D, width, depth, states: what fills no vector, no tile, no chunk, and what does

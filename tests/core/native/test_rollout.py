@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
+from study.core.measures.rollout import LIMIT, rollout
 from study.core.models import make_model
-from study.core.rollout import LIMIT, rollout
 from tests.core.native.test_calls import NETWORKS, settings_of
 
 TIMES = torch.linspace(0, 4, 17, dtype=torch.float64)

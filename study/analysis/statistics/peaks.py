@@ -1,0 +1,187 @@
+"""Whether a curve of medians has a peak, by a stated test.
+
+Knows: replicates along an ascending axis. Does not know: what the axis is.
+
+A *peak* is an interior point of the curve of medians that is above a point on both of its sides by
+more than the scatter of the replicates makes.
+
+- Null: the curve has no interior maximum. It falls, then rises; either part may be missing.
+- Statistic: the prominence, the largest over interior points of the median over the larger of the
+  lowest medians on its two sides. Below 1 where no interior point is above both sides.
+- Under the null: the curve without a peak nearest to the medians (isotonic regression on either
+  side of the best turning point, weights by scatter), times medians of noise drawn anew at each
+  point. Each draw takes the most prominent of all its points, as the statistic does, so the choice
+  of the place is accounted for.
+- Noise: log error = point + replicate + rest. What replicates share along the curve cannot make a
+  peak; the rest, over its scale at each point, is drawn from all points together, so that five
+  replicates do. (Resampling whole replicates instead is blunt at five: one in 17 draws takes its
+  medians from the single worst one.)
+- Decision: a peak, if the prominence is above the 99.5 % quantile under the null and at least
+  `LEAST`; none, if no point's upper 97.5 % limit reaches `MATTERS`; else undecided.
+
+How often it errs and misses is measured in `tests/analysis/test_peaks.py`. Noise that hangs
+together along the axis (nested data, steps of one training) makes it more cautious.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from study.analysis.statistics.ratios import DRAWS, LEVEL, SEED, Estimate, balanced
+
+TEST_LEVEL = 0.995
+LEAST = 1.2  # a smaller peak is not called one
+MATTERS = 2.0  # and where none of this factor can be, there is none
+WORST = 10.0  # a diverged replicate counts as so many times the largest finite value
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most prominent interior point of a curve.
+
+    - `at`: its index; `left`, `right`: of the lowest points on its sides.
+    - `prominence`: of the medians; its lower limit is above 1 if noise on a curve without a peak
+      makes as much in less than 0.5 % of draws, its upper limit the largest of all points.
+    - `place`: x there, with the 95 % interval of where it is most prominent.
+    """
+
+    at: int
+    left: int
+    right: int
+    prominence: Estimate
+    place: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """'yes', 'no' or 'undecided': is it a peak?"""
+        found = self.prominence
+        if found.enough and found.low > 1 and found.value >= LEAST:
+            return "yes"
+        return "no" if found.enough and found.high < MATTERS else "undecided"
+
+
+def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> Peak | None:
+    """The most prominent interior point of the medians of a table, tested.
+
+    **Arguments:**
+
+    - `table`: (replicates, points) of a positive measure; +inf for a diverged replicate, NaN where
+      there is none.
+    - `x`: (points,) ascending.
+    - `groups`: the data seed of each replicate where some share one; their noise is drawn together.
+
+    **Returns:** None below 3 points or without a finite value.
+    """
+    if table.shape[1] < 3 or not np.isfinite(table).any():
+        return None
+    values = _filled(table)
+    logs, middle = np.log(values), np.log(np.nanmedian(values, axis=0))
+    if np.isnan(table).any() or not balanced(groups):
+        groups = None
+    heights, noise = _prominences(middle), _noise(logs, groups)
+    flat = nearest_without_peak(middle, 1 / np.maximum(noise.var(axis=0), 1e-12))
+    by_chance = _prominences(flat + noise).max(axis=1)
+    critical = max(0.0, float(np.quantile(by_chance, TEST_LEVEL)))
+    at = 1 + int(heights.argmax())
+    height = float(heights.max())
+    tail = (1 - LEVEL) / 2
+    drawn = x[1:-1][_prominences(middle + noise).argmax(axis=1)]
+    place = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
+    n = int((~np.isnan(logs)).sum(axis=0).min())
+    independent = None if groups is None else len(set(groups))
+    return Peak(
+        at,
+        *_sides(middle, at),
+        Estimate(
+            float(np.exp(height)),
+            float(np.exp(height - critical)),
+            float(np.exp(_upper(middle, heights, noise, 1 - tail))),
+            n,
+            independent,
+        ),
+        Estimate(float(x[at]), float(place[0]), float(place[1]), n, independent),
+    )
+
+
+def nearest_without_peak(middle: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The curve that falls, then rises, nearest to `middle` (points,) in weighted squares."""
+    n = len(middle)
+    best, least = middle, np.inf
+    for turn in range(1, n + 1):
+        parts = [
+            optimize.isotonic_regression(middle[:turn], weights=weights[:turn], increasing=False)
+        ]
+        if turn < n:
+            parts.append(optimize.isotonic_regression(middle[turn:], weights=weights[turn:]))
+        fitted = np.concatenate([part.x for part in parts])
+        misfit = float((weights * (fitted - middle) ** 2).sum())
+        if misfit < least:
+            best, least = fitted, misfit
+    return best
+
+
+def _filled(table: np.ndarray) -> np.ndarray:
+    """Positive and finite, NaN kept."""
+    worst = WORST * table[np.isfinite(table)].max()
+    return np.maximum(np.where(np.isinf(table), worst, table), np.finfo(float).tiny)
+
+
+def _prominences(middle: np.ndarray) -> np.ndarray:
+    """Logarithm of each interior point over the larger of the lowest on its sides: (..., K - 2)."""
+    left = np.minimum.accumulate(middle, axis=-1)[..., :-2]
+    right = np.minimum.accumulate(middle[..., ::-1], axis=-1)[..., ::-1][..., 2:]
+    return middle[..., 1:-1] - np.maximum(left, right)
+
+
+def _sides(middle: np.ndarray, at: int) -> tuple[int, int]:
+    """Where the lowest points before and after `at` are."""
+    return int(middle[:at].argmin()), at + 1 + int(middle[at + 1 :].argmin())
+
+
+def _upper(middle: np.ndarray, heights: np.ndarray, noise: np.ndarray, level: float) -> float:
+    """The largest over interior points of the upper limit of each one's prominence.
+
+    A point that truly stands out by h between two others shows at least h and the smaller of the
+    two differences of noise.
+    """
+    limits = []
+    for k, height in enumerate(heights, start=1):
+        left, right = _sides(middle, k)
+        lost = noise[:, k] - np.maximum(noise[:, left], noise[:, right])
+        limits.append(height - np.quantile(lost, 1 - level))
+    return max(limits)
+
+
+def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Draws (DRAWS, K) of the error of each point's median."""
+    n, n_points = logs.shape
+    rest = logs - np.nanmedian(logs, axis=0)
+    rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
+    rest = rest - np.nanmedian(rest, axis=0)
+    rest *= np.sqrt(n * n_points / (max(1, n - 1) * (n_points - 1)))  # degrees of freedom
+    scale = _scale(rest)
+    together = 1 if groups is None else n // len(set(groups))
+    if groups is not None:
+        rest = rest[np.argsort(groups, kind="stable")]
+    pool = np.swapaxes((rest / scale).reshape(-1, together, n_points), 1, 2).reshape(-1, together)
+    pool = pool[~np.isnan(pool).any(axis=1)]
+    random = np.random.default_rng([SEED, n, n_points])
+    draws = np.empty((DRAWS, n_points))
+    for k, count in enumerate((~np.isnan(logs)).sum(axis=0)):
+        drawn = pool[random.integers(0, len(pool), (DRAWS, count // together))]
+        draws[:, k] = np.median(drawn.reshape(DRAWS, -1), axis=1) * scale[k]
+    return draws
+
+
+def _scale(rest: np.ndarray) -> np.ndarray:
+    """Scatter at each point: its own, or that with its neighbours where that is larger.
+
+    From mean absolute values, for at an interpolation threshold the scatter has a heavy tail.
+    """
+    own = np.pi / 2 * np.nanmean(np.abs(rest), axis=0) ** 2
+    padded = np.pad(own, 1, mode="edge")
+    around = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    return np.sqrt(np.maximum(np.maximum(own, around), 1e-24))

@@ -1,0 +1,219 @@
+"""Ratios, slopes and monotonicity with bootstrap intervals, of the medians in `study/medians.py`.
+
+Knows: arrays of replicates by cells, and the rules that module states. Does not know: what was
+measured, or why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from study.analysis.statistics.medians import (
+    DRAWS,
+    ENOUGH,
+    LEVEL,
+    SEED,
+    Estimate,
+    Medians,
+    balanced,
+    divide,
+    grouped_resamples,
+    interval,
+    medians,
+    ratio_of,
+    resamples,
+)
+
+__all__ = [
+    "DRAWS",
+    "ENOUGH",
+    "LEVEL",
+    "SEED",
+    "Estimate",
+    "LogLogFit",
+    "Medians",
+    "Rise",
+    "balanced",
+    "flattens_at",
+    "grouped_resamples",
+    "hierarchical_weights",
+    "interval",
+    "loglog",
+    "mean_ratio",
+    "medians",
+    "resamples",
+    "rises",
+    "share",
+]
+
+
+def mean_ratio(pairs: Sequence[tuple[Medians, int, int]], level: float = LEVEL) -> Estimate:
+    """Geometric mean over pairs of cells of their ratio of medians.
+
+    Hierarchical: each draw resamples the pairs, then the replicates within each.
+    """
+    draws = np.stack([m.log_ratio_draws(i, j) for m, i, j in pairs], axis=1)
+    drawn_pairs = resamples(len(pairs), key=10_000)
+    draws = np.take_along_axis(draws, drawn_pairs, axis=1)
+    ratios = [divide(m.middle[i], m.middle[j]) for m, i, j in pairs]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(np.exp(np.mean(np.log(ratios))))
+        mean = draws.mean(axis=1)
+    counts = min(int(min(m.counts[i], m.counts[j])) for m, i, j in pairs)
+    independent = [m.independent for m, _, _ in pairs if m.independent is not None]
+    return ratio_of(mean, value, counts, level, min(independent, default=None))
+
+
+@dataclass(frozen=True)
+class Rise:
+    """The error at point `at` of a curve over that at the earlier point `above`.
+
+    `sure`: the rise is more than the replicates' scatter, as `rises` says.
+    """
+
+    at: int
+    above: int
+    factor: Estimate
+    sure: bool
+
+
+def rises(curve: Medians) -> list[Rise]:
+    """Points of a curve that lie above the lowest earlier one, in order.
+
+    A rise is sure if its interval excludes 1 and a rank test (Mann and Whitney, which takes +inf
+    as it is) finds the replicates higher too. The interval is widened for the number of points,
+    the test's level divided by the number of pairs (Bonferroni), but never below what its
+    replicates can reach. On simulated flat curves of 6 points the test alone finds a rise in 6 % of
+    cases at 5 replicates and in 3 % at 8 or more; the interval alone, even widened for all pairs,
+    in 22 % at 5.
+    """
+    n = len(curve.middle)
+    pairs = max(1, n * (n - 1) // 2)
+    found = []
+    for at in range(1, n):
+        above = int(np.argmin(curve.middle[:at]))
+        if not curve.middle[at] > curve.middle[above]:
+            continue
+        factor = curve.ratio(at, above, 1 - (1 - LEVEL) / (n - 1))
+        sure = factor.verdict() == "yes" and _ranks_higher(curve, at, above, n - 1, pairs)
+        found.append(Rise(at, above, factor, sure))
+    return found
+
+
+def _ranks_higher(curve: Medians, at: int, above: int, steps: int, pairs: int) -> bool:
+    table = curve.table
+    if curve.groups is not None:  # one value for each independent draw of the data
+        names = np.unique(curve.groups)
+        table = np.stack([np.median(table[curve.groups == name], axis=0) for name in names])
+    high, low = (table[~np.isnan(table[:, k]), k] for k in (at, above))
+    smallest = 1 / special.comb(len(high) + len(low), len(high))
+    level = max((1 - LEVEL) / pairs, min((1 - LEVEL) / steps, smallest * 1.001))
+    return bool(stats.mannwhitneyu(high, low, alternative="greater").pvalue <= level)
+
+
+def flattens_at(curve: Medians, x: np.ndarray, factor: float = 2.0) -> Estimate:
+    """The smallest x whose median is within `factor` of the best; x ascending."""
+
+    def first(values: np.ndarray) -> np.ndarray:
+        return x[np.argmax(values <= factor * values.min(axis=-1, keepdims=True), axis=-1)]
+
+    low, high = interval(first(curve.draws))
+    n = int(curve.counts.min())
+    return Estimate(float(first(curve.middle)), float(low), float(high), n, curve.independent)
+
+
+@dataclass(frozen=True)
+class LogLogFit:
+    """log10 y = intercept + slope log10 x by least squares.
+
+    `left_out`: points that no logarithm can show (not finite or not positive).
+    `r2_draws` are kept so that two fits on the same rows can be compared draw by draw.
+    """
+
+    slope: Estimate
+    r2: Estimate
+    intercept: float
+    left_out: int
+    r2_draws: np.ndarray
+
+
+def loglog(x: np.ndarray, y: np.ndarray, cells: Sequence[str]) -> LogLogFit | None:
+    """Slope and R2 of y against x, both on logarithmic axes; None below 3 cells.
+
+    The bootstrap is hierarchical: cells, then replicates within a cell. Each draw is a vector of
+    weights on the rows, so that all draws together are a few matrix products.
+    """
+    x, y, names = np.asarray(x, float), np.asarray(y, float), np.asarray(cells)
+    with np.errstate(invalid="ignore"):
+        shown = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    kinds, member = np.unique(names[shown], return_inverse=True)
+    if len(kinds) < 3:
+        return None
+    logs = np.log10(x[shown]), np.log10(y[shown])
+    slope, intercept, r2 = (float(v[0]) for v in _line(*logs, np.ones((1, shown.sum()))))
+    if not np.isfinite(r2):
+        return None
+    slopes, _, r2s = _line(*logs, hierarchical_weights(member))
+    n = int(shown.sum())
+    return LogLogFit(
+        slope=_with_interval(slope, slopes, n),
+        r2=_with_interval(r2, r2s, n),
+        intercept=intercept,
+        left_out=int((~shown).sum()),
+        r2_draws=r2s,
+    )
+
+
+def _with_interval(value: float, draws: np.ndarray, n: int) -> Estimate:
+    low, high = interval(draws)
+    return Estimate(value, float(low), float(high), n)
+
+
+def hierarchical_weights(member: np.ndarray) -> np.ndarray:
+    """Weights (DRAWS, rows): how often each row is drawn when cells, then their rows, are.
+
+    **Arguments:**
+
+    - `member`: (rows,) which cell, 0..K-1, a row belongs to.
+    """
+    n_cells = int(member.max()) + 1
+    drawn = resamples(n_cells, key=20_000)
+    times = np.zeros((DRAWS, n_cells))
+    np.add.at(times, (np.arange(DRAWS)[:, None], drawn), 1.0)
+    weights = np.zeros((DRAWS, len(member)))
+    for k in range(n_cells):
+        rows = np.flatnonzero(member == k)
+        within = resamples(len(rows), key=30_000 + k)
+        counts = np.zeros((DRAWS, len(rows)))
+        np.add.at(counts, (np.arange(DRAWS)[:, None], within), 1.0)
+        weights[:, rows] = counts * times[:, [k]]
+    return weights
+
+
+def _line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Slope, intercept and R2 of weighted least squares, one for each row of weights."""
+    x, y = x - (x0 := x.mean()), y - (y0 := y.mean())  # for the differences below
+    total = weights.sum(axis=1)
+    mx, my = weights @ x / total, weights @ y / total
+    sxx = weights @ (x * x) / total - mx**2
+    syy = weights @ (y * y) / total - my**2
+    sxy = weights @ (x * y) / total - mx * my
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = np.where(sxx > 1e-12, sxy / sxx, np.nan)
+        r2 = np.where((sxx > 1e-12) & (syy > 1e-12), sxy**2 / (sxx * syy), np.nan)
+    return slope, my + y0 - slope * (mx + x0), r2
+
+
+def share(count: int, total: int) -> Estimate:
+    """A share with its Wilson interval (the normal one fails near 0 and 1)."""
+    z = float(special.ndtri(1 - (1 - LEVEL) / 2))
+    p = count / total
+    centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * np.sqrt(p * (1 - p) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    low = 0.0 if count == 0 else max(0.0, centre - half)
+    high = 1.0 if count == total else min(1.0, centre + half)
+    return Estimate(p, low, high, total)

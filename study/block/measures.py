@@ -1,0 +1,265 @@
+"""Rows and curves of a trained block: the measures of `core/metrics.py` for every replicate.
+
+Knows: what is evaluated on which states, and the tables' columns. Does not know: training, files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from study.block.setup import Setup, initial_parameters
+from study.core.data.recording import Recording
+from study.core.measures import metrics
+from study.core.measures.error_budget import error_budget
+from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
+from study.core.measures.rollout import rollout
+from study.core.training.train import State, relative_gradient, verdicts
+from study.tables.schema import BUDGET, IDENTIFIABILITY, THRESHOLDS
+
+CURVE_POINTS = 1000  # training curves are measured on so many points
+SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
+AMPLE = 2**31  # a data seed far from any replicate's: states whose number is not what limits a rank
+CHUNK = 512  # states evaluated at once: small enough to stay in the cache
+
+
+def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
+    """Predicted qddot (R, n, D) in physical units at scaled rows (R or 1, n, 2 D or more)."""
+    D = setup.system.n_dof
+    out = []
+    with torch.no_grad():
+        for part in rows.expand(len(theta), -1, -1).split(CHUNK, 1):
+            states = part.to(theta).mT
+            out.append(setup.model.acceleration(theta, states[:, :D], states[:, D : 2 * D]).mT)
+    return setup.units.acceleration_to_physical(torch.cat(out, 1).cpu().double().numpy())
+
+
+def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
+    points = setup.test.points
+    scaled = setup.units.scale(points.q[:n], points.qdot[:n])
+    # copied, for torch's memory is aligned and the last bits of a product may depend on that
+    return torch.tensor(np.concatenate(scaled, axis=1))[None]
+
+
+def _errors(setup: Setup, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return metrics.point_errors(predicted, true, setup.test.variance)
+
+
+def _train_errors(setup: Setup, theta: Tensor, n: int | None = None) -> np.ndarray:
+    """Normalised errors (R, n) on the replicates' own training points, noisy labels included."""
+    rows = setup.data.rows[:, :n]
+    labels = rows[:, :, 2 * setup.system.n_dof :].cpu().double().numpy()
+    return _errors(
+        setup, _accelerations(setup, theta, rows), setup.units.acceleration_to_physical(labels)
+    )
+
+
+def curve_measure(setup: Setup) -> Callable[[Tensor], dict[str, list[float]]]:
+    """What training records on its way: theta -> one list over replicates a metric."""
+    test_rows, true = _test_rows(setup, CURVE_POINTS), setup.test.points.qddot[:CURVE_POINTS]
+
+    def measure(theta: Tensor) -> dict[str, list[float]]:
+        test = _errors(setup, _accelerations(setup, theta, test_rows), true)
+        return {
+            "train_nmse": _train_errors(setup, theta, CURVE_POINTS).mean(1).tolist(),
+            "test_nmse": test.mean(1).tolist(),
+            "test_nmse_median": np.median(test, axis=1).tolist(),
+        }
+
+    return measure
+
+
+def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
+    """The table's rows up to the rollout, measured in float64."""
+    cell, theta = setup.cell, state.theta.double()
+    rows = _test_rows(setup)
+    predicted = _accelerations(setup, theta, rows)
+    train_error = _train_errors(setup, theta)
+    points = setup.test.points
+    known = setup.system.known
+    true_mass = setup.system.mass_matrix(points.q, points.qdot) if known else None
+    table = []
+    # of the loss that was minimised last
+    loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
+    slope = relative_gradient(setup.model, setup.data, theta, loss)
+    for r, (converged, reason) in enumerate(verdicts(state, slope)):
+        table.append(
+            {
+                "cell": cell.hash,
+                "replicate": setup.replicates[r],
+                "data_seed": setup.data_seeds[r],
+                "init_seed": setup.init_seeds[r],
+                **cell.factors(),
+                "train_nmse": float(train_error[r].mean()),
+                "train_nmse_median": float(np.median(train_error[r])),
+                **_label_error(setup, r),
+                **metrics.acceleration_measures(predicted[r], setup.test),
+                "singular_fraction": metrics.singular_fraction(
+                    _mass(setup, theta[r : r + 1], rows), true_mass
+                ),
+                "floored_fraction": float(state.floored[r]) / cell.optimizer.steps
+                if cell.optimizer.adam
+                else float("nan"),
+                "train_seconds": state.seconds / len(theta),
+                "relative_gradient": float(slope[r]),
+                "converged": converged,
+                "stop_reason": reason,
+            }
+        )
+    return table
+
+
+def _label_error(setup: Setup, r: int) -> dict[str, float]:
+    """How far measured labels are from the true system's accelerations, where both are known."""
+    if not (isinstance(setup.source, Recording) and setup.system.known):
+        return {}
+    D, units = setup.system.n_dof, setup.units
+    rows = setup.data.rows[r].cpu().double().numpy()
+    true = setup.system.rhs(units.to_physical(rows[:, : 2 * D]))[:, D:]
+    labels = units.acceleration_to_physical(rows[:, 2 * D :])
+    return {"label_nmse": float(_errors(setup, labels, true).mean())}
+
+
+def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
+    """The error budget of each replicate; missing numbers where it is not asked for, or the
+    true system is not known."""
+    if not (setup.cell.diagnostics.error_budget and setup.system.known):
+        return [dict.fromkeys([*BUDGET, "lyapunov"], float("nan")) for _ in setup.replicates]
+    return error_budget(
+        setup.system,
+        setup.truth,
+        setup.test,
+        _accelerations(setup, state.theta.double(), _test_rows(setup)),
+        units=setup.units,
+        rtol=setup.cell.rollout.rtol,
+        max_steps=setup.cell.rollout.max_steps,
+        seeds=list(zip(setup.data_seeds, setup.init_seeds, strict=True)),
+    )
+
+
+def identifiability_columns(
+    setup: Setup, state: State
+) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
+    """(measures, spectra) of each replicate, as initialised on ample data and as trained.
+
+    Ample: twice as many equations as parameters, from a pool of training states of its own, or all
+    that was measured.
+    """
+    if not setup.cell.diagnostics.identifiability:
+        yield from ((dict.fromkeys(IDENTIFIABILITY, float("nan")), []) for _ in setup.replicates)
+        return
+    D = setup.system.n_dof
+    most = -(-2 * setup.model.n_params // D)  # points; more say no more
+    ample = _ample_states(setup, most)
+    begun = initial_parameters(setup)
+    for r, replicate in enumerate(setup.replicates):
+        own = setup.data.rows[r : r + 1, :most].mT
+        found = {}
+        tables = []
+        for name, theta, states in (
+            ("initial", begun, ample),
+            ("trained", state.theta.double(), own),
+        ):
+            values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])
+            values = values[0].cpu()
+            prefix = "initial" if name == "initial" else "jacobian"
+            for threshold in THRESHOLDS:
+                found[f"{prefix}_rank_{threshold}"] = float(rank(values, float(threshold)))
+            if name == "trained":
+                found["effective_dimension"] = float(effective_dimension(values))
+                found["jacobian_condition"] = float(condition(values))
+            x, relative = np.arange(1, len(values) + 1), values / values[0]
+            tables.append(_curve(setup, replicate, "spectrum", name, x, relative))
+        yield found, tables
+
+
+def _ample_states(setup: Setup, n: int) -> Tensor:
+    """n states (1, 2 D, n) in scaled units, of another seed than any replicate trains on; fewer
+    where fewer were measured."""
+    points = setup.source.ample(AMPLE, n)
+    scaled = setup.units.scale(points.q, points.qdot)
+    return torch.tensor(np.concatenate(scaled, axis=1), device=setup.cell.device).mT[None]
+
+
+def _mass(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray | None:
+    """Learned mass matrices (n, D, D) of one network, scaled units."""
+    D = setup.system.n_dof
+    states = rows.to(theta).mT
+    with torch.no_grad():
+        mass = setup.model.mass_matrix(theta, states[:, :D], states[:, D : 2 * D])
+    return None if mass is None else mass[0].permute(2, 0, 1).cpu().numpy()
+
+
+def training_curves(setup: Setup, state: State) -> list[pa.Table]:
+    """The records of training as rows of the curves' table."""
+    tables = []
+    for r, replicate in enumerate(setup.replicates):
+        for metric in [name for name in state.records[0] if name != "x"]:
+            x = [float(record["x"]) for record in state.records]
+            values = [record[metric][r] for record in state.records]
+            tables.append(_curve(setup, replicate, "training", metric, x, values))
+    return tables
+
+
+def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> pa.Table:
+    n = len(x)
+    return pa.table(
+        {
+            "cell": pa.repeat(setup.cell.hash, n),
+            "replicate": pa.repeat(replicate, n),
+            "curve": pa.repeat(curve, n),
+            "x": np.asarray(x, float),
+            "metric": pa.repeat(metric, n),
+            "value": np.asarray(value, float),
+        }
+    )
+
+
+def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
+    """(measures, curves) of each replicate's rollouts."""
+    system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
+    start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
+    like = {"dtype": torch.float64, "device": state.theta.device}
+    rolled = rollout(
+        setup.model,
+        state.theta.double(),
+        torch.tensor(start, **like),
+        torch.tensor(truth.times / units.time, **like),
+        system.angles,
+        rtol=settings.rtol,
+        max_steps=settings.max_steps,
+    )
+    learned = units.to_physical(rolled.states.cpu().numpy())
+    for r, replicate in enumerate(setup.replicates):
+        measured = metrics.rollout_measures(
+            learned[r], rolled.diverged[r].cpu().numpy(), truth, system, setup.test.units
+        )
+        shown = _shown(setup, learned[r]) if r == 0 else {}
+        yield (
+            measured.measures,
+            [
+                _curve(setup, replicate, "rollout", metric, truth.times, values)
+                for metric, values in {**measured.curves, **shown}.items()
+                if system.known or "energy" not in metric
+            ],
+        )
+
+
+def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:
+    """The first trajectories, true and learned, coordinate by coordinate, and their energies."""
+    system, truth = setup.system, setup.truth
+    curves = {}
+    for name, states in (("true", truth.states), ("learned", learned)):
+        for k in range(min(SHOWN, len(states))):
+            if system.known:
+                energy = system.energy(*np.split(states[k], 2, axis=-1))
+                scale = system.energy_scale(system.parameters)
+                curves[f"{name}.energy[{k}]"] = energy / scale
+            for i in range(system.n_dof):
+                curves[f"{name}.q{i}[{k}]"] = states[k, :, i]
+    return curves

@@ -1,0 +1,328 @@
+"""States and exact accelerations: the pool a replicate trains on, the one test set of a system.
+
+Knows: reference trajectories (DOP853), uniform states, nested subsets, label noise, units, the
+cache on disk. Does not know: networks. Everything is float64 and in physical units here; `units`
+says how to scale it.
+
+Made data are cached under the user's cache folder by the hash of everything they depend on;
+any number of workers may ask at once: each writes whole files under the final name or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import scipy  # whose parts are loaded when they are used
+from jaxtyping import Bool, Float, Int
+
+from study.core.files import write_whole
+from study.core.systems import System
+from study.core.systems.lyapunov import finite_time_exponent
+from study.core.systems.units import Units
+
+Array = np.ndarray
+
+TOLERANCE = 1e-12  # DOP853, relative and absolute: energy is then kept to 1e-10 of its scale
+ENERGY_TOLERANCE = 1e-8  # of the energy scale; a trajectory that drifts more is refused
+AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up to there
+# purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
+POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE = range(6)
+N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
+VERSION = 3  # raise it when the numbers a dataset holds change
+
+
+class DataError(ValueError):
+    """Data that cannot be made or used: one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """Triplets in physical units: q, qdot, qddot, each (n, D)."""
+
+    q: Float[Array, "n D"]
+    qdot: Float[Array, "n D"]
+    qddot: Float[Array, "n D"]
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """A nested subset: `points` (N) with noisy labels, and where each lies along the curves."""
+
+    points: Points
+    along: Int[Array, " N"]  # sorting by it gives trajectory after trajectory, in time
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What is fixed once for a system and sampler, from a large clean pool: never from a subset."""
+
+    units: Units
+    label_std: Float[Array, " D"]  # of the accelerations, physical units
+    low: Float[Array, " two_D"]  # the central 99 % of each coordinate and velocity
+    high: Float[Array, " two_D"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectories:
+    """True motion from held-out initial conditions, in physical units.
+
+    - `times` (T) seconds, `states` (K, T, 2 D).
+    - `trusted` (K) seconds to which two tight solvers agree: no comparison goes further.
+    - `lyapunov` (K) finite-time maximal exponents over the horizon, 1/s.
+    """
+
+    times: Float[Array, " T"]
+    states: Float[Array, "K T two_D"]
+    trusted: Float[Array, " K"]
+    lyapunov: Float[Array, " K"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TestSet:
+    """The fixed test points of a system.
+
+    `in_range` marks states none of whose coordinates or velocities lies outside the central
+    99 % of the reference pool.
+    """
+
+    points: Points
+    in_range: Bool[Array, " n"]
+    variance: Float[Array, " D"]  # of the accelerations, (rad or m)^2 / s^4
+    units: Units  # that errors of states are measured in, whatever a model was trained in
+
+
+def integrate(
+    system: System,
+    start: Float[Array, "K two_D"],
+    times: Float[Array, " T"],
+    tolerance: float = TOLERANCE,
+    method: str = "DOP853",
+) -> Float[Array, "K T two_D"]:
+    """Reference trajectories, all integrated as one system (one step size, the smallest needed).
+
+    **Raises:** `DataError` if the solver fails.
+    """
+    shape = start.shape
+
+    def field(_: float, flat: Array) -> Array:
+        return system.rhs(flat.reshape(shape)).reshape(-1)
+
+    solved = scipy.integrate.solve_ivp(
+        field,
+        (times[0], times[-1]),
+        start.reshape(-1),
+        method=method,
+        t_eval=times,
+        rtol=tolerance,
+        atol=tolerance,
+    )
+    if not solved.success:
+        raise DataError(f"{system.name}: {method} failed at t = {solved.t[-1]} s: {solved.message}")
+    return solved.y.T.reshape(len(times), *shape).transpose(1, 0, 2)
+
+
+def checked(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, "K T two_D"]:
+    """The trajectories as they are, if they conserve energy.
+
+    **Raises:** `DataError` if one drifts by more than 1e-8 of the energy scale.
+    """
+    energy = system.energy(*np.split(states, 2, axis=-1))
+    drift = np.abs(energy - energy[:, :1]).max() / system.energy_scale(system.parameters)
+    if not drift <= ENERGY_TOLERANCE:
+        raise DataError(
+            f"{system.name}: a reference trajectory drifts in energy by {drift:.1e} of its scale, "
+            f"more than {ENERGY_TOLERANCE:.0e}: are its initial conditions inside its safe domain?"
+        )
+    return states
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A system and the way its states are drawn: everything data come from.
+
+    **Arguments:**
+
+    - `sampler`: `trajectories` or `uniform`.
+    - `pool_size`: points in a pool; `n_trajectories`: initial conditions they are spread over.
+    """
+
+    system: System
+    sampler: str
+    pool_size: int
+    n_trajectories: int
+
+    def training_set(self, seed: int, n: int, noise: float) -> TrainingSet:
+        """The first n points of a data seed's pool, labels with Gaussian noise.
+
+        A point keeps its label whatever n is. `noise` is in standard deviations of the clean
+        accelerations, coordinate by coordinate.
+
+        **Raises:** `DataError` if the pool has fewer than n points.
+        """
+        if n > self.pool_size:
+            raise DataError(f"n_train={n} is larger than the pool of {self.pool_size} points")
+        points, along = self._pool((POOL, seed), self.pool_size, self.n_trajectories)
+        q, qdot, qddot = points.q[:n], points.qdot[:n], points.qddot[:n]
+        if noise:
+            drawn = np.random.default_rng((NOISE, seed)).standard_normal(points.qddot.shape)[:n]
+            qddot = qddot + noise * self.reference().label_std * drawn
+        return TrainingSet(Points(q, qdot, qddot), along[:n])
+
+    def ample(self, seed: int, n: int) -> Points:
+        """n points of a pool as large as that takes, without noise."""
+        pool = dataclasses.replace(self, pool_size=max(n, self.pool_size))
+        return pool.training_set(seed, n, 0.0).points
+
+    def reference(self) -> Reference:
+        """Units, label scale and range, from a clean pool of 20,000 points."""
+        points, _ = self._pool((REFERENCE,), N_REFERENCE, TEST_TRAJECTORIES)
+        units = Units.of(points.q, points.qddot, self.system.angles)
+        states = np.concatenate([points.q, points.qdot], axis=1)
+        low, high = np.quantile(states, [0.005, 0.995], axis=0)
+        return Reference(units, points.qddot.std(0), low, high)
+
+    def _pool(self, seed: tuple[int, ...], size: int, n_trajectories: int):
+        """`size` points in shuffled order, spread evenly over trajectories and their time."""
+
+        def make() -> dict[str, Array]:
+            rng = np.random.default_rng(seed)
+            if self.sampler == "uniform":
+                states = _uniform(self.system, rng, size)
+            else:
+                start = self.system.initial_conditions(rng, n_trajectories, self.system.parameters)
+                times = np.linspace(0, self.system.data_span, -(-size // n_trajectories))
+                curves = checked(self.system, integrate(self.system, start, times))
+                states = curves.reshape(-1, 2 * self.system.n_dof)
+            along = rng.permutation(len(states))[:size]
+            q, qdot = np.split(states[along], 2, axis=1)
+            return {
+                "q": q,
+                "qdot": qdot,
+                "qddot": self.system.acceleration(q, qdot),
+                "along": along,
+            }
+
+        key = ["pool", self.sampler, *seed, size]
+        if self.sampler == "trajectories":
+            key.append(n_trajectories)
+        made = cached(self.system, key, make)
+        return Points(made["q"], made["qdot"], made["qddot"]), made["along"]
+
+
+def _uniform(system: System, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
+    try:
+        return system.uniform_states(rng, n)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
+def test_set(system: System) -> TestSet:
+    """The same 4,000 held-out points for every cell and replicate of a system.
+
+    They lie on trajectories, whatever the training states are drawn from.
+    """
+    source = Source(system, "trajectories", N_TEST, TEST_TRAJECTORIES)
+    points, _ = source._pool((TEST,), N_TEST, TEST_TRAJECTORIES)
+    states = np.concatenate([points.q, points.qdot], axis=1)
+    reference = source.reference()
+    inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
+    return TestSet(points, inside, points.qddot.var(0), reference.units)
+
+
+def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectories:
+    """True motion from n held-out initial conditions; the first k of n are those of k."""
+
+    start = system.initial_conditions(np.random.default_rng((HELD_OUT,)), n, system.parameters)
+    return _motion(system, start, horizon, n_times, ["held_out", n])
+
+
+def motion_from(
+    system: System, start: Float[Array, "K two_D"], horizon: float, n_times: int
+) -> Trajectories:
+    """True motion from any states; as `held_out`. **Raises:** `DataError` where it fails."""
+    digest = hashlib.sha256(np.ascontiguousarray(start).tobytes()).hexdigest()
+    return _motion(system, start, horizon, n_times, ["motion_from", digest])
+
+
+def _motion(
+    system: System, start: Float[Array, "K two_D"], horizon: float, n_times: int, key: list
+) -> Trajectories:
+    def make() -> dict[str, Array]:
+        times = np.linspace(0, horizon, n_times)
+        states = checked(system, integrate(system, start, times))
+        second = integrate(system, start, times, tolerance=1e-11, method="LSODA")
+        apart = np.abs(second - states) / _spread(system, states)
+        agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)
+        trusted = np.where(agree, times, 0.0).max(1)
+        if not trusted.any():
+            raise DataError(
+                f"{system.name}: no motion can be trusted to the first of rollout.n_times={n_times}"
+                f" times over {horizon:g} s: use more of them, or a shorter rollout.horizon"
+            )
+        return {
+            "times": times,
+            "states": states,
+            "trusted": trusted,
+            "lyapunov": finite_time_exponent(system, start, horizon),
+        }
+
+    return Trajectories(**cached(system, [*key, horizon, n_times], make))
+
+
+def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
+    """Standard deviations; of an angle modulo full turns, which would else count as its range."""
+    angle = np.array([*system.angles, *[False] * system.n_dof])
+    wrapped = np.pi - np.mod(np.pi - states, 2 * np.pi)
+    spread = np.where(angle, wrapped, states).std((0, 1))
+    return np.where(spread > 0, spread, 1.0)  # what never moves is compared as it is
+
+
+def cache_folder() -> Path:
+    """Where made data are kept: `STUDY_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("STUDY_CACHE") or platformdirs.user_cache_path("study"))
+
+
+def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    """What `make` returns, from the cache if it is there whole; remade if the file is torn."""
+    plain = json.dumps([VERSION, _fingerprint(system), *key], sort_keys=True)
+    name = f"{system.name}-{key[0]}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}.npz"
+    path = cache_folder() / name
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {k: stored[k] for k in stored.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # absent or torn: made anew
+    # in the memory order in which the cache gives them back: numpy sums in that order, so that
+    # another order would change last bits between whoever makes data and whoever finds them
+    made = {field: np.ascontiguousarray(values) for field, values in make().items()}
+    for field, values in made.items():
+        if not np.isfinite(values).all():
+            raise DataError(f"{system.name}: made {field} that are not finite ({key})")
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs only time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda file: np.savez(file, **made))  # type: ignore[arg-type]
+    return made
+
+
+def _fingerprint(system: System) -> list:
+    """The system's content in numbers: a changed formula or domain changes them."""
+    rng = np.random.default_rng(0)
+    start = system.initial_conditions(rng, 3, system.parameters)
+    drawn = system.box_states(rng, 1000)
+    safe = system.is_safe(drawn)
+    moved = system.rhs(np.concatenate([start, drawn[safe][:3]]) + 0.01)
+    numbers = np.concatenate([start, drawn[:3], moved]).ravel()
+    domain = np.packbits(safe).tobytes().hex()
+    return [system.data_span, system.angles, domain, [f"{x:.9e}" for x in numbers]]

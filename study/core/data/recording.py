@@ -1,0 +1,168 @@
+"""Measured motion: what is trained on, and the held-out trajectories that are tested on.
+
+Knows: nested subsets, test points, rollouts' starts, all from trajectories that were measured.
+Does not know: files, columns, how derivatives came about. Everything is in physical units.
+
+Where the true system is known the test labels are its accelerations at the measured states, and
+rollouts are compared with its motion from them. Where it is not, both are measured themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import scipy
+from jaxtyping import Float, Int
+
+from study.core.data.datasets import (
+    NOISE,
+    POOL,
+    DataError,
+    Points,
+    Reference,
+    TestSet,
+    TrainingSet,
+    Trajectories,
+    motion_from,
+)
+from study.core.systems import System
+from study.core.systems.units import Units
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """One trajectory: `times` (n) in seconds, ascending; `q`, `qdot`, `qddot`, each (n, D)."""
+
+    times: Float[Array, " n"]
+    q: Float[Array, "n D"]
+    qdot: Float[Array, "n D"]
+    qddot: Float[Array, "n D"]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first point to the last."""
+        return float(self.times[-1] - self.times[0])
+
+    def states_at(self, times: Float[Array, " T"]) -> Float[Array, "T two_D"]:
+        """(q, qdot) between the points, by the cubic that has the derivatives too."""
+        q = scipy.interpolate.CubicHermiteSpline(self.times, self.q, self.qdot, axis=0)(times)
+        qdot = scipy.interpolate.CubicHermiteSpline(self.times, self.qdot, self.qddot, axis=0)(
+            times
+        )
+        return np.concatenate([q, qdot], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """`training` and `held_out` trajectories; `angles`: which coordinates are periodic."""
+
+    training: tuple[Motion, ...]
+    held_out: tuple[Motion, ...]
+    angles: tuple[bool, ...]
+
+    @functools.cached_property
+    def points(self) -> Points:
+        """All training points, trajectory after trajectory, in time."""
+        return _joined(self.training)
+
+    def training_set(self, seed: int, n: int, noise: float) -> TrainingSet:
+        """The first n points of a data seed's shuffle; as `datasets.Source.training_set`.
+
+        **Raises:** `DataError` if there are fewer than n points.
+        """
+        points = self.points
+        if n > len(points):
+            raise DataError(f"n_train={n} is more than the {len(points)} training points measured")
+        along = self._order(seed)
+        q, qdot, qddot = points.q[along], points.qdot[along], points.qddot[along]
+        if noise:
+            drawn = np.random.default_rng((NOISE, seed)).standard_normal(qddot.shape)
+            qddot = qddot + noise * points.qddot.std(0) * drawn
+        return TrainingSet(Points(q[:n], qdot[:n], qddot[:n]), along[:n])
+
+    def ample(self, seed: int, n: int) -> Points:
+        """n training points; all of them if there are fewer."""
+        return self.training_set(seed, min(n, len(self.points)), 0.0).points
+
+    def _order(self, seed: int) -> Int[Array, " n"]:
+        return np.random.default_rng((POOL, seed)).permutation(len(self.points))
+
+    def reference(self) -> Reference:
+        """Units, label scale and range, from all training points, whatever N is."""
+        points = self.points
+        units = Units.of(points.q, points.qddot, self.angles)
+        states = np.concatenate([points.q, points.qdot], axis=1)
+        low, high = np.quantile(states, [0.005, 0.995], axis=0)
+        return Reference(units, points.qddot.std(0), low, high)
+
+    def test_set(self, system: System) -> TestSet:
+        """All held-out points; labels are the true system's where it is known."""
+        points = _joined(self.held_out)
+        if system.known:
+            points = dataclasses.replace(points, qddot=system.acceleration(points.q, points.qdot))
+        states = np.concatenate([points.q, points.qdot], axis=1)
+        reference = self.reference()
+        inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
+        return TestSet(points, inside, points.qddot.var(0), reference.units)
+
+    @property
+    def longest(self) -> float:
+        """Seconds over which something that was held out can be compared."""
+        return max(motion.duration for motion in self.held_out)
+
+    @property
+    def shortest(self) -> float:
+        """Seconds over which all that was held out can be compared."""
+        return min(motion.duration for motion in self.held_out)
+
+    def starts(self, n: int, room: float) -> list[tuple[Motion, float]]:
+        """At most n starts of rollouts, each with `room` seconds of measured motion after it.
+
+        Trajectories take turns: first their beginnings, then times spread evenly over each.
+
+        **Raises:** `DataError` where no held-out trajectory is so long.
+        """
+        fit = [motion for motion in self.held_out if motion.duration >= room * (1 - 1e-9)]
+        if not fit:
+            raise DataError(
+                f"rollout.horizon={room:g} is longer than any held-out trajectory: "
+                f"at most {self.longest:g} s were measured"
+            )
+        each = -(-n // len(fit))
+        found = []
+        for k in range(each):
+            for motion in fit:
+                spare = max(0.0, motion.duration - room)
+                if k == 0 or spare > 0:
+                    found.append((motion, float(motion.times[0]) + spare * k / max(1, each - 1)))
+        return found[:n]
+
+    def truth(self, system: System, n: int, horizon: float, n_times: int) -> Trajectories:
+        """What rollouts are compared with: true motion from measured states, or measured motion.
+
+        **Raises:** `DataError` where there is none so long, or the true system cannot go on.
+        """
+        if system.known:
+            starts = self.starts(n, 0.0)
+            first = np.concatenate([motion.states_at(np.array([t])) for motion, t in starts])
+            return motion_from(system, first, horizon, n_times)
+        times = np.linspace(0, horizon, n_times)
+        starts = self.starts(n, horizon)
+        states = np.stack(
+            [motion.states_at(np.minimum(t + times, motion.times[-1])) for motion, t in starts]
+        )
+        unknown = np.full(len(starts), np.nan)
+        return Trajectories(times, states, np.full(len(starts), float(times[-1])), unknown)
+
+
+def _joined(motions: tuple[Motion, ...]) -> Points:
+    return Points(
+        *(np.concatenate([getattr(m, k) for m in motions]) for k in ("q", "qdot", "qddot"))
+    )

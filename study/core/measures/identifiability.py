@@ -1,0 +1,118 @@
+"""What the accelerations can see of a network's parameters: the spectrum of d(qddot)/d(theta).
+
+Knows: singular values of the Jacobian J (N D x P) of N states, and what follows from them. Does not
+know: where states come from, training.
+
+N points give N D equations in P unknowns, of which rank(J) can be told apart near theta: moving
+theta in the null space of J changes no acceleration to first order. For a plain Lagrangian network
+two directions are in it whatever the data, for L -> a L + b leaves qddot as it is (`gauge`); a mass
+prior fixes a. The numerical rank depends on the threshold, so it is stated at three, and the
+spectrum is the answer.
+
+Where a learned mass matrix is nearly singular, the rows of J are larger by many orders than all
+others, and every threshold relative to the largest singular value is theirs. So by default the
+equations of each state are scaled to unit size. That is no other question: it changes neither the
+null space nor, but for rounding, the rank. With `equal_states=False` it is J as it stands, which
+is what the mean squared error and its curvature J^T J see.
+
+The singular values are those of J itself, or of its triangular factor, never square roots of
+eigenvalues of J^T J: these lose half the digits (Golub and Van Loan, Matrix Computations, 5.3.2).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from study.core.models.lnn import LNN
+from study.core.models.model import Model
+
+THRESHOLDS = (1e-8, 1e-10, 1e-12)  # of the largest singular value
+ALPHA = 1e-8  # of the largest squared singular value
+FEWEST = 256  # states whose Jacobian is made at once, at least
+
+
+def spectrum(
+    model: Model,
+    theta: Float[Tensor, "R S"],
+    q: Float[Tensor, "R D N"],
+    qdot: Float[Tensor, "R D N"],
+    equal_states: bool = True,
+) -> Float[Tensor, "R K"]:
+    """Singular values of each network's J at its own N states, K = min(N D, P), largest first.
+
+    All in float64 and in the units of the states given. No more is held at once than a few times
+    P^2 numbers, or N D P if that is less. NaN where J is not finite.
+
+    - `equal_states`: the D rows of each state divided by their Frobenius norm.
+    """
+    theta, q, qdot = theta.double(), q.double(), qdot.double()
+    one = [slice(r, r + 1) for r in range(len(theta))]
+    return torch.stack([_values(model, theta[r], q[r], qdot[r], equal_states) for r in one])
+
+
+def rank(singular_values: Float[Tensor, "*R K"], threshold: float) -> Float[Tensor, "*R"]:
+    """How many singular values are above `threshold` times the largest; NaN if they are NaN."""
+    count = (singular_values > threshold * singular_values[..., :1]).sum(-1).double()
+    return count.where(torch.isfinite(singular_values).all(-1), torch.nan)
+
+
+def effective_dimension(
+    singular_values: Float[Tensor, "*R K"], alpha: float = ALPHA
+) -> Float[Tensor, "*R"]:
+    """Sum of s^2 / (s^2 + a) over the singular values s, a = `alpha` times the largest s^2.
+
+    Maddox et al. (2020), arXiv 2003.02139, eq. 2, for the matrix J^T J: a count of the parameters
+    that the data determine, in which a direction with s^2 = a counts for one half.
+    """
+    relative = (singular_values / singular_values[..., :1]) ** 2
+    return (relative / (relative + alpha)).sum(-1)
+
+
+def condition(
+    singular_values: Float[Tensor, "*R K"], threshold: float = THRESHOLDS[-1]
+) -> Float[Tensor, "*R"]:
+    """The largest singular value over the smallest that `rank` counts at `threshold`."""
+    largest = singular_values[..., :1]
+    counted = singular_values.where(singular_values > threshold * largest, torch.inf)
+    finite = torch.isfinite(singular_values).all(-1)
+    return (largest[..., 0] / counted.amin(-1)).where(finite, torch.nan)
+
+
+def gauge(model: LNN, theta: Float[Tensor, "R P"]) -> Float[Tensor, "R G P"]:
+    """Directions in theta that change no acceleration at any state, to first order.
+
+    They are b and a of L -> a L + b: the output's bias, and the output layer's own values. With a
+    mass prior, which does not scale with the network, the first alone.
+    """
+    bias = torch.zeros_like(theta)
+    bias[:, -1] = 1.0
+    if model.mlp.mass_prior:
+        return bias.unsqueeze(1)
+    size = model.mlp.width + 1
+    scale = torch.zeros_like(theta)
+    scale[:, -size:] = theta[:, -size:]
+    return torch.stack([bias, scale], 1)
+
+
+def _values(
+    model: Model, theta: Tensor, q: Tensor, qdot: Tensor, equal_states: bool
+) -> Float[Tensor, " K"]:
+    """The singular values of one network, its states taken in pieces."""
+    D, N, P = q.shape[1], q.shape[2], model.n_params
+    tall = N * D > P
+    step = max(FEWEST, -(-P // D)) if tall else N
+    kept = torch.zeros(0, P, dtype=theta.dtype, device=theta.device)
+    for begin in range(0, N, step):
+        part = slice(begin, begin + step)
+        J = model.jacobian(theta, q[..., part], qdot[..., part])[1][0]
+        if equal_states:
+            size = torch.linalg.vector_norm(J, dim=(1, 2), keepdim=True)
+            J = J / torch.where(size > 0, size, torch.ones_like(size))
+        if not torch.isfinite(J).all():
+            return torch.full((min(N * D, P),), torch.nan, dtype=theta.dtype, device=theta.device)
+        kept = torch.cat([kept, J.flatten(0, 1)])
+        if tall:  # the triangular factor has the same singular values
+            kept = torch.linalg.qr(kept, mode="r")[1]
+    return torch.linalg.svdvals(kept)

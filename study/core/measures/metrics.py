@@ -1,0 +1,171 @@
+"""The measures: acceleration error on test points, and rollouts against the truth.
+
+Knows: definitions, each with its source. Does not know: how predictions were made. numpy in,
+numbers out, physical units unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from study.core.data.datasets import TestSet, Trajectories
+from study.core.systems import System
+from study.core.systems.units import Units
+
+Array = np.ndarray
+
+CONDITION_LIMIT = 1e6  # a mass matrix with a larger condition number counts as singular
+VALID = 0.5  # threshold of the normalised error, Vlachas et al. (2020), Neural Networks 126, 191
+SMALLEST = 1e-12  # relative errors are clamped to [1e-12, 1]
+
+
+def point_errors(
+    predicted: Float[Array, "*R n D"], true: Float[Array, "*#R n D"], variance: Float[Array, " D"]
+) -> Float[Array, "*R n"]:
+    """Squared acceleration error of each point over the variance of the test targets, coordinate
+    by coordinate, then averaged; infinite where the prediction is not finite."""
+    error = ((predicted - true) ** 2 / variance).mean(-1)
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def acceleration_measures(predicted: Float[Array, "n D"], test: TestSet) -> dict[str, float]:
+    """Mean, median and 99th percentile of the normalised error, in and out of range apart."""
+    error = point_errors(predicted, test.points.qddot, test.variance)
+    inside, outside = error[test.in_range], error[~test.in_range]
+    squared = (predicted - test.points.qddot) ** 2
+    return {
+        "test_mse": _mean(np.where(np.isfinite(squared), squared, np.inf)),
+        "test_nmse": _mean(error),
+        "test_nmse_median": float(np.median(error)),
+        "test_nmse_p99": float(np.quantile(error, 0.99, method="inverted_cdf")),
+        "test_nmse_in_range": _mean(inside),
+        "test_nmse_out_of_range": _mean(outside),
+        "test_nmse_median_in_range": _median(inside),
+        "test_nmse_median_out_of_range": _median(outside),
+    }
+
+
+def singular_fraction(
+    learned: Float[Array, "n D D"] | None, true: Float[Array, "n D D"] | None
+) -> float:
+    """Share of points whose learned mass matrix is indefinite where the true one is definite, or
+    whose condition number passes 1e6; NaN without a learned mass matrix or a true one."""
+    if learned is None or true is None:
+        return float("nan")
+    values = np.linalg.eigvalsh(np.where(np.isfinite(learned), learned, 0.0))
+    truth = np.linalg.eigvalsh(true)
+    indefinite = (values[:, 0] < 0) & (values[:, -1] > 0)
+    definite = (truth[:, 0] > 0) | (truth[:, -1] < 0)
+    size = np.abs(values)
+    ill = size.max(1) >= CONDITION_LIMIT * size.min(1)  # zero matrices too
+    broken = ~np.isfinite(learned).all((1, 2))
+    return float(((indefinite & definite) | ill | broken).mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutMeasures:
+    """`measures`: the table's columns of one replicate; `curves`: metric -> (T) over time."""
+
+    measures: dict[str, float]
+    curves: dict[str, Float[Array, " T"]]
+
+
+def rollout_measures(
+    learned: Float[Array, "K T two_D"],
+    diverged: Bool[Array, " K"],
+    truth: Trajectories,
+    system: System,
+    units: Units,
+) -> RolloutMeasures:
+    """Learned trajectories of one replicate against the true ones; `units` scales the states.
+
+    - `rollout_error`: geometric mean over trajectories and times (t > 0, trusted) of
+      |z - z'| / (|z| + |z'|), z the scaled state, angles wrapped; after Finzi et al. (2020),
+      arXiv 2010.13581.
+    - `valid_time`: seconds until the root mean square over components of the error in standard
+      deviations passes 0.5; mean over trajectories, each capped at the horizon and at the time to
+      which the truth is trusted. `valid_time_lyapunov`: the same times each trajectory's exponent,
+      where that is positive.
+    - `energy_drift`, `energy_drift_final`: |E(t) - E(0)| by the true energy over the energy scale,
+      mean over time and last, median over trajectories; infinite where diverged.
+      `energy_drift_final_mean`: the last, mean over trajectories, as Cranmer et al. (2020) have it.
+      Missing where the true system is not known.
+    """
+    difference, learned_z, true_z = _differences(learned, truth.states, system, units)
+    spread = true_z.std((0, 1))
+    spread[spread == 0] = 1.0  # what never moves is compared as it is
+    normalised = _rms(difference / spread)
+    norms = np.linalg.norm(learned_z, axis=-1) + np.linalg.norm(true_z, axis=-1)
+    relative = _filled(np.linalg.norm(difference, axis=-1) / norms, 1.0).clip(SMALLEST, 1.0)
+    trusted = truth.times <= truth.trusted[:, None]
+    counted = trusted & (truth.times > 0)
+    valid = _valid_times(normalised, truth)
+    positive = truth.lyapunov > 0
+    drift = _energy_drift(learned, system)
+    return RolloutMeasures(
+        {
+            "rollout_error": float(np.exp(np.log(relative[counted]).mean())),
+            "valid_time": float(valid.mean()),
+            "valid_time_lyapunov": _mean((valid * truth.lyapunov)[positive]),
+            "diverged_fraction": float(diverged.mean()),
+            "energy_drift": float(np.median(drift.mean(1))),
+            "energy_drift_final": float(np.median(drift[:, -1])),
+            "energy_drift_final_mean": float(drift[:, -1].mean()),
+        },
+        {
+            "error": np.median(normalised, axis=0),
+            "relative_error": np.exp(np.log(relative).mean(0)),
+            "energy_drift": np.median(drift, axis=0),
+        },
+    )
+
+
+def _differences(learned: Array, true: Array, system: System, units: Units):
+    """Difference, learned and true states in scaled units, angles wrapped to (-pi, pi]."""
+    D = system.n_dof
+    angle = np.array([*system.angles, *[False] * D])
+
+    def scaled(states: Array) -> Array:
+        return np.concatenate(units.scale(states[..., :D], states[..., D:]), axis=-1)
+
+    learned_z, true_z = scaled(learned), scaled(true)
+    difference = learned_z - true_z
+    return tuple(np.where(angle, _wrap(z), z) for z in (difference, learned_z, true_z))
+
+
+def _wrap(angle: Array) -> Array:
+    return np.pi - np.mod(np.pi - angle, 2 * np.pi)
+
+
+def _valid_times(normalised: Float[Array, "K T"], truth: Trajectories) -> Float[Array, " K"]:
+    passed = normalised > VALID
+    first = np.where(passed.any(1), truth.times[passed.argmax(1)], truth.times[-1])
+    return np.minimum(first, truth.trusted)
+
+
+def _energy_drift(learned: Float[Array, "K T two_D"], system: System) -> Float[Array, "K T"]:
+    if not system.known:
+        return np.full(learned.shape[:2], np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = system.energy(*np.split(learned, 2, axis=-1))
+    drift = np.abs(energy - energy[:, :1]) / system.energy_scale(system.parameters)
+    return _filled(drift, np.inf)
+
+
+def _rms(x: Float[Array, "*n D"]) -> Float[Array, "*n"]:
+    return _filled(np.sqrt((x**2).mean(-1)), np.inf)
+
+
+def _filled(x: Array, value: float) -> Array:
+    return np.where(np.isfinite(x), x, value)
+
+
+def _mean(x: Array) -> float:
+    return float(x.mean()) if x.size else float("nan")
+
+
+def _median(x: Array) -> float:
+    return float(np.median(x)) if x.size else float("nan")

@@ -1,0 +1,96 @@
+"""`random_features`: linear least squares on fixed random features, whose double descent is known.
+
+Rahimi and Recht (2007); Belkin et al. (2019), arXiv 1812.11118, for the peak where the features for
+each output equal the points. Knows: how the features are drawn and that qddot is linear in C. Does
+not know: how C is solved for.
+
+qddot = C phi(x), phi_j = sigma(beta w_j . x + b_j), x the encoded q and qdot, w_j ~ N(0, 1/inputs),
+b_j ~ U(-pi, pi); no bias. With sigma = sin these are random Fourier features of a Gaussian kernel
+of width sqrt(inputs) / beta.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from study.core.models.activations import derivatives
+from study.core.models.mlp import MLP
+from study.core.models.mlp_acceleration import error_and_cotangent
+from study.core.models.model import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomFeatures(Model):
+    """p = `mlp.width` features for each of D outputs; depth and mass prior are not used.
+
+    theta is C (D, p), which is trained and starts at zero, then w (p, inputs) and b (p), which are
+    drawn from the replicate's seed and kept: S = P + p (inputs + 1).
+    """
+
+    mlp: MLP
+    linear = True
+
+    @property
+    def n_params(self) -> int:
+        return self.mlp.n_dof * self.mlp.width
+
+    @property
+    def n_inputs(self) -> int:
+        """Encoded q and qdot."""
+        return self.mlp.n_position_inputs + self.mlp.n_dof
+
+    def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
+        return torch.stack([self._draw(seed) for seed in seeds]).to(dtype)
+
+    def _draw(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        p, inputs = self.mlp.width, self.n_inputs
+        w = torch.randn(p * inputs, generator=generator, dtype=torch.float64)
+        b = torch.rand(p, generator=generator, dtype=torch.float64)
+        C = torch.zeros(self.n_params, dtype=torch.float64)
+        return torch.cat([C, w / math.sqrt(inputs), math.pi * (2 * b - 1)])
+
+    def features(
+        self, theta: Float[Tensor, "R S"], q: Float[Tensor, "R D B"], qdot: Float[Tensor, "R D B"]
+    ) -> Float[Tensor, "R p B"]:
+        """phi at each network's own states."""
+        P, p = self.n_params, self.mlp.width
+        w, b = theta[:, P : P + p * self.n_inputs], theta[:, P + p * self.n_inputs :]
+        x = torch.cat([self.mlp.encode(q), qdot], 1)
+        a = torch.bmm(self.mlp.beta * w.unflatten(1, (p, -1)), x) + b.unsqueeze(2)
+        return derivatives(self.mlp.activation, 1.0, a)[0]
+
+    def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
+        return torch.bmm(self._trained(theta), self.features(theta, q, qdot))
+
+    def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        phi = self.features(theta, q, qdot)
+        D = self.mlp.n_dof
+        eye = torch.eye(D, dtype=phi.dtype, device=phi.device)
+        blocks = eye[:, :, None] * phi.mT[:, :, None, None]  # each output has its own row of C
+        return torch.bmm(self._trained(theta), phi), blocks.flatten(3)
+
+    def loss_and_gradient(
+        self,
+        theta: Tensor,
+        q: Tensor,
+        qdot: Tensor,
+        target: Tensor,
+        loss: str = "squared",
+        compiled: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Model` says; two products, so that there is nothing to compile."""
+        phi = self.features(theta, q, qdot)
+        value, cotangent = error_and_cotangent(loss, torch.bmm(self._trained(theta), phi) - target)
+        gradient = torch.zeros_like(theta)
+        gradient[:, : self.n_params] = torch.bmm(cotangent, phi.mT).flatten(1)
+        return value, gradient, torch.zeros_like(value)
+
+    def _trained(self, theta: Tensor) -> Tensor:
+        return theta[:, : self.n_params].unflatten(1, (self.mlp.n_dof, self.mlp.width))

@@ -1,0 +1,153 @@
+"""Pendulums: systems with angles in a field of gravity g.
+
+Knows: their Lagrangians, where they start, the domain each is studied in. Does not know: how
+accelerations are derived (`mechanics.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from study.core.systems.mechanics import Sampler, System
+
+Array = np.ndarray
+
+
+def at_rest(*amplitudes: float) -> Sampler:
+    """Coordinates uniform in +- amplitude, released from rest."""
+
+    def sample(rng: np.random.Generator, n: int, c: Any) -> Array:
+        q = rng.uniform(-1, 1, (n, len(amplitudes))) * np.asarray(amplitudes)
+        return np.concatenate([q, np.zeros_like(q)], axis=1)
+
+    return sample
+
+
+def _double_pendulum(q, v, c, xp):
+    kinetic = (
+        (c.m1 + c.m2) * c.l1**2 * v[0] ** 2 / 2
+        + c.m2 * c.l2**2 * v[1] ** 2 / 2
+        + c.m2 * c.l1 * c.l2 * v[0] * v[1] * xp.cos(q[0] - q[1])
+    )
+    potential = -(c.m1 + c.m2) * c.g * c.l1 * xp.cos(q[0]) - c.m2 * c.g * c.l2 * xp.cos(q[1])
+    return kinetic - potential
+
+
+def _double_pendulum_scale(c: Any) -> float:
+    """From both bobs hanging to both level with the pivot: 29.4 J, as Cranmer et al. use."""
+    return (c.m1 + c.m2) * c.g * c.l1 + c.m2 * c.g * c.l2
+
+
+def _full_turn_at_rest(rng: np.random.Generator, n: int, c: Any) -> Array:
+    q = rng.uniform(0, 2 * np.pi, (n, 2))
+    return np.concatenate([q, np.zeros_like(q)], axis=1)
+
+
+def _triple_pendulum(q, v, c, xp):
+    masses, lengths = (c.m1, c.m2, c.m3), (c.l1, c.l2, c.l3)
+    L = 0
+    for i in range(3):
+        for j in range(3):
+            carried = sum(masses[max(i, j) :])  # every bob below both joints moves with them
+            L += carried * lengths[i] * lengths[j] * v[i] * v[j] * xp.cos(q[i] - q[j]) / 2
+        L += sum(masses[i:]) * c.g * lengths[i] * xp.cos(q[i])
+    return L
+
+
+def _spring_pendulum(q, v, c, xp):
+    r, theta = q
+    kinetic = c.m * (v[0] ** 2 + r**2 * v[1] ** 2) / 2
+    return kinetic + c.m * c.g * r * xp.cos(theta) - c.k * (r - c.l) ** 2 / 2
+
+
+def _spring_pendulum_start(rng: np.random.Generator, n: int, c: Any) -> Array:
+    stretch, theta = (rng.uniform(-1, 1, (n, 2)) * [0.15, 0.8]).T
+    r = (c.l + c.m * c.g / c.k) * (1 + stretch)  # around the equilibrium
+    return np.stack([r, theta, np.zeros(n), np.zeros(n)], axis=1)
+
+
+def _cart_pole(q, v, c, xp):
+    """A bob m on a rod l, hung at angle theta from a cart M that nothing pushes."""
+    kinetic = (
+        (c.M + c.m) * v[0] ** 2 / 2
+        + c.m * c.l * v[0] * v[1] * xp.cos(q[1])
+        + c.m * c.l**2 * v[1] ** 2 / 2
+    )
+    return kinetic + c.m * c.g * c.l * xp.cos(q[1])
+
+
+def _cart_pole_start(rng: np.random.Generator, n: int, c: Any) -> Array:
+    """No total momentum, so that the centre of mass stays where it is and the cart cannot drift."""
+    x, theta, rate = (rng.uniform(-1, 1, (n, 3)) * [0.5, 2.0, 2.0]).T
+    recoil = -c.m * c.l * rate * np.cos(theta) / (c.M + c.m)
+    return np.stack([x, theta, recoil, rate], axis=1)
+
+
+_TWO_RODS = {"m1": 1.0, "m2": 1.0, "l1": 1.0, "l2": 1.0, "g": 9.8}
+
+PENDULUMS = (
+    System(
+        name="double_pendulum",
+        lagrangian=_double_pendulum,
+        coordinates=(("theta1", "rad"), ("theta2", "rad")),
+        angles=(True, True),
+        constants=_TWO_RODS,
+        initial_conditions=at_rest(1.5, 1.5),
+        box=(np.pi, np.pi, 10.0, 10.0),
+        horizon=10.0,
+        energy_scale=_double_pendulum_scale,
+    ),
+    # The domain of Cranmer et al. (2020), arXiv 2003.04630: any angles, from rest, over 100 s;
+    # uniform states have q in [0, 2 pi] and qdot in +- 10 rad/s. Most of it is chaotic.
+    System(
+        name="double_pendulum_wide",
+        lagrangian=_double_pendulum,
+        coordinates=(("theta1", "rad"), ("theta2", "rad")),
+        angles=(True, True),
+        constants=_TWO_RODS,
+        initial_conditions=_full_turn_at_rest,
+        box=(np.pi, np.pi, 10.0, 10.0),
+        centre=(np.pi, np.pi, 0.0, 0.0),
+        horizon=100.0,
+        span=10.0,
+        energy_scale=_double_pendulum_scale,
+    ),
+    System(
+        name="triple_pendulum",
+        lagrangian=_triple_pendulum,
+        coordinates=(("theta1", "rad"), ("theta2", "rad"), ("theta3", "rad")),
+        angles=(True, True, True),
+        constants={"m1": 1.0, "m2": 1.0, "m3": 1.0, "l1": 1.0, "l2": 1.0, "l3": 1.0, "g": 9.8},
+        initial_conditions=at_rest(1.0, 1.0, 1.0),
+        box=(np.pi, np.pi, np.pi, 8.0, 8.0, 8.0),
+        horizon=10.0,
+        energy_scale=lambda c: (
+            c.g * ((c.m1 + c.m2 + c.m3) * c.l1 + (c.m2 + c.m3) * c.l2 + c.m3 * c.l3)
+        ),
+    ),
+    System(
+        name="spring_pendulum",
+        lagrangian=_spring_pendulum,
+        coordinates=(("r", "m"), ("theta", "rad")),
+        angles=(False, True),
+        constants={"m": 1.0, "l": 1.0, "k": 40.0, "g": 9.8},
+        initial_conditions=_spring_pendulum_start,
+        box=(0.4, np.pi, 3.0, 4.0),
+        centre=(1.245, 0.0, 0.0, 0.0),
+        horizon=10.0,
+        energy_scale=lambda c: c.m * c.g * (c.l + c.m * c.g / c.k),
+    ),
+    System(
+        name="cart_pole",
+        lagrangian=_cart_pole,
+        coordinates=(("x", "m"), ("theta", "rad")),
+        angles=(False, True),
+        constants={"M": 1.0, "m": 0.5, "l": 1.0, "g": 9.8},
+        initial_conditions=_cart_pole_start,
+        box=(1.0, np.pi, 2.5, 7.0),
+        horizon=10.0,
+        energy_scale=lambda c: c.m * c.g * c.l,
+    ),
+)

@@ -1,0 +1,190 @@
+"""Minibatch training by Adam (Kingma and Ba 2015), all replicates in one batched step.
+
+Knows: batches, moments, clipping, schedules, freezing. Does not know: what the model is, files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from study.core.data.datasets import SHUFFLE
+from study.core.models import Model
+from study.core.native import calls
+from study.core.training.train import Stage, State, TrainingData
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's defaults
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam(Stage):
+    """Adam with a schedule.
+
+    **Arguments:**
+
+    - `schedule`: `cosine` to zero over the steps, or `constant`.
+    - `clip`: bound on the gradient norm of each replicate apart; None for none.
+    - `loss`: mean `squared` or `absolute` error.
+    - `dtype`: precision of parameters and steps.
+    - `compiled`: the update in C++ where it is on the CPU; elsewhere the model by torch.compile.
+    """
+
+    steps: int
+    batch_size: int
+    lr: float
+    schedule: str
+    clip: float | None
+    loss: str = "squared"
+    dtype: torch.dtype = torch.float32
+    compiled: bool = False
+    limit = "steps"
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+    def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
+        state.theta = state.theta.to(self.dtype, copy=True)  # changed in place
+        alive = torch.tensor([not reason for reason in state.reasons], device=state.theta.device)
+        return self.memory(state.theta, alive)
+
+    def memory(self, theta: Float[Tensor, "R S"], alive: Bool[Tensor, " R"]) -> dict[str, Tensor]:
+        """Moments before the first step, and who takes part."""
+        zeros = torch.zeros_like
+        return {"mean": zeros(theta), "square": zeros(theta), "alive": alive}
+
+    def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
+        batches = Batches(data, self.batch_size)
+        R, N, width = data.rows.shape
+        flat = data.rows.to(self.dtype).reshape(R * N, width)
+        offset = (torch.arange(R) * N).unsqueeze(1)
+
+        def step(state: State) -> None:
+            index = (batches.indices(state.step) + offset).reshape(-1)
+            if flat.is_cuda:  # from other memory the device would be waited for
+                index = index.pin_memory()
+            rows = flat[index.to(flat.device, non_blocking=True)]
+            batch = rows.view(R, -1, width).mT.contiguous()
+            floored = self.update(model, state.theta, state.memory, batch, state.step)
+            state.floored = state.floored + floored
+            if state.step + 1 == self.steps:  # the only time that the device is waited for
+                for r, alive in enumerate(state.memory["alive"].tolist()):
+                    state.reasons[r] = "" if alive else "diverged"
+
+        return step
+
+    def update(
+        self,
+        model: Model,
+        theta: Float[Tensor, "R S"],
+        memory: dict[str, Tensor],
+        batch: Float[Tensor, "R three_D B"],
+        step: int,
+    ) -> Float[Tensor, " R"]:
+        """Step number `step` of all replicates, from 0, in place; those not alive stay as they are.
+
+        The share of samples with a floored mass matrix, zero for those not alive.
+        """
+        q, qdot, target = batch.chunk(3, 1)
+        on_cpu = theta.device.type == "cpu"
+        loss, gradient, floored = model.loss_and_gradient(
+            theta, q, qdot, target, self.loss, self.compiled and not on_cpu
+        )
+        rate, corrections = self.rate(step), (1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1))
+        descend = calls.adam if self.compiled and on_cpu else adam
+        descend(
+            theta,
+            memory["mean"],
+            memory["square"],
+            memory["alive"],
+            loss,
+            gradient,
+            rate=rate,
+            betas=(BETA1, BETA2),
+            corrections=corrections,
+            epsilon=EPSILON,
+            clip=self.clip,
+        )
+        return torch.where(memory["alive"], floored, torch.zeros_like(floored))
+
+
+def adam(
+    theta: Float[Tensor, "R S"],
+    mean: Float[Tensor, "R S"],
+    square: Float[Tensor, "R S"],
+    alive: Bool[Tensor, " R"],
+    loss: Float[Tensor, " R"],
+    gradient: Float[Tensor, "R S"],
+    *,
+    rate: float,
+    betas: tuple[float, float],
+    corrections: tuple[float, float],
+    epsilon: float,
+    clip: float | None,
+) -> None:
+    """One step, in place: theta, its two moments, and who is alive after it.
+
+    Without waiting for the device. A replicate whose loss or gradient is no number, or has a square
+    that is none, is alive no longer, and stays as it is. `corrections` are 1 - beta^t of the two
+    moments.
+    """
+    norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
+    alive &= torch.isfinite(loss) & torch.isfinite(norm.square().to(theta.dtype))
+    keep = alive.unsqueeze(1)
+    if clip is not None:
+        shrink = torch.clamp(clip / (norm + 1e-6), max=1.0).to(theta.dtype)
+        gradient = gradient * shrink.unsqueeze(1)
+    # not a number times zero is none: the gradient of who is not alive is left out, not weighed
+    gradient = torch.where(keep, gradient, torch.zeros_like(gradient))
+    mean += torch.where(keep, (1 - betas[0]) * (gradient - mean), torch.zeros_like(mean))
+    change = (1 - betas[1]) * (gradient * gradient - square)
+    square += torch.where(keep, change, torch.zeros_like(square))
+    change = rate * (mean / corrections[0]) / (torch.sqrt(square / corrections[1]) + epsilon)
+    theta -= torch.where(keep, change, torch.zeros_like(theta))
+
+
+class Batches:
+    """Which points each replicate sees at a step: passes over the data, one after the other.
+
+    A batch may reach from the end of one pass into the next, so that every point is seen equally
+    often. The pass's permutation follows from (seed, pass) alone.
+    """
+
+    def __init__(self, data: TrainingData, batch_size: int) -> None:
+        self.data = data
+        self.n = data.rows.shape[1]
+        self.size = min(batch_size, self.n)
+        self._pass = functools.lru_cache(maxsize=3)(self._make_pass)
+
+    def indices(self, step: int) -> Int[Tensor, "R B"]:
+        """Rows of the batch of a step."""
+        begin = step * self.size
+        number, at = divmod(begin, self.n)
+        pieces, missing = [], self.size
+        while missing:
+            piece = self._pass(number)[:, at : at + missing]
+            pieces.append(piece)
+            missing -= piece.shape[1]
+            number, at = number + 1, 0
+        return torch.from_numpy(np.concatenate(pieces, axis=1))
+
+    def _make_pass(self, number: int) -> np.ndarray:
+        if self.data.order == "sequential":
+            return np.argsort(self.data.along, axis=1)
+        if self.size == self.n:  # all points at once: no order to speak of
+            number = 0
+        return np.stack(
+            [
+                np.random.default_rng((SHUFFLE, seed, number)).permutation(self.n)
+                for seed in self.data.seeds
+            ]
+        )
