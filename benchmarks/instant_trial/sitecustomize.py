@@ -61,7 +61,7 @@ def stopwatch(report):
     report.write = told
 
 
-CHANGES = {"study.trial": at_once, "study.report": stopwatch}
+CHANGES = {"study.block.run": at_once, "study.page.write": stopwatch}
 
 
 class Change(importlib.abc.MetaPathFinder):

@@ -55,13 +55,14 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | No
     return 0
 
 
-# Python imports this when it starts, in workers too: it changes study.trial once that is imported
+# Python imports this when it starts, in workers too: it changes study.block.run once that is
+# imported
 SHIM = """
 import importlib.abc, importlib.util, os, sys
 
 class Change(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "study.trial":
+        if name != "study.block.run":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

@@ -299,7 +299,7 @@ import sys
 from study.sweeping import worker
 
 def version():
-    print("study.trial" in sys.modules, "study.core.training.adam" in sys.modules)
+    print("study.block.run" in sys.modules, "study.core.training.adam" in sys.modules)
     return "another"
 
 worker.code_version = version
