@@ -264,15 +264,12 @@ class Survey:
         self._folder = folder
         self._open: dict[str, Sequence[int]] = dict.fromkeys(orders.cells, range(orders.n_blocks))
         self._added: set[tuple[str, int]] = set()
-        self._may_grow = set(orders.cells) if orders.auto else set()
-        self._decisions = 0
 
     def look(self) -> Iterator[Sighting]:
         """What the files of each block say at a glance, where it was not done at the last look.
 
         One listing a cell, whatever its blocks.
         """
-        self._take_more()
         for cell, numbers in list(self._open.items()):
             try:
                 names = set(os.listdir(self._folder.cell(cell)))
@@ -298,17 +295,6 @@ class Survey:
         if new:
             self._added.update((cell, number) for number in new)
             self._open[cell] = [*self._open.get(cell, ()), *new]
-
-    def _take_more(self) -> None:
-        """Look at blocks, too, that `replicates=auto` has asked for since."""
-        if not self._may_grow:
-            return
-        decisions = self._folder.decisions(self._decisions)
-        self._decisions += len(decisions)
-        for decision in decisions:
-            for cell, about in decision.get("asked", {}).items():
-                if cell in self._may_grow:
-                    self.add(cell, [about["block"]])
 
 
 def _decision(data: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from typing import Any
 
 from study.sweeping import claims, ledger
 from study.sweeping.committer import Committer
-from study.sweeping.extension import Extension
 from study.sweeping.files import StudyError, write_json
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
@@ -77,9 +76,7 @@ class Worker:
                 self._committer.settle()
                 todo = self.todo()
                 passed: bool | None = sum(self.attempt(block) for block in todo) > 0
-                if not passed:  # others have all that is left, or nothing is
-                    passed = self._extension.step()
-                if passed is None and not todo:
+                if not todo:
                     passed = self._searcher.step(self.attempt, self._given_up)
                     if passed is None:
                         return
@@ -99,7 +96,6 @@ class Worker:
         self.orders = _read_orders(self.folder)
         self._survey = Survey(self.folder, self.orders)
         self._searcher = Searcher(self.folder, self.orders, self._heed)
-        self._extension = Extension(self.folder, self.orders, self._given_up)
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
     def todo(self) -> list[Block]:
