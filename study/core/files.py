@@ -1,7 +1,4 @@
-"""Files that are there whole or not at all.
-
-Knows: temporary names, fsync, rename. Does not know: what is written.
-"""
+"""Files that are there whole or not at all: a temporary name in the same folder, then a rename."""
 
 from __future__ import annotations
 
@@ -9,43 +6,84 @@ import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
-SEPARATOR = "|"  # between what a file is, and whose
+SEPARATOR = "|"  # between the parts of a temporary name
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` for a file or folder that is to become it; it tells whose it is.
+    """A hidden name beside `path` that holds the host and the process that uses it.
 
-    What dies leaves it behind, and others are to see that nobody writes there anymore.
+    A process that dies leaves such a file behind; others can tell from the name that it is dead.
     """
-    whose = (socket.gethostname(), str(os.getpid()), uuid.uuid4().hex)
-    return path.with_name(SEPARATOR.join((f".{path.name}", *whose)))
+    owner = (socket.gethostname(), str(os.getpid()), uuid.uuid4().hex)
+    return path.with_name(SEPARATOR.join((f".{path.name}", *owner)))
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, sync it to disk, and rename it there.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to fill, which is renamed to `path` at the end.
 
-    **Raises:** what `write` raises, and `OSError`; `path` is then as it was.
+    **Raises:** what the body raises, and `OSError`; `path` is then as it was.
     """
     temporary = temporary_name(path)
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sync(*paths: Path) -> None:
-    """Have what is written to files, and the names in folders, on disk.
+def write_whole(path: Path, write: Callable[[BinaryIO], object], *, fsync: bool = True) -> None:
+    """Replace `path` by what `write` puts into a file.
 
-    All are on their way before the first is waited for, so that they go there together: on ext4
-    that takes two thirds of the processor time that one after the other does.
+    **Arguments:**
+
+    - `fsync`: wait until the content is on disk, so that a loss of power cannot tear the file.
+
+    **Raises:** what `write` raises, and `OSError`; `path` is then as it was.
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+        file.flush()
+        if fsync:
+            os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str, *, fsync: bool = True) -> None:
+    """Replace `path` by `text` in UTF-8; see `write_whole`.
+
+    Half a surrogate pair, which a file name that is not UTF-8 gives, is written as its escape.
+    """
+    content = text.encode(errors="backslashreplace")
+    write_whole(path, lambda file: file.write(content), fsync=fsync)
+
+
+def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
+    """Write `text` to `path` if there is no such file yet; returns whether it did.
+
+    Of several processes that do so at once, one gets True: a link never overwrites.
+
+    **Raises:** `OSError`.
+    """
+    filled = temporary_name(path)
+    try:
+        write_text(filled, text, fsync=fsync)
+        os.link(filled, path)
+    except FileExistsError:
+        return False
+    finally:
+        filled.unlink(missing_ok=True)
+    return True
+
+
+def sync(*paths: Path) -> None:
+    """Wait until the content of files, and the names in folders, are on disk.
+
+    The writing of all begins before the first is waited for: on ext4 that takes two thirds of the
+    processor time of one after the other.
     """
     with contextlib.ExitStack() as opened:
         descriptors = []

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import platformdirs
 
-from study.core.files import sync, temporary_name
+from study.core.files import replacing, sync
 
 HERE = Path(__file__).parent
 COMPILERS = ("g++", "clang++", "c++")
@@ -76,14 +76,10 @@ def _compile(path: Path) -> None:
     if cxx is None:
         raise BuildError("there is no C++ compiler here: install one (g++ or clang)")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    target = ["-shared", "-fPIC", str(HERE / "native.cpp"), "-o", str(temporary)]
-    try:
+    with replacing(path) as temporary:
+        target = ["-shared", "-fPIC", str(HERE / "native.cpp"), "-o", str(temporary)]
         _run([*cxx, *FLAGS, *_native(cxx), *target])
         sync(temporary)
-        os.replace(temporary, path)  # whoever comes last wins
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _native(cxx: list[str]) -> list[str]:
