@@ -91,8 +91,6 @@ def show(now: Snapshot, console: Console, *, tracebacks: bool = False) -> None:
         return
     missing = f", {now.missing} missing" if now.missing else ""
     console.print(f"{one_line(now.study)}: {describe(now)}{missing}", soft_wrap=True)
-    if now.added or now.stopped:
-        console.print(f"replicates=auto: {_added(now)}", soft_wrap=True)
     _print(
         console,
         ("running", "block", "where", "since", "done"),
@@ -133,14 +131,6 @@ def _print(console: Console, columns: Sequence[str], rows: Sequence[Sequence[obj
     console.print(table)
     if len(rows) > SHOWN:
         console.print(f"and {len(rows) - SHOWN} more; --json has all")
-
-
-def _added(now: Snapshot) -> str:
-    """`12 blocks added; precision reached: 28 cells, budget spent: 5`."""
-    why = ", ".join(f"{one_line(reason)}: {n}" for reason, n in now.stopped.items())
-    return f"{now.added} blocks added; " + (
-        f"cells by why they got no more: {why}" if why else "more may follow"
-    )
 
 
 def _ago(then: float) -> str:

@@ -170,7 +170,7 @@ def _conduct(
             raise
         console.print("\n" + head.interrupted(folder))
         sys.exit(130)
-    if plan.run.detach and (outcome.missing or outcome.undecided):
+    if plan.run.detach and outcome.missing:
         from study.page import write
 
         write.write(folder.root, live=True)

@@ -40,7 +40,7 @@ class Outcome:
     """What a command came to.
 
     - `trained`: blocks this command added; `kept`: those that were there before.
-    - `failed`, `missing`: blocks that are not done; `undecided`: cells that may need more.
+    - `failed`, `missing`: blocks that are not done.
     - `changed`: when its orders or blocks last did, in seconds since the epoch.
     - `seconds`: of wall-clock time.
     - `trouble`: the last error of the launcher itself, if it had one.
@@ -54,11 +54,10 @@ class Outcome:
     changed: float
     seconds: float
     trouble: str
-    undecided: int = 0
 
     @property
     def complete(self) -> bool:
-        return not self.failed and not self.missing and not self.undecided
+        return not self.failed and not self.missing
 
 
 def outputs_folder(study: str) -> StudyFolder:
@@ -102,8 +101,7 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
     what is committed is kept.
     """
     began = time.time()
-    with _writing(folder):
-        orders = _write_orders(plan, folder, command)
+    orders = write_orders(plan, folder, command)
     monitor = Monitor(folder.root, orders)
     before = monitor.look()
     trouble = ""
@@ -124,13 +122,31 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
         changed=max(committed, _changed(folder.root / "study.yaml")),
         seconds=time.time() - began,
         trouble=trouble,
-        undecided=after.undecided,
     )
 
 
+def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
+    """Write `study.yaml` and each cell's config; leave those of a finished study as they are.
+
+    Whoever runs a worker on the folder then needs no command.
+
+    **Arguments:**
+
+    - `plan`: the checked study.
+    - `folder`: where it lives; made if it is not there.
+    - `command`: how the study was asked for, for the record.
+
+    **Returns:** what the workers and the monitor read in `study.yaml`.
+
+    **Raises:** `ConfigError` if the folder cannot be written.
+    """
+    with _writing(folder):
+        return _write_orders(plan, folder, command)
+
+
 def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
-    """Write `study.yaml` and each cell's config; leave a finished study's as they are."""
     run = plan.run
+    (folder.root / "cells").mkdir(parents=True, exist_ok=True)
     before = _read(folder)
     if _asks_nothing_new(plan, folder, before):
         return folder.read_orders()
@@ -147,7 +163,6 @@ def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
         "budget": run.budget,
         "question": plan.config.get("question"),
         "replicates": run.replicates,
-        "auto": _auto(plan),
         "block_size": run.block_size,
         "retries": run.retries,
         "time_limit": run.time_limit,
@@ -184,17 +199,11 @@ def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]
     """The same study again, all of it done: who made it and when is not to be overwritten."""
     asked = [cell.hash for cell in plan.cells]
     same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
-    same &= before.get("auto") == _auto(plan)
     if plan.searches or before.get("searches"):
         same = before.get("search") == dataclasses.asdict(plan.run.search)
         same &= before.get("searches") == [search.as_dict() for search in plan.searches]
         return same and Monitor(folder.root).look().finished
-    done = same and all(block.done for block in folder.blocks(folder.read_orders()))
-    return done and (plan.run.replicates != "auto" or Monitor(folder.root).look().finished)
-
-
-def _auto(plan: Plan) -> dict[str, Any] | None:
-    return dataclasses.asdict(plan.run.auto) if plan.run.replicates == "auto" else None
+    return same and all(block.done for block in folder.blocks(folder.read_orders()))
 
 
 def _earlier_cells(
@@ -228,7 +237,6 @@ def _networks(config: Mapping[str, Any]) -> str:
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
     """Remove what workers and heads that died left: half-written files, locks of done blocks."""
     claims.sweep(folder.root)
-    claims.sweep(folder.root / "auto")
     untidy = folder.untidy(orders)
     for cell in untidy:
         claims.sweep(folder.cell(cell))
@@ -311,11 +319,9 @@ def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
             highlight=False,
             markup=False,
         )
-    if outcome.undecided and not outcome.missing:
-        console.print("  it is not decided yet which cells need more replicates: give it again")
     if page is not None:
         tables = outcome.folder / "results.parquet"
         table = f"table: {tables}\n" if tables.exists() else ""
         console.print(f"{table}page:  {page}", highlight=False, soft_wrap=True)
-    if (outcome.missing or outcome.undecided) and outcome.trouble:
+    if outcome.missing and outcome.trouble:
         console.print(f"  the launcher's last error: {one_line(outcome.trouble)}", markup=False)

@@ -63,8 +63,6 @@ class Snapshot:
     - `total`, `done`, `missing`: numbers of blocks; `missing` are neither done, running nor failed.
     - `blocks_per_minute`: of this command so far.
     - `seconds_left`: None while nothing runs, or before there is anything to judge by.
-    - `undecided`: cells that `replicates=auto` may yet give more blocks; those are not in `total`.
-    - `added`: blocks that it has asked for; `stopped`: why it stopped, with how many cells each.
     - `hosts`: the busiest first; `codes`: how many blocks each version of the code did. A block
       whose record is torn is in neither.
     - `best`: the objectives, each with the least median of a finished block.
@@ -81,28 +79,23 @@ class Snapshot:
     seconds_left: float | None
     hosts: tuple[Host, ...] = ()
     codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    undecided: int = 0
-    added: int = 0
-    stopped: Mapping[str, int] = dataclasses.field(default_factory=dict)
     best: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        return self.done + len(self.failed) == self.total and not self.undecided
+        return self.done + len(self.failed) == self.total
 
     @property
     def room(self) -> int:
         """How many workers may have something to do at once, those that work already included."""
-        return max(self.total - self.done - len(self.failed), self.undecided)
+        return self.total - self.done - len(self.failed)
 
     def moved_from(self, earlier: Snapshot) -> bool:
         """Whether anything was brought forward since: a block done, tried again or given up."""
-        return (self.done, self.retried, len(self.failed), self.added, self.undecided) != (
+        return (self.done, self.retried, len(self.failed)) != (
             earlier.done,
             earlier.retried,
             len(earlier.failed),
-            earlier.added,
-            earlier.undecided,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,7 +121,6 @@ class Monitor:
         self.orders = orders or self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
         self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
-        self._decisions: list[Mapping[str, Any]] = []
         self._looking = threading.Lock()
 
     @property
@@ -142,8 +134,6 @@ class Monitor:
             return self._look()
 
     def _look(self) -> Snapshot:
-        # first, as a block that is asked for in the meantime is then one that may be
-        auto = self._look_at_decisions()
         running, failed, open_blocks, retried = [], [], [], 0
         for cell in best_cells(self._folder, self.orders):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
@@ -173,21 +163,7 @@ class Monitor:
             hosts=_hosts(self._done.values(), running),
             codes=dict(Counter(d["code"] for d in self._done.values() if d["code"]).most_common()),
             best=self._best(),
-            **auto,
         )
-
-    def _look_at_decisions(self) -> dict[str, Any]:
-        """What `replicates=auto` has decided; nothing where replicates are a number."""
-        if self.orders.auto is None:
-            return {}
-        self._decisions += self._folder.decisions(len(self._decisions))
-        cells = set(self.orders.cells)
-        added = sum(len(cells & set(each.get("asked", {}))) for each in self._decisions)
-        last = self._decisions[-1] if self._decisions else {}
-        if "stopped" not in last or last.get("run") != self.orders.run:
-            return {"added": added, "undecided": len(cells)}
-        why = Counter(str(about.get("why", "")) for about in last["stopped"].values())
-        return {"added": added, "stopped": dict(why.most_common())}
 
     def _best(self) -> dict[str, float]:
         found = {}

@@ -71,7 +71,6 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     """
     base = dict(compose(command.fixed))
     run = make_run(base)
-    _check_auto(command, run)
     arms = _arms(base)
     config = {key: value for key, value in base.items() if key != "grid"}
     if searched := _searched(command, run):
@@ -87,35 +86,14 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
 
 
-def _check_auto(command: CommandLine, run: Run) -> None:
-    given = sorted(key for key in command.keys if key.startswith("auto."))
-    if given and run.replicates != "auto":
-        raise ConfigError(
-            f"{given[0]} is given, and replicates={run.replicates} are as many as they are: "
-            "give replicates=auto too"
-        )
-
-
 def _check_crossing(cell: Cell, run: Run) -> None:
     """Each data seed has all its initialisations, or the parts of the variance are lopsided."""
     c = cell.inits_per_data
-    if run.replicates == "auto":
-        if c and run.block_size % c:
-            raise ConfigError(
-                f"block_size={run.block_size} is not a multiple of inits_per_data={c}, and "
-                f"replicates=auto adds whole blocks: use block_size={-(-run.block_size // c) * c}"
-            )
-        if run.auto.measure == "energy_drift" and not cell.mechanics.known:
-            raise ConfigError(
-                f"auto.measure=energy_drift is not measured for system={cell.system.name}: use "
-                "auto.measure=test_nmse_median"
-            )
-        return
-    if c and run.replicates % c:
-        fewer = run.replicates - run.replicates % c
+    n = run.n_blocks * run.block_size
+    if c and n % c:
+        fewer = n - n % c
         raise ConfigError(
-            f"replicates={run.replicates} is not a multiple of inits_per_data={c}: "
-            f"use replicates={fewer or c}"
+            f"replicates={n} is not a multiple of inits_per_data={c}: use replicates={fewer or c}"
         )
 
 

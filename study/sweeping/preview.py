@@ -5,14 +5,12 @@ Knows: rich tables. Does not know: how cells came about; it writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from study.config.adaptive import AutoConfig
-from study.config.cell import Run
 from study.config.terminal import one_line
 from study.sweeping import cost
 from study.sweeping.files import StudyError
@@ -28,49 +26,27 @@ def print_plan(plan: Plan, folder: StudyFolder, console: Console, *, table: bool
     if plan.searches:
         _print_searches(plan, console)
         return
-    more = folder.more_blocks() if plan.run.replicates == "auto" else {}
-    asked = {c.hash: [*range(plan.run.n_blocks), *more.get(c.hash, ())] for c in plan.cells}
+    run = plan.run
     done = {
-        cell: sum(folder.block(cell, number).done for number in numbers)
-        for cell, numbers in asked.items()
+        cell.hash: sum(folder.block(cell.hash, number).done for number in range(run.n_blocks))
+        for cell in plan.cells
     }
     scale = _scale(folder)
     if table:
-        console.print(_table(plan, asked, done, scale))
+        console.print(_table(plan, done, scale))
         if len(plan.cells) > SHOWN:
             console.print(f"... and {len(plan.cells) - SHOWN} cells more")
-    total = sum(map(len, asked.values()))
+    total = run.n_blocks * len(plan.cells)
     missing = total - sum(done.values())
-    left = (
-        sum(plan.seconds[h] * (len(asked[h]) - n) for h, n in done.items())
-        * scale
-        / min(plan.run.workers, max(1, missing))
-    )
-    workers = f"{plan.run.workers} worker{'s' * (plan.run.workers > 1)}"
+    seconds = scale * sum(plan.seconds[cell] * (run.n_blocks - n) for cell, n in done.items())
+    left = seconds / min(run.workers, max(1, missing))
+    workers = f"{run.workers} worker{'s' * (run.workers > 1)}"
     about = f", about {duration(left)} with {workers}" if missing else ""
     console.print(
-        f"study {plan.run.study}, budget {plan.run.budget}: {len(plan.cells)} cells of "
-        f"{_replicates(plan.run)}, {total} blocks, {total - missing} done, "
+        f"study {run.study}, budget {run.budget}: {len(plan.cells)} cells of "
+        f"{run.replicates} replicates, {total} blocks, {total - missing} done, "
         f"{missing} to run{about}; {_training(plan)}",
         highlight=False,
-    )
-    if plan.run.replicates == "auto":
-        console.print(f"  {_aim(plan.run.auto)}", highlight=False)
-
-
-def _replicates(run: Run) -> str:
-    if run.replicates == "auto":
-        return f"{run.block_size} replicates or more"
-    return f"{run.replicates} replicates"
-
-
-def _aim(auto: AutoConfig) -> str:
-    """What `replicates=auto` goes on for, and how far."""
-    added = "" if auto.budget is None else f"{auto.budget} blocks more at most, "
-    return (
-        f"more blocks until the median {auto.measure} of each is known within a factor "
-        f"{1 + auto.precision:g}; "
-        f"{added}{auto.most} blocks a cell at most"
     )
 
 
@@ -97,9 +73,7 @@ def _training(plan: Plan) -> str:
     return "eager training" + (f" ({trouble})" if trouble else "")
 
 
-def _table(
-    plan: Plan, asked: Mapping[str, Sequence[int]], done: Mapping[str, int], scale: float
-) -> Table:
+def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
     factors = [key for key in plan.swept if key != "data.n_train"]
     table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
     for cell in plan.cells[:SHOWN]:
@@ -110,7 +84,7 @@ def _table(
             str(cell.n_train),
             str(cell.n_params),
             f"{values['equations_per_param']:.3g}",
-            str(len(asked[cell.hash])),
+            str(plan.run.n_blocks),
             str(done[cell.hash]),
             duration(plan.seconds[cell.hash] * scale),
         )

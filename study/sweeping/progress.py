@@ -100,8 +100,7 @@ class ProgressBar:
 
 def describe(now: Snapshot) -> str:
     """A study's state in one line."""
-    so_far = " so far" if now.undecided else ""
-    parts = [f"{now.done} of {now.total} blocks{so_far}", f"{len(now.running)} running"]
+    parts = [f"{now.done} of {now.total} blocks", f"{len(now.running)} running"]
     if now.failed:
         parts.append(f"{len(now.failed)} failed")
     if now.retried:
