@@ -25,7 +25,6 @@ class Answer:
     - `value`, `interval`: the figure that decides, with its 95 % interval.
     - `n_cells`, `n_replicates`: what it rests on; `rows`: the hashes of those cells.
     - `figure`: id of the figure that shows it.
-    - `precision`: how well its cells are known, where `replicates=auto` added to them.
     """
 
     id: str
@@ -38,7 +37,6 @@ class Answer:
     n_replicates: int
     rows: tuple[str, ...]
     figure: str
-    precision: str = ""
 
 
 def make(

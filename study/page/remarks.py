@@ -12,7 +12,6 @@ from typing import Any
 from study.analysis.design import Design
 from study.analysis.roles import counted
 from study.analysis.wording import plural
-from study.sweeping.folder import StudyFolder
 
 
 def missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
@@ -36,14 +35,6 @@ def missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"Incomplete: {plural(len(short), 'cell')} with fewer than "
                 f"{plural(replicates, 'replicate')} ({_some(short)})."
-            )
-    elif replicates == "auto" and isinstance(size := settings.get("block_size"), int):
-        more = StudyFolder(folder).more_blocks()
-        short = [c for c in have.index if have[c] < size * (1 + len(more.get(c, ())))]
-        if short:
-            lines.append(
-                f"Incomplete: {plural(len(short), 'cell')} with fewer replicates than were asked "
-                f"for ({_some(short)})."
             )
     return lines
 
@@ -97,12 +88,9 @@ def measured(rows, settings: Mapping[str, Any]) -> list[str]:
 
 
 def asked(settings: Mapping[str, Any]) -> int:
-    """Replicates of each cell, at least: a block where more are given to those that need them."""
-    for key in ("replicates", "block_size"):
-        n = settings.get(key)
-        if isinstance(n, int) and n > 0:
-            return n
-    return 1
+    """Replicates that the study asks for of each cell; 1 if it does not say."""
+    n = settings.get("replicates")
+    return n if isinstance(n, int) and n > 0 else 1
 
 
 def new_seeds(settings: Mapping[str, Any]) -> int | None:

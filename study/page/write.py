@@ -21,7 +21,6 @@ from joblib import Parallel, cpu_count, delayed
 
 from study.config.commands import is_study, no_study, studies_in
 from study.config.terminal import one_line
-from study.sweeping.folder import StudyFolder
 from study.sweeping.processes import start
 from study.tables import gather
 from study.tables import searches as searched
@@ -63,7 +62,7 @@ def write(
     from study.analysis import answers, figures, style
     from study.analysis.questions.searches import searches
     from study.analysis.roles import counted
-    from study.page import cells, page, precision, remarks, search_notes, standing
+    from study.page import cells, page, remarks, search_notes, standing
 
     folder = Path(folder)
     target = folder / "report" / "index.html"
@@ -77,10 +76,6 @@ def write(
             raise
         return _write_empty(folder, settings, now)
     searched_for = searches(searched.load_trials(folder), searched.load_searches(folder))
-    count = counted(rows)
-    reached = None
-    if not count.empty:
-        reached = precision.precision(count, settings, StudyFolder(folder).decisions())
     every = rows
     rows, curves, lines = _shown(rows, curves)
     if stop():
@@ -99,17 +94,12 @@ def write(
     lines += [] if now else remarks.missing(folder, every, settings)
     lines += search_notes.missing(every, searched_for, remarks.new_seeds(settings))
     lines += remarks.remarks(every, settings)
-    if reached is not None:
-        found = precision.told(found, reached)
     answers.write(found, folder / "answers.json")
     shown = counted(rows)
     shown = rows if shown.empty else shown
     table = cells.cell_table(shown)
-    if reached is not None:
-        table = precision.with_columns(table, reached)
     table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
     notes = [*search_notes.notes(rows, searched_for), *remarks.measured(rows, settings)]
-    notes += [reached.note()] if reached is not None else []
     text = page.render(shown, table, found, drawn, settings, lines, notes, now)
     page.write(text, target)
     return target
