@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+from study.config.errors import first_line
 from study.tables.files import TableError
 from study.tables.gather import block_folders, load, load_curves
 
@@ -35,8 +36,8 @@ def load_model(folder: str | Path, cell: str, replicate: int):
             # only tensors and plain data: nothing in the file is ever run
             saved = torch.load(block / "weights.pt", weights_only=True)
         except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise TableError(f"{block / 'weights.pt'} cannot be read: {reason}") from None
+            path = block / "weights.pt"
+            raise TableError(f"{path} cannot be read: {first_line(error)}") from None
         if replicate in saved["replicates"]:
             return TrainedModel.from_saved(saved, saved["replicates"].index(replicate))
     raise TableError(f"no trained model of cell {cell}, replicate {replicate} in {folder}")

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from study.config.cell import check_device, make_cell, make_run
-from study.config.errors import ConfigError
+from study.config.errors import ConfigError, first_line
 
 GROUPS = {
     "data": "trajectories",
@@ -239,6 +239,13 @@ def test_what_cannot_be_right_is_one_sentence(plain, key, value, words):
     sentence = str(error.value)
     assert words in sentence
     assert "\n" not in sentence
+
+
+def test_the_first_line_of_an_error_is_never_missing():
+    assert first_line(ValueError("\n no number\nat all")) == "no number"
+    assert first_line(RuntimeError()) == "RuntimeError"
+    assert first_line(OSError("")) == "OSError"
+    assert first_line("") == ""
 
 
 def test_n_and_n_over_p_exclude_each_other(plain):

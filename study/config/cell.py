@@ -69,11 +69,6 @@ class Cell:
 
     def __post_init__(self) -> None:
         data = self.data
-        if data.n_train is not None and data.n_over_p is not None:
-            raise ConfigError(
-                f"data.n_train={data.n_train} and data.n_over_p={data.n_over_p}: "
-                "give one of them, the other follows"
-            )
         if self.n_train > data.pool_size:
             raise ConfigError(
                 f"data.n_train={self.n_train} is larger than the pool: "
@@ -106,18 +101,19 @@ class Cell:
         """P, trainable parameters of one network."""
         return n_parameters(self.mechanics.angles, dataclasses.asdict(self.model))
 
-    @functools.cached_property
+    @property
     def n_train(self) -> int:
-        """N, training points; from `n_over_p` rounded to the nearest point, at least one."""
-        if self.data.n_over_p is not None:
-            return max(1, round(self.data.n_over_p * self.n_params))
+        """N, training points."""
         return self.data.n_train or DEFAULT_N_TRAIN
 
+    def with_compile(self, compile: bool) -> Cell:
+        """This cell trained compiled, if anything in it can be: `make_cell` agrees on it."""
+        return altered(self, compile=compile and _compiles(self.optimizer, self.model))
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, with N resolved: what is written, and what the hash is of."""
+        """Plain data: what is written, and what the hash is of."""
         plain = _fields(self)
         plain |= {name: _fields(plain[name]) for name in GROUPS}
-        plain["data"] |= {"n_train": self.n_train, "n_over_p": None}
         if self.data.sampler != "file":
             plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
         elif self.data.columns is not None:
@@ -311,8 +307,22 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     top = {key: plain.get(key) for key in TOP}
     if not made["optimizer"].adam:  # nothing in it is single precision
         top["precision"] = "float64"
-        compile = compile and made["model"].name != "random_features"  # which is not compiled
+    compile = compile and _compiles(made["optimizer"], made["model"])
+    n_train = _n_train(made["data"], made["model"], known)
+    made["data"] = altered(made["data"], n_train=n_train, n_over_p=None)
     return build(Cell, {**made, **top, "compile": compile}, "")
+
+
+def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
+    """Whether anything is compiled: Adam's steps are, and every model but random features is."""
+    return optimizer.adam or model.name != "random_features"
+
+
+def _n_train(data: DataConfig, model: ModelConfig, system: System) -> int:
+    """N; `n_over_p` times P rounded to the nearest point, at least one."""
+    if data.n_over_p is None:
+        return data.n_train or DEFAULT_N_TRAIN
+    return max(1, round(data.n_over_p * n_parameters(system.angles, dataclasses.asdict(model))))
 
 
 _groups: dict[tuple[str, str], Any] = {}

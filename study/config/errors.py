@@ -30,9 +30,10 @@ class ConfigError(ValueError):
     """A setting that cannot be right: one sentence with the key, the value and what would be."""
 
 
-def first_line(said: object) -> str:
-    """What an exception, or a program, says first: enough for a sentence."""
-    return str(said).strip().partition("\n")[0]
+def first_line(error: object) -> str:
+    """The first line of an exception's message or of a text; the exception's type if it is empty."""
+    text = str(error).strip().partition("\n")[0]
+    return text if text or not isinstance(error, BaseException) else type(error).__name__
 
 
 def close_name(value: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:

@@ -145,6 +145,13 @@ class DataConfig:
     smoothing: NonNegative = 0.0
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
 
+    def __post_init__(self) -> None:
+        if self.n_train is not None and self.n_over_p is not None:
+            raise ConfigError(
+                f"data.n_train={self.n_train} and data.n_over_p={self.n_over_p}: "
+                "give one of them, the other follows"
+            )
+
     @property
     def reading(self) -> Reading | None:
         """What is read from a file, and how; None for data that are made."""

@@ -20,6 +20,7 @@ import yaml
 from joblib import Parallel, cpu_count, delayed
 
 from study.config.commands import is_study, no_study, studies_in
+from study.config.errors import first_line
 from study.config.terminal import one_line
 from study.sweeping.processes import start
 from study.tables import gather
@@ -215,8 +216,9 @@ def _tables(folder: Path):
             raise TableError(f"{folder} has no cells/ and no results.parquet: nothing was trained")
         return gather.load(folder), gather.load_curves(folder)
     except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{folder} holds a table that cannot be read: {reason}") from None
+        raise TableError(
+            f"{folder} holds a table that cannot be read: {first_line(error)}"
+        ) from None
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), gather.YAML_LOADER)
     except yaml.YAMLError as error:
-        raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise TableError(f"{path} cannot be read: {first_line(error)}") from None
     return dict(found) if isinstance(found, Mapping) else {}
 
 

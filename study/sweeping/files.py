@@ -32,7 +32,8 @@ class StudyError(ValueError):
 
 def sentence(error: BaseException) -> str:
     """An exception's type and the first line of what it says."""
-    return f"{type(error).__name__}: {first_line(error)}"
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
 
 
 def check_space(folder: Path) -> None:
@@ -101,7 +102,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
     try:
         data = _from_yaml(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
     if not isinstance(data, dict):
         raise StudyError(f"{path} is not a mapping")
     return data

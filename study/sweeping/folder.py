@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from study.config.errors import first_line
 from study.core.files import temporary_name
 from study.sweeping.files import YAML_LOADER, StudyError, read_json
 
@@ -216,7 +217,7 @@ class StudyFolder:
             reason = "it has no study.yaml" if not path.exists() else error.strerror
             raise StudyError(f"{self.root} is not a study: {reason}") from None
         except yaml.YAMLError as error:
-            raise StudyError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+            raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
         if not isinstance(data, dict):
             raise StudyError(f"{path} is not a mapping")
         return data

@@ -80,7 +80,7 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     for cell in eager:
         _check_crossing(cell, run)
     compiled = _decide_compile(base["compile"], decided, eager, run)
-    cells = [dataclasses.replace(cell, compile=compiled) for cell in eager] if compiled else eager
+    cells = [cell.with_compile(compiled) for cell in eager]
     seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
     ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)

@@ -16,6 +16,8 @@ import pyarrow as pa
 from joblib import Parallel, cpu_count, delayed
 from pyarrow import parquet
 
+from study.config.errors import first_line
+
 PART = 1000  # blocks that one process reads at a time
 MOST = 8  # processes; more would wait for the disk
 
@@ -150,7 +152,7 @@ def _read(path: Path, required: Sequence[str], *, only: bool = False) -> pa.Tabl
     except FileNotFoundError:
         return "it is missing"
     except (pa.ArrowException, OSError) as error:
-        return str(error).strip().splitlines()[0].rstrip(".")
+        return first_line(error).rstrip(".")
     there = set(table.column_names)
     missing = [name for name in required if name not in there]
     if missing:
@@ -174,6 +176,6 @@ def _fitting(
                 else pa.unify_schemas([schemas[name], table.schema], promote_options="permissive")
             )
         except pa.ArrowException as error:
-            return Damaged(folder, name, str(error).strip().splitlines()[0].rstrip("."))
+            return Damaged(folder, name, first_line(error).rstrip("."))
     schemas |= grown
     return tables

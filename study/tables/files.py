@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Using typeguard < 3")
     import pandera.pandas as pa
 
+from study.config.errors import first_line
 from study.core.files import write_whole
 
 
@@ -34,8 +35,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, columns=columns)
     except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{path} cannot be read: {reason}") from None
+        raise TableError(f"{path} cannot be read: {first_line(error)}") from None
 
 
 def checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from study.config.errors import first_line
 from study.tables import blocks, searches
 from study.tables.files import TableError, checked, pa, read, save
 from study.tables.schema import CURVES, RESULTS
@@ -93,7 +94,7 @@ def _study(folder: Path) -> dict[str, Any]:
     try:
         study = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
     except yaml.YAMLError as error:
-        raise TableError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise TableError(f"{path} cannot be read: {first_line(error)}") from None
     return study if isinstance(study, dict) else {}
 
 

@@ -123,11 +123,12 @@ class Recording:
         return min(motion.duration for motion in self.held_out)
 
     def starts(self, n: int, room: float) -> list[tuple[Motion, float]]:
-        """At most n starts of rollouts, each with `room` seconds of measured motion after it.
+        """n starts of rollouts, each with `room` seconds of measured motion after it.
 
-        Trajectories take turns: first their beginnings, then times spread evenly over each.
+        Trajectories take turns: first their beginnings, then times spread evenly over those that
+        are longer than `room`. If none is longer, there are at most as many starts as trajectories.
 
-        **Raises:** `DataError` where no held-out trajectory is so long.
+        **Raises:** `DataError` if no held-out trajectory is so long.
         """
         fit = [motion for motion in self.held_out if motion.duration >= room * (1 - 1e-9)]
         if not fit:
@@ -135,14 +136,14 @@ class Recording:
                 f"rollout.horizon={room:g} is longer than any held-out trajectory: "
                 f"at most {self.longest:g} s were measured"
             )
-        each = -(-n // len(fit))
-        found = []
-        for k in range(each):
-            for motion in fit:
-                spare = max(0.0, motion.duration - room)
-                if k == 0 or spare > 0:
-                    found.append((motion, float(motion.times[0]) + spare * k / max(1, each - 1)))
-        return found[:n]
+        longer = [motion for motion in fit if motion.duration > room * (1 + 1e-9)]
+        starts = [(motion, float(motion.times[0])) for motion in fit]
+        later = -(-(n - len(fit)) // len(longer)) if longer else 0  # starts after the first of each
+        for k in range(1, later + 1):
+            for motion in longer:
+                spare = motion.duration - room
+                starts.append((motion, float(motion.times[0]) + spare * k / later))
+        return starts[:n]
 
     def truth(self, system: System, n: int, horizon: float, n_times: int) -> Trajectories:
         """What rollouts are compared with: true motion from measured states, or measured motion.
