@@ -1,18 +1,76 @@
-"""What an answer is.
-
-Knows: its parts. Does not know: how any one is found.
-"""
+"""What a question is, what it reads, and what its answer consists of."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.analysis.design import replicate_groups, replicate_table
+from study.analysis.design import Design, replicate_groups, replicate_table
+from study.analysis.roles import counted, curves_of
 from study.analysis.statistics.ratios import Estimate, Medians, medians
 from study.analysis.wording import plural
 from study.tables.measures import Measure
+
+if TYPE_CHECKING:
+    from study.analysis.questions.searches import Search
+    from study.analysis.style import Plot
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one study, as questions read them.
+
+    - `every`: one row a replicate, the trials of searches among them.
+    - `rows`: those of them that count, a grid's and what was trained again with new seeds; see
+      `roles`. May be empty.
+    - `curves`: the curves of `rows`; None if nobody has them.
+    - `searches`: what the study searched.
+    """
+
+    every: pd.DataFrame
+    rows: pd.DataFrame
+    curves: pd.DataFrame | None
+    searches: Sequence[Search]
+
+    @classmethod
+    def of(
+        cls,
+        every: pd.DataFrame,
+        curves: pd.DataFrame | None = None,
+        searches: Sequence[Search] = (),
+    ) -> Tables:
+        """From `results.load(...)`, `results.load_curves(...)` and the searches."""
+        rows = counted(every)
+        if rows is not every and curves is not None:
+            curves = curves_of(rows, curves)
+        return cls(every, rows, curves, searches)
+
+    @functools.cached_property
+    def design(self) -> Design:
+        """The cells of `rows` by their factors."""
+        return Design(self.rows)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One entry of the registry: one file of `questions/` has one (`QUESTION`) or several.
+
+    - `answers`, `plots`: from the tables; nothing if what was swept does not support any.
+    - `place`: on the page, ascending.
+    - `about_searches`: whether it is about what a search did, not about the cells that count. Only
+      such a question is asked if no row counts.
+    - `replaces`: ids of the answers of other questions that are left out if this one has answers.
+    """
+
+    answers: Callable[[Tables], Iterable[Answer]]
+    plots: Callable[[Tables], Iterable[Plot]]
+    place: float
+    about_searches: bool = False
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +134,29 @@ def curve(rows: pd.DataFrame, cells: tuple[str, ...], measure: Measure) -> Media
     """Medians over replicates of one measure along some cells."""
     table = replicate_table(rows, cells, measure)
     return medians(table, measure.worst, replicate_groups(rows, cells))
+
+
+def medians_of(
+    rows: pd.DataFrame, cells: Sequence[str], measure: Measure, **columns: Any
+) -> pd.DataFrame:
+    """A table of medians, one row a cell: `columns`, `cell`, `median`, `low`, `high` (its 95 %
+    interval), `replicates`."""
+    return medians_table(curve(rows, tuple(cells), measure), cells, **columns)
+
+
+def medians_table(medians: Medians, cells: Sequence[str], **columns: Any) -> pd.DataFrame:
+    """The table of `medians_of`, from medians that were computed before."""
+    estimates = [medians.estimate(k) for k in range(len(cells))]
+    return pd.DataFrame(
+        {
+            **columns,
+            "cell": list(cells),
+            "median": [e.value for e in estimates],
+            "low": [e.low for e in estimates],
+            "high": [e.high for e in estimates],
+            "replicates": [e.n for e in estimates],
+        }
+    )
 
 
 def diverged_remark(*curves: Medians) -> str:

@@ -1,9 +1,4 @@
-"""The verdicts: one sentence each, with its figure, its interval and the rows it rests on.
-
-Knows: which questions the swept factors can answer. Does not know: figures, files other than
-`answers.json`. The questions themselves are in the modules named `..._answers` and in `epochs`;
-this module gathers them.
-"""
+"""The answers and figures of a study: every question of the registry, asked of its tables."""
 
 from __future__ import annotations
 
@@ -11,103 +6,82 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
 
-from study.analysis.answer import Answer
-from study.analysis.design import Design
-from study.analysis.questions import (
-    beta_answers,
-    budget_answers,
-    comparison_answers,
-    efficiency_answers,
-    epochs,
-    identifiability_answers,
-    interpolation_answers,
-    ladder_answers,
-    levers,
-    pareto,
-    published_answers,
-    rollout_answers,
-    scaling_answers,
-    search_answers,
-    seed_answers,
-)
+from study.analysis.answer import Answer, Tables
+from study.analysis.questions import registered
 from study.analysis.questions.searches import Search
-from study.analysis.roles import counted, curves_of
+from study.analysis.style import RC, Drawn, Plot, draw
 
 # what one search finds and another does not may set cells apart as much as their sizes do
 OF_TUNED = (
     " Each cell is at its own search's best: the brackets cover seeds, not the search's luck."
 )
 
+QUESTIONS = registered()
+PARTS = range(len(QUESTIONS))
+"""The figures of each question can be drawn in a process of their own."""
+
 
 def answer(
     rows: pd.DataFrame, curves: pd.DataFrame | None = None, searches: Sequence[Search] = ()
 ) -> list[Answer]:
-    """Every answer that a table supports, the main question first.
+    """Every answer that a table supports, in the order of the page.
 
-    What a search was steered by (role `trial`) is evidence for answers about the search alone.
+    The trials of a search (role `trial`) are evidence only for answers about the search.
 
     **Arguments:**
 
     - `rows`: `results.load(...)`, one row a replicate.
-    - `curves`: `results.load_curves(...)`, for what is asked of the course of training.
+    - `curves`: `results.load_curves(...)`, for questions about the course of training.
     - `searches`: what the study searched.
     """
-    count = counted(rows)
-    if count is not rows and curves is not None:
-        curves = curves_of(count, curves)
-    found = [] if count.empty else list(_answers(count, curves, Design(count)))
+    tables = Tables.of(rows, curves, searches)
+    count = tables.rows
     tuned = set(count.loc[count["role"] == "rerun", "cell"]) if "role" in count else set()
-    found = [
-        dataclasses.replace(a, sentence=a.sentence + OF_TUNED) if len(tuned & {*a.rows}) > 1 else a
-        for a in found
-    ]
-    about = [*pareto.answers(rows, searches), *search_answers.answers(rows, searches)]
-    return [*found, *about]
+    answers, replaced = [], set[str]()
+    for question in QUESTIONS:
+        if count.empty and not question.about_searches:
+            continue
+        own = list(question.answers(tables))
+        replaced |= set(question.replaces) if own else set()
+        if not question.about_searches:
+            own = [
+                dataclasses.replace(a, sentence=a.sentence + OF_TUNED)
+                if len(tuned & {*a.rows}) > 1
+                else a
+                for a in own
+            ]
+        answers += own
+    return [a for a in answers if a.id not in replaced]
 
 
-def _answers(rows: pd.DataFrame, curves: pd.DataFrame | None, design: Design) -> Iterator[Answer]:
-    ladders = [ladder for axis in ("N", "P") for ladder in design.ladders(axis)]
-    about_size = any(len(ladder.cells) > 2 for ladder in ladders)
-    special = list(_special(rows, design))
-    yield from special
-    if not about_size:  # the study is about what it compares: that comes first
-        yield from _compared(rows, design, special)
-    yield from ladder_answers.along_n(rows, design)
-    yield from ladder_answers.along_p(rows, design)
-    for axis in ("N", "P"):
-        yield from interpolation_answers.along(rows, design, axis)
-        yield from scaling_answers.along(rows, design, axis)
-    if curves is not None:
-        yield from epochs.answers(rows, curves, design)
-    yield from seed_answers.variances(rows)
-    yield from rollout_answers.propagation(rows, design)
-    yield from budget_answers.answers(rows)
-    if about_size:
-        yield from _compared(rows, design, special)
-    yield from rollout_answers.shares(rows)
+def plots(
+    rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[Search] = ()
+) -> list[Plot]:
+    """All figures that a table supports, in the order of the page; arguments as in `answer`."""
+    tables = Tables.of(rows, curves, searches)
+    return [plot for part in PARTS for plot in _plots(part, tables)]
 
 
-def _special(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
-    """What a study made for one question was made for."""
-    yield from published_answers.answers(rows)
-    yield from identifiability_answers.answers(rows)
-    yield from levers.answers(rows, design)
-    yield from efficiency_answers.answers(rows, design)
-    yield from beta_answers.answers(rows)
+def drawn(
+    part: int, rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[Search]
+) -> list[Drawn]:
+    """The figures of one of `PARTS`, drawn: those of all parts in order are those of `plots`."""
+    return [draw(plot) for plot in _plots(part, Tables.of(rows, curves, searches))]
 
 
-def _compared(rows: pd.DataFrame, design: Design, said: Sequence[Answer]) -> Iterator[Answer]:
-    """Comparisons, but for models and optimisers where those have answers of their own."""
-    own = {"compare.model", "compare.optimizer"} if said else set()
-    if len(chosen := beta_answers.as_it_comes(rows)) < len(rows):
-        rows, design = chosen, Design(chosen)
-    yield from (a for a in comparison_answers.compared(rows, design) if a.id not in own)
+def _plots(part: int, tables: Tables) -> list[Plot]:
+    question = QUESTIONS[part]
+    if tables.rows.empty and not question.about_searches:
+        return []
+    with mpl.rc_context(RC):
+        return list(question.plots(tables))
 
 
 def write(answers: Sequence[Answer], path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from study.analysis.names import name_of
 
 # the settings of a recipe, by which a bundle gets its name
-QUESTION = {
+QUESTIONED = {
     "data.units": "physical",
     "model.activation": "softplus",
     "model.beta": 0.5,
@@ -28,7 +28,7 @@ DEFAULTS = {
     "model.init": "fan_in",
 }
 
-RECIPES = {"question's settings": QUESTION, "good defaults": DEFAULTS}
+RECIPES = {"question's settings": QUESTIONED, "good defaults": DEFAULTS}
 
 # a name, and the settings that may go with it
 HEADS = {"model": ("model.",), "optimizer": ("optimizer.", "precision")}
@@ -86,7 +86,7 @@ _PLAIN = {
 
 
 def _recipe(factors: tuple[str, ...], level: tuple) -> str | None:
-    if len(set(factors) & set(QUESTION)) < 3:
+    if len(set(factors) & set(QUESTIONED)) < 3:
         return None
     for name, settings in RECIPES.items():
         if all(settings[f] == v for f, v in zip(factors, level, strict=True) if f in settings):

@@ -142,6 +142,40 @@ def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> tuple[np.ndarr
     return value - low, np.maximum(high - value, 0)
 
 
+def errorbars(
+    axis: Axes,
+    x: Any,
+    table: pd.DataFrame,
+    label: str | None = None,
+    *,
+    value: str = "median",
+    horizontal: bool = False,
+    **look: Any,
+) -> None:
+    """Draw the medians of a table with their intervals as bars; medians that are not finite are
+    left out.
+
+    **Arguments:**
+
+    - `x`: where each row of the table stands, or the name of its column; points are joined in the
+      order of it.
+    - `table`: columns `value`, `low` and `high`.
+    - `horizontal`: errors along x, rows along y, points not joined.
+    - `look`: of the points and their line, for `Axes.errorbar`.
+    """
+    places = np.asarray(table[x] if isinstance(x, str) else x, float)
+    values, low, high = (table[name].to_numpy(float) for name in (value, "low", "high"))
+    shown = np.flatnonzero(np.isfinite(values))
+    shown = shown[np.argsort(places[shown], kind="stable")]
+    lengths = bars(low[shown], values[shown], high[shown])
+    look = {"capsize": 2.0, "elinewidth": 1.0, "label": label, **look}
+    if horizontal:
+        look = {"linestyle": "none", **look}
+        axis.errorbar(values[shown], places[shown], xerr=lengths, **look)
+    else:
+        axis.errorbar(places[shown], values[shown], yerr=lengths, **look)
+
+
 def bars_are(replicates: Iterable[int]) -> str:
     """What the bars of a figure are, given the replicates behind each."""
     if min(replicates) < ENOUGH:

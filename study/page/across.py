@@ -16,8 +16,7 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from study.analysis import figures
-from study.analysis.answers import plain
+from study.analysis import answers as of_study
 from study.analysis.evidence import Pooled, Study
 from study.analysis.style import Drawn, Plot
 from study.analysis.wording import number
@@ -34,7 +33,7 @@ def plots(studies: Sequence[Study], answers: Sequence[Pooled]) -> list[Plot]:
         own = {figure for name, figure in wanted if name == study.name}
         if not own:
             continue
-        for plot in figures.plots(study.rows, study.curves):
+        for plot in of_study.plots(study.rows, study.curves):
             if plot.id in own:
                 found[study.name, plot.id] = dataclasses.replace(
                     plot,
@@ -99,7 +98,7 @@ def write_json(answers: Sequence[Pooled], path: Path) -> None:
         entry["evidence"] = [
             {"study": e.study, **dataclasses.asdict(e.answer)} for e in each.evidence
         ]
-        entries.append(plain(entry))
+        entries.append(of_study.plain(entry))
     text = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False)
     page.write(text + "\n", path)
 

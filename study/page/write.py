@@ -58,9 +58,9 @@ def write(
     """
     joblib = {"n_jobs": min(processes, cpu_count(), MOST), "batch_size": 1, "max_nbytes": None}
     if joblib["n_jobs"] > 1:
-        start(joblib, "study.analysis.figures", "study.analysis.answers")
+        start(joblib, "study.analysis.answers")
     # here, so that an error about the folder does not wait for the plotting libraries
-    from study.analysis import answers, figures, style
+    from study.analysis import answers, style
     from study.analysis.questions.searches import searches
     from study.analysis.roles import counted
     from study.page import cells, page, remarks, search_notes, standing
@@ -81,7 +81,7 @@ def write(
     rows, curves, lines = _shown(rows, curves)
     if stop():
         return target
-    parts = [delayed(figures.drawn)(k, rows, curves, searched_for) for k in figures.PARTS]
+    parts = [delayed(answers.drawn)(k, rows, curves, searched_for) for k in answers.PARTS]
     made: Any = Parallel(**joblib, return_as="generator")(
         [delayed(answers.answer)(rows, curves, searched_for), *parts]
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.analysis import figures, style
+from study.analysis import answers, style
 from study.analysis.wording import number
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
@@ -13,7 +13,7 @@ from tests.analysis.synthetic import Law
 def drawn(settings, law=None, with_curves=True):
     table = synthetic.rows(settings, law or Law())
     curves = synthetic.curves(table if with_curves else table.head(0).assign())
-    return table, {plot.id: plot for plot in figures.plots(table, curves)}
+    return table, {plot.id: plot for plot in answers.plots(table, curves)}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_angles_are_continuous_across_a_turn():
     turning = curves["metric"].str.contains(r"\.q0\[")
     wrapped = np.angle(np.exp(1j * 2 * curves.loc[turning, "x"]))
     curves.loc[turning, "value"] = wrapped
-    plot = next(p for p in figures.plots(table, curves) if p.id == "rollouts_best")
+    plot = next(p for p in answers.plots(table, curves) if p.id == "rollouts_best")
     true = plot.data["true.theta1[0]"].to_numpy()
     assert np.abs(np.diff(true)).max() < 1
     assert true[-1] == pytest.approx(20)
@@ -92,14 +92,14 @@ def test_diverged_and_missing_values_still_draw():
     table.loc[table["data.n_train"].eq(214), "test_nmse_median"] = np.inf
     table.loc[table["replicate"].eq(1), "rollout_error"] = np.nan
     curves.loc[curves["x"] > 5, "value"] = np.nan
-    plots = {plot.id: plot for plot in figures.plots(table, curves)}
+    plots = {plot.id: plot for plot in answers.plots(table, curves)}
     assert "1 median not finite and not drawn" in plots["test_error_by_n"].caption
 
 
 def test_no_curves_no_curve_figures():
     table = synthetic.rows(synthetic.n_vs_p(), Law())
     empty = synthetic.curves(table).head(0)
-    ids = {plot.id for plot in figures.plots(table, empty)}
+    ids = {plot.id for plot in answers.plots(table, empty)}
     assert "test_error_by_n" in ids
     assert not ids & {"training", "rollouts_best", "energy_best", "error_growth"}
 

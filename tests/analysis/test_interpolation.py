@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from study.analysis import answers, figures
+from study.analysis import answers
 from tests.analysis import control, synthetic_ladders
 from tests.analysis.synthetic_ladders import FITTED
 
@@ -21,7 +21,7 @@ def found(study):
 
 @pytest.fixture(scope="module")
 def plots(study):
-    return {plot.id: plot for plot in figures.plots(*study)}
+    return {plot.id: plot for plot in answers.plots(*study)}
 
 
 def of(found, start, noise, words="LNN"):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from study.analysis import answers, figures
+from study.analysis import answers
 from study.analysis.questions import pareto
 from study.analysis.questions.searches import searches
 from study.analysis.roles import counted
@@ -137,7 +137,7 @@ def test_answers_rest_on_new_seeds_alone() -> None:
     assert by_id["raise_n.0"].n_cells == 3, "each size at its own rate is one curve along N"
     assert by_id["raise_n.0"].n_replicates == 15
     assert by_id["raise_n.0"].sentence.endswith(answers.OF_TUNED)
-    plots = {p.id: p for p in figures.plots(lucky, curves, lucky_search)}
+    plots = {p.id: p for p in answers.plots(lucky, curves, lucky_search)}
     new = counted(lucky).groupby("cell")["test_nmse_median"].median()
     shown = plots["test_error_by_n"].data.set_index("cell")["median"]
     assert shown.to_dict() == pytest.approx(new.to_dict())
@@ -174,7 +174,7 @@ def test_a_study_of_trials_alone_is_about_its_search() -> None:
     found = answers.answer(rows, synthetic.curves(rows), search)
     assert found
     assert all(a.id.startswith("search") for a in found)
-    plots = {p.id: p for p in figures.plots(rows, synthetic.curves(rows), search)}
+    plots = {p.id: p for p in answers.plots(rows, synthetic.curves(rows), search)}
     assert set(plots) == {"search_front", "search_history", "search_importance"}
     front = plots["search_front"].data
     pair = front[["test_nmse_median", "rollout_error"]].to_numpy(float)
@@ -202,7 +202,7 @@ def test_pruned_and_diverged_trials_are_marked() -> None:
     trials, keys = tables(rows, [LR])
     trials.loc[1, ["state", "last", "steps", "test_nmse_median"]] = ["pruned", 0.7, 79, np.nan]
     trials.loc[2, "test_nmse_median"] = np.inf
-    plot = next(iter(figures.plots(rows, synthetic.curves(rows), searches(trials, keys))))
+    plot = next(iter(answers.plots(rows, synthetic.curves(rows), searches(trials, keys))))
     assert plot.data["state"].tolist() == ["complete", "pruned", "diverged", "complete"]
     assert plot.data["value"].tolist()[1] == 0.7
     assert "2 complete, 1 pruned, 1 diverged" in plot.caption

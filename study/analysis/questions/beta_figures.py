@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from study.analysis.answer import Question
+from study.analysis.questions import beta_answers
 from study.analysis.questions.beta_answers import FIGURE, MATCHED, MOVING, Spread, spreads
 from study.analysis.style import Plot, bars, bars_are, canvas, decade_axis, finish, look, ratio_axis
 from study.analysis.wording import number
@@ -76,3 +78,11 @@ def _data(spread: Spread) -> pd.DataFrame:
             "replicates": [e.n for e in found],
         }
     )
+
+
+QUESTION = Question(
+    lambda t: beta_answers.answers(t.rows),
+    lambda t: plots(t.rows),
+    place=14,
+    replaces=("compare.model", "compare.optimizer"),
+)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from study.analysis.answer import Question
+from study.analysis.questions import budget_answers
 from study.analysis.questions.budget_answers import CONTROLS, EXPLAINS, FIGURE, Budget, budgets
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.wording import number, plural, span
@@ -92,3 +94,10 @@ def _data(budget: Budget) -> pd.DataFrame:
             )
         )
     return pd.concat(parts, ignore_index=True)
+
+
+QUESTION = Question(
+    lambda t: budget_answers.answers(t.rows),
+    lambda t: plots(t.rows),
+    place=90,
+)

@@ -20,7 +20,7 @@ from study.analysis.wording import capital, estimate, number, plural
 from study.tables.measures import TEST, VALID_TIME, Measure
 from study.tables.schema import RESULTS
 
-QUESTIONS: dict[tuple[str, ...], str] = {
+TEXTS: dict[tuple[str, ...], str] = {
     ("data.order",): "Does the order of the points (shuffled or along the curve) matter?",
     ("data.n_trajectories",): "Do many initial conditions instead of few matter?",
     ("data.noise",): "Does label noise matter?",
@@ -90,7 +90,7 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
     )
     return make(
         f"compare.{comparison.name.replace(' ', '_')}",
-        QUESTIONS.get(comparison.factors, _question(comparison)),
+        TEXTS.get(comparison.factors, _question(comparison)),
         factor.verdict(),
         sentence + _ties(names, best, equal) + diverged_remark(test.curve),
         factor,

@@ -13,8 +13,10 @@ import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import NullLocator
 
-from study.analysis.answer import curve
+from study.analysis.answer import Question, Tables, curve
 from study.analysis.design import Comparison, Design
+from study.analysis.questions import comparison_answers
+from study.analysis.questions.beta_answers import as_it_comes
 from study.analysis.questions.comparison_answers import COMBINED, figure_id
 from study.analysis.style import Plot, bars, bars_are, canvas, decade_axis, finish, look
 from study.analysis.wording import capital, number, plural, span
@@ -193,3 +195,15 @@ def _wrap(text: str) -> str:
             lines.append("")
         lines[-1] += (", " if lines[-1] else "") + part
     return ",\n".join(lines)
+
+
+def _chosen(tables: Tables) -> tuple[pd.DataFrame, Design]:
+    rows = as_it_comes(tables.rows)
+    return rows, tables.design if rows is tables.rows else Design(rows)
+
+
+QUESTION = Question(
+    lambda t: comparison_answers.compared(*_chosen(t)),
+    lambda t: plots(*_chosen(t)),
+    place=50,
+)

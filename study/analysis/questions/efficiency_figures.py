@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import curve
+from study.analysis.answer import Question, curve
 from study.analysis.design import Design
 from study.analysis.names import name_of
 from study.analysis.naming import count
+from study.analysis.questions import efficiency_answers
 from study.analysis.questions.efficiency_answers import FIGURE, Race, races
 from study.analysis.style import Plot, bars, bars_are, canvas, decade_axis, finish, look
 from study.analysis.wording import number
@@ -91,3 +92,11 @@ def _data(rows: pd.DataFrame, race: Race) -> pd.DataFrame:
                 )
             )
     return pd.concat(parts, ignore_index=True)
+
+
+QUESTION = Question(
+    lambda t: efficiency_answers.answers(t.rows, t.design),
+    lambda t: plots(t.rows, t.design),
+    place=13,
+    replaces=("compare.model", "compare.optimizer"),
+)

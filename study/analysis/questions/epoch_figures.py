@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from study.analysis.answer import Question
 from study.analysis.design import Design
+from study.analysis.questions import epochs
 from study.analysis.questions.epochs import Course, courses
 from study.analysis.statistics.ratios import Medians, interval
 from study.analysis.style import Plot, canvas, decade_axis, finish, log_axis, look
@@ -135,3 +137,10 @@ def _legend(axes: list[Axes], names: list[str]) -> None:
     for k, name in enumerate(names):
         style: dict[str, Any] = look(k, len(names)) | {"markersize": 3.5}
         axes[0].plot([], [], label=name, **style)
+
+
+QUESTION = Question(
+    lambda t: () if t.curves is None else epochs.answers(t.rows, t.curves, t.design),
+    lambda t: () if t.curves is None else plots(t.rows, t.curves, t.design),
+    place=60,
+)

@@ -28,7 +28,7 @@ from study.tables.schema import IDENTIFIABILITY, THRESHOLDS
 
 SHOWN = ("1e-8", "1e-10", "1e-12")  # the thresholds as a reader writes them
 INDEPENDENT = 0.95  # share of the equations seen, from which on they count as independent
-QUESTION = {
+QUESTIONED = {
     "model": "lnn",
     "model.width": 32,
     "model.depth": 4,
@@ -60,7 +60,7 @@ class Seen:
     def of_question(self) -> np.ndarray:
         """(K,) which cells are the question's own network."""
         table = self.design.cells.loc[list(self.cells)]
-        return np.all([table[name] == value for name, value in QUESTION.items()], axis=0)
+        return np.all([table[name] == value for name, value in QUESTIONED.items()], axis=0)
 
     def label(self, k: int) -> str:
         """One cell by what sets it apart from most others, and P; N aside."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import curve
+from study.analysis.answer import Question, curve
+from study.analysis.questions import identifiability_answers
 from study.analysis.questions.identifiability_answers import SHOWN, Seen, seen
 from study.analysis.style import (
     COLOURS,
@@ -265,3 +266,11 @@ def _along_n(found: Seen) -> Iterator[Plot]:
         data=data,
         figure=figure,
     )
+
+
+QUESTION = Question(
+    lambda t: identifiability_answers.answers(t.rows),
+    lambda t: () if t.curves is None else plots(t.rows, t.curves),
+    place=11,
+    replaces=("compare.model", "compare.optimizer"),
+)

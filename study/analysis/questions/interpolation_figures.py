@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from study.analysis.answer import Answer, Question, Tables
 from study.analysis.design import Design
+from study.analysis.questions import interpolation_answers
 from study.analysis.questions.interpolation_answers import crosses
 from study.analysis.questions.ladder_figures import (
     equations_axis,
@@ -63,3 +65,16 @@ def plots(rows: pd.DataFrame, design: Design, axis: str) -> Iterator[Plot]:
         data=table,
         figure=figure,
     )
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    for axis in ("N", "P"):
+        yield from interpolation_answers.along(tables.rows, tables.design, axis)
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    for axis in ("N", "P"):
+        yield from plots(tables.rows, tables.design, axis)
+
+
+QUESTION = Question(_answers, _plots, place=30)

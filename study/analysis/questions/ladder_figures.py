@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from study.analysis.answer import curve
+from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Design, Ladder
+from study.analysis.questions import ladder_answers
 from study.analysis.questions.interpolation_answers import crosses, ladder_peak
 from study.analysis.statistics.thresholds import threshold
 from study.analysis.style import (
@@ -250,3 +251,16 @@ def _ends(data: pd.DataFrame, measure: Measure) -> str:
             f"to {number(last['median'])} at {number(last['equations_per_param'])}"
         )
     return "; ".join(lines) + "."
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    yield from ladder_answers.along_n(tables.rows, tables.design)
+    yield from ladder_answers.along_p(tables.rows, tables.design)
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    for axis in ("N", "P"):
+        yield from plots(tables.rows, tables.design, axis)
+
+
+QUESTION = Question(_answers, _plots, place=20)

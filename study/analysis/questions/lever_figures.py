@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from study.analysis.answer import Question
 from study.analysis.design import Design
+from study.analysis.questions import levers
 from study.analysis.questions.levers import BOUNDS, FIGURE, pulled
 from study.analysis.style import REFERENCE, Plot, bars, bars_are, canvas, decade_axis, finish, look
 from study.analysis.wording import capital, number
@@ -77,3 +79,11 @@ def plots(rows: pd.DataFrame, design: Design) -> Iterator[Plot]:
         data=data,
         figure=figure,
     )
+
+
+QUESTION = Question(
+    lambda t: levers.answers(t.rows, t.design),
+    lambda t: plots(t.rows, t.design),
+    place=12,
+    replaces=("compare.model", "compare.optimizer"),
+)

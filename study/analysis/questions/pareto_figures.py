@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from study.analysis.answer import Question
+from study.analysis.questions import pareto
 from study.analysis.questions.pareto import FIGURE, Front, front_of
 from study.analysis.questions.searches import Search, spread
 from study.analysis.style import MARKERS, REFERENCE, Plot, bars, canvas, decade_axis, finish, look
@@ -111,3 +113,11 @@ def _plot(rows: pd.DataFrame, fronts: Sequence[Front]) -> Plot:
         data=data,
         figure=figure,
     )
+
+
+QUESTION = Question(
+    lambda t: pareto.answers(t.every, t.searches),
+    lambda t: plots(t.every, t.searches),
+    place=110,
+    about_searches=True,
+)

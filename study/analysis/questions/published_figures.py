@@ -10,9 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from study.analysis.answer import Question
 from study.analysis.design import Design
 from study.analysis.names import name_of
 from study.analysis.naming import count
+from study.analysis.questions import published_answers
 from study.analysis.questions.published_answers import (
     FIGURE,
     FINAL,
@@ -111,3 +113,11 @@ def plots(rows: pd.DataFrame) -> Iterator[Plot]:
         data=data,
         figure=figure,
     )
+
+
+QUESTION = Question(
+    lambda t: published_answers.answers(t.rows),
+    lambda t: plots(t.rows),
+    place=10,
+    replaces=("compare.model", "compare.optimizer"),
+)

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from study.analysis.answer import curve
+from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Design, Ladder
+from study.analysis.questions import scaling_answers
 from study.analysis.questions.ladder_figures import ladder_data, replicates, undrawn
 from study.analysis.questions.scaling_answers import Side, axis_of, sides, title
 from study.analysis.style import Plot, bars, bars_are, canvas, decade_axis, finish, look
@@ -94,3 +95,16 @@ def _label(ladder: Ladder, fitted: list[Side]) -> str:
         law = f"exponent {estimate(side.law.alpha)}" if side.law.supported else "no law"
         parts.append(f"{kind}: {law}")
     return f"{ladder.label}\n{'; '.join(parts)}"
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    for axis in ("N", "P"):
+        yield from scaling_answers.along(tables.rows, tables.design, axis)
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    for axis in ("N", "P"):
+        yield from plots(tables.rows, tables.design, axis)
+
+
+QUESTION = Question(_answers, _plots, place=40)

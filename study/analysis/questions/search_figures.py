@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from study.analysis.answer import curve
+from study.analysis.answer import Question, curve
+from study.analysis.questions import search_answers
 from study.analysis.questions.search_answers import HISTORY, IMPORTANCE, RERUN, reruns
 from study.analysis.questions.searches import Search, spread
 from study.analysis.statistics.importance import DRAWS, TOP
@@ -318,3 +319,11 @@ def _rerun(rows: pd.DataFrame, searches: Sequence[Search]) -> Iterator[Plot]:
         data=data,
         figure=figure,
     )
+
+
+QUESTION = Question(
+    lambda t: search_answers.answers(t.every, t.searches),
+    lambda t: plots(t.every, t.searches),
+    place=120,
+    about_searches=True,
+)

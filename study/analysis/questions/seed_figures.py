@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from study.analysis.answer import Question
 from study.analysis.design import CONTROL, Design
+from study.analysis.questions import seed_answers
 from study.analysis.questions.seed_answers import crossed_cells
 from study.analysis.statistics.variance import Components, pooled, squares
 from study.analysis.style import COLOURS, MARKERS, Plot, canvas, finish
@@ -107,3 +109,10 @@ def _lines(design: Design, cells: list[str]) -> list[tuple[str, list[str]]]:
     for cell in sorted(cells, key=lambda cell: names[cell]):
         found.setdefault(names[cell], []).append(cell)
     return list(found.items())
+
+
+QUESTION = Question(
+    lambda t: seed_answers.variances(t.rows),
+    lambda t: plots(t.rows, t.design),
+    place=70,
+)

@@ -47,12 +47,13 @@ class Estimate:
         """Whether there are replicates enough for the interval to mean what it says."""
         return (self.n if self.draws is None else self.draws) >= ENOUGH
 
-    def verdict(self, threshold: float = 1.0) -> str:
-        """'yes' if surely above the threshold, 'no' if surely below, else 'undecided'."""
+    def verdict(self, threshold: float = 1.0, *, below: bool = False) -> str:
+        """Whether the value is above the threshold: 'yes' if its whole interval is, 'no' if its
+        whole interval is below, else 'undecided'. With `below` the answer to the opposite."""
         if self.enough and self.low > threshold:
-            return "yes"
+            return "no" if below else "yes"
         if self.enough and self.high < threshold:
-            return "no"
+            return "yes" if below else "no"
         return "undecided"
 
 
