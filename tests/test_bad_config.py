@@ -76,7 +76,8 @@ BAD = {
     "+grid.laptop=[{model.width:[8,wide]}]": ["model.width=wide", "whole number"],
     "+grid.laptop=[{system:keppler}]": ["system", "keppler", "kepler"],
     "+grid.laptop=[{replicates:8}]": ["grid.laptop", "replicates=8"],
-    "+grid.laptop=[{auto.precision:0.1}]": ["grid.laptop", "auto.precision=0.1"],
+    "replicates=auto": ["replicates=auto", "whole number"],
+    "auto.budget=3": ["unknown key auto.budget"],
 }
 
 

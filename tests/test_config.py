@@ -8,6 +8,7 @@ import yaml
 
 from study.config.cell import check_device, make_cell, make_run
 from study.config.errors import ConfigError, first_line
+from study.config.factors import DERIVED, FACTORS
 
 GROUPS = {
     "data": "trajectories",
@@ -258,7 +259,6 @@ RUN = {
     "study": "mine",
     "budget": "laptop",
     "replicates": 10,
-    "auto": {"measure": "test_nmse_median", "precision": 0.25, "budget": None, "most": 8},
     "block_size": 5,
     "workers": 2,
     "retries": 2,
@@ -290,10 +290,9 @@ def test_replicates_come_in_whole_blocks():
         make_run({**RUN, "workers": 0})
 
 
-def test_replicates_may_be_as_many_as_it_takes():
-    assert make_run({**RUN, "replicates": "auto"}).n_blocks == 1
-    with pytest.raises(ConfigError, match="replicates=atuo is not known: did you mean auto"):
-        make_run({**RUN, "replicates": "atuo"})
+def test_replicates_are_a_whole_number():
+    with pytest.raises(ConfigError, match=r"replicates=auto is not allowed: .* a whole number"):
+        make_run({**RUN, "replicates": "auto"})
     with pytest.raises(ConfigError, match=r"replicates=2.5 .*whole number"):
         make_run({**RUN, "replicates": 2.5})
 
@@ -308,3 +307,10 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     check_device("cpu")
     with pytest.raises(ConfigError, match="device=cuda"):
         check_device("cuda")
+
+
+def test_a_cell_has_every_factor(plain):
+    of_files = {"system.file", "data.file", "data.estimate", "data.held_out"}
+    columns = list(cell(plain).factors())
+    assert columns[: -len(DERIVED) - 1] == [key for key in FACTORS if key not in of_files]
+    assert columns[-len(DERIVED) :] == list(DERIVED)

@@ -13,7 +13,6 @@ import yaml
 from study.config.cell import Cell, make_cell
 from study.config.command_line import CommandLine
 from study.config.compose import compose
-from study.config.errors import ConfigError
 from study.config.hydra import register
 from study.sweeping import cost
 from study.sweeping.files import read_config, write_config
@@ -74,11 +73,9 @@ def test_every_cell_keeps_its_hash_when_it_is_read_back(
             settings = yaml.safe_load((CONF / "model" / f"{model}.yaml").read_text())
             groups = {key: sources[key] for key in ("system", "data")} | {"model": settings}
             for compile in (True, False):
-                try:
-                    cell = planned({**base, **groups}, compile)
-                except ConfigError as error:
-                    assert "least_squares solves linear models" in str(error)
-                    continue
+                if optimizer == "least_squares" and model != "random_features":
+                    continue  # there is no such cell
+                cell = planned({**base, **groups}, compile)
                 again = read_back(cell, folder / f"{n_cells}.yaml")
                 assert again == cell, (model, overrides, compile)
                 assert again.hash == cell.hash

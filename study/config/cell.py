@@ -21,9 +21,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from study.config import sources
-from study.config.adaptive import AutoConfig
 from study.config.credentials import refuse_settings
-from study.config.errors import ConfigError, altered, build, nearest
+from study.config.errors import ConfigError, altered, build
+from study.config.factors import FACTORS
 from study.config.schema import (
     FROM_FILE,
     GROUPS,
@@ -129,59 +129,38 @@ class Cell:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def factors(self) -> dict[str, Any]:
-        """The table's factor and derived columns, under their config names."""
-        mechanics = self.mechanics
-        D = mechanics.n_dof
-        return {
+        """The table's columns of factors, under their config keys, and what follows from them."""
+        mechanics, reading = self.mechanics, self.data.reading
+        named = {
             "system": mechanics.name,
             "system.constants": self._changed_constants(),
-            "data.n_train": self.n_train,
-            "data.noise": self.data.noise,
-            "data.sampler": self.data.sampler,
-            "data.order": self.data.order,
-            "data.n_trajectories": self.data.n_trajectories,
-            "data.units": self.data.units,
-            "data.pool_size": self.data.pool_size,
             "model": self.model.name,
-            "model.width": self.model.width,
-            "model.depth": self.model.depth,
-            "model.activation": self.model.activation,
-            "model.beta": self.model.beta,
-            "model.encoding": self.model.encoding,
-            "model.mass_prior": self.model.mass_prior,
-            "model.init": self.model.init,
             "optimizer": self.optimizer.name,
-            "optimizer.lr": self.optimizer.lr,
-            "optimizer.steps": self.optimizer.steps,
-            "optimizer.batch_size": self.optimizer.batch_size,
-            "optimizer.schedule": self.optimizer.schedule,
-            "optimizer.clip": self.optimizer.clip,
-            "optimizer.loss": self.optimizer.loss,
-            "optimizer.iterations": self.optimizer.iterations,
-            "rollout.horizon": self.rollout.horizon,
-            "rollout.n_trajectories": self.rollout.n_trajectories,
-            "rollout.n_times": self.rollout.n_times,
-            "rollout.rtol": self.rollout.rtol,
-            "rollout.max_steps": self.rollout.max_steps,
-            **self._files(),
             "precision": self.precision,
+        }
+        # cells that are made from files have these too; a file is named by its content
+        from_files = {
+            "system.file": self.system.sha256 and self.system.sha256[:12],
+            "data.file": reading and reading.sha256[:12],
+            "data.estimate": reading and reading.estimate(),
+            "data.held_out": reading and self.data.held_out,
+        }
+        named |= {key: value for key, value in from_files.items() if value is not None}
+        columns: dict[str, Any] = {}
+        for key in FACTORS:
+            group, _, field = key.partition(".")
+            if key in named:
+                columns[key] = named[key]
+            elif key not in from_files:
+                columns[key] = getattr(getattr(self, group), field)
+        n_equations = self.n_train * mechanics.n_dof
+        return columns | {
             "coordinates": ", ".join(f"{name} ({unit})" for name, unit in mechanics.coordinates),
             "n_params": self.n_params,
-            "n_equations": self.n_train * D,
+            "n_equations": n_equations,
             "n_over_p": self.n_train / self.n_params,
-            "equations_per_param": self.n_train * D / self.n_params,
+            "equations_per_param": n_equations / self.n_params,
         }
-
-    def _files(self) -> dict[str, Any]:
-        """Factors of cells that were made from files of the user's; by content, not by place."""
-        found: dict[str, Any] = {}
-        if self.system.sha256 is not None:
-            found["system.file"] = self.system.sha256[:12]
-        if (reading := self.data.reading) is not None:
-            found["data.file"] = reading.sha256[:12]
-            found["data.estimate"] = reading.estimate()
-            found["data.held_out"] = self.data.held_out
-        return found
 
     def _changed_constants(self) -> str:
         if self.system.name == "unknown":
@@ -240,15 +219,11 @@ class SearchConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Run:
-    """What surrounds the cells: how many replicates, by how many workers, where recorded.
-
-    `replicates` is a number, or `auto`: one block each, and more as `auto` says.
-    """
+    """What surrounds the cells: how many replicates, by how many workers, where recorded."""
 
     study: str
     budget: Name
-    replicates: Count | Literal["auto"]
-    auto: AutoConfig
+    replicates: Count
     block_size: Count
     workers: Count
     retries: Annotated[int, Field(ge=0)]
@@ -261,13 +236,7 @@ class Run:
     def __post_init__(self) -> None:
         check_study(self.study)
         refuse_settings({"storage": self.storage})
-        if self.replicates == "auto":
-            if self.search.rerun:
-                raise ConfigError(
-                    "replicates=auto: the best cell of a search is trained again with a number of "
-                    "replicates: give one, or search.rerun=false"
-                )
-        elif self.replicates % self.block_size:
+        if self.replicates % self.block_size:
             fewer = max(1, self.replicates // self.block_size) * self.block_size
             raise ConfigError(
                 f"replicates={self.replicates} is not a multiple of block_size={self.block_size}: "
@@ -276,8 +245,8 @@ class Run:
 
     @property
     def n_blocks(self) -> int:
-        """Blocks that each cell has whatever comes of them."""
-        return 1 if self.replicates == "auto" else self.replicates // self.block_size
+        """Blocks of each cell."""
+        return self.replicates // self.block_size
 
 
 def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
@@ -374,12 +343,6 @@ def check_device(device: str) -> None:
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
     settings = {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}
-    replicates = settings["replicates"]
-    if isinstance(replicates, str) and replicates != "auto":
-        raise ConfigError(
-            f"replicates={replicates} is not known: {nearest(replicates, ['auto'])}, or a number"
-        )
-    settings["auto"] = build(AutoConfig, _mapping("auto", plain.get("auto")), "auto.")
     settings["search"] = build(SearchConfig, _mapping("search", plain.get("search")), "search.")
     return build(Run, settings, "")
 

@@ -31,7 +31,7 @@ class ConfigError(ValueError):
 
 
 def first_line(error: object) -> str:
-    """The first line of an exception's message or of a text; the exception's type if it is empty."""
+    """The first line of a text or of an exception's message, or else the exception's type."""
     text = str(error).strip().partition("\n")[0]
     return text if text or not isinstance(error, BaseException) else type(error).__name__
 
