@@ -14,8 +14,8 @@ import pytest
 
 from study.sweeping import claims, committer
 from study.sweeping.committer import Committer
-from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
+from study.sweeping.orders import outputs_folder
 from study.sweeping.trainer import Trainer
 from study.sweeping.worker import Worker, work
 from tests.sweeping.commands import HERE, TINY, run_here

@@ -23,9 +23,9 @@ from study.config.cell import Cell
 from study.sweeping import claims, ledger
 from study.sweeping.files import read_json
 from study.sweeping.folder import Block, StudyFolder
-from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
 from study.sweeping.monitor import Monitor
+from study.sweeping.orders import outputs_folder
 from study.sweeping.tasks import Interrupted, Task
 from study.sweeping.trainer import Trainer
 from study.sweeping.worker import Worker, work
