@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from study import sweep
-from study.sweeping import cluster as clusters
+from study.sweeping import slurm as slurm_jobs
 from study.sweeping.files import StudyError
 from study.sweeping.folder import StudyFolder
+from study.sweeping.head import outputs_folder
 from study.sweeping.monitor import Monitor, Snapshot
-from study.sweeping.orders import outputs_folder
 from tests.servers.slurm import NODES, Cluster, cluster
 from tests.sweeping.commands import TINY, assert_same, run_here, start, wait_for
 
@@ -188,7 +188,7 @@ def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
         "sacct", "--noheader", "--duplicates", f"--jobs={number}", "-o", "state,exit"
     )
     assert "REQUEUED" in records
-    assert f"{clusters.PREEMPTED}:0" in records
+    assert f"{slurm_jobs.PREEMPTED}:0" in records
     assert not failures(tmp_path)
     here = tmp_path / "undisturbed"
     here.mkdir()
@@ -216,7 +216,7 @@ def test_ctrl_c_cancels_the_studys_jobs_and_no_others(slurm: Cluster, tmp_path: 
 def test_jobs_that_die_again_and_again_end_the_command(
     slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters, "ASK", 1.0)
+    monkeypatch.setattr(slurm_jobs, "ASK", 1.0)
     settings = ("hydra.launcher.setup=['echo no such luck; exit 1']", "retries=0")
     assert run_here(monkeypatch, *MANY, *settings) == 1
     folder = outputs_folder("n_vs_p")
@@ -299,5 +299,5 @@ def test_jobs_of_a_namesake_are_anothers(tmp_path: Path, slurm: Cluster) -> None
         folder = StudyFolder(tmp_path / place / "mine")
         folder.root.mkdir(parents=True)
         (folder.root / "study.yaml").write_text("provenance: {run: abc}\n")
-        names.add(clusters.Queue(folder, settings, {}).name)
+        names.add(slurm_jobs.Queue(folder, settings, {}).name)
     assert len(names) == 2

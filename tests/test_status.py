@@ -259,7 +259,7 @@ def test_it_only_reads_while_a_sweep_runs_and_after_it_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, "optimizer.steps=20", "data.n_train=32,48")
+    study = prepare("optimizer.steps=20", "data.n_train=32,48")
     here = claims.this_host()
     first = one_worker(study, "--host", here)
     wait_for(lambda: json.loads(said(study, "--json"))["done"] >= 1, first)

@@ -45,7 +45,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], *, fsync: bool 
 
     **Raises:** what `write` raises, and `OSError`; `path` is then as it was.
     """
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path) as temporary:
+        _fill(temporary, write, fsync)
+
+
+def _fill(path: Path, write: Callable[[BinaryIO], object], fsync: bool) -> None:
+    with open(path, "wb") as file:
         write(file)
         file.flush()
         if fsync:
@@ -70,7 +75,7 @@ def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
     """
     filled = temporary_name(path)
     try:
-        write_text(filled, text, fsync=fsync)
+        _fill(filled, lambda file: file.write(text.encode(errors="backslashreplace")), fsync)
         os.link(filled, path)
     except FileExistsError:
         return False

@@ -22,7 +22,7 @@ from joblib import Parallel, cpu_count, delayed
 from study.config.commands import is_study, no_study, studies_in
 from study.config.errors import first_line
 from study.config.terminal import one_line
-from study.sweeping.processes import start
+from study.sweeping.local import start
 from study.tables import gather
 from study.tables import searches as searched
 from study.tables.files import TableError

@@ -1,7 +1,4 @@
-"""A cell, read back from its folder.
-
-Knows: `config.yaml` must describe the cell whose folder it is in. Does not know: blocks, workers.
-"""
+"""A cell, read back from its folder."""
 
 from __future__ import annotations
 

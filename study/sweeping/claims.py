@@ -1,15 +1,13 @@
-"""Who works on a block: claims that hold on shared file systems, and commits that never overwrite.
+"""Claims on blocks that hold on shared file systems, and commits that never overwrite.
 
-Knows: locks with a lifetime, directory renames. Does not know: what a block is trained on.
+A claim is a flufl.lock (safe on NFS) that its holder renews while it waits for the training. If the
+holder dies, loses the network or sleeps, the claim expires and another worker takes the block. Two
+workers may thus train the same block; `commit` accepts one of them.
 
-A claim is a flufl.lock (safe on NFS) that its holder renews while it waits for the training. The
-holder may die, lose the network or sleep: then it expires and another worker takes the block. Two
-workers may thus, at worst, train the same block; `commit` accepts one of them.
-
-Whether a claim has expired is judged by the file system's clock alone: when the lock was last
-changed, and what a file made now says. Where a server keeps the time, as with NFS, the clocks of
-hosts are irrelevant; where each host writes its own, an hour between two of them makes one train
-what the other has.
+The file system's clock alone decides whether a claim has expired: when the lock was last changed,
+against the date of a file made now. If a server keeps the time, as with NFS, the clocks of the
+hosts do not matter; if each host writes its own, an hour between two of them makes one train what
+the other has.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 
 import psutil
@@ -36,12 +35,49 @@ logging.getLogger("flufl.lock").setLevel(logging.CRITICAL)  # it reports each bu
 
 LIFETIME = 60.0  # seconds a claim outlives its last heartbeat
 HEARTBEAT = 15.0
+COMMIT_BEAT = 1.0  # seconds between heartbeats while a commit is waited for
+ABANDONED = 86_400  # seconds after which an untouched file of another host has no owner
 
 
 @functools.cache
 def this_host() -> str:
     """This machine's name as locks record it; asking may take a name server's time."""
     return socket.getfqdn()
+
+
+def file_system_now(folder: Path) -> float:
+    """The time by the clock that dates the files of `folder`, in seconds since the epoch.
+
+    **Raises:** `OSError` if no file can be made.
+    """
+    probe = temporary_name(folder / "now")
+    probe.touch()
+    try:
+        return probe.stat().st_ctime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The machine that a worker runs on: its name and its clocks.
+
+    - `name`: as locks record it; empty for this machine's own.
+    - `clock`: seconds since the epoch; `sleep`: waits so many.
+    - `file_time`: the time by the clock that dates the files of a folder.
+    """
+
+    name: str = ""
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], object] = time.sleep
+    file_time: Callable[[Path], float] = file_system_now
+
+    @property
+    def host(self) -> str:
+        return self.name or this_host()
+
+
+HERE = Machine()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +99,10 @@ class Holder:
         return not (self.dead or self.expired)
 
 
-def holder(path: Path, now: float | None = None) -> Holder | None:
-    """Who holds the claim at `path`; None where nobody does.
+def holder(path: Path, now: float | None = None, machine: Machine = HERE) -> Holder | None:
+    """Who holds the claim at `path`; None if nobody does.
 
-    `now` is the file system's time; without it, this host's, as for who may only read.
+    `now` is the file system's time; without it the machine's, for readers that may not write.
     """
     try:
         text = path.read_text().strip()
@@ -78,9 +114,9 @@ def holder(path: Path, now: float | None = None) -> Holder | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # unreadable: another's until it is old
-        text, host, number, renewed = "", "unknown", 0, _changed(path)
-    expired = (time.time() if now is None else now) - renewed > LIFETIME
-    dead = host == this_host() and not _lives(number)
+        text, host, number, renewed = "", "unknown", 0, _changed(path, machine)
+    expired = (machine.clock() if now is None else now) - renewed > LIFETIME
+    dead = host == machine.host and not _lives(number)
     return Holder(host, number, text, dead=dead, expired=expired)
 
 
@@ -102,7 +138,7 @@ class Claim:
         self.release()
 
     def beat(self) -> bool:
-        """Renew it where that is due, and whether it was."""
+        """Renew the claim if that is due; returns whether it was."""
         now = time.monotonic()
         if now - self._renewed < HEARTBEAT:
             return False
@@ -119,16 +155,25 @@ class Claim:
             self._lock.unlock(unconditionally=True)
 
 
-def take(path: Path) -> Claim | None:
+class _Lock(Lock):
+    """A lock that records the host it is given instead of asking for it."""
+
+    def __init__(self, path: Path, host: str):
+        lifetime = datetime.timedelta(seconds=LIFETIME)
+        super().__init__(str(path), lifetime=lifetime, separator=SEPARATOR)
+        self._hostname = host
+        self._set_claimfile()
+
+
+def take(path: Path, machine: Machine = HERE) -> Claim | None:
     """Claim the block whose lock file is `path`, without waiting; None while another holds it.
 
-    **Raises:** `OSError` where the file system refuses a lock, being full for instance.
+    **Raises:** `OSError` if the file system refuses a lock, being full for instance.
     """
-    found = holder(path, file_system_now(path.parent)) if path.exists() else None
-    if found is not None and (found.alive or not _break(path, found)):
+    before = holder(path, machine.file_time(path.parent), machine) if path.exists() else None
+    if before is not None and (before.alive or not _break(path, before)):
         return None
-    lifetime = datetime.timedelta(seconds=LIFETIME)
-    lock = Lock(str(path), lifetime=lifetime, separator=SEPARATOR)
+    lock = _Lock(path, machine.host)
     try:
         lock.lock(timeout=0)
     except LockError:
@@ -137,7 +182,27 @@ def take(path: Path) -> Claim | None:
         if not path.parent.is_dir():
             raise
         return None  # another was faster, and cleaned up
-    return Claim(lock, found)
+    return Claim(lock, before)
+
+
+def _break(path: Path, dead: Holder) -> bool:
+    """Remove a dead holder's lock. Two may see it at once: a rename lets one of them have it."""
+    aside = temporary_name(path)
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return True  # another broke it; the lock itself decides who is next
+    try:
+        if aside.read_text().strip() != dead.text:
+            # in between the block was taken anew, and that claim is good: put it back
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            return False
+    finally:
+        aside.unlink(missing_ok=True)
+    if dead.text:
+        path.with_name(os.path.basename(dead.text)).unlink(missing_ok=True)
+    return True
 
 
 def commit(temporary: Path, folder: Path) -> bool:
@@ -158,19 +223,82 @@ def commit(temporary: Path, folder: Path) -> bool:
     return True
 
 
-def workspace(folder: Path, run: str = "") -> Path:
+Notify = Callable[[bool | OSError], object]
+"""Called with whether the result was the first, or with what kept it from the disk."""
+
+
+class Committer:
+    """Commits of one worker, one at a time in a thread, while the next block is trained.
+
+    `settle` it before looking at what is left, and at the end.
+    """
+
+    def __init__(self) -> None:
+        self._thread = futures.ThreadPoolExecutor(1, "commit")
+        self._current: tuple[futures.Future[bool], Claim, Notify] | None = None
+
+    def start(
+        self,
+        workspace: Path,
+        folder: Path,
+        claim: Claim,
+        held: contextlib.ExitStack,
+        notify: Notify,
+    ) -> None:
+        """Commit `workspace` as `folder`, after the commit before.
+
+        **Arguments:**
+
+        - `claim`: on the block; kept alive by `beat`.
+        - `held`: what is given back once it is over, the claim among it.
+        - `notify`: called by `settle`, in its thread.
+        """
+
+        def run() -> bool:
+            with held:
+                return commit(workspace, folder)
+
+        self.settle(claim)
+        self._current = (self._thread.submit(run), claim, notify)
+
+    def beat(self) -> None:
+        """Renew the claim on what is being committed, if that is due."""
+        if self._current is not None:
+            self._current[1].beat()
+
+    def settle(self, *waiting: Claim) -> None:
+        """Wait for the commit that is under way, if one is, and notify how it ended.
+
+        Claims that are `waiting` for that are renewed meanwhile, too.
+        """
+        if self._current is None:
+            return
+        future, claim, notify = self._current
+        while not futures.wait([future], COMMIT_BEAT).done:
+            for other in (claim, *waiting):
+                other.beat()
+        self._current = None
+        try:
+            outcome = future.result()
+        except OSError as error:
+            outcome = error
+        notify(outcome)
+
+
+def workspace(folder: Path, run: str = "", machine: Machine = HERE) -> Path:
     """A new directory beside the block's folder, for its files until they are committed.
 
-    Its name tells whose it is, and of which command's `run`.
+    Its name holds the worker's host and process, and the command's `run`.
     """
-    path = folder.with_name(_workspace(folder, this_host(), os.getpid(), run) + uuid.uuid4().hex)
+    name = _workspace(folder, machine.host, os.getpid(), run) + uuid.uuid4().hex
+    path = folder.with_name(name)
     path.mkdir()
     return path
 
 
-def workspaces(folder: Path, who: Holder, run: str) -> list[Path]:
-    """Those that a holder of the block's claim left in a command."""
-    begin = _workspace(folder, who.host, who.pid, run)
+def workspaces(folder: Path, owner: Holder, run: str) -> list[Path]:
+    """The workspaces that a holder of the block's claim left in a command."""
+    begin = _workspace(folder, owner.host, owner.pid, run)
     names = os.listdir(folder.parent)
     return [folder.with_name(name) for name in names if name.startswith(begin)]
 
@@ -179,41 +307,31 @@ def _workspace(folder: Path, host: str, pid: int, run: str) -> str:
     return SEPARATOR.join((f".{folder.name}", host, str(pid), f"{run}-"))
 
 
-def file_system_now(folder: Path) -> float:
-    """The time by the clock that dates the files of `folder`, in seconds since the epoch.
-
-    **Raises:** `OSError` where no file can be made.
-    """
-    probe = temporary_name(folder / "now")
-    probe.touch()
-    try:
-        return probe.stat().st_ctime
-    finally:
-        probe.unlink(missing_ok=True)
-
-
 def discard(path: Path) -> None:
-    """Remove the lock of a holder that is dead or gone; one that counts is left alone."""
+    """Remove the lock of a holder that is dead or gone; leave one that counts."""
     found = holder(path)
     if found is not None and not found.alive:
         _break(path, found)
 
 
-def clean(folder: Path) -> None:
+def clean(folder: Path, machine: Machine = HERE) -> None:
     """Remove what dead workers left beside a block: half-filled directories, half-written files."""
-    name = folder.name
-    sweep(folder.parent, lambda left: left.startswith((f".{name}", f"{name}.lock{SEPARATOR}")))
+    begin = (f".{folder.name}", f"{folder.name}.lock{SEPARATOR}")
+    sweep(folder.parent, lambda name: name.startswith(begin), machine)
 
 
-def sweep(folder: Path, chosen: Callable[[str], bool] = lambda name: SEPARATOR in name) -> None:
-    """Remove from a folder what is named after an owner that is dead, of what is `chosen`."""
+def sweep(
+    folder: Path,
+    chosen: Callable[[str], bool] = lambda name: SEPARATOR in name,
+    machine: Machine = HERE,
+) -> None:
+    """Remove the `chosen` files and folders that are named after an owner that is dead."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return
-    for name in filter(chosen, names):
-        path = folder / name
-        if not _abandoned(path):
+    for path in (folder / name for name in names if chosen(name)):
+        if not _abandoned(path, machine):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -221,51 +339,29 @@ def sweep(folder: Path, chosen: Callable[[str], bool] = lambda name: SEPARATOR i
             path.unlink(missing_ok=True)
 
 
-def _abandoned(path: Path) -> bool:
-    """Its owner is dead on this machine; or, on another, has not touched it for a day.
+def _abandoned(path: Path, machine: Machine) -> bool:
+    """Whether its owner is dead on this machine or, on another, has not touched it for a day.
 
-    A folder is touched by its owner as long as it works on it.
+    A worker touches its workspace as long as it trains.
     """
     parts = path.name.split(SEPARATOR)
-    here = (this_host(), socket.gethostname())
-    if len(parts) == 4 and parts[1] in here and parts[2].isdigit():
+    if len(parts) == 4 and parts[1] in (machine.host, socket.gethostname()) and parts[2].isdigit():
         pid = int(parts[2])
         return pid != os.getpid() and not _lives(pid)
-    return time.time() - _changed(path) > 86_400
-
-
-def _break(path: Path, found: Holder) -> bool:
-    """Remove a dead holder's lock. Two may see it at once: a rename lets one of them have it."""
-    aside = temporary_name(path)
-    try:
-        os.rename(path, aside)
-    except FileNotFoundError:
-        return True  # another broke it; the lock itself decides who is next
-    try:
-        if aside.read_text().strip() != found.text:
-            # in between the block was taken anew, and that claim is good: put it back
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-            return False
-    finally:
-        aside.unlink(missing_ok=True)
-    if found.text:
-        claim_file = path.with_name(os.path.basename(found.text))
-        claim_file.unlink(missing_ok=True)
-    return True
+    return machine.clock() - _changed(path, machine) > ABANDONED
 
 
 def _lives(pid: int) -> bool:
-    """A process that has ended but that nobody has waited for is dead."""
+    """Whether a process runs; one that has ended but was not waited for is dead."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _changed(path: Path) -> float:
-    """When a file's content or status last changed; now, where it cannot be seen."""
+def _changed(path: Path, machine: Machine) -> float:
+    """When a file's content or status last changed; now if it cannot be seen."""
     try:
         return path.stat().st_ctime
     except OSError:
-        return time.time()
+        return machine.clock()

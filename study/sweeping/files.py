@@ -1,14 +1,10 @@
-"""The small files of a study: YAML and JSON, there whole or not at all.
-
-Knows: how each is written and read. Does not know: which there are, or what they mean.
-"""
+"""The small files of a study: YAML and JSON, there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +13,7 @@ from typing import Any
 import yaml
 
 from study.config.errors import first_line
-from study.core.files import temporary_name
+from study.core.files import temporary_name, write_text
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -30,42 +26,22 @@ class StudyError(ValueError):
     """A study's folder that cannot be used: one sentence."""
 
 
-def sentence(error: BaseException) -> str:
-    """An exception's type and the first line of what it says."""
-    name, line = type(error).__name__, first_line(error)
-    return name if line == name else f"{name}: {line}"
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A cell's `config.yaml`, to be read only: cells share what they have in common.
 
-
-def check_space(folder: Path) -> None:
-    """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
-    probe = temporary_name(folder / "space")
+    **Raises:** `StudyError` if it cannot be read.
+    """
     try:
-        probe.write_bytes(bytes(SPARE))
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all: temporary name, fsync, rename."""
-    temporary = temporary_name(path)
-    try:
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
-    """`write_text` of YAML, keys in the order given."""
-    write_text(path, yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100))
+        data = _from_yaml(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
+    if not isinstance(data, dict):
+        raise StudyError(f"{path} is not a mapping")
+    return data
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """A cell's `config.yaml`, where it is not there as it should be.
+    """Write a cell's `config.yaml`, unless it is there as it should be.
 
     Not worth an fsync, which would be most of the cost of planning: after a power cut the command
     that is given again finds what is torn, and writes it anew.
@@ -79,13 +55,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if path.read_text() == text:
                 return
-    temporary = temporary_name(path)
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_text(path, text, fsync=False)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -94,50 +64,52 @@ def _as_yaml(data: str) -> str:
     return yaml.dump(json.loads(data), Dumper=_DUMPER, sort_keys=False, width=100)
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
-    """A cell's `config.yaml`, to be read only: cells share what they have in common.
-
-    **Raises:** `StudyError` where it cannot be read.
-    """
-    try:
-        data = _from_yaml(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
-    if not isinstance(data, dict):
-        raise StudyError(f"{path} is not a mapping")
-    return data
-
-
 def _from_yaml(text: str) -> Any:
-    """YAML read key by key, as `write_config` writes it; as a whole where that does not do."""
+    """YAML read key by key, as `write_config` writes it; as a whole if that does not do."""
     try:
-        parts = [_part(part) for part in _KEY.split(text) if part]
-        found = {key: value for part in parts for key, value in part.items()}
+        groups = [_read_key(key) for key in _KEY.split(text) if key]
+        data = {key: value for group in groups for key, value in group.items()}
     except (yaml.YAMLError, AttributeError):
-        found = None
-    return found or yaml.load(text, YAML_LOADER)
+        data = None
+    return data or yaml.load(text, YAML_LOADER)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _part(text: str) -> Any:
+def _read_key(text: str) -> Any:
     """What one key's lines say; most cells of a study share most of their groups."""
     return yaml.load(text, YAML_LOADER)
 
 
+def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a small file by YAML, keys in the order given."""
+    write_text(path, yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100))
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """A small file that others poll: whole or not at all, but not worth an fsync."""
-    temporary = temporary_name(path)
-    try:
-        temporary.write_text(json.dumps(data))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Replace a small file that others poll; it is not worth an fsync."""
+    write_text(path, json.dumps(data), fsync=False)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's mapping, or None where it is missing or cannot be read."""
+    """The file's mapping, or None if it is missing or cannot be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         data = json.loads(path.read_text())
         if isinstance(data, dict):
             return data
     return None
+
+
+def check_space(folder: Path) -> None:
+    """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
+    probe = temporary_name(folder / "space")
+    try:
+        probe.write_bytes(bytes(SPARE))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+def sentence(error: BaseException) -> str:
+    """An exception's type and the first line of its message."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"

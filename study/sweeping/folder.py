@@ -1,10 +1,8 @@
 """What lies where in `outputs/<study>/`.
 
-Knows: names, paths. Does not know: who holds a block or what is in it.
-
-    study.yaml  ledger.log  cells/<hash>/config.yaml
-    cells/<hash>/block-000/                     committed, by one rename
-    cells/<hash>/block-000.{lock,progress.json,checkpoint.pt,failed-1.json}
+study.yaml  ledger.log  cells/<hash>/config.yaml
+cells/<hash>/block-000/                     committed, by one rename
+cells/<hash>/block-000.{lock,progress.json,checkpoint.pt,failed-1.json}
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from study.config.errors import first_line
-from study.core.files import temporary_name
+from study.core.files import write_new
 from study.sweeping.files import YAML_LOADER, StudyError, read_json
 
 SLACK = 50  # a block that takes so many times its estimated cost hangs
@@ -58,28 +56,20 @@ class Block:
         return self.beside("checkpoint.pt")
 
     def failures(self, run: str | None = None) -> list[dict[str, Any]]:
-        """Its failed attempts, oldest first; of one command only, where `run` is given."""
-        found = []
-        for path in self._failure_records():
-            attempt = read_json(path)
-            if attempt and (run is None or attempt.get("run") == run):
-                found.append(attempt)
-        return sorted(found, key=_time)
+        """Its failed attempts, oldest first; with `run`, those of one command only."""
+        records = [read_json(path) for path in self._failure_records()]
+        attempts = [a for a in records if a and (run is None or a.get("run") == run)]
+        return sorted(attempts, key=_time)
 
-    def add_failure(self, attempt: Mapping[str, Any]) -> Path:
+    def add_failure(self, attempt: Mapping[str, Any]) -> None:
         """Record a failed attempt under the next free number; several workers may do so at once."""
         number = len(self._failure_records()) + 1
-        while True:
-            path = self.beside(f"failed-{number}.json")
-            temporary = temporary_name(path)
-            temporary.write_text(json.dumps({"attempt": number, **attempt}, indent=1))
-            try:
-                os.link(temporary, path)  # unlike a rename, this never overwrites
-                return path
-            except FileExistsError:
-                number += 1
-            finally:
-                temporary.unlink(missing_ok=True)
+        while not write_new(
+            self.beside(f"failed-{number}.json"),
+            json.dumps({"attempt": number, **attempt}, indent=1),
+            fsync=False,
+        ):
+            number += 1
 
     def _failure_records(self) -> list[Path]:
         begin, parent = f"{self.folder.name}.failed-", self.folder.parent
@@ -90,13 +80,39 @@ class Block:
         return [parent / name for name in names if name.startswith(begin) and name[-5:] == ".json"]
 
 
-class Sighting(NamedTuple):
-    """A block with a first look at it: done? is there a lock? are there failures?"""
+@dataclasses.dataclass(frozen=True)
+class Orders:
+    """What a worker and the monitor need to know of a study.
 
-    block: Block
-    done: bool
-    locked: bool
-    failed: bool
+    - `cells`: hashes, in the order they are run; `n_blocks`: of each.
+    - `compiled`: whether some of them train in C++.
+    - `retries`: how often a failed block is tried again in one command.
+    - `time_limit`: seconds a block may take; None to go by its estimated cost.
+    - `code`: the version of the code that is to run them; None in studies of before.
+    - `run`: the command's own name; failures of earlier commands do not count in it.
+    - `started`: seconds since the epoch.
+    - `swept`: the factors that vary, each with its values.
+    - `seconds`: the estimated cost of one block of each cell.
+    - `search`: how searches are run; `searches`: those there are.
+    """
+
+    cells: tuple[str, ...]
+    n_blocks: int
+    compiled: bool
+    retries: int
+    storage: str | None
+    time_limit: float | None
+    code: str | None
+    run: str
+    started: float
+    swept: Mapping[str, Sequence[Any]]
+    seconds: Mapping[str, float]
+    search: Mapping[str, Any]
+    searches: tuple[Mapping[str, Any], ...] = ()
+
+    def limit(self, cell: str, seconds: float = 0.0) -> float:
+        """Seconds a block of `cell` may take; `seconds`: its estimated cost, if not in these."""
+        return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, seconds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,29 +133,12 @@ class StudyFolder:
 
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""
-        more = self.more_blocks() if orders.auto else {}
         for cell in orders.cells:
-            for number in (*range(orders.n_blocks), *more.get(cell, ())):
+            for number in range(orders.n_blocks):
                 yield self.block(cell, number)
 
-    def decisions(self, after: int = 0) -> list[dict[str, Any]]:
-        """What `replicates=auto` came to, in order, without the first so many.
-
-        As `extension.py` writes it: `asked` for more blocks, or `stopped` and why.
-        """
-        names = sorted((self.root / "auto").glob("[0-9]*.json"))
-        return [_decision(read_json(path) or {}) for path in names[after:]]
-
-    def more_blocks(self) -> dict[str, list[int]]:
-        """The blocks of each cell that were asked for beside its first."""
-        found: dict[str, list[int]] = {}
-        for decision in self.decisions():
-            for cell, about in decision.get("asked", {}).items():
-                found.setdefault(cell, []).append(about["block"])
-        return found
-
     def last_commit(self, orders: Orders) -> float:
-        """When the newest block was committed, in seconds since the epoch; 0 where none is."""
+        """When the newest block was committed, in seconds since the epoch; 0 if there is none."""
         newest = 0.0
         for block in self.blocks(orders):
             with contextlib.suppress(FileNotFoundError):
@@ -151,13 +150,13 @@ class StudyFolder:
 
     def untidy(self, orders: Orders) -> list[str]:
         """Cells with more in their folders than a config and blocks."""
-        found = []
+        untidy = []
         for cell in orders.cells:
             with contextlib.suppress(FileNotFoundError):
                 names = os.listdir(self.cell(cell))
                 if any("." in name and name != "config.yaml" for name in names):
-                    found.append(cell)
-        return found
+                    untidy.append(cell)
+        return untidy
 
     def read_orders(self) -> Orders:
         """What `study.yaml` says of the work. **Raises:** `StudyError`."""
@@ -166,19 +165,21 @@ class StudyFolder:
     def orders_in(self, data: Mapping[str, Any]) -> Orders:
         """The same of what is to be written there."""
         try:
+            replicates, swept = data["replicates"], dict(data["swept"])
+            compiled = dict(data.get("decisions") or {}).get("compile", False)
+            devices = dict(data.get("config") or {}).get("device"), *swept.get("device", ())
             return Orders(
                 cells=tuple(checked_name(cell) for cell in data["cells"]),
-                n_blocks=1
-                if data["replicates"] == "auto"
-                else int(data["replicates"] // data["block_size"]),
-                auto=dict(data["auto"]) if data["replicates"] == "auto" else None,
+                # auto: of an earlier version, a block of each cell and more as it was decided
+                n_blocks=1 if replicates == "auto" else int(replicates // data["block_size"]),
+                compiled=compiled is True and "cpu" in devices,
                 retries=int(data["retries"]),
                 storage=data["storage"],
                 time_limit=data.get("time_limit"),
                 code=data.get("code"),
                 run=data["provenance"]["run"],
                 started=float(data["provenance"]["started"]),
-                swept=dict(data["swept"]),
+                swept=swept,
                 seconds={c: float(s) for c, s in dict(data["seconds_per_block"]).items()},
                 search=dict(data.get("search") or {}),
                 searches=tuple(dict(search) for search in data.get("searches", ())),
@@ -211,51 +212,23 @@ class StudyFolder:
         path = self.root / "study.yaml"
         try:
             data = yaml.load(path.read_text(), YAML_LOADER)
-        except UnicodeDecodeError as error:
-            raise StudyError(f"{path} cannot be read: {error}") from None
         except OSError as error:
             reason = "it has no study.yaml" if not path.exists() else error.strerror
             raise StudyError(f"{self.root} is not a study: {reason}") from None
-        except yaml.YAMLError as error:
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
         if not isinstance(data, dict):
             raise StudyError(f"{path} is not a mapping")
         return data
 
 
-@dataclasses.dataclass(frozen=True)
-class Orders:
-    """What a worker and the monitor need to know of a study.
+class Sighting(NamedTuple):
+    """A block with a first look at it: done? is there a lock? are there failures?"""
 
-    - `cells`: hashes, in the order they are run.
-    - `n_blocks`: of each; `auto`: settings by which some get more, None where none does.
-    - `retries`: how often a failed block is tried again in one command.
-    - `time_limit`: seconds a block may take; None to go by its estimated cost.
-    - `code`: the version of the code that is to run them; None in studies of before.
-    - `run`: the command's own name; failures of earlier commands do not count in it.
-    - `started`: seconds since the epoch.
-    - `swept`: the factors that vary, each with its values.
-    - `seconds`: the estimated cost of one block of each cell.
-    - `search`: how searches are run; `searches`: those there are.
-    """
-
-    cells: tuple[str, ...]
-    n_blocks: int
-    retries: int
-    storage: str | None
-    time_limit: float | None
-    code: str | None
-    run: str
-    started: float
-    swept: Mapping[str, Sequence[Any]]
-    seconds: Mapping[str, float]
-    search: Mapping[str, Any]
-    searches: tuple[Mapping[str, Any], ...] = ()
-    auto: Mapping[str, Any] | None = None
-
-    def limit(self, cell: str, seconds: float = 0.0) -> float:
-        """Seconds a block of `cell` may take; `seconds`: its estimated cost, if not in these."""
-        return self.time_limit or max(SHORTEST_LIMIT, SLACK * self.seconds.get(cell, seconds))
+    block: Block
+    done: bool
+    locked: bool
+    failed: bool
 
 
 class Survey:
@@ -267,7 +240,7 @@ class Survey:
         self._added: set[tuple[str, int]] = set()
 
     def look(self) -> Iterator[Sighting]:
-        """What the files of each block say at a glance, where it was not done at the last look.
+        """What the files of each block say at a glance, if it was not done at the last look.
 
         One listing a cell, whatever its blocks.
         """
@@ -298,20 +271,6 @@ class Survey:
             self._open[cell] = [*self._open.get(cell, ()), *new]
 
 
-def _decision(data: dict[str, Any]) -> dict[str, Any]:
-    """A record in `auto/` without what is not one: anybody may have written it."""
-    for key in {"asked", "stopped"} & set(data):
-        given = data[key] if isinstance(data[key], dict) else {}
-        data[key] = {cell: about for cell, about in given.items() if isinstance(about, dict)}
-    if "asked" in data:
-        data["asked"] = {
-            cell: about
-            for cell, about in data["asked"].items()
-            if isinstance(about.get("block"), int) and about["block"] >= 0
-        }
-    return data
-
-
 def checked_name(cell: Any) -> str:
     """A cell's name, which is that of a folder in `cells/`. **Raises:** `ValueError`."""
     if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
@@ -320,6 +279,6 @@ def checked_name(cell: Any) -> str:
 
 
 def _time(attempt: Mapping[str, Any]) -> float:
-    """When it was; 0 where the record does not say."""
+    """When it was; 0 if the record does not say."""
     time = attempt.get("time")
     return float(time) if isinstance(time, int | float) else 0.0

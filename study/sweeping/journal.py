@@ -1,7 +1,6 @@
-"""Optuna's journal, in which many records may be appended at a time, and no death leaves a tear.
+"""Optuna's journal with many records appended at a time, mended if a writer died in one.
 
-Knows: the backend's two operations, its file. Does not know: what is recorded. Imports Optuna, so
-it is imported where it is needed.
+It imports Optuna, so it is imported only when it is needed.
 """
 
 from __future__ import annotations

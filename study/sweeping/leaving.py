@@ -1,7 +1,4 @@
-"""When a process is to leave: asked by a signal, or without the one that began it.
-
-Knows: signals, the parent, the head's process. Does not know: what is done on leaving.
-"""
+"""Stop requests: SIGTERM, SIGUSR2, or the death of the process that began this one."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 import psutil
 
@@ -49,11 +45,12 @@ def stay_with_head() -> None:
 class Requests:
     """Signals that ask this process to leave, from a context's start to its end.
 
-    Python handles signals in the main thread alone; in another, nothing is heard.
+    Python handles signals in the main thread alone; in another, nothing is heard. `notify` is
+    called by each signal.
     """
 
-    def __init__(self, told: Callable[[], None]):
-        self._told = told
+    def __init__(self, notify: Callable[[], None]):
+        self._notify = notify
         self._before: dict[signal.Signals, object] = {}
         self.leave = False
 
@@ -63,15 +60,10 @@ class Requests:
                 self._before[number] = signal.signal(number, self._hear)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
 
     def _hear(self, *_: object) -> None:
         self.leave = True
-        self._told()
+        self._notify()

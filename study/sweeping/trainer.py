@@ -1,29 +1,109 @@
-"""A worker's side of the process that trains: tasks in, endings out, begun anew at need.
+"""A worker's side of the process that trains: tasks in, endings out, a new process at need.
 
-Knows: a forked child, its pipe, and what its death means. Does not know: what the child does
-(`training_process.py`); claims, retries, commits: the worker, which never trains, so that neither a
-long C call nor a crash, a hang or a lack of memory in training can keep it from its duties.
+The worker itself never trains, so neither a long C call nor a crash, a hang or a lack of memory in
+training can keep it from its duties. What the child does is in `training_process.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import multiprocessing
 import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import IO, Any
 
+from study.sweeping.files import sentence
+from study.sweeping.folder import Block
 from study.sweeping.leaving import SIGNALS
-from study.sweeping.tasks import Ending, Failed, Interrupted, Reached, Task, Verdict, go_on
-from study.sweeping.training_process import LEFT, serve
 
 BEAT = 1.0  # seconds between heartbeats
 GRACE = 10.0  # seconds to write a checkpoint in, once asked to stop
+LEFT = 75  # the child's status when it is asked to stop and there is nothing to save
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One block to train.
+
+    - `workspace`: where the block's files go.
+    - `about`: what the progress file says besides the fraction done.
+    - `swept`: the factors that are asked for.
+    - `rungs`: shares of the training at which it is to be judged.
+    """
+
+    block: Block
+    workspace: Path
+    about: Mapping[str, Any]
+    swept: tuple[str, ...] = ()
+    rungs: tuple[float, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """The block's files are in the workspace.
+
+    - `measures`: medians over its replicates; `factors`: those asked for, as the table has them.
+    """
+
+    measures: Mapping[str, float]
+    factors: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A failed attempt: why, in a sentence, and where in the code."""
+
+    error: str
+    traceback: str
+
+    @classmethod
+    def by(cls, error: BaseException) -> Failure:
+        return cls(sentence(error), "".join(traceback.format_exception(error)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Interrupted:
+    """It was asked to stop; a checkpoint holds what was trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PrunedAfter:
+    """It was pruned, after this share of its steps."""
+
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """The child asks whether to go on: it has reached a rung, counted from 0, with this value."""
+
+    rung: int
+    value: float
+
+
+Ending = Trained | Failure | Interrupted | PrunedAfter
+
+Verdict = Callable[[int, float], bool]
+"""(rung, value) -> whether training is worth going on with."""
+
+
+def go_on(rung: int, value: float) -> bool:
+    """Judge nothing."""
+    return True
+
+
+Serve = Callable[[Connection, Connection, IO[str], int], None]
+"""What the child runs: its end of the pipe, the parent's end, where a crash is traced, the parent's
+process."""
 
 
 class Trainer:
@@ -32,7 +112,8 @@ class Trainer:
     Use as a context manager: the child does not outlive it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._trace = tempfile.TemporaryFile("w+")  # noqa: SIM115  the child's last words
@@ -53,12 +134,12 @@ class Trainer:
     def stop(self) -> None:
         """Ask for a checkpoint and an end, from a signal handler too; `run` returns soon."""
         self._stop_by = min(self._stop_by, time.monotonic() + GRACE)
-        self._ask_to_stop()
+        self._signal(SIGNALS[0])
 
-    def _ask_to_stop(self) -> None:
-        if self._process is not None and self._process.pid is not None:
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, SIGNALS[0])
+                os.kill(self.pid, number)
 
     def run(
         self,
@@ -76,7 +157,7 @@ class Trainer:
         - `beat`: called every second meanwhile, whatever the child does.
         - `verdict`: asked at each of the task's rungs.
 
-        **Raises:** `OSError` where no child can be started.
+        **Raises:** `OSError` if no child can be started.
         """
         try:
             return self._run(task, limit, beat, verdict)
@@ -109,7 +190,7 @@ class Trainer:
             if now > end:
                 return self._overdue(process, limit)
             if self._stop_by < math.inf:
-                self._ask_to_stop()  # again: a child that has just begun may not have heard
+                self._signal(SIGNALS[0])  # again: a child that has just begun may not have heard
             beat()
 
     def _running(self) -> tuple[BaseProcess, Connection]:
@@ -122,13 +203,13 @@ class Trainer:
         context = multiprocessing.get_context("fork")
         self._pipe, theirs = context.Pipe()
         arguments = (theirs, self._pipe, self._trace, os.getpid())
-        process = context.Process(target=serve, args=arguments, name="trainer")
+        process = context.Process(target=self._serve, args=arguments, name="trainer")
         process.start()
         theirs.close()
         self._process = process
         return process, self._pipe
 
-    def _dead(self, process: BaseProcess) -> Failed | Interrupted:
+    def _dead(self, process: BaseProcess) -> Failure | Interrupted:
         process.join()
         code = process.exitcode or 0
         if code == LEFT or self._stop_by < math.inf:
@@ -136,17 +217,15 @@ class Trainer:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
         if code == -signal.SIGKILL:
             how += " (by hand, or for want of memory)"
-        return Failed(f"the process that trained it {how}", self._last_words())
+        return Failure(f"the process that trained it {how}", self._last_words())
 
-    def _overdue(self, process: BaseProcess, limit: float) -> Failed:
-        """Where it hangs, then its end."""
-        if process.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGUSR1)
+    def _overdue(self, process: BaseProcess, limit: float) -> Failure:
+        """Have the child trace where it hangs, then end it."""
+        self._signal(signal.SIGUSR1)
         process.join(0.5)
         words = self._last_words()
         self._end()
-        return Failed(f"it was ended after {limit:.0f} s, its time_limit", words)
+        return Failure(f"it was ended after {limit:.0f} s, its time_limit", words)
 
     def _last_words(self) -> str:
         self._trace.seek(0)

@@ -1,7 +1,7 @@
-"""The process that trains for a worker: one block after another.
+"""The process that trains for a worker: one block after another, until its pipe closes.
 
-Knows: its end of the pipe, its log, how far it is, that it may be asked to stop at any moment. Does
-not know: who decides what is trained, and what becomes of it (`trainer.py`, `worker.py`).
+Who decides what is trained, and what becomes of it, is in `worker.py`; the worker's end of the pipe
+is in `trainer.py`.
 """
 
 from __future__ import annotations
@@ -16,25 +16,33 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from study.core.training.train import Stopped
 from study.sweeping.cell_config import read_cell
 from study.sweeping.files import check_space, write_json
 from study.sweeping.leaving import SIGNALS, die_with
-from study.sweeping.tasks import Ending, Failed, Interrupted, Pruned, Reached, Task, Trained
+from study.sweeping.trainer import (
+    LEFT,
+    Ending,
+    Failure,
+    Interrupted,
+    PrunedAfter,
+    Reached,
+    Task,
+    Trained,
+)
 
 log = logging.getLogger("study.trainer")
 LOGGERS = (logging.getLogger("study"), logging.getLogger("py.warnings"))
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 PROGRESS = 1.0  # seconds between two writes of the progress file
-LEFT = 75  # its status when it is asked to stop and there is nothing to save
 SPACE = 1.0  # seconds between two looks whether the disk is full
 
 
-def serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> None:
-    """The child: train what comes through the pipe until it closes."""
+def serve(pipe: Connection, parents: Connection, trace: IO[str], parent: int) -> None:
+    """Train what comes through the pipe until it closes; what a `Trainer`'s child runs."""
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     asked = listening = False
@@ -54,11 +62,14 @@ def serve(pipe: Connection, parents: Connection, trace: Any, parent: int) -> Non
         signal.signal(number, ask)
     faulthandler.enable(trace)
     faulthandler.register(signal.SIGUSR1, trace)
-    with contextlib.suppress(OSError):  # where memory runs out, the kernel is to take this one
+    with contextlib.suppress(OSError):  # if memory runs out, the kernel is to take this one
         Path("/proc/self/oom_score_adj").write_text("500")
     die_with(parent)
-    _keep_log()
-    check = _SpaceCheck()
+    logging.captureWarnings(True)
+    for logger in LOGGERS:  # what they say goes to blocks' files alone
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    check = _space_check()
     with contextlib.suppress(EOFError, OSError):
         while True:
             listening = False
@@ -69,7 +80,6 @@ def _train(
     task: Task, stop: Callable[[], bool], pipe: Connection, check: Callable[[Path], object]
 ) -> Ending:
     from study.block import run
-    from study.block.run import medians, run_block, write_block
 
     def judge(rung: int, value: float) -> bool:
         pipe.send(Reached(rung, value))
@@ -82,70 +92,62 @@ def _train(
             cell = read_cell(block.folder.parent)
             log.info("cell %s, block %d, on %s", cell.hash, block.number, task.about["host"])
             begun = time.monotonic()
-            result = run_block(
+            result = run.run_block(
                 cell,
                 block.number,
                 checkpoint=block.checkpoint,
-                progress=_Progress(task),
+                progress=_progress(task),
                 stop=stop,
                 rungs=task.rungs,
                 judge=judge,
             )
             log.info("done in %.1f s", time.monotonic() - begun)
-            write_block(result, task.workspace)
+            run.write_block(result, task.workspace)
             row = result.rows[0]  # they differ in no factor
-            return Trained(medians(result.rows), {key: row[key] for key in task.swept})
+            return Trained(run.medians(result.rows), {key: row[key] for key in task.swept})
     except Stopped:
         return Interrupted()
     except run.Pruned as pruned:
-        return Pruned(pruned.share)
+        return PrunedAfter(pruned.share)
     except Exception as error:
-        return Failed.by(error)
+        return Failure.by(error)
 
 
-class _SpaceCheck:
-    """Hours of training end in a few files: whether there is room for them.
+def _space_check() -> Callable[[Path], None]:
+    """A check that a folder's disk takes files, made about once a second.
 
-    Looked at about once a second: a block that takes less loses less.
+    Hours of training end in a few files; a block that takes less than a second loses less.
     """
+    last = -math.inf
 
-    def __init__(self) -> None:
-        self._looked = -math.inf
-
-    def __call__(self, folder: Path) -> None:
-        """**Raises:** `OSError` where there is none."""
+    def check(folder: Path) -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - self._looked >= SPACE:
+        if now - last >= SPACE:
             check_space(folder)
-            self._looked = now
+            last = now
+
+    return check
 
 
-class _Progress:
-    """Tells the folder how far a block is, about once a second."""
+def _progress(task: Task) -> Callable[[float], None]:
+    """A function that writes how far a block is, about once a second."""
+    last = time.monotonic()
 
-    def __init__(self, task: Task):
-        self._task = task
-        self._written = time.monotonic()
-
-    def __call__(self, fraction: float) -> None:
+    def write(fraction: float) -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - self._written >= PROGRESS:
-            self._written = now
+        if now - last >= PROGRESS:
+            last = now
             with contextlib.suppress(OSError):  # a full disk: the commit will say so
-                write_json(self._task.block.progress, {**self._task.about, "fraction": fraction})
+                write_json(task.block.progress, {**task.about, "fraction": fraction})
 
-
-def _keep_log() -> None:
-    """Let the project's log and Python's warnings go to blocks' files alone."""
-    logging.captureWarnings(True)
-    for logger in LOGGERS:
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    return write
 
 
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
-    """Send what is kept to a file."""
+    """Send the log to a file."""
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(FORMAT)
     for logger in LOGGERS:

@@ -1,13 +1,11 @@
 """One worker: claim a block, have it trained, commit it, go on until nothing is left.
 
-Knows: the loop, retries, what a failure leaves behind, when to leave. Does not know: who started it
-or who else works beside it; the study's folder tells it all. It never trains: its trainer does, a
-process of its own, so that claims are renewed and signals answered whatever happens in there.
+The study's folder tells a worker all it knows. It never trains: its trainer does, a process of its
+own, so that claims are renewed and signals answered whatever happens in there.
 
-An exception, a death of the trainer, a block that takes too long costs that block one attempt. A
-worker that dies hard costs the block it held one attempt too, counted by whoever takes the block
-over; blocks with fewer attempts go first, so that one that kills its workers cannot hold up the
-rest. Being asked to leave costs none.
+An exception, a death of the trainer or a block that takes too long costs that block one attempt. If
+a worker dies hard, whoever takes its block over counts one attempt, too; blocks with fewer attempts
+go first, so that one that kills its workers cannot hold up the rest. A request to leave costs none.
 """
 
 from __future__ import annotations
@@ -19,21 +17,30 @@ import logging
 import os
 import random
 import shutil
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from study.sweeping import claims, ledger
-from study.sweeping.committer import Committer
+from study.sweeping.claims import HERE, Claim, Committer, Machine
+from study.sweeping.cost import cpp_trouble
 from study.sweeping.files import StudyError, write_json
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
-from study.sweeping.tasks import Ending, Failed, Interrupted, Pruned, Task, Trained, go_on
-from study.sweeping.trainer import Trainer
+from study.sweeping.trainer import (
+    Ending,
+    Failure,
+    Interrupted,
+    PrunedAfter,
+    Task,
+    Trained,
+    Trainer,
+    go_on,
+)
+from study.sweeping.training_process import serve
 from study.sweeping.trials import best_cells
 
 log = logging.getLogger("study.worker")
@@ -44,27 +51,30 @@ POLL = 1.0  # seconds between looks while others hold all that is left; the firs
 SOON = 0.05
 
 
-def work(root: str | Path) -> None:
+def work(root: str | Path, machine: Machine = HERE) -> None:
     """Run blocks of the study in `root` until each is done or has failed for good.
 
-    **Raises:** `StudyError` if the folder is not a study's or asks for another version of the code;
+    **Raises:** `StudyError` if the folder is not a study's or this machine cannot work on it;
     `Preempted` on SIGTERM and SIGUSR2; nothing for a block that fails.
     """
     import study.block.run  # noqa: F401  in memory before its version is asked for: trainers are forked
 
     stay_with_head()
-    with Trainer() as trainer, Requests(trainer.stop) as requests:
-        Worker(StudyFolder(Path(root).resolve()), trainer, requests).run()
+    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+        Worker(StudyFolder(Path(root).resolve()), trainer, requests, machine).run()
 
 
 class Worker:
     """What a worker remembers between blocks."""
 
-    def __init__(self, folder: StudyFolder, trainer: Trainer, requests: Requests):
+    def __init__(
+        self, folder: StudyFolder, trainer: Trainer, requests: Requests, machine: Machine = HERE
+    ):
         self.folder = folder
-        self._take_orders()
         self._trainer = trainer
         self._requests = requests
+        self._machine = machine
+        self._take_orders()
         self._committer = Committer()
         self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
 
@@ -85,7 +95,7 @@ class Worker:
                     continue
                 self._heed()
                 self._recorder.flush(at_once=True)
-                time.sleep(pause * random.uniform(0.5, 1.5))
+                self._machine.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(POLL, 1.5 * pause)
         finally:
             self._committer.settle()
@@ -93,7 +103,7 @@ class Worker:
 
     def _take_orders(self) -> None:
         self._read = self.folder.changed()
-        self.orders = _read_orders(self.folder)
+        self.orders = _read_orders(self.folder, self._machine)
         self._survey = Survey(self.folder, self.orders)
         self._searcher = Searcher(self.folder, self.orders, self._heed)
         self._recorder = ledger.Recorder(self.folder, self.orders)
@@ -101,13 +111,14 @@ class Worker:
     def todo(self) -> list[Block]:
         """Blocks neither done nor given up, those with the fewest failed attempts first.
 
-        Else as ordered, but for blocks near each other: those each worker takes in an order of its
-        own, or many workers would all try for the same one.
+        Else they come as ordered, but blocks near each other are shuffled, or many workers would
+        all try for the same one.
         """
         if self.folder.changed() != self._read:  # a later command's orders
             self._recorder.flush(at_once=True)
             self._take_orders()
-        self._take_best()
+        for cell in best_cells(self.folder, self.orders):
+            self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         attempts = {
             seen.block: self.attempts(seen.block)
             if seen.failed
@@ -119,11 +130,6 @@ class Worker:
         near = 1 + len(blocks) // NEAR
         place = {block: (attempts[block], k // near) for k, block in enumerate(blocks)}
         return sorted(blocks, key=lambda block: (*place[block], random.random()))
-
-    def _take_best(self) -> None:
-        """The best cell of each finished search is trained with new seeds, where that is asked."""
-        for cell in best_cells(self.folder, self.orders):
-            self._survey.add(cell, range(1, self.orders.n_blocks + 1))
 
     def _given_up(self, block: Block) -> bool:
         return self.attempts(block) > self.orders.retries
@@ -141,9 +147,9 @@ class Worker:
         if block.done:
             return False
         try:
-            claim = claims.take(block.lock)
+            claim = claims.take(block.lock, self._machine)
         except OSError as error:
-            self._fail(block, Failed.by(error))
+            self._fail(block, Failure.by(error))
             return True
         if claim is None:
             return False
@@ -153,7 +159,7 @@ class Worker:
                 return False  # another was here between the look and the claim
             before = claim.predecessor
             leave = before is not None and self._count_death(block, before)
-            claims.clean(block.folder)
+            claims.clean(block.folder, self._machine)
             if not leave:
                 self._run(block, claim, trial, held)
         if trial is not None:  # whose end is asked for at once
@@ -167,8 +173,8 @@ class Worker:
     def _count_death(self, block: Block, before: claims.Holder) -> bool:
         """Count what became of a worker of this command that held the block as a failed attempt.
 
-        Returns whether to leave the block alone for now: where a death was seen on this machine
-        the launcher may be about to end us too, so the block goes to the end of the queue.
+        Returns whether to leave the block alone for now: after a death on this machine the
+        launcher may be about to end us too, so the block goes to the end of the queue.
         """
         block.progress.unlink(missing_ok=True)
         left = claims.workspaces(block.folder, before, self.orders.run)
@@ -176,43 +182,47 @@ class Worker:
             return False  # it was not training, or no more
         who = f"(host {before.host}, pid {before.pid})"
         what = "died" if before.dead else f"was not heard of for {claims.LIFETIME:.0f} s"
-        self._fail(block, Failed(f"its worker {what} {who}", ""))
+        self._fail(block, Failure(f"its worker {what} {who}", ""))
         return before.dead or self._given_up(block)
 
     def _run(
-        self, block: Block, claim: claims.Claim, trial: Trial | None, held: contextlib.ExitStack
+        self, block: Block, claim: Claim, trial: Trial | None, held: contextlib.ExitStack
     ) -> None:
         """Train, and begin to commit; what goes wrong becomes a recorded failure."""
         try:
             if block.folder.exists():  # yet not done: nothing could ever be committed
                 raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
-            workspace = claims.workspace(block.folder, self.orders.run)
+            workspace = claims.workspace(block.folder, self.orders.run, self._machine)
             held.callback(shutil.rmtree, workspace, ignore_errors=True)
-            about = {"host": claims.this_host(), "pid": os.getpid(), "run": self.orders.run}
-            about["started"] = started = time.time()
+            started = self._machine.clock()
+            about = {**self._signature(), "started": started}
             match self._train(block, claim, workspace, trial, about):
                 case Interrupted():
                     self._requests.leave = True
-                case Failed() as failed:
+                case Failure() as failed:
                     self._fail(block, failed)
-                case Pruned(share):
+                case PrunedAfter(share):
                     block.checkpoint.unlink(missing_ok=True)
                     if trial is not None:
                         trial.trained = share
                 case Trained(measures, factors):
-                    about |= {"seconds": time.time() - started, "attempt": self.attempts(block) + 1}
-                    about |= {"code": code_version(), "measures": dict(measures)}
-                    about["factors"] = dict(factors)
+                    about |= {
+                        "seconds": self._machine.clock() - started,
+                        "attempt": self.attempts(block) + 1,
+                        "code": code_version(),
+                        "measures": dict(measures),
+                        "factors": dict(factors),
+                    }
                     (workspace / RECORD).write_text(json.dumps(about))
-                    told = functools.partial(self._committed, block, trial, about)
-                    self._committer.start(workspace, block.folder, claim, held.pop_all(), told)
+                    notify = functools.partial(self._committed, block, trial, about)
+                    self._committer.start(workspace, block.folder, claim, held.pop_all(), notify)
         except OSError as error:
-            self._fail(block, Failed.by(error))
+            self._fail(block, Failure.by(error))
 
     def _train(
         self,
         block: Block,
-        claim: claims.Claim,
+        claim: Claim,
         workspace: Path,
         trial: Trial | None,
         about: Mapping[str, Any],
@@ -221,23 +231,21 @@ class Worker:
 
         def beat() -> None:
             nonlocal shown
-            if self._beat(claim):
+            if claim.beat():
                 with contextlib.suppress(OSError):
                     os.utime(workspace)  # or it counts as abandoned after a day
+            self._committer.beat()
+            self._searcher.beat()
+            self._recorder.flush()
             if not shown:  # not before the first beat: most of ten thousand blocks are sooner done
                 shown = True
                 with contextlib.suppress(OSError):  # a full disk: training it will say so
                     write_json(block.progress, {**about, "fraction": 0.0})
 
         try:
+            rungs = trial.rungs if trial else ()
             return self._trainer.run(
-                Task(
-                    block,
-                    workspace,
-                    about,
-                    tuple(self.orders.swept),
-                    trial.rungs if trial else (),
-                ),
+                Task(block, workspace, about, tuple(self.orders.swept), rungs),
                 limit=trial.limit if trial else self.orders.limit(block.cell),
                 beat=beat,
                 verdict=trial.verdict if trial else go_on,
@@ -245,36 +253,26 @@ class Worker:
         finally:
             block.progress.unlink(missing_ok=True)
 
-    def _beat(self, claim: claims.Claim) -> bool:
-        """Whether the claim was due to be renewed."""
-        renewed = claim.beat()
-        self._committer.beat()
-        self._searcher.beat()
-        self._recorder.flush()
-        return renewed
-
     def _committed(
-        self,
-        block: Block,
-        trial: Trial | None,
-        about: Mapping[str, Any],
-        outcome: bool | OSError,
+        self, block: Block, trial: Trial | None, about: Mapping[str, Any], outcome: bool | OSError
     ) -> None:
         """Take note of how a commit has ended."""
         if isinstance(outcome, OSError):
-            self._fail(block, Failed.by(outcome))
+            self._fail(block, Failure.by(outcome))
             return
         block.checkpoint.unlink(missing_ok=True)  # done, by whomever
         if outcome and trial is None:  # a search keeps its own record
             self._recorder.done(block, about)
 
-    def _fail(self, block: Block, failed: Failed) -> None:
+    def _signature(self) -> dict[str, Any]:
+        return {"host": self._machine.host, "pid": os.getpid(), "run": self.orders.run}
+
+    def _fail(self, block: Block, failed: Failure) -> None:
         """Leave a record of a failed attempt; from the second on, distrust the checkpoint."""
         log.warning("cell %s, block %d failed: %s", block.cell, block.number, failed.error)
-        attempt = {"run": self.orders.run, "error": failed.error, "traceback": failed.traceback}
-        attempt |= {"host": claims.this_host(), "pid": os.getpid(), "time": time.time()}
+        attempt = {"error": failed.error, "traceback": failed.traceback}
         try:
-            block.add_failure(attempt)
+            block.add_failure({**self._signature(), **attempt, "time": self._machine.clock()})
         except OSError:
             self._unrecorded[block.folder] += 1
         if self.attempts(block) > 1:
@@ -283,13 +281,18 @@ class Worker:
         self._recorder.failed(block, failed.error)
 
 
-def _read_orders(folder: StudyFolder) -> Orders:
-    """What there is to do. **Raises:** `StudyError` if it is for another version of the code."""
+def _read_orders(folder: StudyFolder, machine: Machine) -> Orders:
+    """What there is to do. **Raises:** `StudyError` if it cannot be done here."""
     orders = folder.read_orders()
     if orders.code not in (None, code_version()):
         raise StudyError(
             f"study {folder.name} is to be run by {orders.code}, and this worker is "
             f"{code_version()}: install here what the head has, or give the sweep's command again "
             "with what is here"
+        )
+    if orders.compiled and (trouble := cpp_trouble()):
+        raise StudyError(
+            f"study {folder.name} is to be trained in C++, which {machine.host} cannot: {trouble}; "
+            "or give the sweep's command again with compile=false"
         )
     return orders

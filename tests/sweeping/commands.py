@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra import compose as hydra_compose
 
 from study import sweep
-from study.block import run
+from study.config import hydra
+from study.config.command_line import read_overrides
+from study.sweeping.head import outputs_folder, write_orders
+from study.sweeping.plan import Plan, make_plan
 from study.tables import gather
 
 # a block takes a second or two, most of it not training
@@ -112,24 +116,32 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Non
         time.sleep(0.02)
 
 
-def prepare(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:
+def planned(*arguments: str) -> Plan:
+    """The plan of a command line, composed by Hydra as the sweep composes it."""
+    hydra.register()
+    with hydra.opened() as loader:
+        command = read_overrides(last_given(arguments), loader)
+        return make_plan(command, lambda given: hydra.plain(hydra_compose(hydra.ROOT, list(given))))
+
+
+def prepare(*arguments: str) -> Path:
     """The folder of a study whose orders are given and of which nothing is done."""
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "run_block", lambda *_, **__: 1 / 0)
-        assert run_here(patch, *TINY, *HERE, "study=mine", *arguments, "retries=0") == 1
-    study = Path("outputs/mine").resolve()
-    for record in study.rglob("*.failed-*.json"):
-        record.unlink()
-    path = study / "study.yaml"
-    path.write_text(path.read_text().replace("retries: 0", "retries: 2"))
-    return study
+    folder = outputs_folder("mine")
+    write_orders(planned(*TINY, "study=mine", *arguments), folder)
+    return folder.root
 
 
-def one_worker(study: Path, *options: str) -> subprocess.Popen[str]:
+def one_worker(
+    study: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start a worker of a prepared study, as `tests/sweeping/one_worker.py` has it."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.sweeping.one_worker", str(study), *options],
-        env={**os.environ, "PYTHONPATH": str(Path(sweep.__file__).parents[1])},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(sweep.__file__).parents[1]),
+            **(environment or {}),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

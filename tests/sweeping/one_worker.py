@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from study.block import run
@@ -34,18 +32,20 @@ parser.add_argument("--hold", type=int, help="steps until a training waits to be
 parser.add_argument("--log", type=Path, default=Path(os.devnull))
 
 if __name__ == "__main__":
-    given = parser.parse_args()
-    right, run_block = time.time, run.run_block
-    time.time = lambda: right() + given.shift  # type: ignore[assignment]
-    socket.getfqdn = lambda *_: given.host  # type: ignore[assignment]
+    given, run_block = parser.parse_args(), run.run_block
     claims.LIFETIME = given.lifetime
     claims.HEARTBEAT = given.lifetime / 4
-    if given.dates_files:
-        claims.file_system_now = lambda _: right() + given.shift
+
+    def shifted(folder: Path | None = None) -> float:
+        return time.time() + given.shift
 
     def tell(line: str) -> None:
         with given.log.open("a") as file:
             file.write(f"{line}\n")
+
+    def wait(seconds: float) -> None:
+        tell("idle")
+        time.sleep(seconds)
 
     def told(cell: Any, block: int, *, stop: Callable[[], bool], **settings: Any) -> Any:
         tell(f"{cell.hash}-{block}")
@@ -61,14 +61,10 @@ if __name__ == "__main__":
 
         return run_block(cell, block, stop=held, **settings)
 
-    def wait(seconds: float) -> None:
-        tell("idle")
-        time.sleep(seconds)
-
     run.run_block = told
-    worker.time = SimpleNamespace(time=time.time, sleep=wait)  # type: ignore[assignment]
+    file_time = shifted if given.dates_files else claims.file_system_now
     try:
-        worker.work(given.root)
+        worker.work(given.root, claims.Machine(given.host, shifted, wait, file_time))
     except leaving.Preempted:
         sys.exit(3)
     except StudyError as error:

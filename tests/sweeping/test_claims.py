@@ -106,13 +106,20 @@ def test_a_claim_from_another_machine_counts_until_it_expires(
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_host_whose_clock_is_wrong_respects_a_claim(
-    lock: Path, monkeypatch: pytest.MonkeyPatch, hours: int
-) -> None:
+def test_a_host_whose_clock_is_wrong_respects_a_claim(lock: Path, hours: int) -> None:
     lock.write_text(f"{lock}|elsewhere|1|2")
-    right = time.time
-    monkeypatch.setattr(time, "time", lambda: right() + 3600 * hours)
-    assert claims.take(lock) is None
+    wrong = claims.Machine(clock=lambda: time.time() + 3600 * hours)
+    assert claims.take(lock, wrong) is None
+
+
+def test_a_claim_records_the_machine_it_is_made_on(lock: Path) -> None:
+    machine = claims.Machine("node-7")
+    with claims.take(lock, machine):
+        held = claims.holder(lock)
+        assert (held.host, held.pid) == ("node-7", os.getpid())
+        assert held.alive
+        workspace = claims.workspace(lock.with_suffix(""), "run", machine)
+        assert claims.workspaces(lock.with_suffix(""), held, "run") == [workspace]
 
 
 def test_a_fresh_claim_found_while_breaking_a_dead_one_is_put_back(lock: Path) -> None:

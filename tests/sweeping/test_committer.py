@@ -12,33 +12,30 @@ from pathlib import Path
 
 import pytest
 
-from study.sweeping import claims, committer
-from study.sweeping.committer import Committer
+from study.sweeping import claims
+from study.sweeping.claims import Committer
+from study.sweeping.folder import StudyFolder
 from study.sweeping.leaving import Requests
-from study.sweeping.orders import outputs_folder
 from study.sweeping.trainer import Trainer
+from study.sweeping.training_process import serve
 from study.sweeping.worker import Worker, work
-from tests.sweeping.commands import HERE, TINY, run_here
-
-COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=0")
+from tests.sweeping.commands import prepare
 
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
     """A study of two cells with nothing done yet, and a worker of it."""
     monkeypatch.chdir(tmp_path)
-    with monkeypatch.context() as planned:
-        planned.setattr(Worker, "run", lambda _: None)
-        run_here(planned, *COMMAND)
-    with Trainer() as trainer, Requests(trainer.stop) as requests:
-        yield Worker(outputs_folder("mine"), trainer, requests)
+    folder = StudyFolder(prepare("optimizer.steps=20", "data.n_train=32,48", "retries=0"))
+    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+        yield Worker(folder, trainer, requests)
 
 
 def test_who_waits_for_a_commit_keeps_its_own_claim(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A disk may take longer than a claim lasts."""
-    monkeypatch.setattr(committer, "BEAT", 0.05)
+    monkeypatch.setattr(claims, "COMMIT_BEAT", 0.05)
     monkeypatch.setattr(claims, "HEARTBEAT", 0.1)
     written, made = threading.Event(), Committer()
     monkeypatch.setattr(claims, "commit", lambda *_: written.wait(60))
@@ -120,7 +117,7 @@ def test_a_worker_killed_in_a_commit_leaves_its_block_to_the_next(worker: Worker
     pid = os.fork()
     if pid == 0:
         claims.commit = lambda *_: time.sleep(600)
-        with Trainer() as trainer, Requests(trainer.stop) as requests:
+        with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
             Worker(worker.folder, trainer, requests).attempt(first)
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -98,7 +98,7 @@ def test_a_walk_over_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, seed: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, *GRID)
+    study = prepare(*GRID)
     folder = StudyFolder(study)
     blocks = list(folder.blocks(folder.read_orders()))
     assert len(blocks) == BLOCKS
@@ -130,7 +130,7 @@ def test_a_torn_config_fails_its_cell_until_the_command_is_given_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, *GRID)
+    study = prepare(*GRID)
     config = random.Random(3).choice(sorted(study.glob("cells/*/config.yaml")))
     config.write_bytes(config.read_bytes()[:60])
     worker = one_worker(study, "--log", str(tmp_path / "log"))

@@ -54,7 +54,7 @@ def test_preempted_again_and_again_a_block_is_the_undisturbed(
     monkeypatch.chdir(tmp_path / "undisturbed")
     assert run_here(monkeypatch, *TINY, *HERE, *study_of(optimizer), "study=mine") == 0
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, *study_of(optimizer))
+    study = prepare(*study_of(optimizer))
     block, trained, signals = only_block(study), 0, []
     undisturbed = tmp_path / "undisturbed" / "outputs" / "mine"
     steps = results.load_curves(undisturbed).query("curve == 'training'")["x"].max()
@@ -86,7 +86,7 @@ def test_a_worker_that_waits_for_another_leaves_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, "optimizer.steps=12", *QUICK)
+    study = prepare("optimizer.steps=12", *QUICK)
     log = tmp_path / "log"
     holder = one_worker(study, "--host", "a", "--hold", "5", "--log", str(log))
     wait_for(lambda: has_line(log, "held"), holder)
@@ -103,7 +103,7 @@ def test_a_worker_whose_head_died_before_it_began_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, "optimizer.steps=12", *QUICK)
+    study = prepare("optimizer.steps=12", *QUICK)
     head = subprocess.Popen(["true"])
     head.wait()
     monkeypatch.setenv(HEAD, str(head.pid))

@@ -20,8 +20,8 @@ from study.core.training.train import Stopped
 from study.sweeping import claims, trainer
 from study.sweeping.folder import StudyFolder
 from study.sweeping.leaving import SIGNALS
-from study.sweeping.tasks import Failed, Interrupted, Task, Trained
-from study.sweeping.trainer import Trainer
+from study.sweeping.trainer import Failure, Interrupted, Task, Trained, Trainer
+from study.sweeping.training_process import serve
 from tests.sweeping.commands import prepare
 
 LONG = 120.0
@@ -31,7 +31,7 @@ LONG = 120.0
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
     """The one block of a study, to be trained."""
     monkeypatch.chdir(tmp_path)
-    folder = StudyFolder(prepare(monkeypatch, "optimizer.steps=20"))
+    folder = StudyFolder(prepare("optimizer.steps=20"))
     block = next(folder.blocks(folder.read_orders()))
     return Task(
         block,
@@ -42,7 +42,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 @pytest.fixture
 def child() -> Iterator[Trainer]:
-    with Trainer() as made:
+    with Trainer(serve) as made:
         yield made
 
 
@@ -107,7 +107,7 @@ def test_a_killed_child_is_succeeded(
 ) -> None:
     once(monkeypatch, task, lambda: os.kill(os.getpid(), signal.SIGKILL))
     ending = run(child, task)
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, Failure)
     assert "was killed by SIGKILL (by hand, or for want of memory)" in ending.error
     assert isinstance(run(child, task), Trained)
 
@@ -117,7 +117,7 @@ def test_a_crash_is_told_with_its_place(
 ) -> None:
     once(monkeypatch, task, lambda: ctypes.string_at(0))
     ending = run(child, task)
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, Failure)
     assert "was killed by SIGSEGV" in ending.error
     assert "test_trainer.py" in ending.traceback
     assert isinstance(run(child, task), Trained)
@@ -131,7 +131,7 @@ def test_a_hang_ends_at_its_limit_and_is_told_with_its_place(
     begun = time.monotonic()
     ending = run(child, task, limit=1.0)
     assert time.monotonic() - begun < 30
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, Failure)
     assert "after 1 s, its time_limit" in ending.error
     assert "test_trainer.py" in ending.traceback
     assert isinstance(run(child, task), Trained)
@@ -146,7 +146,7 @@ def test_a_lack_of_memory_is_an_exception(
 
     once(monkeypatch, task, ask_for_too_much)
     ending = run(child, task)
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, Failure)
     assert "MemoryError" in ending.error
     assert "ask_for_too_much" in ending.traceback
     assert isinstance(run(child, task), Trained)
@@ -230,7 +230,7 @@ def test_a_child_does_not_outlive_its_worker(task: Task, monkeypatch: pytest.Mon
     told, tell = os.pipe()
     worker = os.fork()
     if worker == 0:
-        with Trainer() as child:
+        with Trainer(serve) as child:
             child.run(
                 task, limit=LONG, beat=lambda: os.write(tell, f"{child.pid} ".encode()) and None
             )
@@ -256,7 +256,7 @@ def test_a_full_disk_is_noticed_before_training(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     ending = run(child, task)
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, Failure)
     assert ending.error == "OSError: [Errno 27] File too large"
     assert "check_space" in ending.traceback
     assert not list(task.workspace.glob(".*"))
@@ -266,5 +266,5 @@ def test_a_torn_config_is_named(child: Trainer, task: Task) -> None:
     config = task.block.folder.with_name("config.yaml")
     config.write_text(config.read_text()[:40] + "\x00")
     ending = run(child, task)
-    assert isinstance(ending, Failed)
+    assert isinstance(ending, Failure)
     assert "config.yaml" in ending.error

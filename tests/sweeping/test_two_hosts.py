@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Four blocks to be trained."""
     monkeypatch.chdir(tmp_path)
-    return prepare(monkeypatch, *GRID)
+    return prepare(*GRID)
 
 
 def trained(log: Path) -> Counter[str]:

@@ -23,15 +23,16 @@ from study.config.cell import Cell
 from study.sweeping import claims, ledger
 from study.sweeping.files import read_json
 from study.sweeping.folder import Block, StudyFolder
+from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
 from study.sweeping.monitor import Monitor
-from study.sweeping.orders import outputs_folder
-from study.sweeping.tasks import Interrupted, Task
-from study.sweeping.trainer import Trainer
+from study.sweeping.trainer import Interrupted, Task, Trainer
+from study.sweeping.training_process import serve
 from study.sweeping.worker import Worker, work
-from tests.sweeping.commands import HERE, TINY, prepare, run_here
+from tests.sweeping.commands import HERE, TINY, one_worker, prepare, run_here
 
-COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48", "retries=1")
+TWO_CELLS = ("optimizer.steps=20", "data.n_train=32,48")
+COMMAND = (*TINY, *HERE, "study=mine", *TWO_CELLS, "retries=1")
 
 
 class Attempts:
@@ -114,13 +115,11 @@ def test_a_block_given_up_is_listed_and_gets_fresh_attempts(
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> Iterator[Worker]:
-    """A study with nothing done yet, and a worker of it."""
+    """A worker of a study with nothing done yet, whose blocks fail."""
     monkeypatch.setattr(run, "run_block", lambda *_, **__: 1 / 0)
-    assert run_here(monkeypatch, *COMMAND, "retries=0") == 1
-    for record in Path("outputs").rglob("*.failed-*.json"):
-        record.unlink()
-    with Trainer() as trainer, Requests(trainer.stop) as requests:
-        yield Worker(outputs_folder("mine"), trainer, requests)
+    folder = StudyFolder(prepare(*TWO_CELLS, "retries=0"))
+    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+        yield Worker(folder, trainer, requests)
 
 
 def leave_dead(block: Block, run: str) -> None:
@@ -280,8 +279,8 @@ def test_the_folder_of_a_block_that_trains_is_touched_now_and_then(
         touched.append(task.workspace.stat().st_ctime_ns > before)
         return Interrupted()
 
-    folder = StudyFolder(prepare(monkeypatch, "optimizer.steps=20"))
-    with Trainer() as trainer, Requests(trainer.stop) as requests:
+    folder = StudyFolder(prepare("optimizer.steps=20"))
+    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
         monkeypatch.setattr(trainer, "run", run)
         worker = Worker(folder, trainer, requests)
         assert worker.attempt(*worker.todo())
@@ -293,7 +292,7 @@ def test_all_that_trains_is_in_memory_before_its_version_is_asked_for(
 ) -> None:
     """Trainers are forked: what they imported later might have been edited meanwhile."""
     monkeypatch.chdir(tmp_path)
-    study = prepare(monkeypatch, "optimizer.steps=20")
+    study = prepare("optimizer.steps=20")
     ask = f"""
 import sys
 from study.sweeping import worker
@@ -308,3 +307,23 @@ worker.work({str(study)!r})
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     assert done.stdout.splitlines()[0] == "True True"
     assert "and this worker is another" in done.stderr
+
+
+def test_a_worker_without_a_compiler_leaves_the_study_to_those_with_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each of its attempts would fail in milliseconds, and so give up all there is."""
+    monkeypatch.chdir(tmp_path)
+    study = prepare(*TWO_CELLS, "compile=true")
+    environment = {"STUDY_CACHE": str(tmp_path / "empty"), "CXX": "no-such-compiler"}
+    without = one_worker(study, environment=environment)
+    said, _ = without.communicate(timeout=180)
+    assert without.returncode == 1
+    (sentence,) = said.strip().splitlines()
+    assert sentence.startswith("error: study mine is to be trained in C++, which a cannot: ")
+    assert "there is no C++ compiler here" in sentence
+    assert not list(study.glob("cells/*/block-*")), "nothing was claimed, nothing has failed"
+    beside = one_worker(study, "--host", "b")
+    assert beside.wait(180) == 0
+    now = Monitor(study).look()
+    assert (now.done, now.failed, now.retried) == (2, (), 0)

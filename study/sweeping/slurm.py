@@ -1,8 +1,7 @@
-"""A study's workers as jobs of SLURM: submitted, seen, cancelled, requeued.
+"""A study's workers as jobs of SLURM: submitted, watched, cancelled, requeued.
 
-Knows: submitit, squeue, scancel, scontrol. Does not know: what a worker does, or how far a study is
-beyond what the monitor says. The queue is the only record of what was submitted: a study's jobs are
-found by their name, by any head on any login node, so none is forgotten when a head dies.
+The queue is the only record of what was submitted: any head on any login node finds a study's jobs
+by their name, so none is forgotten when a head dies.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ LEAVE = 30.0  # seconds for workers that are done, or told to leave, to be gone
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a job does: one worker, requeued where it is told to leave.
+    """What a job does: one worker, requeued if it is told to leave.
 
     - `root`: the study's folder, which all nodes see under the same name.
     - `environment`: variables of Hydra's `job.env_set`.
@@ -60,23 +59,23 @@ class Work:
         try:
             work(self.root)
         except Preempted:
-            requeue()
+            _requeue()
             sys.exit(PREEMPTED)
         except (StudyError, ConfigError, LostError) as error:
             sys.exit(f"error: {error}")
 
     def checkpoint(self, number: int) -> DelayedSubmission:
-        """What submitit requeues where it hears a signal before the worker listens."""
+        """What submitit requeues if it hears a signal before the worker listens."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, number)
 
 
-def requeue() -> None:
-    """Put this job back into the queue.
+def _requeue() -> None:
+    """Put this job back into the queue, unless it is being cancelled or SLURM itself requeues it.
 
-    Not where it is being cancelled, or requeued by SLURM itself: a job that leaves is no longer
-    `RUNNING`, and to requeue one that its user has cancelled would bring it back to life.
+    A job that leaves is no longer `RUNNING`, and to requeue one that its user has cancelled would
+    bring it back to life.
     """
     job = os.environ["SLURM_JOB_ID"]
     with contextlib.suppress(NoAnswer):
@@ -105,7 +104,7 @@ class Queue:
     - `settings`: those of the launcher.
     - `environment`: variables for the workers.
 
-    **Raises:** `ConfigError` where there is no SLURM, or for a job of several tasks.
+    **Raises:** `ConfigError` if there is no SLURM, or for a job of several tasks.
     """
 
     def __init__(
@@ -140,13 +139,16 @@ class Queue:
 
     def jobs(self) -> list[Job]:
         """Those that wait, run or end. **Raises:** `NoAnswer`."""
-        said = _ask(
+        listing = _ask(
             "squeue", "--noheader", "--array", "--me", f"--name={self.name}", "--format=%i|%T|%r"
         )
-        return [Job(*line.strip().split("|", 2)) for line in said.splitlines() if line.strip()]
+        return [Job(*line.strip().split("|", 2)) for line in listing.splitlines() if line.strip()]
 
     def submit(self, workers: int) -> str:
-        """Submit workers as one array; its number. **Raises:** `ConfigError`, as sbatch says."""
+        """Submit workers as one array and return its number.
+
+        **Raises:** `ConfigError` with what sbatch says.
+        """
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -190,11 +192,11 @@ def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Q
     """See a study to its end by jobs; returns what went wrong last.
 
     Jobs that are there already count. Those that are missing are submitted at the beginning, and
-    again when none is left and blocks are; SLURM itself requeues jobs whose node has died. Where
-    new ones bring nothing forward, they get `retries` more chances, one at least. With `detach` it
-    returns when they are submitted.
+    again when none is left and blocks are; SLURM itself requeues jobs whose node has died. If new
+    ones bring nothing forward, they get `retries` more chances, one at least. With `detach` it
+    returns when they are submitted. Ctrl-C cancels them.
 
-    **Raises:** `ConfigError` where the first ones are refused, or SLURM does not answer at first.
+    **Raises:** `ConfigError` if the first ones are refused, or SLURM does not answer at first.
     """
     try:
         return _attend(plan, monitor, say, queue)
@@ -204,7 +206,7 @@ def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Q
 
 
 def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Queue) -> str:
-    before, idle, told, trouble, asked = None, 0, "", "", -math.inf
+    before, idle, described, trouble, asked = None, 0, "", "", -math.inf
     while not (now := monitor.look()).finished:
         jobs = None
         if time.monotonic() - asked >= ASK:
@@ -214,8 +216,8 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
             except NoAnswer as error:
                 if before is None:
                     raise ConfigError(f"SLURM does not answer: {error}") from None
-        if jobs and told != (told := _describe(jobs)):
-            say(told)
+        if jobs and described != (described := _describe(jobs)):
+            say(described)
         if jobs == [] and before is not None:
             idle = 0 if now.moved_from(before) else idle + 1
             trouble = f"its jobs have left, and blocks are missing: {queue.last_words()}"
@@ -235,21 +237,17 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
             if plan.run.detach:
                 return ""
         time.sleep(POLL)
-    _dismiss(queue)
-    return trouble
-
-
-def _dismiss(queue: Queue) -> None:
-    """All is done: whoever waits need not come, and whoever hangs need not stay."""
+    # whoever waits need not come, and whoever hangs need not stay
     with contextlib.suppress(NoAnswer):
         queue.cancel("--state=PENDING")
     if not _gone(queue):
         with contextlib.suppress(NoAnswer):
             queue.cancel()
+    return trouble
 
 
 def _cancel_all(queue: Queue) -> str:
-    """Cancel, wait, and say what became of the study's jobs."""
+    """Cancel the study's jobs and wait; returns what became of them."""
     try:
         jobs = queue.jobs()
         if not jobs:
@@ -265,7 +263,7 @@ def _cancel_all(queue: Queue) -> str:
 
 
 def _gone(queue: Queue) -> bool:
-    """Wait a while for the study's jobs to leave."""
+    """Wait a while for the study's jobs to leave; returns whether they have."""
     end = time.monotonic() + LEAVE
     while time.monotonic() < end:
         with contextlib.suppress(NoAnswer):
@@ -291,7 +289,7 @@ def _complaint(error: Exception) -> str:
 
 
 def _ask(*command: str) -> str:
-    """What a command of SLURM's prints. **Raises:** `NoAnswer` where it fails."""
+    """What a command of SLURM's prints. **Raises:** `NoAnswer` if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except OSError as error:
@@ -299,6 +297,5 @@ def _ask(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise NoAnswer(f"{command[0]} said nothing for {PATIENCE:.0f} s") from None
     if done.returncode:
-        said = " ".join(done.stderr.split())
-        raise NoAnswer(said or f"{command[0]} left with {done.returncode}")
+        raise NoAnswer(" ".join(done.stderr.split()) or f"{command[0]} left with {done.returncode}")
     return done.stdout
