@@ -22,7 +22,7 @@ from study.config.terminal import console
 from study.core.data.datasets import DataError
 from study.core.files import sync, write_whole
 from study.core.native import build
-from study.tables import schema
+from study.tables.measures import MEASURES
 
 
 def main(arguments: list[str]) -> None:
@@ -80,7 +80,7 @@ def _commit(workspace: Path, block: Path) -> None:
 
 def _summary(rows: pd.DataFrame) -> str:
     """Median and range over replicates of each measure."""
-    names = [name for name in rows.columns if name in schema.MEASURES]
+    names = [name for name in rows.columns if name in MEASURES]
     table = rows[names].astype(float).agg(["median", "min", "max"]).T
     return table.to_string(float_format=lambda value: f"{value:.3g}")
 

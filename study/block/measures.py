@@ -20,7 +20,7 @@ from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, relative_gradient, verdicts
-from study.tables.schema import BUDGET, IDENTIFIABILITY, THRESHOLDS
+from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS, Predictions
 
 CURVE_POINTS = 1000  # training curves are measured on so many points
 SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
@@ -221,7 +221,8 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
 
 
 def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
-    """(measures, curves) of each replicate's rollouts."""
+    """(measures, curves) of each replicate's rollouts, with the measures that need no more than
+    what the network predicts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
     start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
     like = {"dtype": torch.float64, "device": state.theta.device}
@@ -234,14 +235,27 @@ def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], lis
         rtol=settings.rtol,
         max_steps=settings.max_steps,
     )
-    learned = units.to_physical(rolled.states.cpu().numpy())
+    learned, diverged = (
+        units.to_physical(rolled.states.cpu().numpy()),
+        rolled.diverged.cpu().numpy(),
+    )
+    computed = {m.column: m.compute for m in MEASURES.values() if m.compute}
+    predicted = _accelerations(setup, state.theta.double(), _test_rows(setup)) if computed else ()
     for r, replicate in enumerate(setup.replicates):
         measured = metrics.rollout_measures(
-            learned[r], rolled.diverged[r].cpu().numpy(), truth, system, setup.test.units
+            learned[r], diverged[r], truth, system, setup.test.units
         )
+        own = {
+            column: float(
+                compute(
+                    Predictions(predicted[r], setup.test, learned[r], diverged[r], truth, system)
+                )
+            )
+            for column, compute in computed.items()
+        }
         shown = _shown(setup, learned[r]) if r == 0 else {}
         yield (
-            measured.measures,
+            measured.measures | own,
             [
                 _curve(setup, replicate, "rollout", metric, truth.times, values)
                 for metric, values in {**measured.curves, **shown}.items()

@@ -28,7 +28,8 @@ from study.block.setup import Setup, initial_parameters, set_up
 from study.config.cell import Cell
 from study.core.files import write_whole
 from study.core.training.train import Stage, State, Stopped, record_steps, train
-from study.tables import blocks, schema
+from study.tables import blocks
+from study.tables.measures import MEASURES
 
 log = logging.getLogger("study")
 
@@ -212,7 +213,7 @@ def write_block(result: BlockResult, folder: Path) -> None:
 def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Median over a block's replicates of each measure; those that are no number are left out."""
     found = {}
-    for name in schema.MEASURES:
+    for name in MEASURES:
         values = [value for row in rows if _is_number(value := row.get(name, math.nan))]
         if values:
             found[name] = float(statistics.median(values))

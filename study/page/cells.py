@@ -16,8 +16,6 @@ from study.analysis.statistics.ratios import Estimate
 from study.analysis.wording import estimate
 from study.tables.measures import MEASURES, diverged
 
-_SHARES = ["singular_fraction", "diverged_fraction"]
-
 
 @dataclass(frozen=True)
 class CellTable:
@@ -48,7 +46,8 @@ def cell_table(rows: pd.DataFrame) -> CellTable:
     text |= {"P": [count(v) for v in order["n_params"]]}
     text |= {"N·D/P": [f"{v:.3g}" for v in order["equations_per_param"]]}
     text |= {"replicates": [count(v) for v in size]}
-    for measure in MEASURES.values():
+    shown = [m for m in MEASURES.values() if m.shown and m.column in rows]
+    for measure in [m for m in shown if not m.share]:
         found = curve(rows, cells, measure)
         estimates = [found.estimate(k) for k in range(len(cells))]
         # what no replicate has, though none diverged, was not measured: energy without a system
@@ -68,13 +67,11 @@ def cell_table(rows: pd.DataFrame) -> CellTable:
             "not measured" if missing else estimate(e)
             for e, missing in zip(estimates, absent, strict=True)
         ]
-    for column in _SHARES:
-        shares = [float(np.median(part[column].to_numpy(float))) for part in per_cell.values()]
-        data[column] = shares
-        text[column.replace("_", " ")] = [_share(v) for v in shares]
-    converged = [float(part["converged"].to_numpy(bool).mean()) for part in per_cell.values()]
-    data["converged"] = converged
-    text["converged"] = [_share(v) for v in converged]
+    for measure in [m for m in shown if m.share]:
+        middle = np.mean if rows[measure.column].dtype == bool else np.median
+        values = [part[measure.column].to_numpy(float) for part in per_cell.values()]
+        data[measure.column] = [float(middle(v)) for v in values]
+        text[measure.words] = [_share(v) for v in data[measure.column]]
     text["diverged"] = [count(v) for v in dead]
     return CellTable(pd.DataFrame(data), pd.DataFrame(text))
 

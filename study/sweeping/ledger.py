@@ -24,6 +24,7 @@ from study.sweeping.claims import holder
 from study.sweeping.files import read_config, read_json
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey
 from study.sweeping.storage import open_storage, own_name, patiently
+from study.tables.measures import MEASURES
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna import Study
@@ -38,16 +39,6 @@ BATCH = 1.0  # seconds of which the records go into a journal together
 PEACE = 60.0  # seconds in which a storage that did not answer is not asked again
 PATIENCE = 5.0  # seconds to wait for a server; few, as no block is to wait for its record
 OBJECTIVE = "test_nmse_median"
-MEASURES = (
-    "train_nmse",
-    "test_nmse",
-    "test_nmse_median",
-    "rollout_error",
-    "valid_time",
-    "energy_drift",
-    "diverged_fraction",
-    "train_seconds",
-)
 _NAMES = {
     "system": SYSTEMS,
     "model": MODELS,
@@ -152,7 +143,8 @@ class Book:
     def done(self, block: Block, about: Mapping[str, Any]) -> None:
         """One committed block as one completed trial: its value is the median over replicates."""
         found = about.get("measures") or {}
-        measures = {name: found[name] for name in MEASURES if name in found}
+        shown = [measure.column for measure in MEASURES.values() if measure.shown]
+        measures = {name: found[name] for name in [*shown, "train_seconds"] if name in found}
         value = measures.get(OBJECTIVE, math.nan)
         self._add(block, about.get("factors"), value, measures)
 

@@ -18,7 +18,7 @@ from study.config.errors import ConfigError, nearest
 from study.config.schema import GROUPS, takes_numbers, takes_whole_numbers
 from study.sweeping import space
 from study.sweeping.settings import set_key
-from study.tables.schema import MEASURES
+from study.tables.measures import MEASURES
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -1,33 +1,77 @@
-"""What each measured column is called, its unit, and what a replicate without a number counts as.
+"""The registry of measures: every measured column of `results.parquet`, named once.
 
-Knows: the measures of `results.parquet`. Does not know: statistics, figures.
+The schema of the table, the objectives of searches, the summary of a trial, the ledger and the
+page's table of cells follow from it. To add a measure, add one entry with its `compute`:
+
+    Measure("fastest", "largest acceleration", unit="m/s²",
+            compute=lambda predictions: np.abs(predictions.accelerations).max())
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+if TYPE_CHECKING:
+    from study.core.data.datasets import TestSet, Trajectories
+    from study.core.systems import System
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one trained network predicts, in physical units.
+
+    - `accelerations`: (n, D) at the n states of `test.points`.
+    - `states`: (K, T, 2 D), rolled out from the first states of `truth`; `diverged`: (K,), which of
+      the rollouts diverged.
+    - `system`: the true one; `system.known` is False if it is not known.
+    """
+
+    accelerations: np.ndarray
+    test: TestSet
+    states: np.ndarray
+    diverged: np.ndarray
+    truth: Trajectories
+    system: System
+
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of the results.
+    """One measured column of the results.
 
     - `column`: its name in the table.
-    - `label`: for an axis, without the unit.
-    - `words`: in a sentence.
+    - `label`: for an axis, without the unit; `words`: in a sentence. Both default to the column's
+      name with spaces.
     - `unit`: '' for a pure number.
     - `worst`: what a non-finite value counts as; never dropped, so that a diverged replicate
       makes a cell look worse and not better.
+    - `low`, `high`: the range of its values; None for no bound. NaN stands for 'not measured'.
+    - `shown`: whether the page's table of cells and the ledger have it.
+    - `share`: whether it is a share of something, which the page shows in per cent.
+    - `required`: whether every table must have it; False if tables of earlier versions lack it.
+    - `compute`: its value for one replicate; None if `block/measures.py` computes it with others.
     """
 
     column: str
-    label: str
-    words: str
+    label: str = ""
+    words: str = ""
     unit: str = ""
     worst: float = np.inf
+    low: float | None = 0.0
+    high: float | None = None
+    shown: bool = True
+    share: bool = False
+    required: bool = False
+    compute: Callable[[Predictions], float] | None = None
+
+    def __post_init__(self) -> None:
+        words = self.words or self.label or self.column.replace("_", " ")
+        object.__setattr__(self, "words", words)
+        object.__setattr__(self, "label", self.label or words)
 
     @property
     def axis(self) -> str:
@@ -39,18 +83,83 @@ class Measure:
         return self.worst == np.inf
 
 
+THRESHOLDS = ("1e-08", "1e-10", "1e-12")  # of a singular value over the largest
+BUDGET = [
+    "budget_integrator",
+    "budget_reference",
+    "budget_initial",
+    "budget_white",
+    "budget_smooth",
+    "budget_conservative",
+]
+IDENTIFIABILITY = [
+    *[f"initial_rank_{threshold}" for threshold in THRESHOLDS],
+    *[f"jacobian_rank_{threshold}" for threshold in THRESHOLDS],
+    "effective_dimension",
+    "jacobian_condition",
+]
+
+
+def _table_only(*columns: str, **more: Any) -> list[Measure]:
+    """Measures that the page's table of cells and the ledger do not have."""
+    return [Measure(column, shown=False, **more) for column in columns]
+
+
+# The order of the page's table of cells.
 _ALL = [
-    Measure("test_nmse_median", "median test error (normalised square)", "median test error"),
-    Measure("test_nmse", "mean test error (normalised square)", "mean test error"),
+    # Acceleration error: mean square, normalised coordinate by coordinate by the variance of the
+    # test targets; mean, median and 99th percentile over points.
+    Measure(
+        "test_nmse_median",
+        "median test error (normalised square)",
+        "median test error",
+        required=True,
+    ),
+    Measure("test_nmse", "mean test error (normalised square)", "mean test error", required=True),
     Measure(
         "test_nmse_in_range",
         "mean test error in the training range (normalised square)",
         "mean test error in the training range",
+        required=True,
     ),
-    Measure("train_nmse", "mean train error (normalised square)", "mean train error"),
-    Measure("rollout_error", "rollout error (relative, 0 to 1)", "rollout error"),
-    Measure("valid_time", "valid time", "valid time", "s", worst=0.0),
-    Measure("energy_drift", "energy drift / energy scale", "energy drift"),
+    Measure(
+        "train_nmse", "mean train error (normalised square)", "mean train error", required=True
+    ),
+    *_table_only(
+        "test_mse",
+        "test_nmse_p99",
+        "test_nmse_out_of_range",
+        "test_nmse_median_in_range",
+        "test_nmse_median_out_of_range",
+        required=True,
+    ),
+    *_table_only("train_nmse_median"),
+    # of measured labels against the true system's accelerations, if both are known
+    *_table_only("label_nmse"),
+    # Rollouts from held-out initial conditions.
+    Measure(
+        "rollout_error", "rollout error (relative, 0 to 1)", "rollout error", high=1, required=True
+    ),
+    Measure("valid_time", "valid time", "valid time", "s", worst=0, required=True),
+    *_table_only("valid_time_lyapunov", worst=0, required=True),
+    Measure("energy_drift", "energy drift / energy scale", "energy drift", required=True),
+    *_table_only("energy_drift_final", required=True),
+    *_table_only("energy_drift_final_mean"),
+    # Rollout errors of the controls, and the median finite-time Lyapunov exponent in 1/s; NaN if
+    # diagnostics.error_budget is false.
+    *_table_only(*BUDGET, high=1),
+    *_table_only("lyapunov", unit="1/s", low=None),
+    # Of d(qddot)/d(theta), as initialised on ample data and as trained on the training points; NaN
+    # if diagnostics.identifiability is false.
+    *_table_only(*IDENTIFIABILITY[:-1], worst=0),
+    *_table_only("jacobian_condition"),
+    *_table_only("train_seconds", "rollout_seconds", unit="s", required=True),
+    # slope of log loss along log parameters at the end of training
+    *_table_only("relative_gradient"),
+    *_table_only("floored_fraction", share=True, high=1),
+    Measure("singular_fraction", share=True, high=1, required=True),
+    Measure("diverged_fraction", share=True, high=1, required=True),
+    Measure("converged", share=True, high=1, required=True),
 ]
 MEASURES = {measure.column: measure for measure in _ALL}
 

@@ -6,22 +6,8 @@ import copy
 
 from study.tables import searches
 from study.tables.files import pa
+from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS, Measure  # noqa: F401
 
-BUDGET = [
-    "budget_integrator",
-    "budget_reference",
-    "budget_initial",
-    "budget_white",
-    "budget_smooth",
-    "budget_conservative",
-]
-THRESHOLDS = ("1e-08", "1e-10", "1e-12")  # of a singular value over the largest
-IDENTIFIABILITY = [
-    *[f"initial_rank_{threshold}" for threshold in THRESHOLDS],
-    *[f"jacobian_rank_{threshold}" for threshold in THRESHOLDS],
-    "effective_dimension",
-    "jacobian_condition",
-]
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 
 
@@ -39,6 +25,13 @@ def _later(column):
     column = copy.deepcopy(column)
     column.required = False
     return column
+
+
+def _measured(measure: Measure):
+    if measure.column == "converged":
+        return pa.Column(bool, coerce=True)
+    column = _number(measure.low, measure.high)
+    return column if measure.required else _later(column)
 
 
 _text = pa.Column(str, coerce=True)
@@ -97,48 +90,12 @@ RESULTS = pa.DataFrameSchema(
         "n_equations": _positive,
         "n_over_p": _number(0, nullable=False),
         "equations_per_param": _number(0, nullable=False),
-        # acceleration error: mean squared, normalised coordinate by coordinate by the variance of
-        # the test targets; mean, median and 99th percentile over points
-        "train_nmse": _number(0),
-        "test_mse": _number(0),
-        "test_nmse": _number(0),
-        "test_nmse_median": _number(0),
-        "test_nmse_p99": _number(0),
-        "test_nmse_in_range": _number(0),
-        "test_nmse_out_of_range": _number(0),
-        "test_nmse_median_in_range": _number(0),
-        "test_nmse_median_out_of_range": _number(0),
-        "singular_fraction": _number(0, 1),
-        # of measured labels against the true system's accelerations, where both are known
-        "label_nmse": _later(_number(0)),
-        # rollouts from held-out initial conditions
-        "rollout_error": _number(0, 1),
-        "valid_time": _number(0),
-        "valid_time_lyapunov": _number(0),
-        "diverged_fraction": _number(0, 1),
-        "energy_drift": _number(0),
-        "energy_drift_final": _number(0),
-        "energy_drift_final_mean": _later(_number(0)),
-        # rollout errors of the controls, and the median finite-time Lyapunov exponent in 1/s;
-        # missing where diagnostics.error_budget is false
-        **{name: _later(_number(0, 1)) for name in BUDGET},
-        "lyapunov": _later(_number()),
-        # of d(qddot)/d(theta), as initialised on ample data and as trained on the training points;
-        # missing where diagnostics.identifiability is false
-        **{name: _later(_number(0)) for name in IDENTIFIABILITY},
-        "train_seconds": _number(0),
-        "rollout_seconds": _number(0),  # all that is measured after training
-        # slope of log loss along log parameters at the end of training
-        "relative_gradient": _later(_number(0)),
-        "converged": pa.Column(bool, coerce=True),
+        **{measure.column: _measured(measure) for measure in MEASURES.values()},
         "stop_reason": _text,
     },
     unique=["cell", "replicate"],
     strict=False,  # later measures may be added; none is renamed
 )
-
-_columns = list(RESULTS.columns)
-MEASURES = _columns[_columns.index("train_nmse") : _columns.index("converged") + 1]
 
 CURVES = pa.DataFrameSchema(
     {

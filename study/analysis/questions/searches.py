@@ -153,5 +153,4 @@ def _label(point: Mapping[str, Any]) -> str:
 
 
 def _measure(column: str) -> Measure:
-    words = column.replace("_", " ")
-    return MEASURES.get(column, Measure(column, words, words))
+    return MEASURES.get(column, Measure(column))
