@@ -137,14 +137,14 @@ def curve(rows: pd.DataFrame, cells: tuple[str, ...], measure: Measure) -> Media
 
 
 def medians_of(
-    rows: pd.DataFrame, cells: Sequence[str], measure: Measure, **columns: Any
+    rows: pd.DataFrame, cells: Sequence[str], measure: Measure, /, **columns: Any
 ) -> pd.DataFrame:
     """A table of medians, one row a cell: `columns`, `cell`, `median`, `low`, `high` (its 95 %
     interval), `replicates`."""
     return medians_table(curve(rows, tuple(cells), measure), cells, **columns)
 
 
-def medians_table(medians: Medians, cells: Sequence[str], **columns: Any) -> pd.DataFrame:
+def medians_table(medians: Medians, cells: Sequence[str], /, **columns: Any) -> pd.DataFrame:
     """The table of `medians_of`, from medians that were computed before."""
     estimates = [medians.estimate(k) for k in range(len(cells))]
     return pd.DataFrame(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, curve, diverged_remark, make
 from study.analysis.design import Comparison, Design
-from study.analysis.questions.comparison_answers import figure_id
+from study.analysis.questions.comparisons import figure_id
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.wording import estimate, plural
 from study.tables.measures import ROLLOUT, TEST

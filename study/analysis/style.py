@@ -176,6 +176,12 @@ def errorbars(
         axis.errorbar(places[shown], values[shown], yerr=lengths, **look)
 
 
+def ring(axis: Axes, x: float, y: float) -> None:
+    """Draw a ring around a point."""
+    ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black"}
+    axis.plot(x, y, linestyle="none", marker="o", markeredgewidth=1.1, zorder=4, **ring)
+
+
 def bars_are(replicates: Iterable[int]) -> str:
     """What the bars of a figure are, given the replicates behind each."""
     if min(replicates) < ENOUGH:

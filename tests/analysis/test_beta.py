@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from study.analysis import answers, style
-from study.analysis.questions import beta_answers, beta_figures
+from study.analysis.answer import Tables
+from study.analysis.questions import beta
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import betas
@@ -21,14 +22,14 @@ def table(moving=EFFECT, held=None, seed=0, scatter=0.2):
 
 
 def found(rows):
-    return {a.id: a for a in beta_answers.answers(rows)}
+    return {a.id: a for a in beta.answers(Tables.of(rows))}
 
 
 def test_an_effect_of_the_scale_alone():
     answer = found(table())["beta_beyond_scale"]
     assert answer.verdict == "no"
     assert answer.value < 1.5
-    moving = beta_answers.spreads(table())["fan_in"]
+    moving = beta.spreads(table())["fan_in"]
     assert moving.verdict == "yes"
     assert moving.factor.low <= 6 <= moving.factor.high
 
@@ -47,7 +48,7 @@ def test_chance_is_seldom_taken_for_an_effect():
 def test_statistic_is_worst_over_best():
     middle = np.array([1.0, 2.0, 4.0, 8.0, 3.0, 1.0, 1.0, 1.0])  # two groups of four
     expected = np.sqrt(8 * 3)
-    assert beta_answers._statistic(middle, 4) == pytest.approx(expected)
+    assert beta._statistic(middle, 4) == pytest.approx(expected)
 
 
 def test_one_initialisation_is_not_asked():
@@ -67,7 +68,7 @@ def test_comparisons_take_beta_as_it_comes():
 def test_both_panels_are_the_csv():
     rows = table()
     with mpl.rc_context(style.RC):
-        (plot,) = beta_figures.plots(rows)
+        (plot,) = beta.plots(Tables.of(rows))
     medians = rows.groupby("cell")["test_nmse_median"].median()
     assert np.allclose(plot.data["median"], medians.loc[plot.data["cell"]])
     design = rows.drop_duplicates("cell").set_index("cell")

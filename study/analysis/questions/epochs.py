@@ -1,31 +1,36 @@
 """Epoch-wise double descent: does the test error rise and fall again while the train error falls?
 
-Knows: the recorded training curves. Does not know: figures, final errors.
-
-Along the steps of one training the peak test (`peaks.py`) is taken on the test error at those steps
-only where the median train error is at a new low, up to a tenth: where both errors rise, training
-has been thrown back, and that is no double descent. Replicates whose training ended early keep
-their last value. Peaks are counted over cells, and so many may come by the level of the test alone.
+Along the steps of one training the peak test (`statistics/peaks.py`) is taken on the test error at
+those steps only at which the median train error is at a new low, up to a tenth: if both errors
+rise, training was thrown back, and that is no double descent. Replicates whose training ended
+early keep their last value. Peaks are counted over cells, because the level of the test lets some
+of them by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from scipy import stats
 
-from study.analysis.answer import Answer, make
+from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.design import CONTROL, Design, count, replicate_groups, table_of
 from study.analysis.statistics.peaks import TEST_LEVEL, Peak, peak
-from study.analysis.statistics.ratios import LEVEL, Estimate, Medians, medians
-from study.analysis.wording import estimate, number, plural
-from study.tables.measures import TEST
+from study.analysis.statistics.ratios import LEVEL, Estimate, Medians, interval, medians
+from study.analysis.style import Plot, canvas, decade_axis, finish, log_axis, look, ring
+from study.analysis.wording import capital, estimate, number, plural, span
+from study.tables.measures import TEST, TRAIN
 
 NEW_LOW = 1.1
 FEWEST = 5  # steps at a new low
+MOST_PANELS = 3  # levels of noise
+MOST_LINES = 4  # settings of each
+DEEPEST = 1e4  # train errors so far below the lowest test error are left out of the frame
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Course:
 
     - `steps` (K,): of the optimiser, without the start; `test`, `train`: medians (K,).
     - `kept` (K',): indices of the steps at which the train error is at a new low.
-    - `peak`: of the test error along those, `at` an index of them; None if they are too few.
+    - `peak`: of the test error along those, `at` an index of them.
     """
 
     cell: str
@@ -43,12 +48,12 @@ class Course:
     test: Medians
     train: Medians
     kept: np.ndarray
-    peak: Peak | None
+    peak: Peak
 
     @property
-    def top(self) -> int | None:
+    def top(self) -> int:
         """Index of the steps of the most prominent point."""
-        return None if self.peak is None else int(self.kept[self.peak.at])
+        return int(self.kept[self.peak.at])
 
     def final_over_best(self) -> Estimate:
         """The last test error over the lowest on the way."""
@@ -56,21 +61,22 @@ class Course:
 
 
 def courses(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Course]:
-    """Of every network's cell with training curves long enough."""
+    """Of every network's cell whose training curves are long enough for the test."""
     training = curves.loc[(curves["curve"] == "training") & (curves["x"] > 0)]
-    training = training.loc[training["metric"].isin(["train_nmse", TEST.column])]
+    training = training.loc[training["metric"].isin([TRAIN.column, TEST.column])]
     networks = rows.loc[rows["model"] != CONTROL]
     of_cell = dict(list(networks.groupby("cell", sort=False)))
-    found = []
-    for cell, lines in training.groupby("cell", sort=False):
-        if str(cell) in of_cell and lines["x"].nunique() >= FEWEST:
-            found.append(_course(of_cell[str(cell)], lines, str(cell)))
-    return [course for course in found if course.peak is not None]
+    all_courses = [
+        _course(of_cell[str(cell)], lines, str(cell))
+        for cell, lines in training.groupby("cell", sort=False)
+        if str(cell) in of_cell and lines["x"].nunique() >= FEWEST
+    ]
+    return [course for course in all_courses if course is not None]
 
 
-def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course:
+def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course | None:
     tables = {metric: _table(part) for metric, part in lines.groupby("metric")}
-    test, train = tables[TEST.column], tables["train_nmse"]
+    test, train = tables[TEST.column], tables[TRAIN.column]
     groups = replicate_groups(rows, [cell])
     if groups is not None and len(groups) != len(test):
         groups = None
@@ -78,64 +84,57 @@ def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course:
     fitted = medians(train.to_numpy(), np.inf, groups)
     steps = test.columns.to_numpy(float)
     kept = np.flatnonzero(fitted.middle <= NEW_LOW * np.minimum.accumulate(fitted.middle))
-    found = None
-    if len(kept) >= FEWEST:
-        found = peak(errors.table[:, kept], steps[kept], groups)
-    noise = float(rows["data.noise"].iloc[0])
-    return Course(cell, noise, steps, errors, fitted, kept, found)
+    if len(kept) < FEWEST or (top := peak(errors.table[:, kept], steps[kept], groups)) is None:
+        return None
+    return Course(cell, float(rows["data.noise"].iloc[0]), steps, errors, fitted, kept, top)
 
 
 def _table(lines: pd.DataFrame) -> pd.DataFrame:
-    """Replicates by steps; +inf where not finite, the last value kept where training had ended."""
+    """Replicates by steps; +inf if not finite, the last value after training had ended."""
     values = lines["value"].to_numpy(float)
     steps, place = np.unique(lines["x"].to_numpy(float), return_inverse=True)
-    table = table_of(
-        lines["replicate"].to_numpy(),
-        place,
-        np.where(np.isfinite(values), values, np.inf),
-        len(steps),
-    )
+    finite = np.where(np.isfinite(values), values, np.inf)
+    table = table_of(lines["replicate"].to_numpy(), place, finite, len(steps))
     return pd.DataFrame(table, columns=steps).ffill(axis=1)
 
 
-def answers(rows: pd.DataFrame, curves: pd.DataFrame, design: Design) -> Iterator[Answer]:
-    """One for each level of label noise."""
-    found = courses(rows, curves)
-    for k, noise in enumerate(sorted({course.noise for course in found})):
-        arm = [course for course in found if course.noise == noise]
-        yield _answer(rows, design, arm, noise if "data.noise" in design.varying else None, k)
+def answers(tables: Tables) -> Iterator[Answer]:
+    """One answer for each level of label noise."""
+    if tables.curves is None:
+        return
+    all_courses = courses(tables.rows, tables.curves)
+    noisy = "data.noise" in tables.design.varying
+    for k, noise in enumerate(sorted({course.noise for course in all_courses})):
+        arm = [course for course in all_courses if course.noise == noise]
+        sure = [course for course in arm if course.peak.verdict == "yes"]
+        course = max(sure or arm, key=lambda course: course.peak.prominence.value)
+        top = course.peak
+        longest = max((c.final_over_best() for c in arm), key=lambda e: (e.low, e.value))
+        start = f"With label noise {noise:g}, in" if noisy else "In"
+        at = f" ({label})" if (label := tables.design.label(course.cell)) else ""
+        sentence = (
+            f"{start} {len(sure)} of {plural(len(arm), 'cell')} the {TEST.words} rises and falls "
+            f"again while the train error falls. {_most(top, at)} The last step's {TEST.words} is "
+            f"at most {estimate(longest)} times the best on the way."
+        )
+        yield make(
+            f"epochs.{k}",
+            "Does the test error peak along the training (epoch-wise double descent)?",
+            _verdict(arm, len(sure)),
+            sentence,
+            top.prominence,
+            tables.rows,
+            tuple(course.cell for course in arm),
+            "epochs",
+        )
 
 
-def _answer(
-    rows: pd.DataFrame, design: Design, arm: list[Course], noise: float | None, k: int
-) -> Answer:
-    peaks = [(course, course.peak) for course in arm if course.peak is not None]
-    sure = [each for each in peaks if each[1].verdict == "yes"]
-    course, top = max(sure or peaks, key=lambda each: each[1].prominence.value)
-    # more than the level of the test makes of cells without a peak
-    chance = float(stats.binom.sf(len(sure) - 1, len(arm), 1 - TEST_LEVEL)) if sure else 1.0
-    verdict = "yes" if chance < 1 - LEVEL else "undecided"
-    if all(each.verdict == "no" for _, each in peaks):
-        verdict = "no"
-    longest = max((each.final_over_best() for each in arm), key=lambda e: (e.low, e.value))
-    of = f"{len(sure)} of {plural(len(arm), 'cell')}"
-    at = f" ({label})" if (label := design.label(course.cell)) else ""
-    sentence = (
-        (f"With label noise {noise:g}, in {of} " if noise is not None else f"In {of} ")
-        + f"the {TEST.words} rises and falls again while the train error falls. "
-        + _most(top, at)
-        + f" The last step's {TEST.words} is at most {estimate(longest)} times the best on the way."
-    )
-    return make(
-        f"epochs.{k}",
-        "Does the test error peak along the training (epoch-wise double descent)?",
-        verdict,
-        sentence,
-        top.prominence,
-        rows,
-        tuple(course.cell for course in arm),
-        "epochs",
-    )
+def _verdict(arm: list[Course], n_sure: int) -> str:
+    """Yes if there are more peaks than the level of the test makes of cells without one."""
+    chance = float(stats.binom.sf(n_sure - 1, len(arm), 1 - TEST_LEVEL))
+    if all(course.peak.verdict == "no" for course in arm):
+        return "no"
+    return "yes" if chance < 1 - LEVEL else "undecided"
 
 
 def _most(top: Peak, at: str) -> str:
@@ -150,3 +149,98 @@ def _most(top: Peak, at: str) -> str:
         f"{number(top.prominence.value)}; noise alone makes {chance} once in "
         f"{1 / (1 - TEST_LEVEL):.0f} times."
     )
+
+
+def plots(tables: Tables) -> Iterator[Plot]:
+    """One panel a level of label noise, a few settings in each."""
+    if tables.curves is None or not (shown := courses(tables.rows, tables.curves)):
+        return
+    levels = sorted({course.noise for course in shown})[:MOST_PANELS]
+    shown = [course for course in shown if course.noise in levels]
+    labels = {c.cell: _label(tables.design, c, len(levels) > 1) for c in shown}
+    names = _chosen(shown, labels)
+    figure, axes = canvas(len(levels), 1, height=1.0 + 2.3 * len(levels), sharex=True)
+    drawn = []
+    for axis, level in zip(axes, levels, strict=True):
+        arm = [c for c in shown if c.noise == level and labels[c.cell] in names]
+        for course in arm:
+            name = labels[course.cell]
+            drawn.append(_draw(axis, course, name, look(names.index(name), len(names))))
+        log_axis(axis, "x")
+        log_axis(axis, "y")
+        lowest = min((np.nanmin(course.test.middle) / DEEPEST for course in arm), default=0.0)
+        if lowest > 0:
+            axis.set_ylim(bottom=max(lowest, axis.get_ylim()[0]))
+        decade_axis(axis, most=5)
+        noise = f"noise {level:g}\n" if len(levels) > 1 else ""
+        axis.set_ylabel(f"{noise}error (normalised square)")
+    axes[-1].set_xlabel("optimiser step")
+    for k, name in enumerate(names):  # the lines of all panels, in the first one's legend
+        style: dict[str, Any] = look(k, len(names)) | {"markersize": 3.5}
+        axes[0].plot([], [], label=name, **style)
+    finish(figure, axes[0])
+    data = pd.concat(drawn, ignore_index=True)
+    rings = plural(int(data["peak"].to_numpy(bool).sum()), "peak")
+    cells = plural(len(set(data["cell"])), "cell")
+    yield Plot(
+        id="epochs",
+        title="Test and train error along the training",
+        caption=f"{capital(TEST.words)} (solid, band: 95 % bootstrap interval) and mean train "
+        f"error (dotted), median of {span(data['replicates'], 'replicate')}; {cells} of "
+        f"{len(shown)}, those whose test error stands out most at an inner step at some noise. "
+        f"Rings: {rings} by the test. Train errors far below all test errors are out of the frame.",
+        alt=f"Test and train error against optimiser steps for {cells}.",
+        data=data,
+        figure=figure,
+    )
+
+
+def _chosen(shown: list[Course], labels: dict[str, str]) -> list[str]:
+    """The settings with the most prominent inner points at any noise, drawn at every one."""
+    most: dict[str, float] = {}
+    for course in shown:
+        name = labels[course.cell]
+        most[name] = max(most.get(name, 0.0), course.peak.prominence.value)
+    return sorted(most, key=lambda name: -most[name])[:MOST_LINES]
+
+
+def _label(design: Design, course: Course, panels: bool) -> str:
+    """Of a cell; without the noise if the panels tell it."""
+    parts = design.label(course.cell).split(", ")
+    if panels:
+        parts = [part for part in parts if part != f"noise {course.noise:g}"]
+    return ", ".join(parts) or "all settings"
+
+
+def _draw(axis: Axes, course: Course, name: str, style: dict[str, Any]) -> pd.DataFrame:
+    """Draw both errors of a course; what was drawn."""
+    thin = style | {"markersize": 3.5, "markevery": max(1, len(course.steps) // 8)}
+    dotted = thin | {"linestyle": ":", "marker": ""}
+    for errors, line in ((course.test, thin), (course.train, dotted)):
+        positive = np.isfinite(errors.middle) & (errors.middle > 0)
+        axis.plot(course.steps, np.where(positive, errors.middle, np.nan), **line)
+    low, high = interval(course.test.draws)
+    low = np.maximum(low, np.finfo(float).tiny)
+    high = np.where(np.isfinite(high), high, np.nan)
+    axis.fill_between(course.steps, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    marked = np.zeros(len(course.steps), bool)
+    if course.peak.verdict == "yes":
+        marked[course.top] = True
+        ring(axis, course.steps[course.top], course.test.middle[course.top])
+    return pd.DataFrame(
+        {
+            "line": name,
+            "cell": course.cell,
+            "noise": course.noise,
+            "step": course.steps,
+            "median": course.test.middle,
+            "low": low,
+            "high": high,
+            "train": course.train.middle,
+            "replicates": course.test.counts,
+            "peak": marked,
+        }
+    )
+
+
+QUESTION = Question(answers, plots, place=60)

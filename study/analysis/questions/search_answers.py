@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, curve, make
-from study.analysis.questions.ladder_answers import NEEDED
+from study.analysis.questions.points_and_parameters import NEEDED
 from study.analysis.questions.searches import Search, plain
 from study.analysis.statistics.importance import ENOUGH
 from study.analysis.statistics.ratios import Estimate

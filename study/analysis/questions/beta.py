@@ -1,0 +1,220 @@
+"""Does beta matter beyond its effect on the initial scale?
+
+sigma(beta x) / beta with the first layer's weights over beta and the output's times beta is the
+same function for every beta, so at the start beta only moves the initial scale. `init=beta_matched`
+takes that out: the function at the start is the same for every beta. What then remains of the
+spread over beta is its effect on training.
+
+- Statistic: worst over best median of the test error among the values of beta, geometric mean over
+  the groups in which all else is equal (the activations, say).
+- Chance makes a worst and a best of anything. What it makes is measured on the replicates'
+  deviations from their cell's mean logarithm, exchanged among the values of beta within each
+  replicate. At 5 replicates, scatter of 30 % and 5 groups, equal cells pass it in 5 % of cases.
+- Decision: beta matters if the spread is above the 99 % quantile of that and above `LEAST`, and its
+  interval (of the worst and best that the medians show) above 1; it does not if that interval ends
+  below `MATTERS`; else undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from study.analysis.answer import (
+    Answer,
+    Question,
+    Tables,
+    curve,
+    diverged_remark,
+    make,
+    medians_table,
+)
+from study.analysis.design import Comparison, Design
+from study.analysis.statistics.ratios import DRAWS, SEED, Estimate, Medians, interval
+from study.analysis.style import (
+    Plot,
+    bars_are,
+    canvas,
+    decade_axis,
+    errorbars,
+    finish,
+    look,
+    ratio_axis,
+)
+from study.analysis.wording import estimate, number, plural
+from study.tables.measures import TEST
+
+MATCHED, MOVING = "beta_matched", "fan_in"
+TITLES = {MOVING: "initial scale moves with beta", MATCHED: "initial scale held"}
+LEAST = 1.5  # a smaller spread is not called an effect
+MATTERS = 2.0  # there is no effect if none of this size can be
+FIGURE = "beta_matched"
+_TEST_LEVEL = 0.99
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The spread over beta under one initialisation.
+
+    - `factor`: worst over best, geometric mean over groups; `chance`: the quantile of it that
+      chance alone reaches.
+    - `comparison`: of the values of beta; `medians`: of its cells, group-major.
+    """
+
+    factor: Estimate
+    chance: float
+    comparison: Comparison
+    medians: Medians
+
+    @property
+    def betas(self) -> list[float]:
+        return [float(level.split()[-1]) for level in self.comparison.levels]
+
+    @property
+    def verdict(self) -> str:
+        """'yes', 'no' or 'undecided': does beta have an effect here?"""
+        if not self.factor.enough:
+            return "undecided"
+        if self.factor.value > max(self.chance, LEAST) and self.factor.low > 1:
+            return "yes"
+        return "no" if self.factor.high < MATTERS else "undecided"
+
+
+def as_it_comes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without those whose initial scale is held, if both kinds are there.
+
+    An average over both would mix what beta does with what remains of it.
+    """
+    held = rows["model.init"].eq(MATCHED).to_numpy(bool)
+    return rows.loc[~held] if held.any() and not held.all() else rows
+
+
+def spreads(rows: pd.DataFrame) -> dict[str, Spread]:
+    """Initialisation -> spread; empty unless both were swept over beta."""
+    by_init = {}
+    for init in (MOVING, MATCHED):
+        chosen = rows.loc[rows["model.init"] == init]
+        comparison = Design(chosen).compare(("model.beta",)) if len(chosen) else None
+        if comparison is not None:
+            by_init[init] = _spread(chosen, comparison)
+    return by_init if len(by_init) == 2 else {}
+
+
+def _spread(rows: pd.DataFrame, comparison: Comparison) -> Spread:
+    medians = curve(rows, comparison.cells, TEST)
+    n_betas = len(comparison.levels)
+    value = float(_statistic(medians.middle, n_betas))
+    low, high = (float(limit) for limit in interval(_chosen_ratio(medians, n_betas)))
+    factor = Estimate(value, low, high, int(medians.counts.min()), medians.independent)
+    return Spread(factor, _by_chance(medians.table, n_betas), comparison, medians)
+
+
+def _statistic(middle: np.ndarray, n_betas: int) -> np.ndarray:
+    """Geometric mean (...) over groups of worst over best, from medians (..., groups x betas)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(middle.reshape(*middle.shape[:-1], -1, n_betas))
+        return np.exp((logs.max(axis=-1) - logs.min(axis=-1)).mean(axis=-1))
+
+
+def _chosen_ratio(medians: Medians, n_betas: int) -> np.ndarray:
+    """Draws of the statistic for the worst and best that the medians show."""
+    middle = medians.middle.reshape(-1, n_betas)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = np.log(medians.draws.reshape(DRAWS, -1, n_betas))
+        groups = np.arange(len(middle))
+        worst, best = (pick(middle, axis=1) for pick in (np.argmax, np.argmin))
+        return np.exp((draws[:, groups, worst] - draws[:, groups, best]).mean(axis=1))
+
+
+def _by_chance(table: np.ndarray, n_betas: int) -> float:
+    """What the statistic reaches by the replicates' scatter alone, the medians all being equal."""
+    if np.isnan(table).any():  # cells with unequal replicates have nothing to exchange
+        return np.inf
+    finite = table[np.isfinite(table)]
+    if not len(finite):
+        return np.inf
+    logs = np.log(np.where(np.isfinite(table), table, 10 * finite.max()))
+    n = len(logs)
+    rest = (logs - logs.mean(axis=0)) * np.sqrt(n / max(1, n - 1))  # degrees of freedom
+    rest = rest.reshape(n, -1, n_betas)
+    random = np.random.default_rng([SEED, *rest.shape])
+    order = random.random((DRAWS // 2, *rest.shape)).argsort(axis=-1)
+    middle = np.median(np.take_along_axis(rest[None], order, axis=-1), axis=1)
+    by_chance = _statistic(np.exp(middle.reshape(len(middle), -1)), n_betas)
+    return float(np.quantile(by_chance, _TEST_LEVEL))
+
+
+def answers(tables: Tables) -> Iterator[Answer]:
+    """One answer, if beta was swept with and without its effect on the initial scale."""
+    if not (by_init := spreads(tables.rows)):
+        return
+    moving, held = by_init[MOVING], by_init[MATCHED]
+    levels, n_groups = held.comparison.levels, len(held.comparison.groups)
+    over = (
+        f", geometric mean over {plural(n_groups, 'setting')} of the rest" if n_groups > 1 else ""
+    )
+    lowest, highest = (levels[i].split()[-1] for i in (0, -1))
+    sentence = (
+        f"With the initial scale held, the worst of {len(levels)} values of beta ({lowest} to "
+        f"{highest}) has {estimate(held.factor)} times the {TEST.words} of the best{over}, where "
+        f"chance alone makes up to {number(held.chance)}; with the initial scale moving along it "
+        f"is {estimate(moving.factor)} (chance: {number(moving.chance)})."
+        f"{diverged_remark(held.medians)}"
+    )
+    yield make(
+        "beta_beyond_scale",
+        "Does beta matter beyond its effect on the initial scale?",
+        held.verdict,
+        sentence,
+        held.factor,
+        tables.rows,
+        (*held.comparison.cells, *moving.comparison.cells),
+        FIGURE,
+    )
+
+
+def plots(tables: Tables) -> Iterator[Plot]:
+    """Error against beta in two panels: as it comes, and with the initial scale held."""
+    if not (by_init := spreads(tables.rows)):
+        return
+    figure, axes = canvas(1, 2, height=3.6, sharey=True)
+    labels = list(dict.fromkeys(name for s in by_init.values() for name in s.comparison.groups))
+    drawn = []
+    for axis, (init, spread) in zip(axes, by_init.items(), strict=True):
+        groups = spread.comparison.groups
+        table = medians_table(
+            spread.medians,
+            spread.comparison.cells,
+            init=init,
+            setting=np.repeat(list(groups), len(spread.betas)),
+            beta=np.tile(spread.betas, len(groups)),
+        )
+        for k, label in enumerate(labels):
+            part = table.loc[table["setting"] == label]
+            errorbars(axis, "beta", part, label or "all", **look(k, len(labels)))
+        ratio_axis(axis, table["beta"].to_numpy())
+        axis.set_title(TITLES[init])
+        axis.set_xlabel("beta")
+        drawn.append(table)
+    axes[0].set_ylabel(TEST.label)
+    decade_axis(axes[0])
+    finish(figure, axes[0])
+    data = pd.concat(drawn, ignore_index=True)
+    factors = ", ".join(f"{TITLES[k]}: {number(s.factor.value)}" for k, s in by_init.items())
+    yield Plot(
+        id=FIGURE,
+        title="Beta with and without its effect on the initial scale",
+        caption="Median test error against beta. Left: as it comes, beta moves the scale of the "
+        "function at the start; right: first and last layer are scaled so that the function at the "
+        f"start is the same for every beta; {bars_are(data['replicates'])}.",
+        alt=f"Curves of the median test error against beta in two panels; worst over best, "
+        f"{factors}.",
+        data=data,
+        figure=figure,
+    )
+
+
+QUESTION = Question(answers, plots, place=14, replaces=("compare.model", "compare.optimizer"))

@@ -1,0 +1,291 @@
+"""Do factors without an order of their own matter: sampling order, trajectories, activation?
+
+Statistic: the test error of the worst level over that of the best, geometric mean over the groups
+of cells in which all else is equal. Figures: the levels side by side, all cells, and the heat map
+of activation and beta.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import NullLocator
+
+from study.analysis.answer import (
+    Answer,
+    Question,
+    Tables,
+    curve,
+    diverged_remark,
+    make,
+    medians_of,
+)
+from study.analysis.design import Comparison, Design
+from study.analysis.naming import RECIPES
+from study.analysis.questions.beta import as_it_comes
+from study.analysis.statistics.ratios import LEVEL, Estimate, Medians, mean_ratio
+from study.analysis.style import Plot, bars_are, canvas, decade_axis, errorbars, finish, look
+from study.analysis.wording import capital, estimate, number, plural, span
+from study.tables.measures import TEST, VALID_TIME, Measure
+from study.tables.schema import RESULTS
+
+ASKS: dict[tuple[str, ...], str] = {
+    ("data.order",): "Does the order of the points (shuffled or along the curve) matter?",
+    ("data.n_trajectories",): "Do many initial conditions instead of few matter?",
+    ("data.noise",): "Does label noise matter?",
+    ("model.activation",): "Does the activation matter?",
+    ("model.beta",): "Does beta matter?",
+}
+COMBINED = ("model.activation", "model.beta")
+MOST = 24  # settings in one dot plot
+
+
+def _comparisons(tables: Tables) -> tuple[pd.DataFrame, Design, list[Comparison]]:
+    """The rows compared, their design and its comparisons; activation with beta first.
+
+    Rows whose initial scale is held (`beta`) are no part of them.
+    """
+    rows = as_it_comes(tables.rows)
+    design = tables.design if rows is tables.rows else Design(rows)
+    comparisons = [c for c in design.comparisons() if c.factors != COMBINED]
+    both = design.compare(COMBINED) if set(COMBINED) <= set(design.varying) else None
+    return rows, design, [both, *comparisons] if both else comparisons
+
+
+def answers(tables: Tables) -> Iterator[Answer]:
+    """One answer a comparison; activation with beta first if both were swept."""
+    rows, _, comparisons = _comparisons(tables)
+    for comparison in comparisons:
+        yield _matters(rows, comparison)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The cells of a comparison as columns: level-major, one column a group within a level."""
+
+    curve: Medians
+    n_groups: int
+
+    def ratio(self, i: int, j: int, level: float) -> Estimate:
+        """Level i over level j, geometric mean over the groups."""
+        n = self.n_groups
+        return mean_ratio([(self.curve, i * n + g, j * n + g) for g in range(n)], level)
+
+    def centre(self, i: int) -> float:
+        """Geometric mean over the groups of the level's medians."""
+        with np.errstate(divide="ignore"):
+            logs = np.log(self.curve.middle[i * self.n_groups : (i + 1) * self.n_groups])
+        return float(np.exp(logs.mean()))
+
+
+def _levels(rows: pd.DataFrame, comparison: Comparison, measure: Measure) -> _Levels:
+    groups = list(comparison.groups.values())
+    cells = tuple(group[i] for i in range(len(comparison.levels)) for group in groups)
+    return _Levels(curve(rows, cells, measure), len(groups))
+
+
+def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
+    test, times = (_levels(rows, comparison, measure) for measure in (TEST, VALID_TIME))
+    names, n_levels = comparison.levels, len(comparison.levels)
+    best, *others = sorted(range(n_levels), key=test.centre)
+    worst = others[-1]
+    # the two were chosen among all pairs of levels by what they show, so the interval is widened
+    level = 1 - (1 - LEVEL) / (n_levels * (n_levels - 1) / 2)
+    factor = test.ratio(worst, best, level)
+    equal = [names[i] for i in others if test.ratio(i, best, level).verdict() != "yes"]
+    ties = ""
+    if n_levels > 2:
+        ties = f" {capital(names[best])} is best of {n_levels} beyond the intervals."
+        if equal:
+            more = f" and {len(equal) - 4} more" if len(equal) > 4 else ""
+            ties = f" Of {n_levels}, not told apart from the best: {'; '.join(equal[:4])}{more}."
+    groups = len(comparison.groups)
+    over = f", over {plural(groups, 'setting')} of the rest" if groups > 1 else ""
+    sentence = (
+        f"The {TEST.words} with {_the(names[worst])} is {estimate(factor)} times that with "
+        f"{_the(names[best])} "
+        f"({number(test.centre(worst))} against {number(test.centre(best))}), and the valid time "
+        f"{number(times.centre(worst))} s against {number(times.centre(best))} s{over}, "
+        f"all else equal.{ties}{diverged_remark(test.curve)}"
+    )
+    question = f"Does it matter which {comparison.name}?"
+    if comparison.name == "recipe":
+        question = "Do the question's own settings matter, beside the good defaults?"
+    return make(
+        f"compare.{comparison.name.replace(' ', '_')}",
+        ASKS.get(comparison.factors, question),
+        factor.verdict(),
+        sentence,
+        factor,
+        rows,
+        comparison.cells,
+        figure_id(comparison),
+    )
+
+
+def _the(level: str) -> str:
+    """A level within a sentence; a recipe takes the article."""
+    return f"the {level}" if level in RECIPES else level
+
+
+def figure_id(comparison: Comparison) -> str:
+    """The figure that shows a comparison, which names files.
+
+    A factor that this project does not know may be called anything, `../x` say: its figure goes by
+    a number made of its name.
+    """
+    if set(comparison.factors) == set(COMBINED):
+        return "activation_beta"
+    if not set(comparison.factors) <= {*RESULTS.columns, "setting"}:
+        return f"compare_other_{zlib.crc32(repr(comparison.factors).encode()):08x}"
+    return f"compare_{comparison.name.replace(' ', '_')}"
+
+
+def plots(tables: Tables) -> Iterator[Plot]:
+    """The heat map if activation and beta were swept, all cells, and each other comparison."""
+    rows, design, comparisons = _comparisons(tables)
+    if comparisons and comparisons[0].factors == COMBINED:
+        yield _heat_map(rows, comparisons.pop(0))
+    if comparisons and len(design.cells) <= MOST:
+        yield _all_cells(rows, design)
+    for comparison in comparisons:
+        yield _compared(rows, comparison)
+
+
+def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
+    factors = rows.drop_duplicates("cell").set_index("cell").loc[list(both.cells)]
+    data = medians_of(
+        rows,
+        both.cells,
+        TEST,
+        activation=factors["model.activation"].to_numpy(),
+        beta=factors["model.beta"].to_numpy(),
+    )
+    logs = data.assign(log=np.log(data["median"].to_numpy(float)))
+    grid = logs.pivot_table(index="activation", columns="beta", values="log", sort=True)
+    grid = grid.iloc[np.argsort(grid.to_numpy(float).mean(axis=1), kind="stable")].apply(np.exp)
+    figure, (axis,) = canvas(height=1.6 + 0.5 * len(grid))
+    finite = grid.to_numpy()[np.isfinite(grid.to_numpy())]
+    low, high = finite.min(), max(finite.max(), finite.min() * 1.5)
+    sns.heatmap(
+        grid.replace(np.inf, np.nan),
+        ax=axis,
+        norm=LogNorm(low, high),
+        cmap="cividis_r",
+        annot=np.array([[number(v) for v in line] for line in grid.to_numpy()]),
+        fmt="",
+        annot_kws={"size": 8.5},
+        linewidths=1,
+        cbar_kws={"label": TEST.label, "aspect": 16},
+    )
+    bar = figure.axes[-1]  # seaborn keeps it to itself
+    decade_axis(bar, most=5)
+    bar.yaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("beta")
+    axis.set_ylabel("")
+    axis.set_xticks(axis.get_xticks(), [f"{b:g}" for b in grid.columns])
+    axis.tick_params(length=0, rotation=0)
+    axis.grid(False)
+    finish(figure)
+    groups = len(both.groups)
+    over = f", geometric mean over {plural(groups, 'setting')} of the rest" if groups > 1 else ""
+    return Plot(
+        id="activation_beta",
+        title="Median test error by activation and beta",
+        caption=f"Median test error over {span(data['replicates'], 'replicate')} a cell{over}; "
+        "smaller is better. Intervals are in the CSV.",
+        alt=f"Heat map of the median test error for {plural(len(grid), 'activation')} and "
+        f"{len(grid.columns)} values of beta, from {number(finite.min())} to "
+        f"{number(finite.max())}.",
+        data=data,
+        figure=figure,
+    )
+
+
+def _compared(rows: pd.DataFrame, comparison: Comparison) -> Plot:
+    labels = list(comparison.groups)[:MOST]
+    cells = {
+        level: [comparison.groups[label][i] for label in labels]
+        for i, level in enumerate(comparison.levels)
+    }
+    title = f"{capital(comparison.name)} compared, all else equal"
+    more = len(comparison.groups) - len(labels)
+    return _dot_plot(rows, labels, cells, figure_id(comparison), title, more)
+
+
+def _all_cells(rows: pd.DataFrame, design: Design) -> Plot:
+    centre = curve(rows, tuple(design.cells.index), TEST).middle
+    cells = [str(cell) for cell in design.cells.index[np.argsort(-centre, kind="stable")]]
+    labels = [design.label(cell) for cell in cells]
+    return _dot_plot(rows, labels, {"": cells}, "all_cells", "All cells side by side")
+
+
+def _dot_plot(
+    rows: pd.DataFrame,
+    labels: list[str],
+    cells: dict[str, list[str]],
+    id: str,
+    title: str,
+    left_out: int = 0,
+) -> Plot:
+    """Test error and valid time, one line a label (from the top) and one colour a level.
+
+    `cells[level]`: one cell a label.
+    """
+    measures = (TEST, VALID_TIME)
+    settings = [_wrap(label) or "all" for label in labels]
+    heights = [max(0.15 * (1 + s.count("\n")), 0.13 * len(cells)) + 0.1 for s in settings]
+    height = max(1.2, len(labels) * max(heights)) + 0.7
+    figure, axes = canvas(columns=len(measures), height=height, sharey=True)
+    lines = np.arange(len(labels))[::-1]
+    drawn = []
+    for axis, measure in zip(axes, measures, strict=True):
+        for k, (level, of_level) in enumerate(cells.items()):
+            named = {"measure": measure.column, "setting": labels, "level": level}
+            table = medians_of(rows, of_level, measure, **named)
+            offset = 0.6 * ((len(cells) - 1) / 2 - k) / len(cells)
+            style = look(k, len(cells))
+            errorbars(axis, lines + offset, table, level or None, horizontal=True, **style)
+            drawn.append(table)
+        axis.set_yticks(lines, settings)
+        axis.set_ylim(-0.6, len(labels) - 0.4)
+        axis.set_xlabel(measure.axis.replace(" (", "\n("))
+        if measure.lower_is_better:
+            decade_axis(axis, "x", most=4)
+        else:
+            axis.set_xlim(left=0)
+    finish(figure, None if "" in cells else axes[0])
+    data = pd.concat(drawn, ignore_index=True)
+    words = " and ".join(measure.words for measure in measures)
+    more = f" {plural(left_out, 'further setting')} left out." if left_out else ""
+    tests = data.loc[data["measure"] == TEST.column]
+    best = tests.iloc[int(np.argmin(tests["median"].to_numpy(float)))]
+    return Plot(
+        id=id,
+        title=title,
+        caption=f"{capital(words)}; median over {span(data['replicates'], 'replicate')}; "
+        f"{bars_are(data['replicates'])}.{more}",
+        alt=f"Dot plot of {words} for {plural(len(labels), 'setting')}; smallest median test "
+        f"error {number(best['median'])} for {best['setting']} {best['level']}.".replace(" .", "."),
+        data=data,
+        figure=figure,
+    )
+
+
+def _wrap(text: str) -> str:
+    """A long label over several lines, broken at its commas."""
+    lines = [""]
+    for part in text.split(", "):
+        if lines[-1] and len(lines[-1]) + len(part) > 34:
+            lines.append("")
+        lines[-1] += (", " if lines[-1] else "") + part
+    return ",\n".join(lines)
+
+
+QUESTION = Question(answers, plots, place=50)

@@ -1,0 +1,173 @@
+"""Does the test error fall as a power law of N or of P, on either side of N*D = P?
+
+A law with a floor (`statistics/power_law.py`) is fitted apart to the rungs with as many equations
+as parameters or more, and to those with fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from study.analysis.answer import Answer, Question, Tables, curve
+from study.analysis.design import Design, Ladder, count
+from study.analysis.questions.ladder_curves import (
+    FULL,
+    ladder_answer,
+    ladder_table,
+    medians_are,
+    networks,
+    undrawn,
+)
+from study.analysis.statistics.power_law import Law, fit
+from study.analysis.statistics.ratios import Medians
+from study.analysis.style import Plot, canvas, decade_axis, errorbars, finish, look
+from study.analysis.wording import capital, estimate, number, plural
+from study.tables.measures import TEST
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of N*D = P on a ladder, with the law of its points.
+
+    - `words`, `symbols`: which side; `chosen`: its rungs, as indices of the ladder.
+    """
+
+    words: str
+    symbols: str
+    chosen: np.ndarray
+    law: Law
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The sides of one ladder that have points enough for a law.
+
+    - `number`: of the ladder, among all along its axis.
+    """
+
+    number: int
+    ladder: Ladder
+    test: Medians
+    sides: list[Side]
+
+    @property
+    def label(self) -> str:
+        """For a legend: the ladder and its exponents."""
+        laws = (
+            f"{side.symbols}: "
+            + (f"exponent {estimate(side.law.alpha)}" if side.law.supported else "no law")
+            for side in self.sides
+        )
+        return f"{self.ladder.label}\n{'; '.join(laws)}"
+
+
+def scalings(rows: pd.DataFrame, design: Design, axis: str) -> list[Scaling]:
+    """The networks' ladders along 'N' or 'P' that have points enough on a side."""
+    fitted = []
+    for k, ladder in networks(design, axis):
+        test = curve(rows, ladder.cells, TEST)
+        fitted.append(Scaling(k, ladder, test, _sides(test, ladder)))
+    return [scaling for scaling in fitted if scaling.sides]
+
+
+def _sides(test: Medians, ladder: Ladder) -> list[Side]:
+    under = ladder.equations_per_param >= FULL
+    fitted = []
+    for words, symbols, inside in (
+        ("with as many equations as parameters or more", "N·D ≥ P", under),
+        ("with fewer equations than parameters", "N·D < P", ~under),
+    ):
+        chosen = np.flatnonzero(inside)
+        if (law := fit(test, ladder.steps, chosen)) is not None:
+            fitted.append(Side(words, symbols, chosen, law))
+    return fitted
+
+
+def answers(tables: Tables) -> Iterator[Answer]:
+    """One answer for each network's ladder that has points enough on a side."""
+    for axis in ("N", "P"):
+        for scaling in scalings(tables.rows, tables.design, axis):
+            ladder, sides = scaling.ladder, scaling.sides
+            supported = [side for side in sides if side.law.supported]
+            yield ladder_answer(
+                tables.rows,
+                ladder,
+                scaling.number,
+                f"scaling_{axis.lower()}",
+                f"Does the test error fall with {axis} as a power law?",
+                (supported or sides)[0].law.alpha,
+                f"{'; '.join(_clause(axis, side) for side in sides)}.",
+                f"scaling_{axis.lower()}",
+                scaling.test,
+                verdict="yes" if len(supported) == len(sides) else "undecided",
+                cells=tuple(ladder.cells[i] for side in sides for i in side.chosen),
+            )
+
+
+def _clause(axis: str, side: Side) -> str:
+    law = side.law
+    points = plural(len(law.x), "point")
+    start = f"{side.words} ({points}, {axis} = {count(law.x[0])} to {count(law.x[-1])})"
+    fit_is = f"R² = {number(law.r2)}, residual {number(law.residual)} in log error"
+    if not law.supported:
+        return f"{start} no power law is supported ({', '.join(law.reasons)}; {fit_is})"
+    floor = "without a floor"
+    if law.floor.value > 0:
+        floor = f"to a floor of {estimate(law.floor)}"
+    elif law.floor.high > 0:
+        floor += f" (at most {number(law.floor.high)})"
+    return (
+        f"{start} the {TEST.words} falls as a power of {axis}, by the exponent "
+        f"{estimate(law.alpha)}, {floor} ({fit_is}, standard error of the medians "
+        f"{number(law.scatter)})"
+    )
+
+
+def plots(tables: Tables) -> Iterator[Plot]:
+    """Medians along N and along P with the laws of their sides."""
+    for axis in ("N", "P"):
+        if fitted := scalings(tables.rows, tables.design, axis):
+            yield _plot(tables.rows, fitted, axis)
+
+
+def _plot(rows: pd.DataFrame, fitted: list[Scaling], axis: str) -> Plot:
+    figure, (panel,) = canvas(height=3.8)
+    drawn = []
+    for k, scaling in enumerate(fitted):
+        style, steps = look(k, len(fitted)), scaling.ladder.steps
+        table = ladder_table(rows, scaling.ladder, TEST).assign(law=np.nan, supported=False)
+        for side in scaling.sides:
+            law = side.law
+            table.loc[side.chosen, "law"] = law(steps[side.chosen])
+            table.loc[side.chosen, "supported"] = law.supported
+            x = np.geomspace(law.x[0], law.x[-1], 100)
+            panel.plot(x, law(x), color=style["color"], linestyle="-" if law.supported else ":")
+        errorbars(panel, steps, table, scaling.label, linestyle="none", **style)
+        drawn.append(table)
+    data = pd.concat(drawn, ignore_index=True)
+    decade_axis(panel, "x")
+    decade_axis(panel)
+    panel.set_xlabel(f"{axis}, {'training points' if axis == 'N' else 'parameters'}")
+    panel.set_ylabel(TEST.axis)
+    finish(figure, panel, columns=1)
+    laws = [side.law for scaling in fitted for side in scaling.sides]
+    n_supported = sum(law.supported for law in laws)
+    return Plot(
+        id=f"scaling_{axis.lower()}",
+        title=f"{capital(TEST.words)} along {axis} and its power laws",
+        caption=f"{capital(TEST.words)}. {medians_are(data)}. Curves: power law with a floor, "
+        "fitted apart where N·D ≥ P and where N·D < P; solid where the data support it "
+        f"({n_supported} of {plural(len(laws), 'fit')}), dotted where they do not. Exponents "
+        f"with 95 % bootstrap intervals.{undrawn(data)}",
+        alt=f"Test error against {axis} on logarithmic axes with fitted power laws: "
+        + "; ".join(scaling.label.replace("\n", ", ") for scaling in fitted),
+        data=data,
+        figure=figure,
+    )
+
+
+QUESTION = Question(answers, plots, place=40)
