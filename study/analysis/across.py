@@ -1,7 +1,4 @@
-"""The question, across studies: one verdict for everything that it asks.
-
-Knows: what is asked, which answers of which studies bear on it, and by which rule they are pooled.
-Does not know: how a study finds its answers, pages.
+"""One verdict for everything that the question asks, from the answers of several studies.
 
 To ask something more is one entry of `QUESTIONS`.
 """
@@ -11,23 +8,26 @@ To ask something more is one entry of `QUESTIONS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import pandas as pd
+
+from study.analysis import directions
 from study.analysis import evidence as ev
+from study.analysis.design import Design
 from study.analysis.evidence import Evidence, Pooled, Rule, Study
-from study.analysis.questions.bottleneck import error_propagation, network_bottleneck
-
-Keep = Callable[[Evidence], bool]
+from study.analysis.questions import levers
 
 
 @dataclass(frozen=True)
-class Question:
+class PooledQuestion:
     """One entry of the registry.
 
-    - `asks`: beginnings of the ids of the answers that bear on it, the weightiest first.
-    - `studies`: whose answers count, the weightiest first; where none of these is there, all.
-    - `keep`: which of them count; `anywhere`: also those on another system than most studies'.
-    - `pooled`: for a verdict that no rule on single answers makes, in place of `rule`.
+    - `asks`: beginnings of the ids of the answers that count, the weightiest first.
+    - `studies`: whose answers count, the weightiest first; if none of them is there, all count.
+    - `keep`: which of the answers count; `anywhere`: whether those on another system than most
+      studies' do.
+    - `pooled`: makes a verdict that no rule on single answers makes, instead of `rule`.
     """
 
     id: str
@@ -35,62 +35,130 @@ class Question:
     asks: tuple[str, ...]
     studies: tuple[str, ...]
     rule: Rule = ev.unanimous
-    keep: Keep = field(default=lambda each: True)
+    keep: Callable[[Evidence], bool] = lambda evidence: True
     anywhere: bool = False
-    pooled: Callable[[str, str, Sequence[Evidence], Sequence[Study]], Pooled | None] | None = None
+    pooled: (
+        Callable[[PooledQuestion, Sequence[Evidence], Sequence[Study]], Pooled | None] | None
+    ) = None
 
 
-def _clean(each: Evidence) -> bool:
-    return each.plain and not each.noisy
+def _clean(evidence: Evidence) -> bool:
+    return evidence.plain and not evidence.noisy
 
 
-def _noisy(each: Evidence) -> bool:
-    return each.plain and each.noisy
+def _noisy(evidence: Evidence) -> bool:
+    return evidence.plain and evidence.noisy
 
 
-def _many_points(each: Evidence) -> bool:
-    return each.plain and float(each.rows["n_over_p"].to_numpy(float).max()) > 1
+def _many_points(evidence: Evidence) -> bool:
+    return evidence.plain and float(evidence.rows["n_over_p"].to_numpy(float).max()) > 1
+
+
+def _network_bottleneck(
+    question: PooledQuestion, evidence: Sequence[Evidence], studies: Sequence[Study]
+) -> Pooled | None:
+    """Yes if the largest lever is surely the kind or size of the network, no if it is surely the
+    optimiser or the points."""
+    own = [e for e in evidence if e.answer.id == "lever"]
+    if not own:
+        return None
+    rows = next(study.rows for study in studies if study.name == own[0].study)
+    pulled = levers.pulled(rows, Design(rows))
+    verdict = "undecided"
+    if pulled and own[0].answer.verdict == "yes":
+        verdict = "yes" if pulled[0].name in ("model", "size") else "no"
+    return ev.pool(
+        question.id,
+        question.text,
+        own,
+        ev.first,
+        verdict=verdict,
+        speaker=own[0],
+        words="Yes where one lever surely lowers the error most and it is the kind or the size of "
+        "the network, no where it is the optimiser or the number of points; else undecided.",
+    )
+
+
+def _error_propagation(
+    question: PooledQuestion, evidence: Sequence[Evidence], studies: Sequence[Study]
+) -> Pooled | None:
+    """Yes if the acceleration error explains the rollout error and neither chaos nor the
+    integrator is to blame."""
+    parts = {
+        name: [e for e in evidence if e.answer.id.startswith(f"budget.{name}.")]
+        for name in ("explained", "chaos", "integrator")
+    }
+    if not all(parts.values()):
+        return None
+    verdicts = {name: ev.unanimous(part) for name, part in parts.items()}
+    explained, chaos, integrator = verdicts.values()
+    verdict = "undecided"
+    if explained == "no" or "yes" in (chaos, integrator):
+        verdict = "no"
+    elif (explained, chaos, integrator) == ("yes", "no", "no"):
+        verdict = "yes"
+    leaders = [
+        next((e for e in part if e.answer.verdict == verdicts[name]), part[0])
+        for name, part in parts.items()
+    ]
+    rest = [e for e in evidence if all(e is not leader for leader in leaders)]
+    sentence = (
+        f"Explained by the acceleration error: {explained}; chaos to blame: {chaos}; the "
+        f"integrator to blame: {integrator}. {leaders[0].answer.sentence}"
+    )
+    return ev.pool(
+        question.id,
+        question.text,
+        [*leaders, *rest],
+        ev.first,
+        verdict=verdict,
+        sentence=sentence,
+        speaker=leaders[0],
+        words="Yes where the true field with an error of the model's size makes as large a "
+        "trajectory error, and neither chaos nor the integrator is to blame; no where one of these "
+        "fails; each by the unanimous answers below.",
+    )
 
 
 LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "bottleneck")
 
 QUESTIONS = [
-    Question(
+    PooledQuestion(
         "needed",
         "Are at least as many points as parameters needed, N ≥ P?",
         ("n_at_least_p.",),
         LADDERS,
         keep=_clean,
     ),
-    Question(
+    PooledQuestion(
         "overdetermined",
         "Do many more points than parameters, N ≫ P, overdetermine it, so that the error rises?",
         ("overdetermined.",),
         LADDERS,
         keep=_many_points,
     ),
-    Question(
+    PooledQuestion(
         "fitted",
         "Can as many equations be fitted as there are parameters, N·D = P?",
         ("threshold.n.",),
         ("double_descent", "bottleneck", "n_vs_p"),
         keep=_clean,
     ),
-    Question(
+    PooledQuestion(
         "hurts_clean",
         "Does overparameterisation, P > N·D, hurt with clean data?",
         ("overparameterised.",),
         ("n_vs_p", "double_descent", "bottleneck"),
         keep=_clean,
     ),
-    Question(
+    PooledQuestion(
         "hurts_noisy",
         "Does overparameterisation, P > N·D, hurt with noisy data?",
         ("overparameterised.",),
         ("double_descent",),
         keep=_noisy,
     ),
-    Question(
+    PooledQuestion(
         "peak_clean",
         "Does the error peak (double descent) with clean data?",
         ("peak_along_",),
@@ -98,7 +166,7 @@ QUESTIONS = [
         rule=ev.beyond_chance,
         keep=_clean,
     ),
-    Question(
+    PooledQuestion(
         "peak_noisy",
         "Does the error peak (double descent) with noisy data?",
         ("peak_along_",),
@@ -106,74 +174,76 @@ QUESTIONS = [
         rule=ev.beyond_chance,
         keep=_noisy,
     ),
-    Question(
+    PooledQuestion(
         "activation",
         "Do the activation and its beta matter?",
         ("compare.activation_and_beta", "compare.activation", "compare.beta"),
         ("activation_beta",),
     ),
-    Question(
+    PooledQuestion(
         "beta",
         "Does beta matter, beyond its effect on the initial scale?",
         ("beta_beyond_scale",),
         ("activation_beta",),
         rule=ev.first,
     ),
-    Question("shuffling", "Does shuffling the points help?", ("helps.order",), ("seed_question",)),
-    Question(
+    PooledQuestion(
+        "shuffling", "Does shuffling the points help?", ("helps.order",), ("seed_question",)
+    ),
+    PooledQuestion(
         "initial_conditions",
         "Do many initial conditions help, instead of one?",
         ("helps.initial_conditions",),
         ("seed_question",),
     ),
-    Question(
+    PooledQuestion(
         "recipe",
         "Are the question's own settings (units, encoding, prior, initialisation) what fails?",
         ("compare.recipe",),
         ("seed_question",),
     ),
-    Question(
+    PooledQuestion(
         "bottleneck",
         "Is the network, its kind or its size, the bottleneck (and not optimiser or data)?",
         ("lever",),
         ("bottleneck",),
-        pooled=network_bottleneck,
+        pooled=_network_bottleneck,
     ),
-    Question(
+    PooledQuestion(
         "propagation",
         "Does the trajectory go wrong by propagation of the acceleration error, and not by chaos "
         "or the integrator?",
         ("budget.",),
         ("bottleneck", "n_vs_p", "double_descent", "data_efficiency"),
-        pooled=error_propagation,
+        pooled=_error_propagation,
     ),
-    Question(
+    PooledQuestion(
         "predicts",
         "Does the acceleration error predict the rollout error?",
         ("rollout_by_median_error",),
         LADDERS,
     ),
-    Question(
+    PooledQuestion(
         "statistic",
         "Does the median error predict it better than the mean error?",
         ("median_or_mean",),
         LADDERS,
     ),
-    Question(
+    PooledQuestion(
         "seen",
         "Can the equations see all parameters of the question's network, apart from gauge?",
         ("seen.question",),
         ("identifiability",),
         anywhere=True,
     ),
-    Question(
+    PooledQuestion(
         "seen_others",
         "Can they see all parameters of the other networks, apart from gauge?",
         ("seen.others",),
         ("identifiability",),
         anywhere=True,
     ),
-    Question(
+    PooledQuestion(
         "gauge",
         "Do P − 2 parameters count (P − 1 with a mass prior), for L has a free scale and constant?",
         ("gauge",),
@@ -183,27 +253,27 @@ QUESTIONS = [
 ]
 
 BESIDE = [
-    Question(
+    PooledQuestion(
         "control",
         "Is double descent found where it is known to be (random features)?",
         ("peak_along_n.",),
         ("double_descent",),
         rule=ev.beyond_chance,
-        keep=lambda each: set(each.rows["model"]) == {"random_features"} and each.noisy,
+        keep=lambda e: set(e.rows["model"]) == {"random_features"} and e.noisy,
     ),
-    Question(
+    PooledQuestion(
         "epochs",
         "Does the test error peak along the training?",
         ("epochs.",),
         ("epochs",),
     ),
-    Question(
+    PooledQuestion(
         "structure",
         "Does a structured network need fewer points?",
         ("efficiency.structured_lnn",),
         ("data_efficiency",),
     ),
-    Question(
+    PooledQuestion(
         "published",
         "Is the published energy error of the double pendulum met, by the targets set?",
         ("published.lnn", "published.structured_lnn"),
@@ -213,40 +283,51 @@ BESIDE = [
 ]
 
 
-def answer(studies: Sequence[Study], questions: Sequence[Question]) -> list[Pooled]:
-    """One verdict a question, in order; those that no study answers say so."""
-    everything = ev.gather(studies)
+def answer(studies: Sequence[Study], questions: Sequence[PooledQuestion]) -> list[Pooled]:
+    """One verdict a question, in order; a question that no study answers has a verdict too."""
+    everything = _gather(studies)
     usual = ev.main_setting(everything)
     return [_answer(question, everything, usual, studies) for question in questions]
 
 
 def expected() -> list[str]:
-    """The studies that the registry looks for."""
+    """The names of the studies that the registry looks for."""
     return list(dict.fromkeys(name for q in (*QUESTIONS, *BESIDE) for name in q.studies))
 
 
+def _gather(studies: Sequence[Study]) -> list[Evidence]:
+    """Every answer of every study, and which way its choices help."""
+    evidence = []
+    for study in studies:
+        rows_of = dict(list(study.rows.groupby("cell")))
+        for one in (*study.answers, *directions.answers(study.rows)):
+            rows = [rows_of[cell] for cell in one.rows if cell in rows_of]
+            if rows:
+                evidence.append(Evidence(study.name, one, pd.concat(rows)))
+    return evidence
+
+
 def _answer(
-    question: Question, everything: list[Evidence], usual, studies: Sequence[Study]
+    question: PooledQuestion, everything: list[Evidence], usual, studies: Sequence[Study]
 ) -> Pooled:
-    def weight(each: Evidence) -> tuple:
-        asked = next(i for i, id in enumerate(question.asks) if each.answer.id.startswith(id))
-        known = each.study in question.studies
-        place = question.studies.index(each.study) if known else len(question.studies)
-        return asked, place, round(each.distance, 6), each.study, each.answer.id
+    def weight(e: Evidence) -> tuple:
+        asked = next(i for i, id in enumerate(question.asks) if e.answer.id.startswith(id))
+        names = question.studies
+        place = names.index(e.study) if e.study in names else len(names)
+        return asked, place, round(e.distance, 6), e.study, e.answer.id
 
     chosen = [
-        each
-        for each in everything
-        if each.answer.id.startswith(question.asks)
-        and (question.anywhere or each.setting == usual)
-        and question.keep(each)
+        e
+        for e in everything
+        if e.answer.id.startswith(question.asks)
+        and (question.anywhere or e.setting == usual)
+        and question.keep(e)
     ]
-    known = [each for each in chosen if each.study in question.studies]
-    chosen = sorted(known or chosen, key=weight)
-    found = None
+    chosen = sorted([e for e in chosen if e.study in question.studies] or chosen, key=weight)
+    pooled = None
     if chosen and question.pooled:
-        found = question.pooled(question.id, question.text, chosen, studies)
+        pooled = question.pooled(question, chosen, studies)
     elif chosen:
-        found = ev.pool(question.id, question.text, chosen, question.rule)
+        pooled = ev.pool(question.id, question.text, chosen, question.rule)
     present = [study.name for study in studies]
-    return found or ev.absent(question.id, question.text, question.studies, present)
+    return pooled or ev.absent(question.id, question.text, question.studies, present)

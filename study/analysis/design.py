@@ -1,12 +1,10 @@
 """Which factors vary in a table, and which cells may be compared because all else is equal.
 
-Knows: factor columns. Does not know: measures, statistics, figures.
-
 - A *ladder* is a curve along N (same model) or along P (same N), everything else equal.
 - A *bundle* is a set of factors that always change together (the question's own settings against
-  the good defaults, say): they cannot be told apart and are compared as one. An optimiser's or a
-  model's name takes with it the settings that it fixes.
-- A *comparison* sets the levels of one bundle side by side in groups where all else is equal.
+  the good defaults, say): they cannot be told apart and are compared as one. The settings that are
+  fixed by a model's or an optimiser's name are in one bundle with it.
+- A *comparison* sets the levels of one bundle side by side in groups with all else equal.
 """
 
 from __future__ import annotations
@@ -15,13 +13,11 @@ import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.analysis.naming import HEADS, bundle_name, count, heads, level_name
-from study.analysis.roles import TUNED, tuned_keys
+from study.analysis.words import HEADS, bundle_name, count, heads, level_name
 from study.tables.measures import Measure
 from study.tables.schema import RESULTS
 
@@ -31,16 +27,44 @@ POINTS, WIDTH = "data.n_train", "model.width"
 
 CONTROL = "random_features"  # the model whose double descent is known
 
+COUNTED = ("grid", "rerun")  # the trials of a search are no evidence for what it found
+# a curve goes along a size, so cells whose own searches chose it are cells of different sizes
+SIZES = (POINTS, WIDTH, "model.depth", "model", "optimizer", "system")
+TUNED = "tuned"  # the level of a factor whose value each cell's own search chose
+
+
+def counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that answers rest on: a grid's, and new seeds of cells that a search chose.
+
+    It is the same table if all rows count.
+    """
+    counts = rows["role"].isin(COUNTED).to_numpy(bool) if "role" in rows else np.array(True)
+    return rows if counts.all() else rows.loc[counts].reset_index(drop=True)
+
+
+def curves_of(rows: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of these rows' replicates."""
+    names = ["cell", "replicate"]
+    wanted, present = (pd.MultiIndex.from_frame(table.loc[:, names]) for table in (rows, curves))
+    return curves.loc[present.isin(wanted)].reset_index(drop=True)
+
+
+def tuned_keys(row: pd.Series) -> list[str]:
+    """The factors that a cell's own search chose, and that therefore set it apart from no other."""
+    if row.get("role") != "rerun":
+        return []
+    return [key for key in str(row["tuned"]).split() if key not in SIZES]
+
 
 @dataclass(frozen=True)
 class Ladder:
     """Cells that differ in N alone, or in P alone, ascending.
 
     - `axis`: 'N' or 'P'.
-    - `n_points`, `n_params`, `n_equations`, `widths`: of each cell.
     - `label`: what sets this ladder apart from the others of the study.
+    - `n_points`, `n_params`, `n_equations`, `widths`: (K,) of each cell.
     - `noise`: standard deviation of the label noise over that of the accelerations.
-    - `model`: by name.
+    - `model`: its name.
     """
 
     axis: str
@@ -55,12 +79,12 @@ class Ladder:
 
     @property
     def control(self) -> bool:
-        """Whether it is a positive control and not a network in question."""
+        """Whether its model is the positive control and not a network in question."""
         return self.model == CONTROL
 
     @property
     def steps(self) -> np.ndarray:
-        """What the ladder goes along: N or P of each cell."""
+        """(K,) what the ladder goes along: N or P of each cell."""
         return self.n_points if self.axis == "N" else self.n_params
 
     @property
@@ -82,8 +106,8 @@ class Comparison:
     """Levels of one bundle of factors, in groups of cells with all else equal.
 
     - `factors`: the bundle.
-    - `name`: for a question ('order').
-    - `levels`: labels, in the order of the table.
+    - `name`: of the bundle in a question ('order').
+    - `levels`: their labels, in the order of the table.
     - `groups`: label of the group -> cell of each level.
     """
 
@@ -100,9 +124,9 @@ class Comparison:
 class Design:
     """The cells of a table by their factors.
 
-    `cells`: one row a cell, index the hash; `varying`: the factors with more than one value.
-    `alike`: how many cells agree in every factor with another, and so differ in a setting that the
-    table does not hold; they are kept apart by the column `setting`.
+    - `cells`: one row a cell, the index is its hash; `varying`: the factors with several values.
+    - `alike`: how many cells agree in every factor with another and therefore differ in a setting
+      that the table does not hold; the column `setting` keeps them apart.
     """
 
     def __init__(self, rows: pd.DataFrame):
@@ -116,7 +140,7 @@ class Design:
         for name in self.factors:
             plain = ["none" if pd.isna(value) else value for value in cells[name]]
             cells[name] = pd.Series(plain, index=cells.index, dtype=object)
-        if "role" in first:  # each at its own best is what such cells have in common
+        if "role" in first:  # what such cells have in common: each is at its own search's best
             for cell, row in first.loc[first["role"] == "rerun"].iterrows():
                 cells.loc[cell, [key for key in tuned_keys(row) if key in cells]] = TUNED
         same = list(zip(*(cells[name] for name in self.factors), strict=True))
@@ -125,7 +149,7 @@ class Design:
         if self.alike:
             order = sorted(range(len(cells)), key=lambda k: cells.index[k], reverse=True)
             setting = [0] * len(cells)
-            for k in order:  # numbered by hash, so that the numbers do not hang on the table
+            for k in order:  # numbered by hash, so that the order of the table does not matter
                 setting[k] = seen[same[k]]
                 seen[same[k]] -= 1
             cells["setting"] = pd.Series(setting, index=cells.index, dtype=object)
@@ -134,7 +158,7 @@ class Design:
         self.varying = [name for name in self.factors if len(set(cells[name])) > 1]
 
     def bundles(self) -> list[tuple[str, ...]]:
-        """The varying factors, those that always change together as one."""
+        """The varying factors, in bundles that always change together."""
         return self._bundles
 
     @functools.cached_property
@@ -143,17 +167,17 @@ class Design:
         for name in self.varying:
             codes = tuple(pd.factorize(self.cells[name])[0])
             partitions.setdefault(codes, []).append(name)
-        found = list(partitions.values())
+        bundles = list(partitions.values())
         for head, settings in HEADS.items():
             if head not in self.varying:
                 continue
-            home = next(names for names in found if head in names)
-            for names in found:
+            home = next(names for names in bundles if head in names)
+            for names in bundles:
                 if names is not home:
                     taken = [n for n in names if n.startswith(settings) and self._fixed(n, head)]
                     home += taken
                     names[:] = [name for name in names if name not in taken]
-        return [tuple(names) for names in found if names]
+        return [tuple(names) for names in bundles if names]
 
     def _fixed(self, name: str, head: str) -> bool:
         """Whether each level of `head` has one level of `name`."""
@@ -162,12 +186,13 @@ class Design:
     def ladders(self, axis: str) -> list[Ladder]:
         """All ladders of at least two cells; `axis` 'N' (same model) or 'P' (same N)."""
         along, column = (POINTS, POINTS) if axis == "N" else (WIDTH, "n_params")
-        found = []
-        for _, group in self._equal_but((along,)):
-            if len(set(group[along])) > 1:
-                found.append(group.iloc[np.argsort(group[column].to_numpy(float), kind="stable")])
-        found.sort(key=lambda group: self._place(group.iloc[0], (along,)))
-        apart = self._apart([group.iloc[0] for group in found], skip=(along,), axis=axis)
+        groups = [
+            group.iloc[np.argsort(group[column].to_numpy(float), kind="stable")]
+            for _, group in self._equal_but((along,))
+            if len(set(group[along])) > 1
+        ]
+        groups.sort(key=lambda group: self._place(group.iloc[0], (along,)))
+        labels = self._labels([group.iloc[0] for group in groups], skip=(along,), axis=axis)
         return [
             Ladder(
                 axis=axis,
@@ -180,18 +205,19 @@ class Design:
                 noise=float(group["data.noise"].iloc[0]),
                 model=str(group["model"].iloc[0]),
             )
-            for group, label in zip(found, apart, strict=True)
+            for group, label in zip(groups, labels, strict=True)
         ]
 
     def comparisons(self) -> list[Comparison]:
-        """One for each bundle but N, the width and the system, which have answers of their own."""
-        alone = {(POINTS,), (WIDTH,), ("setting",)}
-        bundles = [b for b in self.bundles() if b not in alone and "system" not in b]
-        found = [self.compare(bundle) for bundle in bundles]
-        return [comparison for comparison in found if comparison is not None]
+        """One for each bundle, except N and the width, which have answers of their own, and the
+        system."""
+        left_out = {(POINTS,), (WIDTH,), ("setting",)}
+        bundles = [b for b in self._bundles if b not in left_out and "system" not in b]
+        comparisons = [self.compare(bundle) for bundle in bundles]
+        return [comparison for comparison in comparisons if comparison is not None]
 
     def compare(self, factors: tuple[str, ...]) -> Comparison | None:
-        """The groups that hold the same levels of these factors; None if no group holds two."""
+        """The groups with the same levels of these factors; None if no group has two levels."""
         groups = []
         for _, group in self._equal_but(factors):
             by_level = {tuple(row[f] for f in factors): row.name for _, row in group.iterrows()}
@@ -204,7 +230,7 @@ class Design:
         wanted = max(sets, key=lambda s: (len(s) * sum(s <= other for other in sets), len(s)))
         groups = [(row, by_level) for row, by_level in groups if wanted <= set(by_level)]
         levels = sorted(wanted, key=_order)
-        names = self._apart([row for row, _ in groups], skip=factors, axis="")
+        names = self._labels([row for row, _ in groups], skip=factors, axis="")
         return Comparison(
             factors=factors,
             name=bundle_name(factors, levels),
@@ -216,32 +242,31 @@ class Design:
         )
 
     def label(self, cell: str) -> str:
-        """One cell, by the factors that vary in the study."""
-        return self._apart_one(self.cells.loc[cell], self.varying, "")
+        """The label of one cell, by the factors that vary in the study."""
+        return self._label(self.cells.loc[cell], self.varying, "")
 
     def _place(self, row: pd.Series, skip: Sequence[str]) -> tuple:
         return _order(tuple(row[name] for name in self.factors if name not in skip))
 
     def _equal_but(self, factors: Sequence[str]):
         others = [name for name in self.factors if name not in factors]
-        # groups in the order of the table; object columns keep the levels' own types
+        # in the order of the table
         return self.cells.groupby(others, sort=False)
 
-    def _apart(self, rows: list[pd.Series], skip: Sequence[str], axis: str) -> list[str]:
+    def _labels(self, rows: list[pd.Series], skip: Sequence[str], axis: str) -> list[str]:
         vary = [
             name
             for name in self.factors
-            if name not in skip and len({_key(row[name]) for row in rows}) > 1
+            if name not in skip and len({repr(row[name]) for row in rows}) > 1
         ]
-        return [self._apart_one(row, vary, axis) for row in rows]
+        return [self._label(row, vary, axis) for row in rows]
 
-    def _apart_one(self, row: pd.Series, vary: Sequence[str], axis: str) -> str:
+    def _label(self, row: pd.Series, vary: Sequence[str], axis: str) -> str:
         parts = []
-        sizes = set() if axis == "P" else {WIDTH, "model.depth"}  # said by P alone
+        sizes = set() if axis == "P" else {WIDTH, "model.depth"}  # P says these
         bundled = set()
-        for bundle in self.bundles():
-            named = set(heads(bundle))
-            if named:  # what else is in it may be the same for all that are told apart here
+        for bundle in self._bundles:
+            if named := set(heads(bundle)):  # the rest of it may be the same for all these rows
                 whole = named <= set(vary)
             else:
                 whole = set(bundle) <= set(vary) and not sizes & set(bundle)
@@ -260,8 +285,8 @@ class Design:
 
 
 def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) -> np.ndarray:
-    """Replicates by cells for `estimates.medians`: +inf where a value is not finite, NaN where
-    there is no such replicate."""
+    """(replicates, cells) values for `medians`: +inf if a value is not finite, NaN if a cell has no
+    such replicate."""
     chosen = rows.loc[rows["cell"].isin(list(cells))]
     values = chosen[measure.column].to_numpy(float)
     place = {cell: k for k, cell in enumerate(cells)}
@@ -276,23 +301,19 @@ def replicate_table(rows: pd.DataFrame, cells: Sequence[str], measure: Measure) 
 def table_of(
     replicates: np.ndarray, columns: np.ndarray, values: np.ndarray, n_columns: int
 ) -> np.ndarray:
-    """Values by replicate, ascending, and column; NaN where there is none, the first of several."""
-    found, place = np.unique(replicates, return_inverse=True)
-    table = np.full((len(found), n_columns), np.nan)
+    """Values by replicate (ascending) and column: NaN if there is none, the first of several."""
+    names, place = np.unique(replicates, return_inverse=True)
+    table = np.full((len(names), n_columns), np.nan)
     table[place[::-1], columns[::-1]] = values[::-1]
     return table
 
 
 def replicate_groups(rows: pd.DataFrame, cells: Sequence[str]) -> np.ndarray | None:
-    """The data seed of each row of `replicate_table`, where some rows share one; else None."""
+    """The data seed of each row of `replicate_table` if some rows share one, else None."""
     chosen = rows.loc[rows["cell"].isin(list(cells)), ["replicate", "data_seed"]].drop_duplicates()
     if chosen["replicate"].duplicated().any() or not chosen["data_seed"].duplicated().any():
         return None
     return chosen.sort_values("replicate")["data_seed"].to_numpy()
-
-
-def _key(value: Any) -> str:
-    return repr(value)
 
 
 def _order(level: tuple) -> tuple:

@@ -1,8 +1,4 @@
-"""What several studies say to one question, and how that becomes one verdict.
-
-Knows: answers of studies and the cells they rest on; the rules of pooling. Does not know: which
-questions there are (`across`), pages.
-"""
+"""The answers of several studies to one question, and the rules that make one verdict of them."""
 
 from __future__ import annotations
 
@@ -14,20 +10,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from study.analysis import directions
 from study.analysis.answer import Answer
-from study.analysis.names import name_of
-from study.analysis.naming import count
+from study.analysis.statistics.medians import LEVEL
 from study.analysis.statistics.peaks import TEST_LEVEL
-from study.analysis.statistics.ratios import LEVEL
-from study.analysis.wording import plural
+from study.analysis.words import count, name_of, plural
 
-OWN = 3361  # P of the question's network: the curve nearest to it speaks first
+OWN = 3361  # P of the question's network: the answer nearest to it comes first
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study's tables and answers; `name` is its folder's."""
+    """One study's tables and answers; `name` is that of its folder."""
 
     name: str
     rows: pd.DataFrame
@@ -37,7 +30,7 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One answer of one study, and the rows of its cells."""
+    """One answer of one study with the rows of its cells."""
 
     study: str
     answer: Answer
@@ -49,7 +42,7 @@ class Evidence:
 
     @property
     def plain(self) -> bool:
-        """Whether it is about plain Lagrangian networks alone."""
+        """Whether it is about plain Lagrangian networks and nothing else."""
         return set(self.rows["model"]) == {"lnn"}
 
     @property
@@ -61,7 +54,7 @@ class Evidence:
 
     @property
     def where(self) -> str:
-        """Study, model, size and optimiser, in brackets what tells it from the others."""
+        """The study and, in brackets, what sets the answer apart: model, size, optimiser, noise."""
         parts = [name_of(m) for m in sorted(set(self.rows["model"])) if m != "lnn"]
         sizes, points = (set(self.rows[name].tolist()) for name in ("n_params", "data.n_train"))
         if len(sizes) == 1:
@@ -76,7 +69,7 @@ class Evidence:
 
     @property
     def distance(self) -> float:
-        """How far its P are from that of the question's network, in logarithms."""
+        """How far the nearest of its P is from that of the question's network, in logarithms."""
         return float(np.abs(np.log(self.rows["n_params"].to_numpy(float) / OWN)).min())
 
 
@@ -87,9 +80,9 @@ Rule = Callable[[Sequence[Evidence]], str]
 class Pooled:
     """One verdict on one question of several studies.
 
-    - `value`, `interval`, `figure`, `study`: of the answer that speaks first.
-    - `n_cells`, `n_replicates`: of all that were pooled.
-    - `rule`: how the verdict was made, in words; `evidence`: all that went into it, first first.
+    - `value`, `interval`, `figure`, `study`: of the first answer.
+    - `n_cells`, `n_replicates`: of all answers.
+    - `rule`: how the verdict was made, in words; `evidence`: the answers, in order of weight.
     """
 
     id: str
@@ -106,43 +99,31 @@ class Pooled:
     evidence: tuple[Evidence, ...]
 
 
-def gather(studies: Sequence[Study]) -> list[Evidence]:
-    """Every answer of every study, and which way its choices help."""
-    found = []
-    for study in studies:
-        parts = dict(list(study.rows.groupby("cell")))
-        for answer in (*study.answers, *directions.answers(study.rows)):
-            rows = [parts[cell] for cell in answer.rows if cell in parts]
-            if rows:
-                found.append(Evidence(study.name, answer, pd.concat(rows)))
-    return found
-
-
 def main_setting(evidence: Sequence[Evidence]) -> tuple[str, str, float] | None:
     """The system, constants and horizon that most studies share."""
-    pairs = {(each.study, each.setting) for each in evidence}
-    counted = Counter(setting for _, setting in sorted(pairs))
-    return counted.most_common(1)[0][0] if counted else None
+    pairs = {(e.study, e.setting) for e in evidence}
+    counts = Counter(setting for _, setting in sorted(pairs))
+    return counts.most_common(1)[0][0] if counts else None
 
 
 def unanimous(evidence: Sequence[Evidence]) -> str:
-    """Yes where some say yes and none no, no the other way round."""
-    said = {each.answer.verdict for each in evidence} - {"undecided"}
-    return said.pop() if len(said) == 1 else "undecided"
+    """Yes if some answers are yes and none is no; no the other way round."""
+    verdicts = {e.answer.verdict for e in evidence} - {"undecided"}
+    return verdicts.pop() if len(verdicts) == 1 else "undecided"
 
 
 def first(evidence: Sequence[Evidence]) -> str:
-    """What the first says."""
+    """The verdict of the first answer."""
     return evidence[0].answer.verdict
 
 
 def beyond_chance(evidence: Sequence[Evidence]) -> str:
-    """Yes where more peaks are found than the level of their test lets by; no where all say no."""
-    yes = sum(each.answer.verdict == "yes" for each in evidence)
+    """Yes if more curves peak than the test's false alarms explain; no if all answers are no."""
+    yes = sum(e.answer.verdict == "yes" for e in evidence)
     by_chance = float(stats.binom.sf(yes - 1, len(evidence), 1 - TEST_LEVEL))
     if yes and by_chance < 1 - LEVEL:
         return "yes"
-    return "no" if all(each.answer.verdict == "no" for each in evidence) else "undecided"
+    return "no" if all(e.answer.verdict == "no" for e in evidence) else "undecided"
 
 
 RULES: dict[Rule, str] = {
@@ -164,31 +145,29 @@ def pool(
     words: str | None = None,
     speaker: Evidence | None = None,
 ) -> Pooled:
-    """One verdict from answers in order of weight.
+    """One verdict from several answers.
 
     **Arguments:**
 
-    - `evidence`: not empty; of equal weight, the one whose P is nearest to the question's first.
-    - `rule`: makes the verdict, where `verdict` is not given.
-    - `sentence`, `words`: instead of the speaker's sentence, and of the rule's words.
-    - `speaker`: whose figures are given; else the first that agrees with the verdict, or the first
-      where that is undecided because they differ.
+    - `evidence`: not empty, in order of weight.
+    - `rule`: makes the verdict if `verdict` is not given.
+    - `sentence`, `words`: replace the speaker's sentence and the rule's words.
+    - `speaker`: the answer whose value and figure are given; by default the first that agrees with
+      the verdict, or the first of all if they differ.
     """
     verdict = verdict or rule(evidence)
     split = differing(evidence, verdict)
     if speaker is None:
         agreeing = [e for e in evidence if e.answer.verdict == verdict and not split]
         speaker = (agreeing or list(evidence))[0]
-    order = [speaker, *(each for each in evidence if each is not speaker)]
-    rows = pd.concat([each.rows for each in evidence]).drop_duplicates(
-        ["study", "cell", "replicate"]
-    )
+    order = [speaker, *(e for e in evidence if e is not speaker)]
+    rows = pd.concat([e.rows for e in evidence]).drop_duplicates(["study", "cell", "replicate"])
     answer = speaker.answer
     return Pooled(
         id=id,
         question=question,
         verdict=verdict,
-        sentence=split + (sentence or answer.sentence) + counted(order),
+        sentence=split + (sentence or answer.sentence) + _split(order),
         value=answer.value,
         interval=answer.interval,
         n_cells=len(rows[["study", "cell"]].drop_duplicates()),
@@ -201,7 +180,7 @@ def pool(
 
 
 def absent(id: str, question: str, studies: Sequence[str], present: Sequence[str]) -> Pooled:
-    """The verdict where no study answers; `studies` should, `present` are there."""
+    """The verdict if no study answers; `studies` should, `present` are there."""
     gone = [name for name in studies if name not in present]
     reason = f"missing: {', '.join(gone)}" if gone else f"{', '.join(studies)} cannot tell"
     return Pooled(
@@ -221,24 +200,25 @@ def absent(id: str, question: str, studies: Sequence[str], present: Sequence[str
 
 
 def differing(evidence: Sequence[Evidence], verdict: str) -> str:
-    """Who says yes and who no, where that leaves it undecided."""
-    said = {v: [e.where for e in evidence if e.answer.verdict == v] for v in ("yes", "no")}
-    if verdict != "undecided" or not (said["yes"] and said["no"]):
+    """The answers that say yes and those that say no, if the verdict is undecided because of it."""
+
+    def some(wanted: str, most: int = 4) -> str:
+        names = list(dict.fromkeys(e.where for e in evidence if e.answer.verdict == wanted))
+        return "; ".join(names[:most]) + (
+            f" and {len(names) - most} more" if len(names) > most else ""
+        )
+
+    yes, no = some("yes"), some("no")
+    if verdict != "undecided" or not (yes and no):
         return ""
-    return f"It depends. Yes: {_some(said['yes'])}. No: {_some(said['no'])}. The first of them: "
+    return f"It depends. Yes: {yes}. No: {no}. The first of them: "
 
 
-def _some(where: list[str], most: int = 4) -> str:
-    names = list(dict.fromkeys(where))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return "; ".join(names[:most]) + more
-
-
-def counted(evidence: Sequence[Evidence]) -> str:
-    """How the answers are split, where there are several."""
+def _split(evidence: Sequence[Evidence]) -> str:
+    """The number of answers of each verdict, if there are several answers."""
     if len(evidence) < 2:
         return ""
-    said = Counter(each.answer.verdict for each in evidence)
-    split = ", ".join(f"{said[v]} {v}" for v in ("yes", "no", "undecided") if said[v])
-    names = list(dict.fromkeys(each.study for each in evidence))
+    counts = Counter(e.answer.verdict for e in evidence)
+    split = ", ".join(f"{counts[v]} {v}" for v in ("yes", "no", "undecided") if counts[v])
+    names = list(dict.fromkeys(e.study for e in evidence))
     return f" Of {plural(len(evidence), 'answer')} in {', '.join(names)}: {split}."
