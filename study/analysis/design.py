@@ -18,11 +18,9 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.words import HEADS, bundle_name, count, heads, level_name
+from study.config.factors import DERIVED, FACTORS
 from study.tables.measures import Measure
-from study.tables.schema import RESULTS
 
-_COLUMNS = list(RESULTS.columns)
-_KNOWN = _COLUMNS[_COLUMNS.index("system") : _COLUMNS.index("precision") + 1]
 POINTS, WIDTH = "data.n_train", "model.width"
 
 CONTROL = "random_features"  # the model whose double descent is known
@@ -130,11 +128,9 @@ class Design:
     """
 
     def __init__(self, rows: pd.DataFrame):
-        known = [name for name in _KNOWN if name in rows]
-        later = [name for name in rows if "." in name and name not in _KNOWN]
-        self.factors = known + later
-        derived = ["n_params", "n_equations", "n_over_p", "equations_per_param"]
-        derived += ["coordinates"] if "coordinates" in rows else []
+        known = [name for name in FACTORS if name in rows]
+        self.factors = [*known, *(name for name in rows if "." in name and name not in FACTORS)]
+        derived = [*DERIVED, *({"coordinates"} & set(rows))]
         first = rows.drop_duplicates("cell").set_index("cell")
         cells = first.loc[:, [*self.factors, *derived]]
         for name in self.factors:

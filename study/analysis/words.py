@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from study.analysis.statistics.medians import Estimate
+from study.config.factors import short_name
 
 _NAMES = {
     "lnn": "plain LNN",
@@ -67,7 +68,7 @@ def bundle_name(factors: tuple[str, ...], levels: Sequence[tuple]) -> str:
     if set(factors) == {"model.activation", "model.beta"}:
         return "activation and beta"
     is_recipe = any(_recipe(factors, level) for level in levels)
-    return "recipe" if is_recipe else " and ".join(_short(f) for f in factors)
+    return "recipe" if is_recipe else " and ".join(short_name(f) for f in factors)
 
 
 def level_name(factors: tuple[str, ...], level: tuple) -> str:
@@ -84,7 +85,7 @@ def level_name(factors: tuple[str, ...], level: tuple) -> str:
     if set(factors) == {"model.activation", "model.beta"}:
         plain = {"model.activation"}
     return ", ".join(
-        str(value) if factor in plain else f"{_short(factor)} {_value(value)}"
+        str(value) if factor in plain else f"{short_name(factor)} {_value(value)}"
         for factor, value in zip(factors, level, strict=True)
     )
 
@@ -100,10 +101,6 @@ def _recipe(factors: tuple[str, ...], level: tuple) -> str | None:
 
 def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _short(factor: str) -> str:
-    return factor.split(".")[-1].replace("n_train", "N").replace("_", " ")
 
 
 def count(value: Any) -> str:
