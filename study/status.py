@@ -24,8 +24,7 @@ from study.config import terminal
 from study.config.commands import Parser, is_study, no_study
 from study.config.terminal import one_line, plain, quiet_pipe
 from study.sweeping.files import StudyError
-from study.sweeping.monitor import Monitor, Snapshot
-from study.sweeping.progress import describe, duration
+from study.sweeping.monitor import Monitor, Snapshot, describe, duration
 
 TABLES = ("results.parquet", "curves.parquet")
 HELP = """\

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from study import report
-from study.page import live_page, write
-from study.page.live_page import LivePage
+from study.page import live, write
+from study.page.live import LivePage
 from tests.sweeping.commands import TINY, start
 from tests.test_report_command import Page
 
-ROOT = Path(__file__).parents[1]
 LONG = 120.0  # seconds
 
 
@@ -63,23 +56,7 @@ def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
     assert "Nothing runs now" in said
 
 
-def test_it_ends_with_its_head(smoke_study, tmp_path):
-    folder = shutil.copytree(smoke_study, tmp_path / "mine")
-    index = folder / "report" / "index.html"
-    os.utime(index, (0, 0))  # of an earlier command, so the process begins at once
-    code = "import time; from pathlib import Path; from study.page.live_page import LivePage\n"
-    code += f"with LivePage(Path({str(folder)!r}), print): time.sleep(1000)"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    head = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    (page,) = wait_for(lambda: psutil.Process(head.pid).children(), "it is not started")
-    wait_for(lambda: index.stat().st_mtime > 0, "there is no new page")
-    head.kill()
-    head.wait()
-    psutil.wait_procs([page], timeout=LONG)
-    assert not page.is_running()
-
-
-def test_the_page_follows_the_blocks(smoke_study, tmp_path):
+def test_the_page_follows_the_blocks(smoke_study, tmp_path, monkeypatch):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
     page = folder / "report" / "index.html"
     blocks = sorted(folder.glob("cells/*/block-000"))
@@ -87,10 +64,10 @@ def test_the_page_follows_the_blocks(smoke_study, tmp_path):
         block.rename(tmp_path / f"away-{block.parent.name}")
     for path in [page, *folder.glob("*.parquet")]:
         path.unlink()
-    stop = threading.Event()
-    thread = threading.Thread(target=live_page.keep, args=(folder, stop, 0.05, 0))
-    thread.start()
-    try:
+    for name, seconds in {"FIRST": 0.0, "EVERY": 0.05, "SHARE": 0}.items():
+        monkeypatch.setattr(live, name, seconds)
+    complaints: list[str] = []
+    with LivePage(folder, complaints.append):
         for done in (0, 2, 6):
             for block in blocks[:done]:
                 if not block.exists():
@@ -98,21 +75,41 @@ def test_the_page_follows_the_blocks(smoke_study, tmp_path):
             here = f"{done} of 6 cells complete" if done < 6 else "6 cells, 12 replicates"
             wait_for(lambda here=here: page.exists() and here in text_of(page), here)
             assert ("In progress" in text_of(page)) == (done < 6)
-    finally:
-        stop.set()
-        thread.join()
+    assert not complaints
     last = text_of(page)
     write.write(folder)
     assert text_of(page) == last
 
 
-def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_path):
+def test_a_page_waits_for_twenty_times_its_cost(smoke_study, tmp_path, monkeypatch):
+    folder = shutil.copytree(smoke_study, tmp_path / "mine")
+    made: list[float] = []
+
+    def cell_more(*_: Any, **__: Any) -> Path:
+        made.append(time.monotonic())
+        time.sleep(0.1)
+        another = folder / "cells" / f"{len(made):012d}" / "block-000"
+        another.mkdir(parents=True)
+        (another / "replicates.parquet").touch()
+        return folder / "report" / "index.html"
+
+    monkeypatch.setattr(write, "write", cell_more)
+    monkeypatch.setattr(live, "FIRST", 0.0)
+    monkeypatch.setattr(live, "EVERY", 0.0)
+    with LivePage(folder, lambda _: None):
+        wait_for(lambda: len(made) > 1, "there is one page only")
+    assert made[1] - made[0] >= live.SHARE * 0.1
+
+
+def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_path, monkeypatch):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
     shutil.rmtree(folder / "report")
     (folder / "report").write_text("in its way")
+    monkeypatch.setattr(live, "FIRST", 0.0)
     said: list[str] = []
     with LivePage(folder, said.append) as page:
         page._thread.join(LONG)
+        assert not said, "at the end only"
     (sentence,) = said
     assert sentence.startswith("no page while this ran: ")
     assert "report" in sentence
@@ -124,5 +121,5 @@ def test_a_sweep_that_is_over_at_once_does_not_wait_for_it(tmp_path):
     began = time.monotonic()
     with LivePage(tmp_path / "none", said.append):
         pass
-    assert time.monotonic() - began < live_page.PATIENCE
+    assert time.monotonic() - began < live.PATIENCE
     assert said == []

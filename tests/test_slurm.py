@@ -17,8 +17,8 @@ from study import sweep
 from study.sweeping import slurm as slurm_jobs
 from study.sweeping.files import StudyError
 from study.sweeping.folder import StudyFolder
-from study.sweeping.head import outputs_folder
 from study.sweeping.monitor import Monitor, Snapshot
+from study.sweeping.orders import outputs_folder
 from tests.servers.slurm import NODES, Cluster, cluster
 from tests.sweeping.commands import TINY, assert_same, run_here, start, wait_for
 

@@ -14,8 +14,8 @@ import pytest
 from study import results, status, sweep
 from study.sweeping.files import StudyError
 from study.sweeping.folder import StudyFolder
-from study.sweeping.head import earlier_decision
 from study.sweeping.monitor import Monitor, Snapshot
+from study.sweeping.orders import earlier_decision
 from study.tables import gather
 from tests.sweeping.commands import HERE, TINY, assert_same, run_here, start, wait_for
 
@@ -215,7 +215,7 @@ def test_interrupted(tmp_path: Path) -> None:
     wait_for(lambda: not look(tmp_path).running)
 
 
-@pytest.mark.parametrize("where", ["study.sweeping.plan.make_plan", "study.sweeping.head.run_plan"])
+@pytest.mark.parametrize("where", ["study.sweeping.head.make_plan", "study.sweeping.head.run_plan"])
 def test_interrupted_before_there_is_a_study(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

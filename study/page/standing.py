@@ -19,8 +19,7 @@ from study.page import pending
 from study.page.pending import Standing
 from study.sweeping.files import StudyError
 from study.sweeping.folder import Orders
-from study.sweeping.monitor import Monitor, Snapshot
-from study.sweeping.progress import describe
+from study.sweeping.monitor import Monitor, Snapshot, describe
 
 SHOWN = 20  # curves and comparisons that are named
 

@@ -1,37 +1,41 @@
-"""The head of a sweep: check everything, write the orders, start workers, take stock.
+"""The head of a sweep: plan, check, write the orders, have workers run, take stock.
 
-Knows: the plan, the folder, the ledger. Does not know: where workers run (it is handed what starts
-them), how a block is trained, or what becomes of the tables: the command above it makes the page.
+It trains nothing, and the page of the study is made by what is handed in: pages lie above.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
-import json
+import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-
-from study.config import inputs
-from study.config.cell import Cell, check_study
+from study.config import credentials, own_system
+from study.config.cell import check_device
+from study.config.command_line import read_overrides
 from study.config.errors import ConfigError
-from study.config.terminal import one_line
-from study.sweeping import claims, ledger
-from study.sweeping.files import StudyError, check_space, read_config, write_config, write_yaml
+from study.config.terminal import console
+from study.sweeping import claims, ledger, local, slurm
 from study.sweeping.folder import Orders, StudyFolder, Survey
-from study.sweeping.monitor import Failed, Monitor
-from study.sweeping.plan import Plan
-from study.sweeping.progress import ProgressBar, duration
-from study.sweeping.provenance import code_version, provenance
-from study.sweeping.storage import open_storage, record_of
+from study.sweeping.launch import Launcher
+from study.sweeping.monitor import GivenUp, Monitor
+from study.sweeping.orders import (
+    check_writable,
+    earlier_decision,
+    outputs_folder,
+    write_orders,
+)
+from study.sweeping.plan import Plan, make_plan
+from study.sweeping.progress import ProgressBar, print_plan
+from study.sweeping.storage import open_storage
 
-Finish = Callable[[Plan, Monitor, Callable[[str], None]], str]
+Say = Callable[[str], None]
+Pages = Callable[[Path, Say], AbstractContextManager[object]]
+"""Keeps the page of the study in a folder while its `with` block runs."""
+Finish = Callable[[Plan, Monitor, Say], str]
 """Has workers do what is left, says what a reader should know, returns what went wrong last."""
 
 
@@ -44,61 +48,98 @@ class Outcome:
     - `changed`: when its orders or blocks last did, in seconds since the epoch.
     - `seconds`: of wall-clock time.
     - `trouble`: the last error of the launcher itself, if it had one.
+    - `detached`: whether workers go on without this command.
     """
 
     folder: Path
     trained: int
     kept: int
-    failed: tuple[Failed, ...]
+    failed: tuple[GivenUp, ...]
     missing: int
     changed: float
     seconds: float
     trouble: str
+    detached: bool
 
     @property
     def complete(self) -> bool:
         return not self.failed and not self.missing
 
 
-def outputs_folder(study: str) -> StudyFolder:
-    """`outputs/<study>/` under the current folder; `outputs` itself may be a link.
-
-    **Raises:** `ConfigError` for a name that leads anywhere else.
-    """
-    check_study(study)
-    return StudyFolder((Path("outputs") / study).resolve())
-
-
-def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
-    """What `compile` came to in the study's last command; None if it had another budget or none."""
-    before = _read(folder)
-    decided = before.get("decisions", {}).get("compile")
-    return decided if isinstance(decided, bool) and before.get("budget") == budget else None
-
-
-def check_places(plan: Plan, folder: StudyFolder) -> None:
-    """Whether a study can be recorded; makes its folder.
-
-    **Raises:** `ConfigError` if the storage or the folder cannot be written.
-    """
-    if plan.run.storage is not None:
-        # a wrong one is told before anything is made
-        open_storage(plan.run.storage, folder.root / "ledger.log", patience=5.0)
-    check_writable(folder)
-
-
-def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> Outcome:
-    """Run what is missing of a plan.
+def conduct(
+    launcher: Launcher, arguments: Sequence[str], command: str, pages: Pages
+) -> Outcome | None:
+    """Run what is missing of the study that a command line describes.
 
     **Arguments:**
 
-    - `plan`: the checked study.
-    - `folder`: where it lives, checked too.
-    - `finish`: has workers do it, on this machine or a cluster.
-    - `command`: how the study was asked for, for the record.
+    - `arguments`: its overrides.
+    - `command`: how it was given, for the record.
+    - `pages`: makes the page while workers run.
 
-    **Raises:** `ConfigError` if the folder cannot be written. `KeyboardInterrupt` passes through;
-    what is committed is kept.
+    **Returns:** None with `dry_run=true`, for which the plan is only printed.
+
+    **Raises:** `ConfigError`, `StudyError`: one sentence. `SystemExit(130)` for Ctrl-C, unless that
+    comes before the study has orders; what is committed is kept.
+    """
+    overrides = read_overrides(arguments, launcher.context.config_loader)
+    folder = outputs_folder(str(launcher.config.study))
+    decided = earlier_decision(folder, str(launcher.config.budget))
+    plan = make_plan(overrides, launcher.compose, decided)
+    # workers may run the files of the user's own that this command names, and no others
+    own = own_system.allow(plan.own_code())
+    on_cluster = launcher.settings["_target_"] == slurm.LAUNCHER
+    if not on_cluster:  # nodes of a cluster may have devices that this machine lacks
+        for device in {cell.device for cell in plan.cells}:
+            check_device(device)
+        if plan.run.detach:
+            raise ConfigError(
+                f"detach=true: workers of hydra/launcher={launcher.name} end with this "
+                "command; use hydra/launcher=submitit_slurm, or leave detach out"
+            )
+    credentials.refuse_settings(plan.config)
+    if plan.run.dry_run:
+        print_plan(plan, folder, console(width=None if sys.stdout.isatty() else 160))
+        return None
+    if on_cluster:
+        environment = {**launcher.config.hydra.job.env_set, **own}
+        queue = slurm.Queue(folder, launcher.settings, environment)
+        finish = functools.partial(slurm.attend, queue=queue)
+    else:
+        # each job is told, because its process may be older than the plan
+        variables = [f"+hydra.job.env_set.{name}='{value}'" for name, value in own.items()]
+        launch = functools.partial(launcher.launch, [*overrides.fixed, *variables])
+        finish = functools.partial(local.launch_until_finished, launch=launch)
+    if plan.run.storage is not None:  # a wrong one is told before anything is made
+        open_storage(plan.run.storage, folder.root / "ledger.log", patience=5.0)
+    check_writable(folder)
+    terminal = console(stderr=True)
+    print_plan(plan, folder, terminal, table=False)
+    try:
+        outcome = run_plan(plan, folder, finish, pages, command)
+    except KeyboardInterrupt:
+        if not (folder.root / "study.yaml").exists():  # so early that there is no study
+            raise
+        now = Monitor(folder.root).look()
+        terminal.print(
+            f"\ninterrupted: {now.done} of {now.total} blocks are kept in {folder.root}; "
+            "the same command goes on from there"
+        )
+        sys.exit(130)
+    if outcome.detached:
+        terminal.print(
+            f"detached: python -m study.status {folder.root} shows how far it is; the same command "
+            "without detach=true waits for it, and makes the page"
+        )
+    return outcome
+
+
+def run_plan(
+    plan: Plan, folder: StudyFolder, finish: Finish, pages: Pages, command: str
+) -> Outcome:
+    """Write a plan's orders, have workers run what is missing, and take stock.
+
+    **Raises:** `ConfigError` if the folder cannot be written. `KeyboardInterrupt` passes through.
     """
     began = time.time()
     orders = write_orders(plan, folder, command)
@@ -106,7 +147,7 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
     before = monitor.look()
     trouble = ""
     if not before.finished:
-        with ProgressBar(monitor) as bar:
+        with ProgressBar(monitor) as bar, pages(folder.root, bar.say):
             trouble = finish(plan, monitor, bar.say)
     after = monitor.look()
     _tidy(folder, orders)
@@ -122,127 +163,18 @@ def run_plan(plan: Plan, folder: StudyFolder, finish: Finish, command: str) -> O
         changed=max(committed, _changed(folder.root / "study.yaml")),
         seconds=time.time() - began,
         trouble=trouble,
+        detached=plan.run.detach and after.missing > 0,
     )
 
 
-def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
-    """Write `study.yaml` and each cell's config; leave those of a finished study as they are.
-
-    Whoever runs a worker on the folder then needs no command.
-
-    **Arguments:**
-
-    - `plan`: the checked study.
-    - `folder`: where it lives; made if it is not there.
-    - `command`: how the study was asked for, for the record.
-
-    **Returns:** what the workers and the monitor read in `study.yaml`.
-
-    **Raises:** `ConfigError` if the folder cannot be written.
-    """
-    with _writing(folder):
-        return _write_orders(plan, folder, command)
-
-
-def _write_orders(plan: Plan, folder: StudyFolder, command: str) -> Orders:
-    run = plan.run
-    (folder.root / "cells").mkdir(parents=True, exist_ok=True)
-    before = _read(folder)
-    if _asks_nothing_new(plan, folder, before):
-        return folder.read_orders()
-    for cell in plan.cells:
-        config = cell.as_dict()
-        inputs.keep(config, folder.root)
-        write_config(folder.cell(cell.hash) / "config.yaml", config)
-    for search in plan.searches:
-        for config in search.configs.values():
-            inputs.keep(config, folder.root)
-    cells = [cell.hash for cell in plan.cells]
-    study = {
-        "study": run.study,
-        "budget": run.budget,
-        "question": plan.config.get("question"),
-        "replicates": run.replicates,
-        "block_size": run.block_size,
-        "retries": run.retries,
-        "time_limit": run.time_limit,
-        "code": code_version(),
-        "storage": record_of(run.storage),
-        "decisions": {"compile": plan.compile},
-        "provenance": {"command": command, **provenance()},
-        "history": [*before.get("history", []), *_last(before)],
-        "config": dict(plan.config),
-        "grid": [dict(arm) for arm in plan.arms],
-        "swept": {key: list(values) for key, values in plan.swept.items()},
-        "cells": cells,
-        "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
-        "seconds_per_block": dict(plan.seconds),
-        "search": dataclasses.asdict(run.search),
-        "searches": [search.as_dict() for search in plan.searches],
-    }
-    write_yaml(folder.root / "study.yaml", study)
-    return folder.orders_in(study)
-
-
-def _read(folder: StudyFolder) -> dict[str, Any]:
-    try:
-        return folder.read_yaml()
-    except StudyError:
-        return {}
-
-
-def _last(before: Mapping[str, Any]) -> list[Any]:
-    return [before["provenance"]] if "provenance" in before else []
-
-
-def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]) -> bool:
-    """The same study again, all of it done: who made it and when is not to be overwritten."""
-    asked = [cell.hash for cell in plan.cells]
-    same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
-    if plan.searches or before.get("searches"):
-        same = before.get("search") == dataclasses.asdict(plan.run.search)
-        same &= before.get("searches") == [search.as_dict() for search in plan.searches]
-        return same and Monitor(folder.root).look().finished
-    return same and all(block.done for block in folder.blocks(folder.read_orders()))
-
-
-def _earlier_cells(
-    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Sequence[Cell]
-) -> list[str]:
-    """Cells of earlier commands of the same budget, with something done, that this one lacks.
-
-    They stay part of the study's tables, unless they are this command's own networks in blocks of
-    another size or trained by other code: those would count twice. Another budget's cells stay on
-    disk, but belong to another answer.
-    """
-    if before.get("budget") != budget:
-        return []
-    known = [*before.get("cells", []), *before.get("earlier_cells", [])]
-    now = {cell.hash for cell in cells}
-    asked = {_networks(cell.as_dict()) for cell in cells}
-    kept = []
-    for cell in dict.fromkeys(known):
-        done = cell not in now and any(folder.cell(cell).glob("block-*/replicates.parquet"))
-        if done and _networks(read_config(folder.cell(cell) / "config.yaml")) not in asked:
-            kept.append(cell)
-    return kept
-
-
-def _networks(config: Mapping[str, Any]) -> str:
-    """What a cell's networks are, whatever the blocks and the compiler that train them."""
-    plain = {key: value for key, value in config.items() if key not in ("block_size", "compile")}
-    return json.dumps(plain, sort_keys=True)
-
-
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
-    """Remove what workers and heads that died left: half-written files, locks of done blocks."""
+    """Remove what dead workers and heads left: half-written files, locks of done blocks."""
     claims.sweep(folder.root)
     untidy = folder.untidy(orders)
     for cell in untidy:
         claims.sweep(folder.cell(cell))
-    for block, done, _, _ in Survey(
-        folder, dataclasses.replace(orders, cells=tuple(untidy))
-    ).look():
+    left = dataclasses.replace(orders, cells=tuple(untidy))
+    for block, done, _, _ in Survey(folder, left).look():
         beside = [block.lock, block.progress, block.checkpoint]
         if done and any(path.exists() for path in beside):
             claims.discard(block.lock)
@@ -260,68 +192,4 @@ def _reconcile(folder: StudyFolder, orders: Orders) -> None:
 
 def _changed(path: Path) -> float:
     """Seconds since the epoch; 0 for a file that is not there."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def check_writable(folder: StudyFolder) -> None:
-    """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
-    with _writing(folder):
-        (folder.root / "cells").mkdir(parents=True, exist_ok=True)
-        check_space(folder.root)
-
-
-@contextlib.contextmanager
-def _writing(folder: StudyFolder) -> Iterator[None]:
-    """Say in one sentence that the folder cannot be written to."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some of it" if full else "run in a folder that you can write to"
-        raise ConfigError(
-            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; {remedy}"
-        ) from None
-
-
-def interrupted(folder: StudyFolder) -> str:
-    """What is kept after Ctrl-C, in one line."""
-    now = Monitor(folder.root).look()
-    return (
-        f"interrupted: {now.done} of {now.total} blocks are kept in {folder.root}; "
-        "the same command goes on from there"
-    )
-
-
-def detached(folder: StudyFolder) -> str:
-    """How to find again what goes on without this command, in one line."""
-    return (
-        f"detached: python -m study.status {folder.root} shows how far it is; the same command "
-        "without detach=true waits for it, and makes the page"
-    )
-
-
-def summarise(outcome: Outcome, page: Path | None, console: Console) -> None:
-    """Say in the terminal what a command came to: counts, why what failed did, where all is."""
-    parts = [f"{outcome.trained} trained", f"{outcome.kept} were done before"]
-    if outcome.failed:
-        parts.append(f"{len(outcome.failed)} failed")
-    if outcome.missing:
-        parts.append(f"{outcome.missing} missing")
-    console.print(f"{', '.join(parts)}; {duration(outcome.seconds)}", highlight=False)
-    for failure in outcome.failed:
-        console.print(
-            f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "
-            f"attempts: {one_line(failure.error)}",
-            style="red",
-            highlight=False,
-            markup=False,
-        )
-    if page is not None:
-        tables = outcome.folder / "results.parquet"
-        table = f"table: {tables}\n" if tables.exists() else ""
-        console.print(f"{table}page:  {page}", highlight=False, soft_wrap=True)
-    if outcome.missing and outcome.trouble:
-        console.print(f"  the launcher's last error: {one_line(outcome.trouble)}", markup=False)
+    return path.stat().st_mtime if path.exists() else 0.0

@@ -35,7 +35,7 @@ class Running:
 
 
 @dataclasses.dataclass(frozen=True)
-class Failed:
+class GivenUp:
     """A block given up: how often it was tried; where and why the last time."""
 
     cell: str
@@ -72,7 +72,7 @@ class Snapshot:
     total: int
     done: int
     running: tuple[Running, ...]
-    failed: tuple[Failed, ...]
+    failed: tuple[GivenUp, ...]
     missing: int
     retried: int
     blocks_per_minute: float | None
@@ -101,6 +101,30 @@ class Snapshot:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return dataclasses.asdict(self)
+
+
+def describe(now: Snapshot) -> str:
+    """A study's state in one line."""
+    parts = [f"{now.done} of {now.total} blocks", f"{len(now.running)} running"]
+    if now.failed:
+        parts.append(f"{len(now.failed)} failed")
+    if now.retried:
+        parts.append(f"{now.retried} tried again")
+    parts += [f"best {name} {value:.2g}" for name, value in now.best.items()]
+    if now.blocks_per_minute:
+        parts.append(f"{now.blocks_per_minute:.1f} a minute")
+    if now.seconds_left:
+        parts.append(f"about {duration(now.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a reader wants it: 40 s, 12 min, 3.5 h."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 class Monitor:
@@ -177,7 +201,7 @@ class Monitor:
         asked = self.orders.search.get("objectives")
         return [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
 
-    def _look_at_searches(self, running: list[Running], failed: list[Failed]) -> int:
+    def _look_at_searches(self, running: list[Running], failed: list[GivenUp]) -> int:
         """Trials that are not done, and blocks that wait for the best of them."""
         left = 0
         for search in self.orders.searches:
@@ -225,7 +249,7 @@ class Monitor:
         return 60 * len(recent) / max(1.0, max(ends) - self.orders.started)
 
     def _seconds_left(
-        self, blocks: list[Block], running: list[Running], failed: list[Failed], others: int
+        self, blocks: list[Block], running: list[Running], failed: list[GivenUp], others: int
     ) -> float | None:
         """Estimated costs of what is left, corrected by what was measured, over the workers."""
         given_up = {(f.cell, f.block) for f in failed}
@@ -257,9 +281,9 @@ class Monitor:
         return measured / estimated if measured and estimated else 1.0
 
 
-def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> Failed:
+def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> GivenUp:
     last = attempts[-1]
-    return Failed(
+    return GivenUp(
         block.cell,
         block.number,
         len(attempts),

@@ -1,17 +1,15 @@
-"""The terminal while a study runs: a bar on a terminal, a line now and then elsewhere.
-
-Knows: rich, and the monitor it asks. Does not know: what is launched. It runs as a thread, since
-the launcher blocks until its workers are back.
-"""
+"""What a sweep shows in the terminal: its plan, then its progress, at last its outcome."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -20,18 +18,97 @@ from rich.progress import (
     TaskProgressColumn,
     TimeElapsedColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from study.config.terminal import console, one_line
-from study.sweeping.monitor import Monitor, Snapshot
+from study.sweeping import cost
+from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyFolder
+from study.sweeping.monitor import Monitor, describe, duration
+
+if TYPE_CHECKING:
+    from study.sweeping.head import Outcome
+    from study.sweeping.plan import Plan
 
 EVERY = 0.5  # seconds between looks for the bar
-LOOKING = 30  # what it waits between looks, in lengths of a look
+LOOKING = 30  # pause between looks, in units of the duration of a look
+SHOWN = 60  # rows of the plan's table
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
+def print_plan(plan: Plan, folder: StudyFolder, out: Console, *, table: bool = True) -> None:
+    """Print a summary of the plan and, with `table`, a row for each cell, the costliest first."""
+    if plan.searches:
+        _print_searches(plan, out)
+        return
+    run = plan.run
+    done = {
+        cell.hash: sum(folder.block(cell.hash, number).done for number in range(run.n_blocks))
+        for cell in plan.cells
+    }
+    try:
+        scale = cost.measured_scale(folder, folder.read_orders())
+    except StudyError:  # there is none yet
+        scale = 1.0
+    if table:
+        out.print(_table(plan, done, scale))
+        if len(plan.cells) > SHOWN:
+            out.print(f"... and {len(plan.cells) - SHOWN} cells more")
+    total = run.n_blocks * len(plan.cells)
+    missing = total - sum(done.values())
+    seconds = scale * sum(plan.seconds[cell] * (run.n_blocks - n) for cell, n in done.items())
+    left = seconds / min(run.workers, max(1, missing))
+    workers = f"{run.workers} worker{'s' * (run.workers > 1)}"
+    about = f", about {duration(left)} with {workers}" if missing else ""
+    trouble = None if plan.compile else cost.cpp_trouble()
+    training = f"{'compiled' if plan.compile else 'eager'} training"
+    out.print(
+        f"study {run.study}, budget {run.budget}: {len(plan.cells)} cells of "
+        f"{run.replicates} replicates, {total} blocks, {total - missing} done, "
+        f"{missing} to run{about}; {training}" + (f" ({trouble})" if trouble else "")
+    )
+
+
+def _print_searches(plan: Plan, out: Console) -> None:
+    run, search = plan.run, plan.run.search
+    n, first = len(plan.searches), plan.searches[0]
+    rerun = f", the best of each trained again with {run.replicates} replicates"
+    pruner = "" if search.pruner == "none" else f", pruned by {search.pruner.replace('_', ' ')}"
+    out.print(
+        f"study {run.study}, budget {run.budget}: {n} {'searches' if n > 1 else 'search'} of "
+        f"{search.n_trials} trials, {run.block_size} replicates each, for the least "
+        f"{' and '.join(search.objectives)}, by {search.sampler}{pruner}"
+        f"{rerun if search.rerun else ''}"
+    )
+    for key, text in first.space.items():
+        out.print(f"  {key}: {text}")
+
+
+def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
+    factors = [key for key in plan.swept if key != "data.n_train"]
+    table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
+    for cell in plan.cells[:SHOWN]:
+        values = cell.factors()
+        table.add_row(
+            cell.hash,
+            *(_text(values[key]) for key in factors),
+            str(cell.n_train),
+            str(cell.n_params),
+            f"{values['equations_per_param']:.3g}",
+            str(plan.run.n_blocks),
+            str(done[cell.hash]),
+            duration(plan.seconds[cell.hash] * scale),
+        )
+    return table
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else one_line(value)
+
+
 class Bar(Progress):
-    """A bar, and below it what is known: beside it, 80 columns would hold one of both."""
+    """A bar, and the words below it: a terminal of 80 columns has no room for both in a line."""
 
     @classmethod
     def get_default_columns(cls) -> tuple[ProgressColumn, ...]:
@@ -49,12 +126,13 @@ class Bar(Progress):
 
 
 class ProgressBar:
-    """Shows what a monitor sees on stderr while the `with` block runs."""
+    """Shows on stderr what a monitor sees, from a thread, while the `with` block runs."""
 
     def __init__(self, monitor: Monitor):
         self._monitor = monitor
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="progress")
+        show = self._draw if sys.stderr.isatty() else self._print
+        self._thread = threading.Thread(target=show, daemon=True, name="progress")
         self._console = console(stderr=True)
 
     def __enter__(self) -> ProgressBar:
@@ -69,12 +147,6 @@ class ProgressBar:
         """Print a line, above the bar where there is one."""
         self._console.print(one_line(text), soft_wrap=True)
 
-    def _run(self) -> None:
-        if sys.stderr.isatty():
-            self._draw()
-        else:
-            self._print()
-
     def _draw(self) -> None:
         with Bar(console=self._console, expand=True) as bar:
             task = bar.add_task("starting workers", total=None)
@@ -83,7 +155,7 @@ class ProgressBar:
                 last = self._stop.wait(pause)
                 began = time.monotonic()
                 now = self._monitor.look()
-                # a look at ten thousand cells may take a second, of a server's time too
+                # a look at ten thousand cells may take a second, and load a file server as long
                 pause = max(EVERY, LOOKING * (time.monotonic() - began))
                 fraction = now.done + sum(r.fraction for r in now.running)
                 bar.update(task, total=now.total, completed=fraction, description=describe(now))
@@ -98,25 +170,24 @@ class ProgressBar:
                 print(describe(self._monitor.look()), file=sys.stderr, flush=True)
 
 
-def describe(now: Snapshot) -> str:
-    """A study's state in one line."""
-    parts = [f"{now.done} of {now.total} blocks", f"{len(now.running)} running"]
-    if now.failed:
-        parts.append(f"{len(now.failed)} failed")
-    if now.retried:
-        parts.append(f"{now.retried} tried again")
-    parts += [f"best {name} {value:.2g}" for name, value in now.best.items()]
-    if now.blocks_per_minute:
-        parts.append(f"{now.blocks_per_minute:.1f} a minute")
-    if now.seconds_left:
-        parts.append(f"about {duration(now.seconds_left)} left")
-    return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A length of time as a reader wants it: 40 s, 12 min, 3.5 h."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+def summarise(outcome: Outcome, page: Path | None) -> None:
+    """Print what a command came to: counts, why blocks failed, where table and page are."""
+    out = console(stderr=True)
+    parts = [f"{outcome.trained} trained", f"{outcome.kept} were done before"]
+    if outcome.failed:
+        parts.append(f"{len(outcome.failed)} failed")
+    if outcome.missing:
+        parts.append(f"{outcome.missing} missing")
+    out.print(f"{', '.join(parts)}; {duration(outcome.seconds)}")
+    for failure in outcome.failed:
+        out.print(
+            f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "
+            f"attempts: {one_line(failure.error)}",
+            style="red",
+        )
+    if page is not None:
+        tables = outcome.folder / "results.parquet"
+        table = f"table: {tables}\n" if tables.exists() else ""
+        out.print(f"{table}page:  {page}", soft_wrap=True)
+    if outcome.missing and outcome.trouble:
+        out.print(f"  the launcher's last error: {one_line(outcome.trouble)}")

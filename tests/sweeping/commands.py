@@ -18,7 +18,7 @@ from hydra import compose as hydra_compose
 from study import sweep
 from study.config import hydra
 from study.config.command_line import read_overrides
-from study.sweeping.head import outputs_folder, write_orders
+from study.sweeping.orders import outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
 from study.tables import gather
 

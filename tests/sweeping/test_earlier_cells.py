@@ -7,7 +7,7 @@ from study.config.compose import compose
 from study.config.hydra import register
 from study.sweeping.files import write_yaml
 from study.sweeping.folder import StudyFolder
-from study.sweeping.head import _earlier_cells
+from study.sweeping.orders import _earlier_cells
 
 
 def test_the_same_networks_in_other_blocks_replace_the_earlier_ones(tmp_path):

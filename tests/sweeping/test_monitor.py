@@ -12,8 +12,7 @@ from study import results
 from study.sweeping import claims
 from study.sweeping.files import StudyError, write_json, write_yaml
 from study.sweeping.folder import StudyFolder
-from study.sweeping.monitor import Monitor
-from study.sweeping.progress import describe
+from study.sweeping.monitor import Monitor, describe
 
 CELLS = ("aaaaaaaaaaaa", "bbbbbbbbbbbb")
 

@@ -7,15 +7,15 @@ import io
 import pytest
 from rich.console import Console
 
-from study.sweeping.monitor import Failed, Running, Snapshot
-from study.sweeping.progress import Bar, describe
+from study.sweeping.monitor import GivenUp, Running, Snapshot, describe
+from study.sweeping.progress import Bar
 
 NOW = Snapshot(
     study="mine",
     total=33,
     done=12,
     running=(Running("a", 0, "node1", 1, 0.0, 0.5), Running("b", 0, "node1", 2, 0.0, 0.5)),
-    failed=(Failed("c", 0, 3, "ValueError", ""),),
+    failed=(GivenUp("c", 0, 3, "ValueError", ""),),
     missing=18,
     retried=1,
     blocks_per_minute=4.1,

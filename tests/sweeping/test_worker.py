@@ -23,9 +23,9 @@ from study.config.cell import Cell
 from study.sweeping import claims, ledger
 from study.sweeping.files import read_json
 from study.sweeping.folder import Block, StudyFolder
-from study.sweeping.head import outputs_folder
 from study.sweeping.leaving import Requests
 from study.sweeping.monitor import Monitor
+from study.sweeping.orders import outputs_folder
 from study.sweeping.trainer import Interrupted, Task, Trainer
 from study.sweeping.training_process import serve
 from study.sweeping.worker import Worker, work

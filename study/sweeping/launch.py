@@ -1,0 +1,84 @@
+"""Workers as jobs of a Hydra launcher: on this machine, by joblib unless another is chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from study.config.hydra import cores, plain, sentences
+from study.sweeping import local
+
+
+@dataclasses.dataclass(frozen=True)
+class Launcher:
+    """What Hydra hands to its sweeper: enough to compose configs and to launch jobs."""
+
+    context: HydraContext
+    function: TaskFunction
+    config: DictConfig
+
+    @property
+    def name(self) -> str:
+        """As on the command line: `hydra/launcher=<name>`."""
+        return str(OmegaConf.select(self.config, "hydra.runtime.choices")["hydra/launcher"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of `hydra.launcher`."""
+        return cast(
+            dict[str, Any], OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        )
+
+    def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The plain config of one combination of groups. **Raises:** `ConfigError`."""
+        with sentences():
+            loader = self.context.config_loader
+            return plain(loader.load_sweep_config(self.config, list(overrides)))
+
+    def launch(self, overrides: Sequence[str], workers: int) -> None:
+        """Run that many workers, until they are back. **Raises:** what a job raised."""
+        if joblib := _joblib(self.config, workers):
+            with open_dict(self.config):
+                self.config.hydra.launcher.n_jobs = joblib["n_jobs"]
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.function, config=self.config
+        )
+        for job in launcher.launch([list(overrides)] * workers, initial_job_idx=0):
+            _ = job.return_value  # raises what the job raised
+
+    def end_processes(self) -> None:
+        """End what `start_processes` started."""
+        if _joblib(self.config, 0):
+            local.end()
+
+
+def start_processes(config: DictConfig) -> None:
+    """Start those of a new study's workers: they take seconds to load, in which the head plans."""
+    workers = _waiting(config)
+    known = Path("outputs", str(config.study), "study.yaml").exists()
+    if config.dry_run or known or not workers:
+        return
+    if joblib := _joblib(config, workers):
+        local.start_workers(joblib)
+
+
+def _joblib(config: DictConfig, workers: int) -> dict[str, Any] | None:
+    """How Hydra's launcher has joblib start that many workers; None for another launcher."""
+    settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
+    if not str(settings.pop("_target_")).endswith(".JoblibLauncher"):
+        return None
+    # with n_jobs=1 joblib would use this process, which must outlive its workers
+    n_jobs = max(2, _waiting(config) or workers)
+    return {**settings, "backend": "loky", "n_jobs": n_jobs}
+
+
+def _waiting(config: DictConfig) -> int:
+    """How many processes may wait for work: `workers`, if each has a core; else 0."""
+    workers = config.workers
+    return workers if isinstance(workers, int) and 0 < workers <= cores() else 0

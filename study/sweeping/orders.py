@@ -1,0 +1,160 @@
+"""What a command asks of a study: `study.yaml` and each cell's config, which workers read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from study.config import inputs
+from study.config.cell import Cell, check_study
+from study.config.errors import ConfigError
+from study.sweeping.files import StudyError, check_space, read_config, write_config, write_yaml
+from study.sweeping.folder import Orders, StudyFolder
+from study.sweeping.monitor import Monitor
+from study.sweeping.plan import Plan
+from study.sweeping.provenance import code_version, provenance
+from study.sweeping.storage import record_of
+
+
+def outputs_folder(study: str) -> StudyFolder:
+    """`outputs/<study>/` under the current folder; `outputs` itself may be a link.
+
+    **Raises:** `ConfigError` for a name that leads anywhere else.
+    """
+    check_study(study)
+    return StudyFolder((Path("outputs") / study).resolve())
+
+
+def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
+    """What `compile` came to in the study's last command; None if it had another budget or none."""
+    before = _read(folder)
+    decided = before.get("decisions", {}).get("compile")
+    return decided if isinstance(decided, bool) and before.get("budget") == budget else None
+
+
+def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
+    """Write `study.yaml` and each cell's config; leave those of a finished study as they are.
+
+    A worker needs no more than the folder then.
+
+    **Arguments:**
+
+    - `plan`: the checked study.
+    - `folder`: where it lives; made if it is not there.
+    - `command`: how the study was asked for, for the record.
+
+    **Returns:** what the workers and the monitor read in `study.yaml`.
+
+    **Raises:** `ConfigError` if the folder cannot be written.
+    """
+    run, before = plan.run, _read(folder)
+    if _asks_nothing_new(plan, folder, before):
+        return folder.read_orders()
+    study = {
+        "study": run.study,
+        "budget": run.budget,
+        "question": plan.config.get("question"),
+        "replicates": run.replicates,
+        "block_size": run.block_size,
+        "retries": run.retries,
+        "time_limit": run.time_limit,
+        "code": code_version(),
+        "storage": record_of(run.storage),
+        "decisions": {"compile": plan.compile},
+        "provenance": {"command": command, **provenance()},
+        "history": [
+            *before.get("history", []),
+            *([before["provenance"]] if "provenance" in before else []),
+        ],
+        "config": dict(plan.config),
+        "grid": [dict(arm) for arm in plan.arms],
+        "swept": {key: list(values) for key, values in plan.swept.items()},
+        "cells": [cell.hash for cell in plan.cells],
+        "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
+        "seconds_per_block": dict(plan.seconds),
+        "search": dataclasses.asdict(run.search),
+        "searches": [search.as_dict() for search in plan.searches],
+    }
+    with _writing(folder):
+        (folder.root / "cells").mkdir(parents=True, exist_ok=True)
+        for cell in plan.cells:
+            config = cell.as_dict()
+            inputs.keep(config, folder.root)
+            write_config(folder.cell(cell.hash) / "config.yaml", config)
+        for search in plan.searches:
+            for config in search.configs.values():
+                inputs.keep(config, folder.root)
+        write_yaml(folder.root / "study.yaml", study)
+    return folder.orders_in(study)
+
+
+def check_writable(folder: StudyFolder) -> None:
+    """Make the study's folder. **Raises:** `ConfigError` if nothing can be written there."""
+    with _writing(folder):
+        (folder.root / "cells").mkdir(parents=True, exist_ok=True)
+        check_space(folder.root)
+
+
+def _read(folder: StudyFolder) -> dict[str, Any]:
+    """What `study.yaml` says; nothing if there is none that can be read."""
+    try:
+        return folder.read_yaml()
+    except StudyError:
+        return {}
+
+
+def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]) -> bool:
+    """Whether all of the same study is done: who made it, and when, is then not overwritten."""
+    asked = [cell.hash for cell in plan.cells]
+    same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
+    if plan.searches or before.get("searches"):
+        same = before.get("search") == dataclasses.asdict(plan.run.search)
+        same &= before.get("searches") == [search.as_dict() for search in plan.searches]
+        return same and Monitor(folder.root).look().finished
+    return same and all(block.done for block in folder.blocks(folder.read_orders()))
+
+
+def _earlier_cells(
+    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Sequence[Cell]
+) -> list[str]:
+    """Cells that earlier commands of the same budget trained, at least in part, and this one lacks.
+
+    They stay in the study's tables, unless this command has the same networks in blocks of another
+    size or compiled otherwise: those would count twice. Cells of another budget stay on disk, but
+    belong to another answer.
+    """
+    if before.get("budget") != budget:
+        return []
+    known = [*before.get("cells", []), *before.get("earlier_cells", [])]
+    now = {cell.hash for cell in cells}
+    asked = {_networks(cell.as_dict()) for cell in cells}
+    kept = []
+    for cell in dict.fromkeys(known):
+        done = cell not in now and any(folder.cell(cell).glob("block-*/replicates.parquet"))
+        if done and _networks(read_config(folder.cell(cell) / "config.yaml")) not in asked:
+            kept.append(cell)
+    return kept
+
+
+def _networks(config: Mapping[str, Any]) -> str:
+    """A cell's config as text, without its blocks and its compiler."""
+    plain = {key: value for key, value in config.items() if key not in ("block_size", "compile")}
+    return json.dumps(plain, sort_keys=True)
+
+
+@contextlib.contextmanager
+def _writing(folder: StudyFolder) -> Iterator[None]:
+    """Say in one sentence that the folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some of it" if full else "run in a folder that you can write to"
+        raise ConfigError(
+            f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; {remedy}"
+        ) from None
