@@ -16,7 +16,7 @@ from study.analysis.wording import plural
 from study.tables.measures import Measure
 
 if TYPE_CHECKING:
-    from study.analysis.questions.searches import Search
+    from study.analysis.questions.searches import SearchResults
     from study.analysis.style import Plot
 
 
@@ -34,14 +34,14 @@ class Tables:
     every: pd.DataFrame
     rows: pd.DataFrame
     curves: pd.DataFrame | None
-    searches: Sequence[Search]
+    searches: Sequence[SearchResults]
 
     @classmethod
     def of(
         cls,
         every: pd.DataFrame,
         curves: pd.DataFrame | None = None,
-        searches: Sequence[Search] = (),
+        searches: Sequence[SearchResults] = (),
     ) -> Tables:
         """From `results.load(...)`, `results.load_curves(...)` and the searches."""
         rows = counted(every)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Tables
 from study.analysis.questions import registered
-from study.analysis.questions.searches import Search
+from study.analysis.questions.searches import SearchResults
 from study.analysis.style import RC, Drawn, Plot, draw
 
 # what one search finds and another does not may set cells apart as much as their sizes do
@@ -29,7 +29,7 @@ PARTS = range(len(QUESTIONS))
 
 
 def answer(
-    rows: pd.DataFrame, curves: pd.DataFrame | None = None, searches: Sequence[Search] = ()
+    rows: pd.DataFrame, curves: pd.DataFrame | None = None, searches: Sequence[SearchResults] = ()
 ) -> list[Answer]:
     """Every answer that a table supports, in the order of the page.
 
@@ -62,7 +62,7 @@ def answer(
 
 
 def plots(
-    rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[Search] = ()
+    rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[SearchResults] = ()
 ) -> list[Plot]:
     """All figures that a table supports, in the order of the page; arguments as in `answer`."""
     tables = Tables.of(rows, curves, searches)
@@ -70,7 +70,7 @@ def plots(
 
 
 def drawn(
-    part: int, rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[Search]
+    part: int, rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[SearchResults]
 ) -> list[Drawn]:
     """The figures of one of `PARTS`, drawn: those of all parts in order are those of `plots`."""
     return [draw(plot) for plot in _plots(part, Tables.of(rows, curves, searches))]

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from study.analysis.questions.pareto import front_edges, front_of
-from study.analysis.questions.search_answers import edge_warnings, reruns
-from study.analysis.questions.searches import Search
+from study.analysis.questions.search_best import edge_warnings
+from study.analysis.questions.searches import SearchResults
 from study.analysis.wording import plural
 
 ENDED = ("complete", "pruned", "failed", "impossible")
 
 
-def notes(rows: pd.DataFrame, searches: Sequence[Search]) -> list[str]:
+def notes(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> list[str]:
     """How it was searched, and which rows the answers rest on."""
     if not searches:
         return []
@@ -41,7 +41,9 @@ def notes(rows: pd.DataFrame, searches: Sequence[Search]) -> list[str]:
     return [f"{how} {rests}"]
 
 
-def missing(rows: pd.DataFrame, searches: Sequence[Search], replicates: int | None) -> list[str]:
+def missing(
+    rows: pd.DataFrame, searches: Sequence[SearchResults], replicates: int | None
+) -> list[str]:
     """What of the searches is not there, and where they met the ends of their ranges.
 
     **Arguments:**
@@ -54,7 +56,7 @@ def missing(rows: pd.DataFrame, searches: Sequence[Search], replicates: int | No
 
 
 def _not_there(
-    rows: pd.DataFrame, searches: Sequence[Search], replicates: int | None
+    rows: pd.DataFrame, searches: Sequence[SearchResults], replicates: int | None
 ) -> Iterator[str]:
     asked = sum(search.n_trials for search in searches)
     ended = sum(int(search.trials["state"].isin(ENDED).to_numpy().sum()) for search in searches)
@@ -72,7 +74,7 @@ def _not_there(
         yield f"Failed: {plural(len(failed), 'trial')} ({'; '.join(failed[:3])})."
     if replicates is None:
         return
-    short = [search for search in searches if len(reruns(rows, search)) < replicates]
+    short = [search for search in searches if len(search.reruns(rows)) < replicates]
     if short:
         which = "; ".join(search.label or "the only one" for search in short[:5])
         yield (

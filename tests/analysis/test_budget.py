@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from study.analysis import style
-from study.analysis.questions import budget_answers, budget_figures
+from study.analysis.answer import Tables
+from study.analysis.questions import budget as error_budget
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import MODELS, with_budget
@@ -17,8 +18,17 @@ def table(**budget):
     return with_budget(synthetic.rows(settings, Law(slope=1.0)), **budget)
 
 
+def answers(rows):
+    return list(error_budget.QUESTION.answers(Tables.of(rows)))
+
+
+def plots(rows):
+    with mpl.rc_context(style.RC):
+        return list(error_budget.QUESTION.plots(Tables.of(rows)))
+
+
 def verdicts(rows):
-    return {a.id.split(".")[1]: a for a in budget_answers.answers(rows)}
+    return {a.id.split(".")[1]: a for a in answers(rows)}
 
 
 def test_propagation_alone():
@@ -65,7 +75,7 @@ def test_each_kind_of_model_has_its_own_control():
 
 def test_factor_and_ratio_of_logs_are_those_of_the_medians():
     rows = table()
-    (budget,) = budget_answers.budgets(rows)
+    (budget,) = error_budget.budgets_of(rows)
     medians = rows.groupby("cell")[["rollout_error", "budget_white"]].median()
     factor = stats.gmean(medians["rollout_error"] / medians["budget_white"])
     logs = (np.log(medians["budget_white"]) / np.log(medians["rollout_error"])).mean()
@@ -94,27 +104,26 @@ def test_not_measured_is_not_answered():
     assert verdicts(rows)["explained"].n_cells == 6
     rows["budget_smooth"] = np.nan
     assert verdicts(rows) == {}
-    assert list(budget_figures.plots(rows)) == []
+    assert plots(rows) == []
 
 
 def test_two_systems_are_two_budgets():
     settings = synthetic.product(system=["kepler", "double_pendulum"], data__n_train=[256, 1024])
     rows = with_budget(synthetic.rows(settings, Law()))
-    assert len(list(budget_answers.answers(rows))) == 6
+    assert len(answers(rows)) == 6
 
 
 def test_too_few_replicates_decide_nothing():
     rows = with_budget(synthetic.rows(synthetic.n_vs_p(), Law(), replicates=3))
-    assert {a.verdict for a in budget_answers.answers(rows)} == {"undecided"}
+    assert {a.verdict for a in answers(rows)} == {"undecided"}
 
 
 def test_points_are_the_csv():
     rows = table()
-    with mpl.rc_context(style.RC):
-        (plot,) = budget_figures.plots(rows)
+    (plot,) = plots(rows)
     line = plot.figure.axes[0].lines[0]  # the first control
     part = plot.data[plot.data["control"] == "budget_white"]
     assert np.allclose(line.get_xdata(), part["model"])
-    assert np.allclose(line.get_ydata(), part["error"])
+    assert np.allclose(line.get_ydata(), part["median"])
     medians = rows.groupby("cell")["budget_white"].median()
-    assert np.allclose(part["error"], medians.loc[part["cell"]])
+    assert np.allclose(part["median"], medians.loc[part["cell"]])

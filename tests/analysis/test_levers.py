@@ -4,8 +4,9 @@ import matplotlib as mpl
 import pytest
 
 from study.analysis import answers, style
+from study.analysis.answer import Tables
 from study.analysis.design import Design
-from study.analysis.questions import lever_figures, levers
+from study.analysis.questions import levers
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import ADAM, ADAM_LM, LM, bottleneck
@@ -17,7 +18,7 @@ def table(law):
 
 
 def by_id(rows, design):
-    return {a.id: a for a in levers.answers(rows, design)}
+    return {a.id: a for a in levers.QUESTION.answers(Tables.of(rows))}
 
 
 STRUCTURE = {("model", "structured_lnn"): 1 / 30}
@@ -102,7 +103,7 @@ def test_what_levers_say_is_not_said_again():
 def test_points_are_the_csv():
     rows, design = table(Law(factor=STRUCTURE))
     with mpl.rc_context(style.RC):
-        (plot,) = lever_figures.plots(rows, design)
+        (plot,) = levers.QUESTION.plots(Tables.of(rows))
     medians = rows.groupby("cell")["test_nmse_median"].median()
     start = levers.standing_point(design)
     part = plot.data[plot.data["measure"] == "test_nmse_median"].set_index("cell")

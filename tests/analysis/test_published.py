@@ -5,14 +5,20 @@ import numpy as np
 import pytest
 
 from study.analysis import style
-from study.analysis.questions import published_answers, published_figures
+from study.analysis.answer import Tables
+from study.analysis.questions.published import QUESTION
 from tests.analysis.synthetic_science import published
 
 GOOD = {"lnn": 8e-4, "structured_lnn": 7e-5, "acceleration_mlp": 0.02}
 
 
 def by_model(rows):
-    return {a.id.split(".")[1]: a for a in published_answers.answers(rows)}
+    return {a.id.split(".")[1]: a for a in QUESTION.answers(Tables.of(rows))}
+
+
+def plots_of(rows):
+    with mpl.rc_context(style.RC):
+        return list(QUESTION.plots(Tables.of(rows)))
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "yes"), (10.0, "no")], ids=["met", "missed"])
@@ -49,15 +55,13 @@ def test_a_diverged_trajectory_makes_it_infinite():
     found = by_model(rows)["lnn"]
     assert found.value == np.inf
     assert "3 diverged replicates" in found.sentence
-    with mpl.rc_context(style.RC):
-        (plot,) = published_figures.plots(rows)
+    (plot,) = plots_of(rows)
     assert len(plot.data) == 3
 
 
 def test_figure_holds_the_published_values():
-    with mpl.rc_context(style.RC):
-        (plot,) = published_figures.plots(published(**GOOD))
+    (plot,) = plots_of(published(**GOOD))
     axis = plot.figure.axes[0]
     assert axis.lines[0].get_xdata().tolist() == [0.43, 0.43, 7.4]
     assert plot.data["target"].tolist() == [0.1, 0.01, 7.4]
-    assert list(published_figures.plots(published(**GOOD).assign(system="kepler"))) == []
+    assert plots_of(published(**GOOD).assign(system="kepler")) == []

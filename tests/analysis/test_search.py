@@ -151,7 +151,7 @@ def test_luck_shows_when_the_best_is_trained_again() -> None:
         best = found["search_best.2"]
         assert best.verdict == verdict
         new = rows.loc[(rows["role"] == "rerun") & rows["cell"].isin(best.rows)]
-        chosen = search[2].best_trial()
+        chosen = search[2].best_trial
         assert chosen is not None
         expected = new["test_nmse_median"].median() / chosen["test_nmse_median"]
         assert best.value == pytest.approx(expected)

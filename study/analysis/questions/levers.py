@@ -1,33 +1,42 @@
-"""Which lever lowers the error most: a better optimiser, more points, another size, another model.
-
-Knows: cells that differ from one another in one lever alone. Does not know: curves, ladders, pages.
+"""Which lever lowers the error most: a better optimiser, more points, another size, another model?
 
 All levers are pulled from one cell, the *standing point*: the cell of the plain network trained by
 Adam from which the most levers can be pulled, of these the one of middle N and P. A lever's effect
-is the factor by which the median error falls, all else equal; where it has several settings the
+is the factor by which the median error falls, all else equal. If a lever has several settings, the
 best by median test error is taken and the interval widened for the choice. A lever is what bounds
 the error if the squared error falls by more than `BOUNDS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import Answer, curve, make
+from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
 from study.analysis.names import name_of
 from study.analysis.naming import count, heads
 from study.analysis.statistics.ratios import LEVEL, Estimate
-from study.analysis.wording import estimate, number, plural
+from study.analysis.style import (
+    REFERENCE,
+    Plot,
+    bars_are,
+    canvas,
+    decade_axis,
+    errorbars,
+    finish,
+    look,
+)
+from study.analysis.wording import capital, estimate, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN
 
 BOUNDS = 2.0
 FIGURE = "levers"
-PLAIN, SIMPLE = "lnn", "adam"  # the model and optimiser one stands on
+PLAIN, SIMPLE = "lnn", "adam"  # the model and optimiser of the standing point
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Lever:
     """One lever pulled from the standing point.
 
     - `name`: optimiser, points, size or model.
-    - `setting`: what it is set to ('structured_lnn'); `before`: what it was.
+    - `setting`: what it is set to ('structured LNN'); `before`: what it was.
     - `cells`: of the standing point and of the best setting; `n_settings`: how many were tried.
     - `test`, `rollout`, `train`: factor by which each error falls.
     """
@@ -49,18 +58,20 @@ class Lever:
     rollout: Estimate
     train: Estimate
 
+    @property
+    def change(self) -> str:
+        return f"{self.setting} for {self.before}"
+
 
 def standing_point(design: Design) -> str | None:
-    """The cell to pull levers from; None unless the optimiser and another lever can be."""
+    """The cell to pull levers from; None unless the optimiser and another lever can be pulled."""
     cells = design.cells
     if "optimizer" not in design.varying:
         return None
     plain = cells[(cells["model"] == PLAIN) & (cells["optimizer"] == SIMPLE)]
-    if plain.empty:
-        return None
-    levers = {str(cell): set(neighbours(design, str(cell))) for cell in plain.index}
-    most = max(len(found) for found in levers.values())
-    best = [c for c, found in levers.items() if len(found) == most and "optimiser" in found]
+    levers = {str(cell): neighbours(design, str(cell)) for cell in plain.index}
+    most = max(map(len, levers.values()), default=0)
+    best = [cell for cell, own in levers.items() if len(own) == most and "optimiser" in own]
     if most < 2 or not best:
         return None
     sizes = np.log(plain.loc[best, [POINTS, "n_params"]].astype(float).to_numpy())
@@ -70,22 +81,28 @@ def standing_point(design: Design) -> str | None:
 def neighbours(design: Design, cell: str) -> dict[str, list[str]]:
     """Lever -> the cells that differ from this one in that lever alone."""
     factors = {
-        "optimiser": _following(design, "optimizer"),
-        "points": [POINTS],
-        "size": [WIDTH, "model.depth"],
-        "model": _following(design, "model"),
+        "optimiser": _with_settings(design, "optimizer"),
+        "points": (POINTS,),
+        "size": (WIDTH, "model.depth"),
+        "model": _with_settings(design, "model"),
     }
     here = design.cells.loc[cell]
-    found = {}
+    others = {}
     for lever, own in factors.items():
-        others = [f for f in design.factors if f not in own]
-        same = (design.cells[others] == here[others]).all(axis=1)
+        rest = [factor for factor in design.factors if factor not in own]
+        same = (design.cells[rest] == here[rest]).all(axis=1)
         cells = design.cells[same & (design.cells.index != cell)]
         if lever == "points":
             cells = cells[cells[POINTS].astype(float) > float(here[POINTS])]
         if len(cells):
-            found[lever] = [str(c) for c in cells.index]
-    return found
+            others[lever] = [str(c) for c in cells.index]
+    return others
+
+
+def _with_settings(design: Design, head: str) -> tuple[str, ...]:
+    """A name and the settings that it fixes; the name alone if another goes with it."""
+    bundle = next((b for b in design.bundles() if head in b), (head,))
+    return bundle if heads(bundle) == [head] else (head,)
 
 
 def pulled(rows: pd.DataFrame, design: Design) -> list[Lever]:
@@ -93,51 +110,46 @@ def pulled(rows: pd.DataFrame, design: Design) -> list[Lever]:
     start = standing_point(design)
     if start is None:
         return []
-    found = [
-        _lever(rows, design, start, lever, cells)
-        for lever, cells in neighbours(design, start).items()
-    ]
-    return sorted(found, key=lambda lever: -lever.test.value)
+    levers = []
+    for name, settings in neighbours(design, start).items():
+        cells = (start, *settings)
+        test, rollout, train = (curve(rows, cells, measure) for measure in (TEST, ROLLOUT, TRAIN))
+        best = 1 + int(np.argmin(test.middle[1:]))
+        level = 1 - (1 - LEVEL) / len(settings)
+        before, setting = (_setting(design.cells.loc[c], name) for c in (start, cells[best]))
+        factors = (errors.ratio(0, best, level) for errors in (test, rollout, train))
+        levers.append(Lever(name, setting, before, (start, cells[best]), len(settings), *factors))
+    return sorted(levers, key=lambda lever: -lever.test.value)
 
 
-def _lever(rows: pd.DataFrame, design: Design, start: str, name: str, cells: list[str]) -> Lever:
-    everything = (start, *cells)
-    test = curve(rows, everything, TEST)
-    best = 1 + int(np.argmin(test.middle[1:]))
-    level = 1 - (1 - LEVEL) / len(cells)
-    rollout, train = (curve(rows, everything, m) for m in (ROLLOUT, TRAIN))
-    before, setting = (_setting(design, c, name) for c in (start, everything[best]))
-    return Lever(
-        name=name,
-        setting=setting,
-        before=before,
-        cells=(start, everything[best]),
-        n_settings=len(cells),
-        test=test.ratio(0, best, level),
-        rollout=rollout.ratio(0, best, level),
-        train=train.ratio(0, best, level),
-    )
+def _setting(cell: Any, lever: str) -> str:
+    if lever == "points":
+        return f"N = {count(cell[POINTS])}"
+    if lever == "size":
+        return f"P = {count(cell['n_params'])}"
+    return name_of(cell["optimizer" if lever == "optimiser" else "model"])
 
 
-def answers(rows: pd.DataFrame, design: Design) -> Iterator[Answer]:
+def _answers(tables: Tables) -> Iterator[Answer]:
     """The lever to pull, then each lever by itself."""
+    rows, design = tables.rows, tables.design
     levers = pulled(rows, design)
-    if not levers:
-        return
-    yield _largest(rows, design, levers)
+    if levers:
+        yield _largest(rows, design, levers)
     for lever in levers:
-        yield _bounds(rows, design, lever)
+        yield _bounds(rows, lever)
 
 
-def leads(rows: pd.DataFrame, levers: list[Lever]) -> tuple[str, Estimate]:
-    """Whether the first lever surely lowers the test error more than every other, and surely the
-    rollout error, in which none surely beats it; with the factor by which it is ahead."""
+def _leads(rows: pd.DataFrame, levers: Sequence[Lever]) -> tuple[str, Estimate]:
+    """Whether the first lever leads, and the factor by which it is ahead of the next.
+
+    It leads if it surely lowers the test error, more than every other, and surely the rollout
+    error, in which none surely beats it.
+    """
     first = levers[0]
-    if len(levers) < 2:
-        return first.test.verdict(), first.test
-    cells = tuple(dict.fromkeys([lever.cells[1] for lever in levers]))
+    cells = tuple(dict.fromkeys(lever.cells[1] for lever in levers))
     level = 1 - (1 - LEVEL) / sum(lever.n_settings for lever in levers)
-    test, rollout = (curve(rows, cells, m) for m in (TEST, ROLLOUT))
+    test, rollout = (curve(rows, cells, measure) for measure in (TEST, ROLLOUT))
     ahead = [test.ratio(k, 0, level) for k in range(1, len(cells))]
     also = [rollout.ratio(k, 0, level) for k in range(1, len(cells))]
     least = min(ahead, key=lambda factor: (factor.low, factor.value))
@@ -150,93 +162,106 @@ def leads(rows: pd.DataFrame, levers: list[Lever]) -> tuple[str, Estimate]:
 
 def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever]) -> Answer:
     first, *others = levers
-    verdict, ahead = leads(rows, levers)
+    verdict, ahead = _leads(rows, levers)
     by_rollout = max(levers, key=lambda lever: lever.rollout.value)
     pull = {
-        "yes": f"Pull this one: {_change(first)}",
-        "no": f"No lever helps; least harm does {_change(first)}",
-    }.get(verdict, f"Largest, though not surely so: {_change(first)}")
-    rest = "; ".join(f"{_change(o)} {estimate(o.test)} and {estimate(o.rollout)}" for o in others)
+        "yes": f"Pull this one: {first.change}",
+        "no": f"No lever helps; least harm does {first.change}",
+    }.get(verdict, f"Largest, though not surely so: {first.change}")
+    rest = "; ".join(f"{o.change} {estimate(o.test)} and {estimate(o.rollout)}" for o in others)
+    start = design.cells.loc[first.cells[0]]
     sentence = (
-        f"{pull}. From the standing point ({_standing(design, first.cells[0])}) it lowers the "
-        f"{TEST.words} by a factor of {estimate(first.test)} and the rollout error by "
-        f"{estimate(first.rollout)}; it is {estimate(ahead)} times ahead of the next. The others, "
-        f"test and rollout error: {rest}."
-        + ("" if by_rollout is first else f" By rollout error {_change(by_rollout)} comes first.")
+        f"{pull}. From the standing point ({name_of(start['model'])} by "
+        f"{name_of(start['optimizer'])}, N = {count(start[POINTS])}, P = "
+        f"{count(start['n_params'])}) it lowers the {TEST.words} by a factor of "
+        f"{estimate(first.test)} and the rollout error by {estimate(first.rollout)}; it is "
+        f"{estimate(ahead)} times ahead of the next. The others, test and rollout error: {rest}."
+        + ("" if by_rollout is first else f" By rollout error {by_rollout.change} comes first.")
     )
-    return make(
-        "lever",
-        "Does one lever lower the error more than all others?",
-        verdict,
-        sentence,
-        first.test,
-        rows,
-        tuple(cell for lever in levers for cell in lever.cells),
-        FIGURE,
-    )
+    question = "Does one lever lower the error more than all others?"
+    cells = tuple(cell for lever in levers for cell in lever.cells)
+    return make("lever", question, verdict, sentence, first.test, rows, cells, FIGURE)
 
 
-_QUESTIONS = {
-    "optimiser": "Is the optimiser what bounds the acceleration error?",
-    "points": "Are too few points what bounds the acceleration error?",
-    "size": "Is the number of parameters what bounds the acceleration error?",
-    "model": "Is the kind of model what bounds the acceleration error?",
+_CAUSES = {
+    "optimiser": "Is the optimiser",
+    "points": "Are too few points",
+    "size": "Is the number of parameters",
+    "model": "Is the kind of model",
 }
 
 
-def _bounds(rows: pd.DataFrame, design: Design, lever: Lever) -> Answer:
+def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
     of = f" (the best of {plural(lever.n_settings, 'setting')})" if lever.n_settings > 1 else ""
     sentence = (
-        f"With {_change(lever)}{of} the {TEST.words} falls by a factor of {estimate(lever.test)}, "
+        f"With {lever.change}{of} the {TEST.words} falls by a factor of {estimate(lever.test)}, "
         f"the rollout error by {estimate(lever.rollout)} and the mean train error by "
         f"{estimate(lever.train)}. It counts as what bounds the error above a factor of "
-        f"{BOUNDS:g}.{_gap(rows, lever) if lever.name == 'points' else ''}"
+        f"{BOUNDS:g}."
     )
-    return make(
-        f"bounds.{lever.name}",
-        _QUESTIONS[lever.name],
-        lever.test.verdict(BOUNDS),
-        sentence,
-        lever.test,
-        rows,
-        lever.cells,
-        FIGURE,
+    if lever.name == "points":
+        both = [curve(rows, lever.cells[:1], m).middle[0] for m in (TEST_IN_RANGE, TRAIN)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = float(np.divide(*both))
+        sentence += (
+            " At the standing point the mean test error in the training range is "
+            f"{number(ratio)} times the mean train error."
+        )
+    id, verdict = f"bounds.{lever.name}", lever.test.verdict(BOUNDS)
+    question = f"{_CAUSES[lever.name]} what bounds the acceleration error?"
+    return make(id, question, verdict, sentence, lever.test, rows, lever.cells, FIGURE)
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    """One dot plot if levers can be pulled."""
+    levers = pulled(tables.rows, tables.design)
+    if not levers:
+        return
+    data = pd.DataFrame(
+        [
+            {
+                "lever": lever.name,
+                "setting": lever.setting,
+                "before": lever.before,
+                "settings_tried": lever.n_settings,
+                "measure": measure.column,
+                "factor": factor.value,
+                "low": factor.low,
+                "high": factor.high,
+                "replicates": factor.n,
+                "cell": lever.cells[1],
+            }
+            for lever in levers
+            for measure, factor in ((TEST, lever.test), (ROLLOUT, lever.rollout))
+        ]
+    )
+    figure, (axis,) = canvas(height=0.7 + 0.72 * len(levers))
+    place = np.arange(len(levers))[::-1]
+    for k, measure in enumerate((TEST, ROLLOUT)):
+        part = data.loc[data["measure"] == measure.column]
+        part = part.assign(low=np.maximum(part["low"], part["factor"] / 10))  # the axis has no 0
+        y = place + 0.14 - 0.28 * k
+        errorbars(axis, y, part, measure.words, value="factor", horizontal=True, **look(k, 2))
+    axis.axvline(1.0, color="black", linewidth=0.9, zorder=0)
+    axis.axvline(BOUNDS, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    labels = [f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}" for lever in levers]
+    axis.set_yticks(list(place), labels)
+    axis.set_ylim(-0.6, len(levers) - 0.4)
+    axis.set_xlabel("factor by which the error falls")
+    decade_axis(axis, "x")
+    finish(figure, axis)
+    factors = ", ".join(f"{lever.name} ({number(lever.test.value)})" for lever in levers)
+    yield Plot(
+        id=FIGURE,
+        title="Which lever lowers the error most",
+        caption="Each lever pulled by itself from one cell, all else equal; its best setting if "
+        f"several were tried. Black: no effect; dashed: a factor of {BOUNDS:g}, from which on a "
+        f"lever counts as what bounds the (squared) test error; {bars_are(data['replicates'])}.",
+        alt=f"Dot plot of the factors by which {factors} lower the median test error, and the "
+        "rollout error.",
+        data=data,
+        figure=figure,
     )
 
 
-def _gap(rows: pd.DataFrame, lever: Lever) -> str:
-    """Mean test over mean train error at the standing point."""
-    both = [curve(rows, lever.cells[:1], m).middle[0] for m in (TEST_IN_RANGE, TRAIN)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = float(np.divide(*both))
-    return (
-        " At the standing point the mean test error in the training range is "
-        f"{number(ratio)} times the mean train error."
-    )
-
-
-def _change(lever: Lever) -> str:
-    return f"{lever.setting} for {lever.before}"
-
-
-def _setting(design: Design, cell: str, lever: str) -> str:
-    row = design.cells.loc[cell]
-    if lever == "points":
-        return f"N = {count(row[POINTS])}"
-    if lever == "size":
-        return f"P = {count(row['n_params'])}"
-    return name_of(row["optimizer" if lever == "optimiser" else "model"])
-
-
-def _standing(design: Design, cell: str) -> str:
-    row = design.cells.loc[cell]
-    return (
-        f"{name_of(row['model'])} by {name_of(row['optimizer'])}, N = {count(row[POINTS])}, "
-        f"P = {count(row['n_params'])}"
-    )
-
-
-def _following(design: Design, head: str) -> tuple[str, ...]:
-    """A name and the settings that it fixes; the name alone where another goes with it."""
-    bundle = next((b for b in design.bundles() if head in b), (head,))
-    return bundle if heads(bundle) == [head] else (head,)
+QUESTION = Question(_answers, _plots, place=12, replaces=("compare.model", "compare.optimizer"))

@@ -1,13 +1,10 @@
-"""The searches of a study, as answers and figures need them.
-
-Knows: the tables of trials and of searched keys. Does not know: Optuna, how a trial was drawn.
-"""
+"""The searches of a study, from the tables of trials and of searched keys."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +14,20 @@ import pandas as pd
 from study.analysis.design import POINTS
 from study.analysis.naming import count, level_name
 from study.analysis.statistics.importance import Importance, importances
+from study.analysis.statistics.ratios import ENOUGH, Estimate
+from study.analysis.wording import plural
 from study.tables.measures import MEASURES, Measure
 from study.tables.searches import at_edge
 
+HISTORY = "search_history"  # the figure that shows every trial
+
 
 @dataclass(frozen=True, eq=False)
-class Search:
-    """One search.
+class SearchResults:
+    """What one search tried.
 
-    - `label`: what sets it apart from the study's others; empty for the only one.
-    - `keys`, `trials`: its rows of the two tables, trials in the order they were asked for.
+    - `label`: what sets it apart from the study's other searches; empty for the only one.
+    - `keys`, `trials`: its rows of the two tables, trials in the order of their numbers.
     - `objectives`: what it minimises; several make a front.
     - `n_trials`: how many were asked for; `best`: its best cell once it is done, empty before.
     """
@@ -51,98 +52,107 @@ class Search:
         """Trials with a value for each objective, diverged ones (infinite) among them."""
         return self.trials.loc[self.trials["state"] == "complete"]
 
+    @functools.cached_property
     def best_trial(self) -> dict[str, Any] | None:
-        """The trial with the least of the only objective so far; None where none is finite."""
+        """The trial with the least of the only objective so far; None if none is finite."""
         name = self.objectives[0].column
         finite = self.complete.loc[np.isfinite(self.complete[name].to_numpy(float))]
         if len(self.objectives) > 1 or finite.empty:
             return None
-        return _record(finite.sort_values([name, "number"]).iloc[0])
-
-    def edges(self, trial: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-        """Keys whose value lies at an end of their range -> (value, the range in words)."""
-        found = {}
-        for key in self.keys.loc[self.keys["kind"] != "choice"].to_dict("records"):
-            value = trial[key["key"]]
-            if at_edge(key["low"], key["high"], key["log"], value):
-                found[key["key"]] = value, f"{plain(key['low'])} to {plain(key['high'])}"
-        return found
-
-    def trial_of(self, cell: str) -> dict[str, Any]:
-        """The first complete trial of a cell."""
-        return _record(self.complete.loc[self.complete["cell"] == cell].iloc[0])
+        return finite.sort_values([name, "number"]).iloc[0].to_dict()
 
     @property
     def n_trained(self) -> int:
         """How many trials were trained, to the end or until they were pruned."""
         return int(self.trials["state"].isin(["complete", "pruned"]).to_numpy().sum())
 
+    def edges(self, trial: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """Keys whose value lies at an end of their range -> (value, range), in words."""
+        return {
+            key["key"]: (plain(trial[key["key"]]), f"{plain(key['low'])} to {plain(key['high'])}")
+            for key in self.keys.loc[self.keys["kind"] != "choice"].to_dict("records")
+            if at_edge(key["low"], key["high"], key["log"], trial[key["key"]])
+        }
+
     def settings(self, trial: Mapping[str, Any]) -> str:
         """A trial's settings, as on the command line."""
         return ", ".join(f"{key}={plain(trial[key])}" for key in self.keys["key"])
 
-    def importances(self, objective: Measure) -> list[Importance]:
-        """Of the searched keys; empty for too few trials."""
-        return self._importances[objective.column]
+    def outcomes(self) -> str:
+        """How many trials there are, and what became of them."""
+        states = self.trials["state"].value_counts()
+        values = self.complete[[m.column for m in self.objectives]].to_numpy(float)
+        diverged = int((~np.isfinite(values)).any(axis=1).sum())
+        parts = [f"{len(values) - diverged} trained to the end"]
+        parts += [f"{diverged} diverged"] if diverged else []
+        parts += [f"{states[s]} {s}" for s in ("pruned", "failed", "impossible") if s in states]
+        trials = plural(len(self.trials), "trial")
+        if len(self.trials) < self.n_trials:
+            trials = f"{len(self.trials)} of {self.n_trials} trials"
+        return f"of {trials} ({', '.join(parts)})"
 
     @functools.cached_property
-    def _importances(self) -> dict[str, list[Importance]]:
+    def importances(self) -> dict[str, list[Importance]]:
+        """Objective -> the importances of the searched keys; none for too few trials."""
         names = [objective.column for objective in self.objectives]
         return {name: importances(self.trials, self.keys, name) for name in names}
 
+    def reruns(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the cell that it chose, trained again with new seeds."""
+        return rows.loc[(rows["cell"] == self.best) & (rows["role"] == "rerun")]
 
-def searches(trials: pd.DataFrame | None, keys: pd.DataFrame | None) -> list[Search]:
+
+def searches(trials: pd.DataFrame | None, keys: pd.DataFrame | None) -> list[SearchResults]:
     """The searches in two tables, in the order of the table; none for a study without.
 
     **Arguments:**
 
-    - `trials`, `keys`: `searched.load_trials(...)`, `searched.load_searches(...)`.
+    - `trials`, `keys`: `load_trials(...)` and `load_searches(...)` of `study.tables.searches`.
     """
     if trials is None or keys is None:
         return []
-    found = []
+    results = []
     for name, own in keys.groupby("search", sort=False):
         first = own.iloc[0]
-        found.append(
-            Search(
+        results.append(
+            SearchResults(
                 name=str(name),
                 label=_label(json.loads(first["point"])),
                 keys=own.reset_index(drop=True),
                 trials=trials.loc[trials["search"] == name].sort_values("number"),
-                objectives=tuple(_measure(column) for column in first["objectives"].split()),
+                objectives=tuple(
+                    MEASURES.get(column, Measure(column)) for column in first["objectives"].split()
+                ),
                 sampler=str(first["sampler"]),
                 pruner=str(first["pruner"]),
                 n_trials=int(first["n_trials"]),
                 best=str(first["best"]),
             )
         )
-    return found
+    return results
 
 
-def spread(rows: pd.DataFrame, cells: Sequence[str], objective: Measure) -> pd.DataFrame:
+def spread(rows: pd.DataFrame, cells: Iterable[str], objective: Measure) -> pd.DataFrame:
     """What the replicates of trials say of an objective.
 
     **Returns:** one row for each of `cells`: `low`, `median`, `high` over the `replicates` that a
-    search chose by, not finite ones as infinite.
+    search chose by, those that are not finite as infinite.
     """
     own = rows.loc[rows["role"] == "trial", ["cell", objective.column]]
     values = own[objective.column].to_numpy(float)
-    own = own.assign(value=np.where(np.isfinite(values), values, np.inf))
-    found = own.groupby("cell")["value"].agg(
-        low="min", median="median", high="max", replicates="size"
-    )
-    return found.reindex(list(cells))
+    grouped = own.assign(value=np.where(np.isfinite(values), values, np.inf)).groupby("cell")
+    table = grouped["value"].agg(low="min", median="median", high="max", replicates="size")
+    return table.reindex(list(cells))
 
 
 def plain(value: Any) -> str:
     """A setting's value: three digits of a number, text as it is."""
-    if isinstance(value, float | np.floating):
-        return f"{value:.3g}"
-    return str(value)
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _record(row: pd.Series) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}
+def exactly(value: float) -> Estimate:
+    """A value that decides without an interval."""
+    return Estimate(value, np.nan, np.nan, ENOUGH)
 
 
 def _label(point: Mapping[str, Any]) -> str:
@@ -150,7 +160,3 @@ def _label(point: Mapping[str, Any]) -> str:
         f"N = {count(value)}" if key == POINTS else level_name((key,), (value,))
         for key, value in point.items()
     )
-
-
-def _measure(column: str) -> Measure:
-    return MEASURES.get(column, Measure(column))

@@ -1,0 +1,248 @@
+"""What makes the trajectory wrong? The model's rollout error beside those of the controls.
+
+Errors of different causes do not add. So each control is compared with the model separately, by two
+numbers: the factor model over control (geometric mean over cells of the ratio of medians), and log
+control over log model, which is 1 if the control alone makes as large an error and 2 if it makes
+the square of it. A control explains the model's error if it comes within a stated factor of it.
+Cells whose rollouts are lost, with an error near the ceiling of 1, are left out, because a factor
+means nothing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
+from study.analysis.questions.rollouts import SATURATED
+from study.analysis.statistics.ratios import (
+    Estimate,
+    Medians,
+    interval,
+    mean_ratio,
+    medians,
+    resamples,
+)
+from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
+from study.analysis.wording import estimate, number, plural, span
+from study.tables.measures import BUDGET, MEASURES, ROLLOUT
+
+EXPLAINS = 2.0  # a control within this factor of the model explains its error
+INTEGRATOR = 1.5  # the same for the solver alone
+# The true motion counts as chaotic if it multiplies a small error by this many times the horizon
+# in seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
+CHAOTIC = 10.0
+FIGURE = "error_budget"
+
+CONTROLS = {
+    "budget_white": "white noise",
+    "budget_smooth": "smooth",
+    "budget_conservative": "conservative",
+    "budget_initial": "start off by 1e-4",
+    "budget_integrator": "solver alone",
+    "budget_reference": "two tight solvers",
+}
+LAGRANGIAN = ("lnn", "structured_lnn")  # their acceleration error is that of a Lagrangian system
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Cells of one system and horizon, with the model's and the controls' medians.
+
+    - `columns[name]`: medians of `rollout_error` or of a control, one column a cell.
+    - `matched`: the control of each model's own kind: conservative for a Lagrangian network,
+      smooth for any other.
+    - `growth`: e to the Lyapunov exponent times the horizon, median over replicates.
+    """
+
+    rows: pd.DataFrame
+    where: str
+    cells: tuple[str, ...]
+    columns: dict[str, Medians]
+    growth: float
+    horizon: float
+
+    @property
+    def model(self) -> Medians:
+        return self.columns[ROLLOUT.column]
+
+    @property
+    def lost(self) -> np.ndarray:
+        """(K,) which cells' rollouts are near the ceiling."""
+        return self.model.middle >= SATURATED
+
+    def over(self, control: str, keep: np.ndarray | None = None) -> Estimate:
+        """Model over control, of the cells `keep`; by default of those that are not lost."""
+        both, K = self._both(control, ~self.lost if keep is None else keep)
+        return mean_ratio([(both, k, K + k) for k in range(K)])
+
+    def log_ratio(self, control: str) -> Estimate:
+        """Mean over the cells that are not lost of log control / log model, both below 1."""
+        both, K = self._both(control, ~self.lost)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.log(both.middle[K:]) / np.log(both.middle[:K])
+            draws = np.log(both.draws[:, K:]) / np.log(both.draws[:, :K])
+        drawn = np.take_along_axis(draws, resamples(K, key=10_000), axis=1)
+        low, high = interval(drawn.mean(axis=1))
+        n = int(both.counts.min())
+        return Estimate(float(value.mean()), float(low), float(high), n, both.independent)
+
+    def _both(self, control: str, keep: np.ndarray) -> tuple[Medians, int]:
+        """K columns of the model, then K of the control: one draw of replicates serves both."""
+        both = [medians.table[:, keep] for medians in (self.model, self.columns[control])]
+        return medians(np.concatenate(both, axis=1), groups=self.model.groups), int(keep.sum())
+
+
+def budgets_of(rows: pd.DataFrame) -> list[Budget]:
+    """One for each system and horizon whose controls were measured, largest first."""
+    if not {*BUDGET, "lyapunov"} <= set(rows):
+        return []
+    measured = rows.loc[np.isfinite(rows[BUDGET].to_numpy(float)).all(axis=1)]
+    budgets = []
+    for _, part in measured.groupby(["system", "system.constants", "rollout.horizon"], sort=False):
+        first = part.drop_duplicates("cell")
+        cells = tuple(first["cell"])
+        measures = (ROLLOUT, *(MEASURES[control] for control in CONTROLS))
+        columns = {measure.column: curve(part, cells, measure) for measure in measures}
+        conservative, smooth = columns["budget_conservative"], columns["budget_smooth"]
+        columns["matched"] = medians(
+            np.where(first["model"].isin(LAGRANGIAN), conservative.table, smooth.table),
+            groups=columns[ROLLOUT.column].groups,
+        )
+        horizon = float(part["rollout.horizon"].iloc[0])
+        growth = float(np.exp(np.median(part["lyapunov"].to_numpy(float)) * horizon))
+        system = str(part["system"].iloc[0]).replace("_", " ")
+        where = f"{system} over {number(horizon)} s"
+        budgets.append(Budget(part, where, cells, columns, growth, horizon))
+    return sorted(budgets, key=lambda budget: -len(budget.cells))
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    """Is it the acceleration error, the integrator, or chaos?"""
+    for k, budget in enumerate(budgets_of(tables.rows)):
+        for name, (question, judge) in _JUDGES.items():
+            if budget.lost.all() and judge is not _chaos:
+                judge = _all_lost
+            verdict, sentence, factor = judge(budget)
+            sentence, about = f"On {budget.where}, {sentence}", (budget.rows, budget.cells)
+            yield make(f"budget.{name}.{k}", question, verdict, sentence, factor, *about, FIGURE)
+
+
+def _explained(budget: Budget) -> tuple[str, str, Estimate]:
+    factor, white = budget.over("matched"), budget.over("budget_white")
+    sentence = (
+        f"the rollout error is {estimate(factor)} times that of the true field with a perturbation "
+        "of the size of the model's own acceleration error (smooth in the state; conservative if "
+        "the model is a Lagrangian's); log error of the control over that of the model: "
+        f"{estimate(budget.log_ratio('matched'))}. Enough means less than {EXPLAINS:g} times. "
+        f"Beside white noise of that size it is {estimate(white)} times."
+    )
+    if factor.enough and factor.high < 1 / EXPLAINS:
+        sentence += (
+            " The control makes more error than the model: the model's error is kinder than one of "
+            "its size at random."
+        )
+    sentence += _left_out(budget)
+    return factor.verdict(EXPLAINS, below=True), sentence, factor
+
+
+def _integrator(budget: Budget) -> tuple[str, str, Estimate]:
+    factor, tight = budget.over("budget_integrator"), budget.over("budget_reference")
+    sentence = (
+        f"the rollout error is {estimate(factor)} times that of the true field by the same solver "
+        "at the same tolerance (log error of the control over that of the model: "
+        f"{estimate(budget.log_ratio('budget_integrator'))}), and {estimate(tight)} times the "
+        f"difference of two tight solvers. To blame means less than {INTEGRATOR:g} times."
+        f"{_left_out(budget)}"
+    )
+    return factor.verdict(INTEGRATOR, below=True), sentence, factor
+
+
+def _chaos(budget: Budget) -> tuple[str, str, Estimate]:
+    """Lost rollouts count here, because in chaos both the model and the control are lost."""
+    factor = budget.over("budget_initial", np.ones(len(budget.cells), bool))
+    least = CHAOTIC * budget.horizon
+    verdict = factor.verdict(EXPLAINS, below=True) if budget.growth >= least else "no"
+    sentence = (
+        "the median finite-time Lyapunov exponent times the horizon is "
+        f"{number(np.log(budget.growth))}: the true motion multiplies a small error by "
+        f"{number(budget.growth)}; from {number(least)} on it counts as chaotic, because without "
+        f"chaos an error grows as time. The rollout error is {estimate(factor)} times that of the "
+        "true system started 1e-4 off; chaos is to blame if the motion is chaotic and this is less "
+        f"than {EXPLAINS:g}."
+    )
+    return verdict, sentence, factor
+
+
+def _all_lost(budget: Budget) -> tuple[str, str, Estimate]:
+    sentence = (
+        f"every cell's rollout error is at or above {SATURATED:g}, near its ceiling of 1: the "
+        "trajectories are lost, whatever the cause."
+    )
+    return "undecided", sentence, Estimate(np.nan, 0.0, np.inf, int(budget.model.counts.min()))
+
+
+def _left_out(budget: Budget) -> str:
+    left_out = plural(int(budget.lost.sum()), "cell")
+    sentence = f" {left_out} left out, with rollouts lost (error of {SATURATED:g} and more)."
+    return sentence if budget.lost.any() else ""
+
+
+_JUDGES = {
+    "explained": (
+        "Is the network's acceleration error, propagated by the true dynamics, enough to explain "
+        "the trajectory error?",
+        _explained,
+    ),
+    "integrator": ("Is the integrator to blame for the trajectory error?", _integrator),
+    "chaos": ("Is chaos, the sensitivity to initial conditions, to blame?", _chaos),
+}
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    """One figure with a panel for each system and horizon; none without controls."""
+    budgets = budgets_of(tables.rows)[:4]
+    if not budgets:
+        return
+    figure, axes = canvas(len(budgets), height=0.4 + 3.6 * len(budgets))
+    parts = []
+    for axis, budget in zip(axes, budgets, strict=True):
+        model = budget.model.middle
+        for k, (control, label) in enumerate(CONTROLS.items()):
+            about = {"where": budget.where, "control": control, "model": model}
+            part = medians_table(budget.columns[control], budget.cells, **about)
+            look_of = look(k, len(CONTROLS))
+            axis.plot(model, part["median"], ls="none", alpha=0.85, label=label, **look_of)
+            parts.append(part)
+        ends = np.array([model.min() / 2, min(1.0, 2 * model.max())])
+        axis.plot(ends, ends, color="black", linewidth=1.0, zorder=0)
+        within = ends / EXPLAINS, ends * EXPLAINS
+        axis.fill_between(ends, *within, color=REFERENCE, alpha=0.15, linewidth=0)
+        axis.set(xlim=ends, xlabel=f"rollout error of the model, {budget.where}")
+        axis.set_ylabel("rollout error of the control")
+        decade_axis(axis, "x")
+        decade_axis(axis, "y", most=8)
+    finish(figure, axes[0])
+    data = pd.concat(parts, ignore_index=True)
+    factors = [number(b.over("matched").value) for b in budgets if not b.lost.all()]
+    yield Plot(
+        id=FIGURE,
+        title="What makes the trajectory wrong",
+        caption=f"Median rollout error over {span(data['replicates'], 'replicate')} of "
+        f"{plural(len(set(data['cell'])), 'cell')}, the model's across and each "
+        "control's upwards: the true field perturbed by the size of the model's acceleration error "
+        "(white noise, smooth, conservative), a start 1e-4 off, the rollout's solver alone, two "
+        "tight solvers. A control on the line alone makes as large an error as the model; grey: a "
+        f"factor of {EXPLAINS:g} either way. Intervals are in the CSV.",
+        alt="Scatter plot on logarithmic axes of the rollout error of six controls against that of "
+        f"the model; the model's is {' and '.join(factors) or 'at most about 1'} times that of the "
+        "matching perturbation.",
+        data=data,
+        figure=figure,
+    )
+
+
+QUESTION = Question(_answers, _plots, place=90)

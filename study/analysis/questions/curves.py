@@ -1,0 +1,268 @@
+"""Did every training end in finite numbers? Rollouts, energies and training as curves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from study.analysis.answer import Answer, Question, Tables, curve, make
+from study.analysis.design import Design
+from study.analysis.naming import count
+from study.analysis.statistics.ratios import ENOUGH, Estimate, share
+from study.analysis.style import COLOURS, REFERENCE, Plot, canvas, decade_axis, finish, look
+from study.analysis.wording import number, plural, span
+from study.core.systems import SYSTEMS
+from study.tables.measures import ROLLOUT, diverged
+
+MOST_CELLS = 7  # in the figures of error growth and of training
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    """What share of the replicates diverged, did not converge, or had a singular mass matrix."""
+    rows = tables.rows
+    n, dead = len(rows), diverged(rows).to_numpy()
+    lost, converged = (
+        share(int(dead.sum()), n),
+        share(int(rows["converged"].to_numpy(bool).sum()), n),
+    )
+    singular = rows["singular_fraction"].to_numpy(float)
+    # NaN if a model has no mass matrix, or the true system is not known
+    judged = np.isfinite(singular) | dead
+    ill = int((np.nan_to_num(singular, nan=1.0)[judged] > 0.01).sum())
+    mass = (
+        f"{count(ill)} have a near-singular or indefinite mass matrix on more than 1 % of the test "
+        f"points (median share {_median_percent(singular)})"
+        if judged.any()
+        else "no mass matrix could be judged"
+    )
+    sentence = (
+        f"Of {plural(n, 'replicate')}, {_percent(lost)} have no finite test error and "
+        f"{_percent(converged)} met the convergence rule; {mass}, and "
+        f"{_median_percent(rows['diverged_fraction'].to_numpy(float))} of the rollouts of the "
+        "median replicate diverge."
+    )
+    finite = Estimate(1 - lost.value, 1 - lost.high, 1 - lost.low, max(n, ENOUGH))
+    question = "Did the training of every replicate end in finite numbers?"
+    verdict = "yes" if lost.value == 0 else "no"
+    cells = tuple(rows["cell"])
+    yield make("trust", question, verdict, sentence, finite, rows, cells, "training")
+
+
+def _percent(e: Estimate) -> str:
+    return f"{number(100 * e.value)} % [{number(100 * e.low)}, {number(100 * e.high)}]"
+
+
+def _median_percent(values: np.ndarray) -> str:
+    finite = values[np.isfinite(values)]
+    return f"{number(100 * float(np.median(finite)))} %" if len(finite) else "unknown"
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    """Rollouts and energies of the best and the middle cell, error growth, and training."""
+    curves, design = tables.curves, tables.design
+    if curves is None:
+        return
+    cells = tuple(design.cells.index)
+    errors = curve(tables.rows, cells, ROLLOUT).middle
+    ranked = [cells[k] for k in np.argsort(errors, kind="stable")]
+    with_curve = {
+        metric: set(curves.loc[curves["metric"] == f"true.{metric}[0]", "cell"])
+        for metric in ("q0", "energy")
+    }
+    have = [cell for cell in ranked if cell in with_curve["q0"]]
+    chosen = {"best": have[0]} if have else {}
+    if len(have) > 1:
+        chosen["middle"] = have[len(have) // 2]
+    for which, cell in chosen.items():
+        yield _rollouts(curves, design, cell, which)
+    for which, cell in chosen.items():
+        if cell in with_curve["energy"]:
+            yield _energy(curves, cell, which)
+    ranks = np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_CELLS))
+    spread = [ranked[k] for k in np.unique(ranks.round().astype(int))]
+    shown = curves.loc[curves["cell"].isin(spread)]
+    growth = shown.loc[(shown["curve"] == "rollout") & (shown["metric"] == "error")]
+    if len(growth):
+        yield _growth(growth, design, spread)
+    training = shown.loc[shown["curve"] == "training"]
+    if len(training):
+        yield _training(training, design, spread)
+
+
+def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Plot:
+    """The coordinates along two rollouts."""
+    metrics = set(curves.loc[curves["cell"] == cell, "metric"])
+    D = sum(1 for metric in metrics if re.fullmatch(r"true\.q\d+\[0\]", metric))
+    coordinates = _coordinates(design.cells.loc[cell], D)
+    measured = design.cells.loc[cell, "system"] == "unknown"
+    true, truth = ("measured", "as measured") if measured else ("true", "the true")
+    figure, axes = canvas(D, height=1.1 + 1.45 * D, sharex=True)
+    data = {}
+    for i, (axis, (name, unit)) in enumerate(zip(axes, coordinates, strict=True)):
+        pairs = _pairs(axis, curves, cell, f"q{i}", name, true, angle=unit == "rad")
+        data |= pairs
+        # the frame shows the true range and some more; a diverged curve may leave it
+        shown = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
+        low, high = np.nanmin(shown), np.nanmax(shown)
+        pad = 0.35 * max(high - low, 1e-9)
+        axis.set(ylim=(low - pad, high + pad), ylabel=f"{_greek(name)} ({unit})")
+    axes[-1].set_xlabel("time (s)")
+    finish(figure, axes[0])
+    return Plot(
+        id=f"rollouts_{which}",
+        title=f"Rollouts of the {which} cell",
+        caption=(
+            f"Two held-out trajectories by the learned dynamics (dashed) and {truth} (solid); "
+            f"first replicate (n = 1) of the cell {_RANK[which]} median rollout error "
+            f"({design.label(cell) or cell}). A curve out of the frame has left the {true} range."
+        ),
+        alt=f"Coordinates over {number(float(data['time'].max()))} s, learned against "
+        f"{true}, two trajectories.",
+        data=pd.DataFrame(data),
+        figure=figure,
+    )
+
+
+_RANK = {"best": "with the lowest", "middle": "with the middle"}
+
+
+def _coordinates(cell: pd.Series, D: int) -> list[tuple[str, str]]:
+    """(name, unit) of each coordinate: the table's, or the system's if the table has none."""
+    listed = re.findall(r"([^,()]+) \(([^()]*)\)", str(cell.get("coordinates")))
+    if len(listed) == D:
+        return [(name.strip(), unit) for name, unit in listed]
+    system = SYSTEMS.get(str(cell["system"]))
+    return list(system.coordinates) if system else [(f"q{i}", "rad or m") for i in range(D)]
+
+
+def _energy(curves: pd.DataFrame, cell: str, which: str) -> Plot:
+    """The true energy function along two rollouts."""
+    figure, (axis,) = canvas(height=3.1)
+    data = _pairs(axis, curves, cell, "energy", "energy")
+    axis.set(xlabel="time (s)", ylabel="energy / energy scale")
+    finish(figure, axis)
+    return Plot(
+        id=f"energy_{which}",
+        title=f"Energy along the rollouts of the {which} cell",
+        caption="True energy function along the learned (dashed) and the true trajectories (solid),"
+        f" over the system's energy scale; the two rollouts of the cell {_RANK[which]} median "
+        "rollout error.",
+        alt="Energy over time along two learned and two true trajectories.",
+        data=pd.DataFrame(data),
+        figure=figure,
+    )
+
+
+def _pairs(
+    axis: Axes,
+    curves: pd.DataFrame,
+    cell: str,
+    metric: str,
+    name: str,
+    true: str = "true",
+    angle: bool = False,
+) -> dict[str, np.ndarray]:
+    """Draw two trajectories of a cell's first replicate that has them, true (solid) and learned
+    (dashed).
+
+    **Returns:** what was drawn: `time`, `true.<name>[k]` and `learned.<name>[k]`.
+    """
+    own = curves.loc[(curves["cell"] == cell) & (curves["curve"] == "rollout")]
+    first = own.loc[own["metric"] == "true.q0[0]", "replicate"].min()
+    own = own.loc[(own["replicate"] == first) & own["metric"].str.match(r"(true|learned)\.")]
+    wide = own.pivot_table(index="x", columns="metric", values="value", dropna=False)
+    time = wide.index.to_numpy()
+    drawn = {"time": time}
+    for k in (0, 1):
+        if f"true.{metric}[{k}]" not in wide:
+            continue
+        pair = wide[[f"true.{metric}[{k}]", f"learned.{metric}[{k}]"]].to_numpy()
+        pair = _continuous(pair) if angle else pair
+        drawn[f"true.{name}[{k}]"], drawn[f"learned.{name}[{k}]"] = solid, dashed = pair.T
+        label, colour = f"trajectory {k + 1}", COLOURS[k]
+        axis.plot(time, solid, color=colour, lw=1.6, alpha=0.55, label=f"{label}, {true}")
+        axis.plot(time, dashed, color=colour, lw=1.3, ls=(0, (4, 2)), label=f"{label}, learned")
+    return drawn
+
+
+def _growth(growth: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
+    figure, (axis,) = canvas(height=4.4)
+    data = _medians(growth, design)
+    _lines(axis, data.loc[data["x"] > 0], design, cells, "-")
+    axis.axhline(0.5, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    axis.set(xlabel="time (s)", ylabel="error / standard deviation of the coordinate")
+    decade_axis(axis)
+    finish(figure, axis)
+    return Plot(
+        id="error_growth",
+        title="How the error grows along a rollout",
+        caption="Median over held-out trajectories, then over "
+        f"{span(data['replicates'], 'replicate')}, of cells from the best to the worst. Dashed "
+        "line: 0.5, where the valid time ends. Intervals over replicates are drawn for the rollout "
+        "error, not here.",
+        alt="Normalised error against time on a logarithmic axis for "
+        f"{len(cells)} cells from the best to the worst.",
+        data=data,
+        figure=figure,
+    )
+
+
+def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
+    figure, (axis,) = canvas(height=4.4)
+    styles = {"test_nmse_median": "-", "train_nmse": ":"}
+    data = _medians(training.loc[training["metric"].isin(list(styles))], design)
+    for metric, line in styles.items():
+        _lines(axis, data.loc[data["metric"] == metric], design, cells, line)
+    axis.set(xlabel="optimiser step", ylabel="error (normalised square)")
+    decade_axis(axis)
+    finish(figure, axis)
+    return Plot(
+        id="training",
+        title="Training",
+        caption="Median test error (solid) and mean train error (dotted) over the training, median "
+        f"of {span(data['replicates'], 'replicate')}, of cells from the best to the worst in "
+        "rollout error. Intervals over replicates are drawn for the final errors, not here.",
+        alt=f"Test and train error against optimiser steps for {len(cells)} cells.",
+        data=data,
+        figure=figure,
+    )
+
+
+def _medians(curves: pd.DataFrame, design: Design) -> pd.DataFrame:
+    """Median over replicates at each x; a value that is not finite counts as infinite."""
+    filled = curves.assign(value=curves["value"].where(np.isfinite(curves["value"]), np.inf))
+    grouped = filled.groupby(["cell", "metric", "x"], sort=True)["value"]
+    medians = grouped.agg(median="median", replicates="size").reset_index()
+    labels = {cell: design.label(cell) for cell in medians["cell"].unique()}
+    return medians.assign(setting=[labels[cell] for cell in medians["cell"]])
+
+
+def _lines(axis: Axes, data: pd.DataFrame, design: Design, cells: list[str], line: str) -> None:
+    """One thin line a cell, named in the legend if it is solid."""
+    for k, cell in enumerate(cells):
+        part = data.loc[(data["cell"] == cell) & (data["median"] > 0)]
+        shown = part.loc[np.isfinite(part["median"].to_numpy(float))].sort_values(by="x")
+        label = (design.label(cell) or cell) if line == "-" else None
+        marks, x, y = (k, max(1, len(shown) // 6)), shown["x"], shown["median"]
+        axis.plot(x, y, ls=line, ms=4, label=label, markevery=marks, **look(k, len(cells)))
+
+
+def _continuous(pair: np.ndarray) -> np.ndarray:
+    """Two angles without jumps of 2 pi, both starting on the same turn; NaN ends a curve."""
+    out = pair.copy()
+    for column in out.T:
+        finite = np.isfinite(column)
+        column[finite] = np.unwrap(column[finite])
+    out[:, 1] += 2 * np.pi * np.round((out[0, 0] - out[0, 1]) / (2 * np.pi))
+    return out
+
+
+def _greek(name: str) -> str:
+    return name.replace("theta", "θ").translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+QUESTION = Question(_answers, _plots, place=100)

@@ -1,0 +1,255 @@
+"""How many of the P unknowns can the accelerations see?
+
+The rank of d(qddot)/d(theta) counts singular values above a threshold times the largest. It is
+measured at three thresholds, at initialisation on ample data and as trained on the N training
+points. The accelerations do not change under L -> a L + b: a plain network has 2 gauge directions,
+and 1 with a mass prior, which fixes the scale a.
+"""
+
+# ruff: noqa: RUF001 (a reader gets the minus sign)
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from study.analysis.answer import Answer, Question, Tables, curve, make
+from study.analysis.design import POINTS, WIDTH, Design
+from study.analysis.naming import count, level_name
+from study.analysis.statistics.ratios import Estimate, Medians, share
+from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
+from study.analysis.wording import estimate, plural, span
+from study.tables.measures import IDENTIFIABILITY, MEASURES, THRESHOLDS
+
+SHOWN = dict(zip(THRESHOLDS, ("1e-8", "1e-10", "1e-12"), strict=True))  # as a reader writes them
+COARSE, *_, FINE = THRESHOLDS
+QUESTIONS_OWN = {
+    "model": "lnn",
+    "model.width": 32,
+    "model.depth": 4,
+    "model.activation": "softplus",
+    "model.beta": 0.5,
+    "model.encoding": "raw",
+    "model.mass_prior": 0.0,
+}
+SPECTRUM = "spectrum_initial"
+MOST = 7  # spectra in one figure
+ZERO = 1e-18  # relative singular values below are 0 to float64
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The K cells whose ranks were measured.
+
+    - `labels`: each cell by what sets it apart from most others, and P; N is left out.
+    - `own` (K,): which are the question's own network.
+    - `initial`, `trained`: threshold -> medians of the rank, one column a cell.
+    - `n_params`, `n_equations`, `gauge` (K,): P, N*D, and the directions that cannot be seen;
+      `gauge` is NaN for a model other than the plain network.
+    """
+
+    rows: pd.DataFrame
+    design: Design
+    cells: tuple[str, ...]
+    labels: list[str]
+    own: np.ndarray
+    initial: dict[str, Medians]
+    trained: dict[str, Medians]
+    n_params: np.ndarray
+    n_equations: np.ndarray
+    gauge: np.ndarray
+
+    def unseen(self, k: int, trained: bool = False) -> str:
+        """P less the median rank of one cell at each threshold: 1153 / 292 / 2."""
+        ranks = self.trained if trained else self.initial
+        return " / ".join(count(self.n_params[k] - ranks[t].middle[k]) for t in THRESHOLDS)
+
+    def missing(self, threshold: str) -> np.ndarray:
+        """(replicates, K) P less the rank at initialisation."""
+        return self.n_params - self.initial[threshold].table
+
+    def full(self, chosen: np.ndarray, threshold: str, exactly: bool = False) -> Estimate:
+        """Share of replicates with P - rank = gauge (or, unless `exactly`, less)."""
+        missing, gauge = self.missing(threshold)[:, chosen], self.gauge[chosen]
+        hits = (missing == gauge) if exactly else (missing <= gauge)
+        return share(int(hits.sum()), int((~np.isnan(missing)).sum()))
+
+    def kinds(self) -> list[int]:
+        """One cell for each label, that with the most points; those that see least first."""
+        best: dict[str, int] = {}
+        for k in np.argsort(-self.n_equations, kind="stable"):
+            best.setdefault(self.labels[k], int(k))
+        part = self.initial[COARSE].middle / self.n_params
+        return sorted(best.values(), key=lambda k: (part[k], k))
+
+
+def seen_in(rows: pd.DataFrame) -> Seen | None:
+    """What was measured; None if nothing was."""
+    if not set(IDENTIFIABILITY) <= set(rows):
+        return None
+    measured = rows.loc[np.isfinite(rows[IDENTIFIABILITY[:6]].to_numpy(float)).all(axis=1)]
+    if measured.empty:
+        return None
+    design = Design(measured)
+    table, cells = design.cells, tuple(str(cell) for cell in design.cells.index)
+    own = np.all([table[name] == value for name, value in QUESTIONS_OWN.items()], axis=0)
+    usual = {
+        name: table[name].value_counts().index[0]
+        for name in design.varying
+        if name not in (POINTS, WIDTH)
+    }
+
+    def label(cell: pd.Series, is_own: bool) -> str:
+        parts = [level_name((f,), (cell[f],)) for f, most in usual.items() if cell[f] != most]
+        if is_own:
+            parts = ["the question's", str(cell["model.init"]).replace("_", " ")]
+        return ", ".join([*parts, f"P = {count(cell['n_params'])}"])
+
+    def ranks(kind: str) -> dict[str, Medians]:
+        return {t: curve(measured, cells, MEASURES[f"{kind}_rank_{t}"]) for t in THRESHOLDS}
+
+    prior = measured.drop_duplicates("cell")["model.mass_prior"].to_numpy(float)
+    return Seen(
+        rows=measured,
+        design=design,
+        cells=cells,
+        labels=[label(row, o) for (_, row), o in zip(table.iterrows(), own, strict=True)],
+        own=own,
+        initial=ranks("initial"),
+        trained=ranks("jacobian"),
+        n_params=table["n_params"].to_numpy(float),
+        n_equations=table["n_equations"].to_numpy(float),
+        gauge=np.where(table["model"] == "lnn", np.where(prior > 0, 1.0, 2.0), np.nan),
+    )
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    """What can be seen of the question's network, and the gauge directions."""
+    seen = seen_in(tables.rows)
+    if seen is None:
+        return
+    plain = ~np.isnan(seen.gauge)
+    for k in np.flatnonzero(seen.own):
+        yield _of_question(seen, int(k))
+    if plain.any():
+        yield _gauge(seen, np.flatnonzero(plain))
+
+
+def _of_question(seen: Seen, k: int) -> Answer:
+    P, gauge = seen.n_params[k], seen.gauge[k]
+    rank = seen.initial[COARSE].estimate(k)
+    part = Estimate(rank.value / P, rank.low / P, rank.high / P, rank.n, rank.draws)
+    init = str(seen.design.cells.loc[seen.cells[k], "model.init"])
+    sentence = (
+        f"Of the P = {count(P)} parameters of the question's own network (initialised by "
+        f"{init.replace('_', ' ')}), {seen.unseen(k)} are unseen at thresholds "
+        f"{' / '.join(SHOWN.values())} as initialised on ample data; {count(gauge)} are gauge "
+        f"directions. At {SHOWN[COARSE]} it sees a share of {estimate(part, digits=3)}."
+    )
+    if seen.n_equations[k] >= P:
+        sentence += (
+            f" Trained, on its own {count(seen.n_equations[k])} equations: "
+            f"{seen.unseen(k, trained=True)} unseen."
+        )
+    verdict = "yes" if rank.low >= P - gauge else "no" if rank.high < P - gauge else "undecided"
+    question = (
+        "Apart from gauge, can the accelerations see all parameters of the question's network?"
+    )
+    id, cells = f"seen.question.{init}", seen.cells[k : k + 1]
+    return make(id, question, verdict, sentence, part, seen.rows, cells, SPECTRUM)
+
+
+def _gauge(seen: Seen, chosen: np.ndarray) -> Answer:
+    """Never fewer than the gauge directions are missing, and often just these."""
+    exact, gauge = seen.full(chosen, FINE, exactly=True), seen.gauge[chosen]
+    alike = np.all([seen.missing(t)[:, chosen] == gauge for t in THRESHOLDS], axis=0)
+    fewer = int((seen.missing(FINE)[:, chosen] < gauge).sum())
+    means = " and ".join(
+        f"P − {g:g} {'without the' if g == 2 else 'with the'} mass prior"
+        for g in sorted(set(gauge), reverse=True)
+    )
+    sentence = (
+        f"Rank at initialisation {means}: so at {SHOWN[FINE]} in {100 * exact.value:.0f} % of "
+        f"{plural(exact.n, 'replicate')}, at all three thresholds alike in {count(alike.sum())} of "
+        f"them; {count(fewer)} see more than that."
+    )
+    question = (
+        "Are the scale and the constant of L invisible, so that P − 2 parameters count (P − 1 with "
+        "a mass prior)?"
+    )
+    verdict, cells = "no" if fewer else exact.verdict(0.5), tuple(seen.cells[k] for k in chosen)
+    return make("gauge", question, verdict, sentence, exact, seen.rows, cells, SPECTRUM)
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    """Spectra, at initialisation and trained; none if nothing was measured."""
+    seen, curves = seen_in(tables.rows), tables.curves
+    if seen is None or curves is None:
+        return
+    spectra = curves.loc[(curves["curve"] == "spectrum") & curves["cell"].isin(seen.cells)]
+    for kind in ("initial", "trained"):
+        part = spectra.loc[spectra["metric"] == kind]
+        if len(part):
+            yield _spectra(seen, part, trained=kind == "trained")
+
+
+def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
+    """Of the question's network, and of others from the least to the most seen, evenly."""
+    kinds = seen.kinds()
+    own = sorted(k for k in kinds if seen.own[k])[-1:]
+    others = [k for k in kinds if k not in own]
+    spread = np.linspace(0, len(others) - 1, min(len(others), MOST - len(own))).round()
+    chosen = [*own, *(others[int(k)] for k in np.unique(spread))]
+    chosen.sort(key=lambda k: (seen.n_params[k], k))
+    figure, (axis,) = canvas(height=4.2)
+    parts = []
+    for place, k in enumerate(chosen):
+        replicates = spectra.loc[spectra["cell"] == seen.cells[k]]
+        values = replicates.groupby("x")["value"].median()
+        part = pd.DataFrame(
+            {
+                "cell": seen.cells[k],
+                "setting": seen.labels[k],
+                "n_params": seen.n_params[k],
+                "unseen": seen.unseen(k, trained),
+                "index": values.index,
+                "share": values.index / seen.n_params[k],
+                "relative_singular_value": values.to_numpy(),
+                "replicates": replicates["replicate"].nunique(),
+            }
+        )
+        every = max(1, len(part) // 6)
+        style = {"markevery": (len(part) // 12 * place % every, every), "linewidth": 1.2}
+        style |= {"label": f"{seen.labels[k]}: {seen.unseen(k, trained)}", "markersize": 3.5}
+        style |= look(place, len(chosen))
+        axis.plot(part["share"], np.maximum(part["relative_singular_value"], ZERO), **style)
+        parts.append(part)
+    for threshold in map(float, THRESHOLDS):
+        axis.axhline(threshold, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    axis.set_xlabel("index / P")
+    axis.set_ylabel("singular value / largest")
+    decade_axis(axis)
+    finish(figure, axis, columns=1)
+    data = pd.concat(parts, ignore_index=True)
+    when = "as trained, on the training points" if trained else "at initialisation, on ample data"
+    unseen = data.groupby("setting")["unseen"].first()
+    return Plot(
+        id="spectrum_trained" if trained else SPECTRUM,
+        title=f"What the accelerations can see, {'trained' if trained else 'at initialisation'}",
+        caption="Singular values of the derivative of the accelerations by the parameters, "
+        f"{when}; float64, median over {span(data['replicates'], 'replicate')}. Dashed: the "
+        f"thresholds {', '.join(SHOWN.values())}. In the legend: P − rank at each of them; 2 of "
+        f"these are gauge without the mass prior, 1 with it. {plural(len(chosen), 'cell')} of "
+        f"{len(seen.cells)} shown; what is below 10⁻¹⁸ is drawn there.",
+        alt="Relative singular values against their index over P on a logarithmic axis; unseen "
+        + "; ".join(f"{label}: {text}" for label, text in unseen.items())
+        + ".",
+        data=data,
+        figure=figure,
+    )
+
+
+QUESTION = Question(_answers, _plots, place=11, replaces=("compare.model", "compare.optimizer"))

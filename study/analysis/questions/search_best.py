@@ -1,0 +1,251 @@
+"""Do the settings that a search chose hold with new seeds, and do they lie inside its ranges?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from study.analysis.answer import Answer, Question, Tables, curve, make, medians_of
+from study.analysis.questions.points_and_parameters import NEEDED
+from study.analysis.questions.searches import HISTORY, SearchResults, exactly, plain, spread
+from study.analysis.statistics.ratios import Estimate
+from study.analysis.style import (
+    COLOURS,
+    REFERENCE,
+    Plot,
+    bars_are,
+    canvas,
+    decade_axis,
+    errorbars,
+    finish,
+    look,
+)
+from study.analysis.wording import capital, estimate, number, plural, span
+from study.tables.measures import TEST, Measure
+
+RERUN = "search_rerun"
+MOST = 12  # panels in one figure
+
+
+def _answers(tables: Tables) -> Iterator[Answer]:
+    """For each search with one objective: does its best hold, and does it lie inside?"""
+    rows = tables.every
+    known = [(k, search) for k, search in enumerate(tables.searches) if search.best_trial]
+    for k, search in known:
+        yield _holds(rows, search, k)
+    for k, search in known:
+        if not set(search.keys["kind"]) <= {"choice"}:
+            yield _inside(rows, search, k)
+
+
+def _holds(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
+    best, objective, again = search.best_trial, search.objectives[0], search.reruns(rows)
+    assert best is not None
+    value = float(best[objective.column])
+    sentence = (
+        f"{search.where}{search.outcomes()}, number {best['number']} is best with a "
+        f"{objective.words} of {number(value)}: {search.settings(best)}."
+    )
+    if again.empty:
+        cell, figure, deciding, verdict = str(best["cell"]), HISTORY, exactly(value), "undecided"
+        again = rows.loc[rows["role"] == "trial"]
+        sentence += (
+            " It was chosen by the replicates it was trained with, so new seeds will likely do "
+            "worse; search.rerun=true trains it again."
+        )
+    else:
+        cell, figure = search.best, RERUN
+        new = curve(again, (cell,), objective).estimate(0)
+        deciding = Estimate(new.value / value, new.low / value, new.high / value, new.n)
+        verdict = deciding.verdict(NEEDED, below=True)
+        sentence += (
+            f" With {plural(new.n, 'new seed')} it has {estimate(new)}, {estimate(deciding)} times "
+            f"what it was chosen by; it holds below a factor of {NEEDED:g}."
+        )
+    question = "Do the settings that the search chose hold with new seeds?"
+    id, sentence = f"search_best.{k}", capital(sentence)
+    return make(id, question, verdict, sentence, deciding, again, (cell,), figure)
+
+
+def _inside(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
+    best = search.best_trial
+    assert best is not None
+    edges = search.edges(best)
+    inside = ", ".join(
+        f"{row['key']}={plain(best[row['key']])} in {plain(row['low'])} to {plain(row['high'])}"
+        for _, row in search.keys.loc[search.keys["kind"] != "choice"].iterrows()
+    )
+    warnings = " ".join(capital(_edge(key, *edge)) for key, edge in edges.items())
+    id, question = f"search_inside.{k}", "Does the best lie inside the ranges that were searched?"
+    sentence = capital(search.where + (warnings or f"The best values lie inside: {inside}."))
+    verdict, n, cells = "no" if edges else "yes", exactly(float(len(edges))), (str(best["cell"]),)
+    trials = rows.loc[rows["role"] == "trial"]
+    return make(id, question, verdict, sentence, n, trials, cells, HISTORY)
+
+
+def edge_warnings(searches: Sequence[SearchResults]) -> list[str]:
+    """One sentence for each key whose best value lies at an edge, in whichever searches."""
+    at: dict[str, list[tuple[SearchResults, str, str]]] = {}
+    for search in searches:
+        best = search.best_trial
+        for key, edge in search.edges(best).items() if best else ():
+            at.setdefault(key, []).append((search, *edge))
+    if len(searches) == 1:
+        return [capital(_edge(key, *edge[1:])) for key, (edge,) in at.items()]
+    return [
+        f"In {len(edges)} of {len(searches)} searches "
+        f"({'; '.join(search.label for search, _, _ in edges)}) the best value of {key} lies at "
+        f"the edge of its range {edges[0][2]}: widen the range."
+        for key, edges in at.items()
+    ]
+
+
+def _edge(key: str, value: str, ends: str) -> str:
+    return (
+        f"the best value of {key}, {value}, lies at the edge of its range {ends}: widen the range."
+    )
+
+
+def _plots(tables: Tables) -> Iterator[Plot]:
+    """Every trial of every search, and the chosen ones beside what was trained again."""
+    if tables.searches:
+        yield _history(tables.every, tables.searches)
+        yield from _rerun(tables.every, tables.searches)
+
+
+def _trials(rows: pd.DataFrame, search: SearchResults, objective: Measure) -> pd.DataFrame:
+    """One row a trial: what became of it, its value, its range, the best of those so far."""
+    trials, name = search.trials, objective.column
+    values, state = trials[name].to_numpy(float), trials["state"].to_numpy(object)
+    state = np.where((state == "complete") & ~np.isfinite(values), "diverged", state)
+    complete = state == "complete"
+    best = np.minimum.accumulate(np.where(complete, values, np.inf))
+    # pruned by the median test error: a pruned trial has no value in another objective
+    last = trials["last"].to_numpy(float) if name == TEST.column else np.nan
+    ranges = spread(rows, trials["cell"], objective).reset_index(drop=True).astype(float)
+    table = pd.DataFrame(
+        {
+            "search": search.name,
+            "point": search.label,
+            "objective": name,
+            "number": trials["number"].to_numpy(),
+            "state": state,
+            "steps": trials["steps"].to_numpy(),
+            "value": np.where(complete, values, np.where(state == "pruned", last, np.nan)),
+            "best_so_far": np.where(np.isfinite(best), best, np.nan),
+        }
+    )
+    return table.join(ranges[["low", "high", "replicates"]].where(pd.Series(complete), axis=0))
+
+
+def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Plot:
+    panels = [(search, objective) for search in searches for objective in search.objectives]
+    parts = [_trials(rows, search, objective) for search, objective in panels]
+    table = pd.concat(parts, ignore_index=True)
+    shown = panels[:MOST]
+    columns = 1 if len(shown) == 1 else 2 if len(shown) <= 4 else 3
+    lines = -(-len(shown) // columns)
+    same = len(set(table["objective"])) == 1
+    height = 3.6 if lines == 1 else 0.5 + 1.75 * lines
+    figure, axes = canvas(lines, columns, height=height, sharex=True, sharey=same)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for axis, (search, _), part in zip(axes, shown, parts, strict=False):
+        _draw(axis, part, set(table["state"]))
+        axis.set_title(search.label)
+        axis.set_yscale("log")
+    for k, (axis, (_, objective)) in enumerate(zip(axes, shown, strict=False)):
+        decade_axis(axis, most=5 if lines > 1 else 7)
+        if k + columns >= len(shown):
+            axis.set_xlabel("trial")
+            axis.tick_params(labelbottom=True)
+        if not same or k % columns == 0:
+            axis.set_ylabel(objective.axis.replace(" (", "\n("))
+    finish(figure, axes[0])
+    n_of = table.drop_duplicates(["search", "number"])["state"].value_counts()
+    states = ("complete", "pruned", "failed", "impossible", "diverged")
+    became = ", ".join(f"{n_of[state]} {state}" for state in states if state in n_of)
+    left_out = len(panels) - len(shown)
+    more = f" {plural(left_out, 'further panel')} in the CSV alone." if left_out else ""
+    replicates = table["replicates"].dropna().astype(int)
+    over = span(replicates, "replicate") if len(replicates) else "no replicates"
+    best = float(np.nanmin([*table["best_so_far"].to_numpy(float), np.inf]))
+    return Plot(
+        id=HISTORY,
+        title="What the search found, trial by trial",
+        caption=(
+            f"{plural(int(n_of.sum()), 'trial')} ({became}). Dots: median "
+            f"over {over}, bars their range; line: the best so far; crosses: pruned trials, at the "
+            f"error where they ended; ticks at the top: trials without a value.{more}"
+        ),
+        alt=f"Error against trial number with the best so far, {became}; the least is "
+        f"{number(best)}.",
+        data=table,
+        figure=figure,
+    )
+
+
+def _draw(axis: Axes, part: pd.DataFrame, states: set[str]) -> None:
+    """One panel; `states` are those of all panels, so that the first one's legend has them all."""
+    number_of, value, state = (part[c].to_numpy() for c in ("number", "value", "state"))
+    look_of = {"marker": "o", "markersize": 3.5, "color": COLOURS[0], "elinewidth": 0.8}
+    look_of |= {"linestyle": "none", "capsize": 0.0}
+    complete, table = state == "complete", part.loc[state == "complete"]
+    errorbars(axis, "number", table, "trained to the end", value="value", **look_of)
+    pruned = (state == "pruned") & np.isfinite(value)
+    if "pruned" in states:
+        x, y = number_of[pruned], value[pruned]
+        axis.plot(x, y, ls="none", marker="x", ms=4, color=REFERENCE, label="pruned")
+    others = number_of[~complete & ~pruned & (state != "running")]
+    if len(others) or states - {"complete", "pruned", "running"}:
+        y, top = np.full(len(others), 0.99), axis.get_xaxis_transform()
+        colour = COLOURS[1]
+        axis.plot(others, y, ls="none", marker="|", color=colour, label="no value", transform=top)
+    axis.step(number_of, part["best_so_far"], where="post", color="black", label="best so far")
+
+
+def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[Plot]:
+    """The chosen cells by the seeds that they were chosen by, and by new ones."""
+    parts = []
+    for search in searches:
+        again, objective = search.reruns(rows), search.objectives[0]
+        if len(again) and search.best_trial:
+            about = {"point": search.label or "all settings", "objective": objective.column}
+            old = spread(rows, (search.best,), objective).reset_index()
+            new = medians_of(again, (search.best,), objective)
+            parts += [old.assign(seeds="chosen by", **about), new.assign(seeds="new", **about)]
+    if not parts:
+        return
+    data = pd.concat(parts, ignore_index=True)
+    points = list(dict.fromkeys(data["point"]))
+    old, new = data.loc[data["seeds"] == "chosen by"], data.loc[data["seeds"] == "new"]
+    figure, (axis,) = canvas(height=1.1 + 0.3 * len(points))
+    for k, (part, words) in enumerate(((old, "seeds it was chosen by"), (new, "new seeds"))):
+        y = np.arange(len(part)) + 0.2 * (k - 0.5)
+        errorbars(axis, y, part, words, horizontal=True, **look(k, 2))
+    axis.set_yticks(np.arange(len(points)), points)
+    objective = searches[0].objectives[0]
+    axis.set(ylim=(len(points) - 0.5, -0.5), xlabel=objective.axis)
+    decade_axis(axis, "x")
+    finish(figure, axis)
+    factor = number(np.median(new["median"].to_numpy(float) / old["median"].to_numpy(float)))
+    yield Plot(
+        id=RERUN,
+        title="The best of each search, trained again with new seeds",
+        caption=(
+            f"{capital(objective.words)}, median. Seeds it was chosen by: "
+            f"{span(old['replicates'], 'replicate')}, bars their range. New seeds: "
+            f"{span(new['replicates'], 'replicate')}; {bars_are(new['replicates'])}. Median ratio "
+            f"{factor} over {len(points)} of them."
+        ),
+        alt=f"Dot plot of the error of {len(points)} chosen settings with the seeds they were "
+        f"chosen by and with new ones; median ratio {factor}.",
+        data=data,
+        figure=figure,
+    )
+
+
+QUESTION = Question(_answers, _plots, place=120, about_searches=True)
