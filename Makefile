@@ -1,17 +1,24 @@
-# make study: the main job.  make test: everything that is checked.  Both make .venv if it is missing.
+# make study: the main job.  make test: the tests of every change.  make test-all: every test there is.
+# make cover: make test, with the lines that no test runs.  Each makes .venv if it is missing.
 
 PYTHON ?= python3
 BIN := .venv/bin
 # one thread a process: the sweep has a process a core
 export OMP_NUM_THREADS := 1
 
-.PHONY: study test lint format
+.PHONY: study test test-all cover lint format
 
 study: .venv/installed
 	$(BIN)/python -m study.sweep +experiment=n_vs_p
 
 test: .venv/installed lint
-	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report term
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not cluster"
+
+test-all: .venv/installed lint
+	$(BIN)/pytest -n auto --dist loadfile --durations=80
+
+cover: .venv/installed
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not cluster" --cov --cov-report term
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

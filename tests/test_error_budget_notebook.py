@@ -29,11 +29,13 @@ def cells(html: str) -> list[list[str]]:
     return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in rows]
 
 
+@pytest.mark.slow
 def test_it_runs_and_draws(run):
     assert len(notebooks.outputs(run, "image/png")) == 4
     assert "stderr" not in {out.get("name") for c in notebooks.code(run) for out in c.outputs}
 
 
+@pytest.mark.slow
 def test_the_rollout_follows_its_forecast_and_the_integrator_is_not_to_blame(run):
     """To first order the model's error along the true motion is all there is: at t = 1 s the
     rollout is what the linearised flow makes of it."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import random_kills
 from study import results
 from tests.sweeping.commands import assert_same
 
-KILLS = 30
 
-
-def test_thirty_kills_of_head_workers_and_trainers_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.slow)])
+def test_kills_of_head_workers_and_trainers_lose_nothing(kills: int, tmp_path: Path) -> None:
     homes = [tmp_path / "calm", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
     right = random_kills.undisturbed(homes[0])
-    report = random_kills.disturbed(homes[1], KILLS, 0, right)
-    assert sum(report.hits.values()) == KILLS
+    report = random_kills.disturbed(homes[1], kills, 0, right)
+    assert sum(report.hits.values()) == kills
     assert set(report.hits) == {"head", "worker", "trainer"}
     assert (report.missing, report.changed, report.different, report.left) == (0, 0, 0, 0), report
     study = homes[1] / "outputs" / "killed"

@@ -18,6 +18,7 @@ def run():
         return notebooks.execute(NAME, patch)
 
 
+@pytest.mark.slow
 def test_the_sweep_is_done_and_drawn(run):
     said = "".join(notebooks.outputs(run, "stream"))
     assert "8 of 8 blocks are done, 0 failed" in said
@@ -26,6 +27,7 @@ def test_the_sweep_is_done_and_drawn(run):
     assert len(notebooks.outputs(run, "image/png")) == 2
 
 
+@pytest.mark.slow
 def test_the_network_finds_the_rest_of_the_bead(run):
     last = notebooks.outputs(run, "text/plain")[-1]
     learned = float(re.findall(r"([\d.]+) rad", last)[0])

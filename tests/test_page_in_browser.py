@@ -24,6 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Glyph")  # no font draws a contr
 ROOT = Path(__file__).parents[1]
 WIDTHS = (400, 1400)
 KINDS = ("finished", "unfinished", "empty", "hostile", "across")
+# `make test` looks at the finished study, `make test-all` at every kind
+MARKED = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 SMALLEST = 12  # CSS pixels of text
 SMALLEST_DRAWN = 7.5  # of text in a figure that is scaled down to a telephone
 
@@ -54,31 +56,47 @@ def chromium() -> Browser:
         yield running
 
 
-@pytest.fixture(scope="module")
-def pages(
-    chromium: Browser, smoke_study: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """Kind -> the page."""
-    home = tmp_path_factory.mktemp("pages")
-    made = {"finished": smoke_study / "report" / "index.html"}
-    for kind, left in {"unfinished": 2, "empty": 0}.items():
-        folder = shutil.copytree(smoke_study, home / kind)
-        for block in sorted(folder.glob("cells/*/block-000"))[left:]:
+class Pages(dict[str, Path]):
+    """Kind of page -> its file, made when a test first needs it."""
+
+    def __init__(self, finished: Path, home: Path):
+        self.finished, self.home = finished, home
+
+    def __missing__(self, kind: str) -> Path:
+        self[kind] = path = getattr(self, f"make_{kind}")()
+        return path
+
+    def make_finished(self) -> Path:
+        return self.finished / "report" / "index.html"
+
+    def make_unfinished(self, kept: int = 2, name: str = "unfinished") -> Path:
+        folder = shutil.copytree(self.finished, self.home / name)
+        for block in sorted(folder.glob("cells/*/block-000"))[kept:]:
             shutil.rmtree(block)
         for path in folder.glob("*.parquet"):
             path.unlink()
-        made[kind] = write.write(folder)
-    made["hostile"] = write.write(hostile.write(home, hostile.HOSTILE, hostile=True))
-    several = home / "several"
-    for name in ("seed_question", "epochs"):
-        shutil.copytree(ROOT / "outputs" / "reference" / name, several / name)
-    made["across"] = write.write_across(several)
-    assert tuple(made) == KINDS
-    return made
+        return write.write(folder)
+
+    def make_empty(self) -> Path:
+        return self.make_unfinished(0, "empty")
+
+    def make_hostile(self) -> Path:
+        return write.write(hostile.write(self.home, hostile.HOSTILE, hostile=True))
+
+    def make_across(self) -> Path:
+        several = self.home / "several"
+        for name in ("seed_question", "epochs"):
+            shutil.copytree(ROOT / "outputs" / "reference" / name, several / name)
+        return write.write_across(several)
+
+
+@pytest.fixture(scope="module")
+def pages(smoke_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    return Pages(smoke_study, tmp_path_factory.mktemp("pages"))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_nothing_is_said_asked_or_too_wide(kind, width, pages, chromium):
     with opened(chromium, pages[kind], width) as view:
         page = view.page
@@ -94,7 +112,7 @@ def test_nothing_is_said_asked_or_too_wide(kind, width, pages, chromium):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_axe_finds_nothing(kind, width, pages, chromium):
     """Contrast, names of images and regions, order of headings: axe-core's rules, all of them."""
     with opened(chromium, pages[kind], width) as view:
@@ -109,7 +127,7 @@ def test_axe_finds_nothing(kind, width, pages, chromium):
         assert said == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_links_lead_somewhere(kind, pages, chromium):
     with opened(chromium, pages[kind], 1400) as view:
         page = view.page
@@ -163,7 +181,7 @@ def test_verdicts_come_first_then_figures_table_settings(width, pages, chromium)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("kind", ["finished", "hostile", "across"])
+@pytest.mark.parametrize("kind", [MARKED[0], *MARKED[3:]])
 def test_figures_are_drawn_named_and_legible(kind, width, pages, chromium):
     with opened(chromium, pages[kind], width) as view:
         for image in view.page.locator("img").all():
@@ -177,6 +195,7 @@ def test_figures_are_drawn_named_and_legible(kind, width, pages, chromium):
             assert 8.5 * 4 / 3 * drawn / width_asked >= SMALLEST_DRAWN
 
 
+@pytest.mark.slow
 def test_the_page_of_an_unfinished_study_says_what_is_missing(pages, chromium):
     with opened(chromium, pages["unfinished"], 400) as view:
         said = view.page.locator(".standing").inner_text()

@@ -119,6 +119,7 @@ def test_a_crash_of_the_server_in_mid_search_loses_nothing(
     assert sorted(last)[20] < sorted(first)[10], "TPE learned"
 
 
+@pytest.mark.cluster
 def test_a_sweep_of_eight_workers_outlives_a_restart_of_the_server(
     postgres: Server, variable: str, tmp_path: Path
 ) -> None:
@@ -221,6 +222,7 @@ def assert_secret(folder: Path, output: str, titles: set[str]) -> None:
         assert not [path for path in files if secret.encode() in path.read_bytes()]
 
 
+@pytest.mark.cluster
 def test_a_grid_is_recorded_and_the_password_nowhere_seen(variable: str, tmp_path: Path) -> None:
     status, output, titles = sweep_in(tmp_path, *GRID, "workers=2")
     assert status == 0, output
@@ -235,6 +237,7 @@ def test_a_grid_is_recorded_and_the_password_nowhere_seen(variable: str, tmp_pat
     assert len({trial.user_attrs["cell"] for trial in book.get_trials()}) == 4
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -278,6 +281,7 @@ def test_studies_of_one_name_are_kept_apart(variable: str, tmp_path: Path) -> No
     assert names == ["ours", "ours-second", "ours"]
 
 
+@pytest.mark.cluster
 def test_null_on_the_command_line_wins(variable: str, tmp_path: Path) -> None:
     status, output, _ = sweep_in(tmp_path, "storage=null", *HERE)
     assert status == 0, output

@@ -91,6 +91,7 @@ def failures(folder: Path) -> list[Path]:
     return list(folder.rglob("*.failed-*.json"))
 
 
+@pytest.mark.cluster
 def test_four_workers_on_two_nodes(slurm: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     head = start(tmp_path, *N_VS_P)
     wait_for(lambda: states(slurm).count("RUNNING") == 4, head)
@@ -103,6 +104,7 @@ def test_four_workers_on_two_nodes(slurm: Cluster, undisturbed: Path, tmp_path: 
     wait_for(lambda: not slurm.jobs())
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("with_jobs", [False, True])
 def test_a_node_whose_daemon_is_killed(
     slurm: Cluster, undisturbed: Path, tmp_path: Path, with_jobs: bool
@@ -126,6 +128,7 @@ def test_jobs_that_are_preempted(slurm: Cluster, undisturbed: Path, tmp_path: Pa
     assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
+@pytest.mark.cluster
 def test_a_waiting_task_that_is_cancelled(
     slurm: Cluster, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +140,7 @@ def test_a_waiting_task_that_is_cancelled(
     assert_same(tmp_path / "outputs" / "n_vs_p", undisturbed)
 
 
+@pytest.mark.cluster
 def test_a_head_that_is_killed(slurm: Cluster, undisturbed: Path, tmp_path: Path) -> None:
     head = start(tmp_path, *N_VS_P)
     wait_for(lambda: under_way(tmp_path), head)
@@ -166,6 +170,7 @@ def command(folder: Path, module: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.cluster
 def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
     said = end(start(tmp_path, *MANY, "detach=true"))
     assert "detached: python -m study.status" in said
@@ -196,6 +201,7 @@ def test_submit_log_out_log_in(slurm: Cluster, tmp_path: Path) -> None:
     assert_same(tmp_path / "outputs" / "n_vs_p", here / "outputs" / "n_vs_p")
 
 
+@pytest.mark.cluster
 def test_ctrl_c_cancels_the_studys_jobs_and_no_others(slurm: Cluster, tmp_path: Path) -> None:
     slurm.run("sbatch", "--partition=high", "--output=/dev/null", "--wrap=sleep 600")
     head = start(tmp_path, *MANY, "optimizer.steps=1000000")
@@ -213,6 +219,7 @@ def test_ctrl_c_cancels_the_studys_jobs_and_no_others(slurm: Cluster, tmp_path: 
     assert not failures(tmp_path)
 
 
+@pytest.mark.cluster
 def test_jobs_that_die_again_and_again_end_the_command(
     slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +231,7 @@ def test_jobs_that_die_again_and_again_end_the_command(
     assert len(list(Path("outputs/.submitit/n_vs_p").glob("*_0"))) == 2
 
 
+@pytest.mark.cluster
 def test_what_sbatch_refuses_is_one_sentence(
     slurm: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +241,7 @@ def test_what_sbatch_refuses_is_one_sentence(
     assert "\n" not in str(said)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
@@ -252,6 +261,7 @@ def test_a_wrong_setting_is_one_sentence(
     assert not Path("outputs").exists()
 
 
+@pytest.mark.cluster
 def test_a_place_for_logs_that_cannot_be_written_to_is_one_sentence(
     slurm: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +270,7 @@ def test_a_place_for_logs_that_cannot_be_written_to_is_one_sentence(
     assert "\n" not in said
 
 
+@pytest.mark.cluster
 def test_a_slurm_that_does_not_answer_is_one_sentence(
     slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -292,6 +303,7 @@ def test_workers_of_this_machine_cannot_be_left(
     assert said.startswith("error: detach=true: workers of hydra/launcher=joblib end with this")
 
 
+@pytest.mark.cluster
 def test_jobs_of_a_namesake_are_anothers(tmp_path: Path, slurm: Cluster) -> None:
     settings = {"submitit_folder": "x", "nodes": 1, "tasks_per_node": 1}
     names = set()

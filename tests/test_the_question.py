@@ -49,6 +49,7 @@ def run(folder: Path, monkeypatch):
     return notebook, text, notebooks.outputs(notebook, "image/png")
 
 
+@pytest.mark.slow
 def test_shows_all_that_is_there(reference, monkeypatch):
     notebook, text, pictures = run(reference, monkeypatch)
     assert len(pictures) == 5
@@ -63,6 +64,7 @@ def test_committed_as_it_runs():
     assert len(notebooks.outputs(notebooks.committed(NAME), "image/png")) == 5
 
 
+@pytest.mark.slow
 def test_says_what_is_missing(tmp_path, monkeypatch):
     _, text, pictures = run(tmp_path, monkeypatch)
     assert pictures == []

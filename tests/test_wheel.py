@@ -18,13 +18,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 WHERE = """
 import hydra_plugins.study_sweeper.study_sweeper as plugin, study
-from study import config_tree
-print(study.__file__, plugin.__file__, config_tree.CONF, sep="\\n")
+from study.config import hydra
+print(study.__file__, plugin.__file__, hydra.CONF, sep="\\n")
 """
 
 
