@@ -203,14 +203,14 @@ def test_a_study_of_which_tables_alone_are_kept_is_not_called_unfinished(tmp_pat
 
 
 def test_a_command_given_where_the_studies_are(tmp_path):
-    (tmp_path / "bottleneck").mkdir()  # the name of a study, and of what pandas may use
+    (tmp_path / "levers").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "study.report", "bottleneck"],
+        [sys.executable, "-m", "study.report", "levers"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: bottleneck is no study")
+    assert done.stderr.startswith("error: levers is no study")
     assert done.stderr.count("\n") == 1

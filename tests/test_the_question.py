@@ -35,7 +35,7 @@ def reference(tmp_path_factory) -> Path:
     ranks, spectra = science.with_ranks(synthetic.rows(science.identifiability(), Law()))
     write(home / "n_vs_p", synthetic.rows(synthetic.n_vs_p(), Law()))
     write(home / "double_descent", synthetic.rows(noisy, Law()))
-    write(home / "bottleneck", science.with_budget(synthetic.rows(science.bottleneck(), Law())))
+    write(home / "levers", science.with_budget(synthetic.rows(science.levers(), Law())))
     write(home / "data_efficiency", synthetic.rows(science.efficiency(), Law()))
     write(home / "identifiability", ranks, spectra)
     report.write_across(home)
@@ -68,6 +68,6 @@ def test_committed_as_it_runs():
 def test_says_what_is_missing(tmp_path, monkeypatch):
     _, text, pictures = run(tmp_path, monkeypatch)
     assert pictures == []
-    for name in ("n_vs_p", "double_descent", "bottleneck", "data_efficiency", "identifiability"):
+    for name in ("n_vs_p", "double_descent", "levers", "data_efficiency", "identifiability"):
         assert f"missing: {name}" in text
     assert "answers.json" in text

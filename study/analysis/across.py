@@ -120,7 +120,7 @@ def _error_propagation(
     )
 
 
-LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "bottleneck")
+LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "levers")
 
 QUESTIONS = [
     PooledQuestion(
@@ -141,14 +141,14 @@ QUESTIONS = [
         "fitted",
         "Can as many equations be fitted as there are parameters, N·D = P?",
         ("threshold.n.",),
-        ("double_descent", "bottleneck", "n_vs_p"),
+        ("double_descent", "levers", "n_vs_p"),
         keep=_clean,
     ),
     PooledQuestion(
         "hurts_clean",
         "Does overparameterisation, P > N·D, hurt with clean data?",
         ("overparameterised.",),
-        ("n_vs_p", "double_descent", "bottleneck"),
+        ("n_vs_p", "double_descent", "levers"),
         keep=_clean,
     ),
     PooledQuestion(
@@ -162,7 +162,7 @@ QUESTIONS = [
         "peak_clean",
         "Does the error peak (double descent) with clean data?",
         ("peak_along_",),
-        ("double_descent", "n_vs_p", "bottleneck"),
+        ("double_descent", "n_vs_p", "levers"),
         rule=ev.beyond_chance,
         keep=_clean,
     ),
@@ -206,7 +206,7 @@ QUESTIONS = [
         "bottleneck",
         "Is the network, its kind or its size, the bottleneck (and not optimiser or data)?",
         ("lever",),
-        ("bottleneck",),
+        ("levers",),
         pooled=_network_bottleneck,
     ),
     PooledQuestion(
@@ -214,7 +214,7 @@ QUESTIONS = [
         "Does the trajectory go wrong by propagation of the acceleration error, and not by chaos "
         "or the integrator?",
         ("budget.",),
-        ("bottleneck", "n_vs_p", "double_descent", "data_efficiency"),
+        ("levers", "n_vs_p", "double_descent", "data_efficiency"),
         pooled=_error_propagation,
     ),
     PooledQuestion(

@@ -55,7 +55,7 @@ def with_budget(
     )
 
 
-def bottleneck() -> list[dict]:
+def levers() -> list[dict]:
     """A grid like that of the experiment of this name."""
     settings = []
     small = {"model.width": 16, "model.depth": 2}

@@ -27,7 +27,7 @@ def many():
     """Studies with known causes: points are not needed, structure is the lever, no chaos."""
     flat = synthetic.rows(synthetic.n_vs_p(), Law(slope=0.05, scatter=0.1))
     structure = {("model", "structured_lnn"): 1 / 30}
-    lever = synthetic.rows(science.bottleneck(), Law(slope=0.05, scatter=0.1, factor=structure))
+    lever = synthetic.rows(science.levers(), Law(slope=0.05, scatter=0.1, factor=structure))
     asked = synthetic.question()
     order = {("data.order", "sequential"): 4.0, ("model.encoding", "raw"): 100.0}
     own = synthetic.rows(asked, Law(slope=0.05, scatter=0.1, factor=order))
@@ -36,7 +36,7 @@ def many():
     )
     return [
         study("n_vs_p", science.with_budget(flat)),
-        study("bottleneck", science.with_budget(lever)),
+        study("levers", science.with_budget(lever)),
         study("seed_question", own),
         study("identifiability", ranks, spectra),
     ]
@@ -57,7 +57,7 @@ def test_known_causes_are_found(many):
     assert {id: found[id].verdict for id in expected} == expected
     assert found["shuffling"].interval[0] <= 4 <= found["shuffling"].interval[1]
     assert "P = 3361" in found["seen"].sentence
-    assert found["bottleneck"].study == "bottleneck"
+    assert found["bottleneck"].study == "levers"
 
 
 def test_every_question_has_a_verdict_a_rule_and_its_rows(many):
@@ -135,8 +135,8 @@ def test_the_positive_control_is_no_evidence_on_networks():
 
 def test_another_system_does_not_speak_for_the_usual_one(many):
     rows = synthetic.rows(synthetic.n_vs_p(), Law(slope=2.0, scatter=0.1))
-    other = study("bottleneck", rows.assign(system="kepler"))
-    usual = [s for s in many if s.name != "bottleneck"]
+    other = study("levers", rows.assign(system="kepler"))
+    usual = [s for s in many if s.name != "levers"]
     needed = verdicts(*usual, other)["needed"]
     assert {e.study for e in needed.evidence} == {"n_vs_p"}
 
@@ -147,8 +147,8 @@ def test_chaos_or_a_lever_of_data_turn_the_verdict(many):
     )
     chaotic["budget_initial"] = chaotic["rollout_error"]
     assert verdicts(study("n_vs_p", chaotic))["propagation"].verdict == "no"
-    points = synthetic.rows(science.bottleneck(), Law(slope=2.5, scatter=0.1))
-    assert verdicts(study("bottleneck", points))["bottleneck"].verdict == "no"
+    points = synthetic.rows(science.levers(), Law(slope=2.5, scatter=0.1))
+    assert verdicts(study("levers", points))["bottleneck"].verdict == "no"
 
 
 def said(*given):

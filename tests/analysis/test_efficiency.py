@@ -59,7 +59,7 @@ def test_only_models_over_the_same_points_race():
     (race,) = efficiency.races(table().design)
     assert next(iter(race.cells)) == "lnn"
     assert race.points.tolist() == [10, 40, 100, 250, 800, 2500, 10_000]
-    few = Design(synthetic.rows(synthetic_science.bottleneck(), Law()))
+    few = Design(synthetic.rows(synthetic_science.levers(), Law()))
     assert efficiency.races(few) == []  # three points are no curve
     alone = Design(synthetic.rows(synthetic.n_vs_p(), Law()))
     assert efficiency.races(alone) == []

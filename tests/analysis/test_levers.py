@@ -8,12 +8,13 @@ from study.analysis.answer import Tables
 from study.analysis.design import Design
 from study.analysis.questions import levers
 from tests.analysis import synthetic
+from tests.analysis import synthetic_science as science
 from tests.analysis.synthetic import Law
-from tests.analysis.synthetic_science import ADAM, ADAM_LM, LM, bottleneck
+from tests.analysis.synthetic_science import ADAM, ADAM_LM, LM
 
 
 def table(law):
-    rows = synthetic.rows(bottleneck(), law)
+    rows = synthetic.rows(science.levers(), law)
     return rows, Design(rows)
 
 
