@@ -37,7 +37,7 @@ from study.block.setup import Setup, initial_parameters, set_up
 from study.config.cell import make_cell
 from study.config.compose import compose
 from study.config.hydra import register
-from study.core.native import build
+from study.core import native as cpp
 from study.core.training.adam import Adam
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 from study.core.training.train import Stage, State, loss_and_gradient, record_steps
@@ -76,7 +76,7 @@ def problem(width: int, depth: int, n: int, native: bool | None = None) -> Setup
         "block_size": SEEDS,
     }
     plain = compose([f"{key}={value}" for key, value in settings.items()])
-    wanted = build.trouble() is None if native is None else native
+    wanted = cpp.trouble() is None if native is None else native
     return set_up(make_cell(plain, compile=wanted), 0)
 
 
@@ -233,7 +233,7 @@ def main() -> None:
         console.print(
             f"P = {result['P']}: {ratio:.3g} times below Adam; at least {least}: {verdict}"
         )
-    about = {"compiled": build.trouble() is None, "clock": "time.process_time"}
+    about = {"compiled": cpp.trouble() is None, "clock": "time.process_time"}
     write(__file__, about | {"rates": rates, "comparisons": comparisons})
 
 

@@ -19,9 +19,9 @@ from study.config import inputs
 from study.config.cell import check_device, make_cell, make_run
 from study.config.errors import ConfigError
 from study.config.terminal import console
+from study.core import native
 from study.core.data.datasets import DataError
 from study.core.files import sync, write_whole
-from study.core.native import build
 from study.tables.measures import MEASURES
 
 
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     wanted = config["compile"] is True or (
         config["compile"] == "auto" and config["device"] == "cpu"
     )
-    cell = make_cell(config, compile=wanted and build.trouble() is None)
+    cell = make_cell(config, compile=wanted and native.trouble() is None)
     check_device(cell.device)
     folder = Path("outputs") / run.study / "cells" / cell.hash
     block = folder / "block-000"

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: a temporary name in the same folder, then a rename."""
+"""Files that are there whole or not at all (a temporary name in the same folder, then a rename)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import platformdirs
+
 SEPARATOR = "|"  # between the parts of a temporary name
+
+
+def cache_folder() -> Path:
+    """Where made data and the C++ library are kept: `STUDY_CACHE`, or the user's cache folder.
+
+    Every file in it is named by a hash of all that its content depends on, so that it can be shared
+    by runs, versions and machines, and deleted at any time.
+    """
+    return Path(os.environ.get("STUDY_CACHE") or platformdirs.user_cache_path("study"))
 
 
 def temporary_name(path: Path) -> Path:
@@ -49,21 +60,12 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], *, fsync: bool 
         _fill(temporary, write, fsync)
 
 
-def _fill(path: Path, write: Callable[[BinaryIO], object], fsync: bool) -> None:
-    with open(path, "wb") as file:
-        write(file)
-        file.flush()
-        if fsync:
-            os.fsync(file.fileno())
-
-
 def write_text(path: Path, text: str, *, fsync: bool = True) -> None:
     """Replace `path` by `text` in UTF-8; see `write_whole`.
 
     Half a surrogate pair, which a file name that is not UTF-8 gives, is written as its escape.
     """
-    content = text.encode(errors="backslashreplace")
-    write_whole(path, lambda file: file.write(content), fsync=fsync)
+    write_whole(path, _text(text), fsync=fsync)
 
 
 def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
@@ -73,15 +75,27 @@ def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
 
     **Raises:** `OSError`.
     """
-    filled = temporary_name(path)
+    temporary = temporary_name(path)
     try:
-        _fill(filled, lambda file: file.write(text.encode(errors="backslashreplace")), fsync)
-        os.link(filled, path)
+        _fill(temporary, _text(text), fsync)
+        os.link(temporary, path)
     except FileExistsError:
         return False
     finally:
-        filled.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
+
+
+def _text(text: str) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(text.encode(errors="backslashreplace"))
+
+
+def _fill(path: Path, write: Callable[[BinaryIO], object], fsync: bool) -> None:
+    with open(path, "wb") as file:
+        write(file)
+        file.flush()
+        if fsync:
+            os.fsync(file.fileno())
 
 
 def sync(*paths: Path) -> None:

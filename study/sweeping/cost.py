@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from study.config.cell import Cell
 from study.config.errors import first_line
-from study.core.native import build
+from study.core import native
 from study.sweeping.files import read_json
 from study.sweeping.folder import Orders, StudyFolder
 
@@ -118,5 +118,5 @@ def measured_scale(folder: StudyFolder, orders: Orders, at_most: int = 50) -> fl
 
 def cpp_trouble() -> str | None:
     """Why C++ cannot be used here, in a line; None where it can."""
-    trouble = build.trouble()
+    trouble = native.trouble()
     return trouble and first_line(trouble)

@@ -1,8 +1,4 @@
-"""Accelerations of any Lagrangian by automatic differentiation: the reference, not the fast path.
-
-Knows: torch. Does not know: which Lagrangian it is given. `mlp_acceleration.py` does the same
-for networks in closed form and is tested against this.
-"""
+"""Accelerations of any Lagrangian by automatic differentiation: the reference of the models."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from study.core.models import LNN, RandomFeatures
-from study.core.models.mlp import MLP, lagrangian
+from study.core.models.activations import derivatives
+from study.core.models.mlp import MLP
 from study.core.training.train import State, TrainingData, train
 from tests.core import euler_lagrange
 
@@ -18,6 +19,15 @@ def lnn(D=2, width=4, depth=2, encoding="raw"):
 def features(p, D=2):
     """Linear in what is trained, so that the solution is known."""
     return RandomFeatures(MLP(ANGLES[D], p, 1, "sin", 1.0))
+
+
+def lagrangian(mlp, theta, q, qdot):
+    """L(q, qdot) of one network (P) at one state (D)."""
+    *hidden, (top, bias) = mlp.layers(theta[None])
+    h = torch.cat([mlp.encode(q[None, :, None]), qdot[None, :, None]], 1)
+    for W, b in hidden:
+        h = derivatives(mlp.activation, mlp.beta, W @ h + b)[0]
+    return (top @ h + bias).reshape(()) + mlp.mass_prior * (qdot * qdot).sum() / 2
 
 
 def make_data(R=3, N=20, D=2, order="shuffled", noise=1.0):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from study.core.data import datasets
-from study.core.data.datasets import DataError, Source, cache_folder, cached, held_out, integrate
+from study.core.data.datasets import DataError, Source, cached, held_out, integrate
 from study.core.data.datasets import test_set as make_test_set
+from study.core.files import cache_folder
 from study.core.systems import SYSTEMS
 
 SYSTEM = SYSTEMS["magnetic_trap"]

@@ -18,9 +18,10 @@ from study.core.measures.identifiability import (
     spectrum,
 )
 from study.core.models import LNN
-from study.core.models.mlp import MLP, lagrangian
+from study.core.models.mlp import MLP
 from study.core.systems import SYSTEMS
 from tests.core import euler_lagrange
+from tests.core.problems import lagrangian
 
 TINY = LNN(MLP((True, False), 3, 2, "softplus", 1.0, "trig", 1.0), "fan_in")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from study.core.training import least_squares
+from study.core.training import train
 from study.core.training.least_squares import LeastSquares
 from study.core.training.train import State
 from tests.core.problems import features, lnn, make_data, run
@@ -16,7 +16,7 @@ from tests.core.problems import features, lnn, make_data, run
 @pytest.mark.parametrize("D", [1, 2])
 @pytest.mark.parametrize(("p", "N"), [(8, 30), (12, 12), (30, 8)], ids=["N > p", "N = p", "N < p"])
 def test_the_solution_is_that_of_the_pseudoinverse(p, N, D, monkeypatch):
-    monkeypatch.setattr(least_squares, "CHUNK", 7)
+    monkeypatch.setattr(train, "CHUNK", 7)
     model, data = features(p, D), make_data(N=N, D=D)
     start = model.initialise([5, 6, 7], torch.float64)
     moved = start.clone()

@@ -2,15 +2,18 @@
 
 import functools
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from study.core.measures.rollout import rollout
-from study.core.models import MODELS, make_model, n_parameters
+from study.core.models import MODELS, TrainedModel, make_model, n_parameters
+from study.core.systems.units import Units
 from tests.core import euler_lagrange
 
 SETTINGS = {
@@ -251,6 +254,21 @@ def test_parameters_are_counted_by_hand():
         model = make_model(angles, {"name": name, **settings})
         fixed = 32 * (6 + 1) if name == "random_features" else 0
         assert model.initialise([0, 1], torch.float64).shape == (2, P + fixed)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((4, 3), (4, 3)), ((4, 1), (4, 1)), ((2,), (2,)), ((4, 2), (3, 2))]
+)
+def test_states_of_the_wrong_shape_are_refused(shapes):
+    """numpy would broadcast a width of 1, and give accelerations of other states without a word."""
+    model = make_model((True, True), settings_of("lnn"))
+    trained = TrainedModel(model, model.initialise([0], torch.float64), Units.physical(2))
+    q, qdot = (np.ones(shape) for shape in shapes)
+    with pytest.raises(
+        ValueError, match=re.escape(f"{shapes[0]} and qdot {shapes[1]}: both must be (n, 2)")
+    ):
+        trained.acceleration(q, qdot)
+    assert trained.acceleration(np.ones((4, 2)), np.ones((4, 2))).shape == (4, 2)
 
 
 def test_an_untrained_structured_network_has_a_mass_matrix_near_one():

@@ -14,17 +14,14 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import platformdirs
 import scipy  # whose parts are loaded when they are used
 from jaxtyping import Bool, Float, Int
 
-from study.core.files import write_whole
+from study.core.files import cache_folder, write_whole
 from study.core.systems import System
 from study.core.systems.lyapunov import finite_time_exponent
 from study.core.systems.units import Units
@@ -287,11 +284,6 @@ def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, "
     wrapped = np.pi - np.mod(np.pi - states, 2 * np.pi)
     spread = np.where(angle, wrapped, states).std((0, 1))
     return np.where(spread > 0, spread, 1.0)  # what never moves is compared as it is
-
-
-def cache_folder() -> Path:
-    """Where made data are kept: `STUDY_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("STUDY_CACHE") or platformdirs.user_cache_path("study"))
 
 
 def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:

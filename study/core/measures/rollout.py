@@ -1,13 +1,11 @@
 """Integrate learned dynamics: all trajectories of all replicates, a step size each.
 
-Knows: the adaptive solver, freezing, the step cap. Does not know: the truth, or how the model
-was made. Everything is in the units the model was trained in, and float64.
+Everything is in the units the model was trained in, and float64. The solver is torchode's; C++
+integrates the networks it computes, by the same method.
 
-The solver is torchode's; networks that C++ computes are integrated there, by the same method.
-
-A trajectory whose velocity or length passes `LIMIT` in them, or that has not arrived when its
-steps run out, has diverged: it is frozen, so that it cannot stall its batch, and its states are
-NaN from there on.
+A trajectory has diverged if its velocity or length passes `LIMIT` in these units, or if its steps
+run out before the end. It is then frozen, so that it cannot stall its batch, and its states are NaN
+from there on.
 """
 
 from __future__ import annotations
@@ -19,9 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from study.core.models import Model
-from study.core.models.network_model import NetworkModel
-from study.core.native import calls
+from study.core import native
+from study.core.models.model import Model, NetworkModel
 
 LIMIT = 100.0  # true motion stays below about 10, in either units
 STEEPEST = 1e8  # accelerations are clamped here, so that the solver's norms stay finite
@@ -46,12 +43,12 @@ def rollout(
     rtol: float,
     max_steps: int,
 ) -> Rollout:
-    """Every network of the ensemble from every initial state; see `rollout_field`."""
-    if isinstance(model, NetworkModel) and model.in_cpp(theta) and theta.dtype == torch.float64:
+    """Motion by every network of the ensemble from every initial state; see `rollout_field`."""
+    network = model.in_cpp(theta) if isinstance(model, NetworkModel) else None
+    if network and theta.dtype == torch.float64:
         bounded = _bounded(angles, len(angles))
-        states, reached, steps = calls.roll_out(
-            model.kind,
-            model.mlp,
+        states, reached, steps = native.roll_out(
+            network,
             theta,
             start,
             times,
@@ -83,9 +80,10 @@ def rollout_field(
     rtol: float,
     max_steps: int,
 ) -> Rollout:
-    """R = `n_networks` fields, q and qdot (R, D, K) -> qddot (R, D, K), from every initial state.
+    """Motion by R = `n_networks` fields from every initial state.
 
-    Tsitouras 5(4), relative and absolute tolerance `rtol`, at most `max_steps` steps a trajectory.
+    `acceleration` maps q and qdot (R, D, K) to qddot (R, D, K). The method is Tsitouras 5(4),
+    relative and absolute tolerance `rtol`, at most `max_steps` steps a trajectory.
     """
     R, (K, width), D = n_networks, start.shape, start.shape[1] // 2
     bounded = torch.tensor(_bounded(angles, D)).to(start)
@@ -98,18 +96,18 @@ def rollout_field(
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
         return torch.where(_inside(y, bounded).unsqueeze(1), change, 0.0)
 
-    import torchode  # takes half a second, and where C++ integrates it is not needed
+    import torchode  # takes half a second, and C++ does not need it
 
     term = torchode.ODETerm(field)  # type: ignore[arg-type]
     method = torchode.Tsit5(term=term)
     controller = torchode.IntegralController(atol=rtol, rtol=rtol, term=term)
-    # torchode's own tensor types are not known to the type checker
+    # the type checker does not know torchode's own tensor types
     solver = torchode.AutoDiffAdjoint(method, controller, max_steps=max_steps)  # type: ignore
     y0, t_eval = start.repeat(R, 1), times.unsqueeze(0).expand(R * K, -1)
     problem = torchode.InitialValueProblem(y0=y0, t_eval=t_eval)  # type: ignore
     with torch.no_grad():
         solution = solver.solve(problem)
-    reached = solution.stats["n_initialized"]  # evaluation times; what is beyond is not set
+    reached = solution.stats["n_initialized"]  # evaluation times; states beyond them are not set
     return _rolled(
         solution.ys.view(R, K, len(times), width),
         reached.view(R, K),
@@ -119,12 +117,12 @@ def rollout_field(
 
 
 def _bounded(angles: tuple[bool, ...], D: int) -> list[bool]:
-    """Which components of (q, qdot) a true motion keeps small: an angle may wind."""
+    """The components of (q, qdot) that stay small in true motion: an angle may wind."""
     return [not a for a in angles] + [True] * D
 
 
 def _rolled(states: Tensor, reached: Tensor, steps: Tensor, bounded: Tensor) -> Rollout:
-    """Without what a solver left after the last time it reached, or after the limit."""
+    """The rollout, with NaN after the last time a solver reached, or after the limit."""
     there = torch.arange(states.shape[2], device=states.device) < reached.unsqueeze(2)
     good = (there & _inside(states, bounded)).cumprod(2).bool()
     states = torch.where(good.unsqueeze(3), states, torch.nan)
@@ -132,8 +130,8 @@ def _rolled(states: Tensor, reached: Tensor, steps: Tensor, bounded: Tensor) -> 
 
 
 def _inside(states: Tensor, bounded: Tensor) -> Tensor:
-    """Which states are finite and within the limit in every component that is bounded, by 1 or 0.
+    """Whether each state is within the limit in every component that is `bounded` (1 or 0).
 
-    What is not finite is no number after the product, and no number is small.
+    NaN compares as False, and infinity times zero is NaN, so a state that is not finite is outside.
     """
     return (states.abs() * bounded < LIMIT).all(-1)

@@ -1,7 +1,21 @@
-"""The models by name; a trained one asked in physical units.
+"""The models by name, and `TrainedModel`, which takes and gives physical units.
 
-Knows: which models there are and which settings they do not use. Does not know: data, optimisers.
 A new model is one subclass of `Model` in a file of its own and one entry of `MODELS`.
+
+All of them learn accelerations, and all but the controls by way of a Lagrangian. The accelerations
+of any L(q, qdot) follow from the Euler-Lagrange equation, M qddot = g - c with M = d2L/dqdot2,
+g = dL/dq, c = (d2L/dqdot dq) qdot (Cranmer et al. 2020, eq. 6). With automatic differentiation
+that is, at one state,
+
+    def acceleration(L, q, qdot):
+        momentum = torch.func.grad(L, argnums=1)
+        M = torch.func.jacfwd(momentum, argnums=1)(q, qdot)
+        c = torch.func.jvp(lambda x: momentum(x, qdot), (q,), (qdot,))[1]
+        g = torch.func.grad(L, argnums=0)(q, qdot)
+        return torch.linalg.solve(M, g - c)
+
+The models here do the same in closed form, for many networks and states at once (`lnn.py`,
+`structured_lnn.py`), and are tested against these lines.
 """
 
 from __future__ import annotations
@@ -20,70 +34,56 @@ from study.core.models.activations import ACTIVATIONS
 from study.core.models.initialisation import INITS
 from study.core.models.lnn import LNN
 from study.core.models.mlp import MLP
-from study.core.models.model import Model
-from study.core.models.network_model import NetworkModel
+from study.core.models.model import Model, NetworkModel
 from study.core.models.random_features import RandomFeatures
-from study.core.models.structured_lnn import StructuredLNN, n_outputs
+from study.core.models.structured_lnn import StructuredLNN
 from study.core.systems.units import Units
 
 __all__ = [
     "ACTIVATIONS",
     "INITS",
-    "LNN",
     "MODELS",
     "UNUSED",
-    "AccelerationMLP",
     "Model",
-    "RandomFeatures",
-    "StructuredLNN",
     "TrainedModel",
     "make_model",
     "n_parameters",
 ]
 
-Angles = tuple[bool, ...]
+Settings = dict[str, Any]
 
 
-def _mlp(angles: Angles, settings: dict[str, Any], **shape: Any) -> MLP:
+def _mlp(angles: tuple[bool, ...], settings: Settings, **shape: Any) -> MLP:
     keys = ("width", "depth", "activation", "beta", "encoding", "mass_prior")
-    return MLP(angles=angles, **{key: settings[key] for key in keys}, **shape)
+    return MLP(angles, **{key: settings[key] for key in keys}, **shape)
 
 
-def _lnn(angles: Angles, settings: dict[str, Any]) -> Model:
-    return LNN(_mlp(angles, settings), settings["init"])
-
-
-def _structured_lnn(angles: Angles, settings: dict[str, Any]) -> Model:
-    mlp = _mlp(angles, settings, n_outputs=n_outputs(len(angles)), velocities=False)
+def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
+    entries = len(angles) * (len(angles) + 1) // 2  # of a lower triangular matrix; and a potential
+    mlp = _mlp(angles, settings, n_outputs=entries + 1, velocities=False)
     return StructuredLNN(mlp, settings["init"])
 
 
-def _acceleration_mlp(angles: Angles, settings: dict[str, Any]) -> Model:
-    return AccelerationMLP(_mlp(angles, settings, n_outputs=len(angles)), settings["init"])
-
-
-def _random_features(angles: Angles, settings: dict[str, Any]) -> Model:
-    return RandomFeatures(_mlp(angles, settings))
-
-
-MODELS: dict[str, Callable[[Angles, dict[str, Any]], Model]] = {
-    "lnn": _lnn,
+MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
+    "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"]),
     "structured_lnn": _structured_lnn,
-    "acceleration_mlp": _acceleration_mlp,
-    "random_features": _random_features,
+    "acceleration_mlp": lambda angles, s: AccelerationMLP(
+        _mlp(angles, s, n_outputs=len(angles)), s["init"]
+    ),
+    "random_features": lambda angles, s: RandomFeatures(_mlp(angles, s)),
 }
 
-# settings that a model does not use, at the value that a cell is given for them
-UNUSED: dict[str, dict[str, Any]] = {
+# Settings that a model does not use, at the value that every cell of it has.
+UNUSED: dict[str, Settings] = {
     "acceleration_mlp": {"mass_prior": 0.0},
     "random_features": {"depth": 1, "mass_prior": 0.0, "init": "fan_in"},
 }
 
 
-def make_model(angles: Angles, settings: dict[str, Any], *, native: bool = False) -> Model:
+def make_model(angles: tuple[bool, ...], settings: Settings, *, native: bool = False) -> Model:
     """The model of a cell from its plain settings (`name`, `width`, ...).
 
-    With `native` in C++ on the CPU, if it is a network.
+    If `native`, C++ computes it on the CPU, provided it is a network.
     """
     model = MODELS[settings["name"]](angles, settings)
     if native and isinstance(model, NetworkModel):
@@ -91,14 +91,14 @@ def make_model(angles: Angles, settings: dict[str, Any], *, native: bool = False
     return model
 
 
-def n_parameters(angles: Angles, settings: dict[str, Any]) -> int:
+def n_parameters(angles: tuple[bool, ...], settings: Settings) -> int:
     """P of a model before it is made."""
     return make_model(angles, settings).n_params
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """One trained network, asked in physical units.
+    """One trained network in physical units.
 
     **Arguments:**
 
@@ -121,9 +121,18 @@ class TrainedModel:
         )
 
     def acceleration(
-        self, q: Float[np.ndarray, "n D"], qdot: Float[np.ndarray, "n D"]
+        self, q: Float[np.ndarray, "..."], qdot: Float[np.ndarray, "..."]
     ) -> Float[np.ndarray, "n D"]:
-        """qddot at states given and answered in physical units (s; m or rad)."""
+        """qddot (n, D) at states q and qdot (n, D), all in physical units (s; m or rad).
+
+        **Raises:** `ValueError` if q and qdot do not have this shape.
+        """
+        D = len(self.units.length)
+        if q.ndim != 2 or q.shape[1] != D or qdot.shape != q.shape:
+            raise ValueError(
+                f"q has the shape {q.shape} and qdot {qdot.shape}: both must be (n, {D}), "
+                "a row for each state"
+            )
         scaled = self.units.scale(q, qdot)
         q_, qdot_ = (torch.from_numpy(np.ascontiguousarray(x.T))[None] for x in scaled)
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """Activations sigma(beta x) / beta with their first three derivatives in x.
 
-Knows: one formula each, at beta = 1. Does not know: layers. A new activation is one function
-and one entry of `ACTIVATIONS`; the tests check its derivatives against automatic differentiation.
+A new activation is one function, its formula at beta = 1, and one entry of `ACTIVATIONS`; the tests
+check its derivatives against automatic differentiation.
 
 A Lagrangian needs a second derivative that is not zero: ReLU has none, so its mass matrix is zero.
 """
@@ -18,7 +18,7 @@ Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def _softplus(z: Tensor) -> Derivatives:
-    # log1p: log(1 + exp) loses two digits where the mass matrix is near singular
+    # log1p: log(1 + exp) loses two digits if the mass matrix is nearly singular
     value = torch.log1p(torch.exp(-torch.abs(z))) + torch.relu(z)
     s = torch.sigmoid(z)
     first = s * (1 - s)

@@ -1,7 +1,7 @@
 """Initial values of a network by name.
 
-Knows: scales by layer, one generator a seed. Does not know: what the network is used for. A new
-initialisation is one function and one entry of `INITS`.
+A new initialisation is one function and one entry of `INITS`: it takes the (inputs, outputs) of
+each layer, beta and a seed, and gives weights and biases in turn, layer by layer, each flat.
 """
 
 from __future__ import annotations
@@ -12,64 +12,59 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from study.core.models.mlp import MLP
+Sizes = list[tuple[int, int]]
 
 
-def initial_scale(name: str, layer: int, depth: int, fan_in: int, width: int) -> float:
-    """Standard deviation of a layer's weights under initialisation `name`.
+def _normal(sizes: Sizes, scales: list[float], seed: int) -> list[Tensor]:
+    """Weights N(0, scale^2), a scale for each layer; biases zero."""
+    generator = torch.Generator().manual_seed(seed)
+    pieces = []
+    for (fan_in, fan_out), scale in zip(sizes, scales, strict=True):
+        weight = torch.randn(fan_in * fan_out, generator=generator, dtype=torch.float64)
+        pieces += [scale * weight, torch.zeros(fan_out, dtype=torch.float64)]
+    return pieces
 
-    - `fan_in`: 1 / sqrt(fan_in).
-    - `cranmer`: (1 / sqrt(n)) {2.2 first, 0.58 i hidden layer i, n output}, n the width;
-      Cranmer et al. (2020), arXiv 2003.04630, section 4.
+
+def _fan_in(sizes: Sizes, beta: float, seed: int) -> list[Tensor]:
+    """Scale 1 / sqrt(fan_in)."""
+    return _normal(sizes, [1 / math.sqrt(fan_in) for fan_in, _ in sizes], seed)
+
+
+def _cranmer(sizes: Sizes, beta: float, seed: int) -> list[Tensor]:
+    """Scale (1 / sqrt(n)) {2.2 first, 0.58 i hidden layer i, n output}, n the width.
+
+    Cranmer et al. (2020), arXiv 2003.04630, section 4.
     """
-    if name == "fan_in":
-        return 1 / math.sqrt(fan_in)
-    if layer == 0:
-        return 2.2 / math.sqrt(width)
-    return math.sqrt(width) if layer == depth else 0.58 * layer / math.sqrt(width)
+    root = math.sqrt(sizes[0][1])
+    hidden = [0.58 * layer / root for layer in range(1, len(sizes) - 1)]
+    return _normal(sizes, [2.2 / root, *hidden, root], seed)
 
 
-def _normal(init: str) -> Callable[[MLP, int], Tensor]:
-    """Weights N(0, scale^2) by layer, biases zero."""
-
-    def draw(mlp: MLP, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        pieces = []
-        for layer, (fan_in, fan_out) in enumerate(mlp.layer_sizes):
-            scale = initial_scale(init, layer, mlp.depth, fan_in, mlp.width)
-            weight = torch.randn(fan_in * fan_out, generator=generator, dtype=torch.float64)
-            pieces += [scale * weight, torch.zeros(fan_out, dtype=torch.float64)]
-        return torch.cat(pieces)
-
-    return draw
-
-
-def _beta_matched(mlp: MLP, seed: int) -> Tensor:
+def _beta_matched(sizes: Sizes, beta: float, seed: int) -> list[Tensor]:
     """The function that `fan_in` starts from at beta 1, whatever beta is.
 
     With sigma(beta x) / beta and no biases, beta is a factor beta on the first layer and 1 / beta
-    on the last; both are taken out here, so that what beta does beyond the initial scale is left.
+    on the last. Both are undone here, which leaves what beta does beyond the initial scale.
     """
-    theta = _normal("fan_in")(mlp, seed).unsqueeze(0)
-    layers = mlp.layers(theta)  # views
-    layers[0][0].div_(mlp.beta)
-    layers[-1][0].mul_(mlp.beta)
-    return theta[0]
+    pieces = _fan_in(sizes, beta, seed)
+    pieces[0].div_(beta)
+    pieces[-2].mul_(beta)
+    return pieces
 
 
-def _torch_default(mlp: MLP, seed: int) -> Tensor:
+def _torch_default(sizes: Sizes, beta: float, seed: int) -> list[Tensor]:
     """As torch.nn.Linear does: weights and biases U(+-1/sqrt(fan_in))."""
     generator = torch.Generator().manual_seed(seed)
     pieces = []
-    for fan_in, fan_out in mlp.layer_sizes:
+    for fan_in, fan_out in sizes:
         drawn = torch.rand(fan_in * fan_out + fan_out, generator=generator, dtype=torch.float64)
         pieces.append((2 * drawn - 1) / math.sqrt(fan_in))
-    return torch.cat(pieces)
+    return pieces
 
 
-INITS: dict[str, Callable[[MLP, int], Tensor]] = {
-    "fan_in": _normal("fan_in"),
-    "cranmer": _normal("cranmer"),
+INITS: dict[str, Callable[[Sizes, float, int], list[Tensor]]] = {
+    "fan_in": _fan_in,
+    "cranmer": _cranmer,
     "torch_default": _torch_default,
     "beta_matched": _beta_matched,
 }

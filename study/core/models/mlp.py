@@ -1,13 +1,16 @@
-"""The networks behind the models: their shape, their inputs, where their parameters lie.
+"""An ensemble of MLPs: shape, parameters, values with tangents forward, cotangents back.
 
-Knows: layers, the encoding of angles and its Jacobian, the mass prior. Does not know: derivatives
-(`mlp_acceleration.py` of a scalar L, `dense.py` of several outputs), initial values.
+Streams are feature-major, (R networks, features, C columns, B states): column 0 is the value, the
+others are tangents, so that each layer is one batched matrix product over all columns. For
+a_k = W_k h_(k-1) + b_k and h_k = sigma(a_k), a tangent goes as t_k -> sigma'(a_k) t_k; on the way
+back the value's adjoint gains sigma''(a_k) t_k times the adjoint of each tangent.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,6 +19,84 @@ from torch import Tensor
 from study.core.models.activations import derivatives
 
 Layers = list[tuple[Tensor, Tensor]]  # (W: (R, out, in), b: (R, out, 1)), the output last
+States = Float[Tensor, "R D B"]  # q, qdot or qddot: R networks, D coordinates, B states
+Inputs = Float[Tensor, "R I B"]
+Streams = Float[Tensor, "R H C B"]
+
+
+@dataclasses.dataclass
+class Pair:
+    """The streams of one layer a = W h + b: dW sums adjoint x input over them, db is that of a.
+
+    **Arguments:**
+
+    - `adjoint`: (R, out, C, B), of the layer's output.
+    - `below`: (R, in, C, B), the layer's input.
+    - `bias`: (R, out, B), the adjoint of b.
+    """
+
+    adjoint: Float[Tensor, "R out C B"]
+    below: Float[Tensor, "R in C B"]
+    bias: Float[Tensor, "R out B"]
+
+
+def gradient_of(pairs: Sequence[Pair]) -> Float[Tensor, "R P"]:
+    """The gradient in the flat parameters, summed over states."""
+    pieces = []
+    for pair in pairs:
+        weight = torch.bmm(pair.adjoint.flatten(2), pair.below.flatten(2).mT)
+        pieces += [weight.flatten(1), pair.bias.sum(-1)]
+    return torch.cat(pieces, 1)
+
+
+def fill_jacobian(pairs: Sequence[Pair], out: Float[Tensor, "R P B"]) -> None:
+    """Write the gradient of each state into `out`.
+
+    Each entry of W is one product over all states at once, several times faster than an outer
+    product for each state.
+    """
+    at = 0
+    for pair in pairs:
+        n_out, n_in = pair.adjoint.shape[1], pair.below.shape[1]
+        weight = out[:, at : at + n_out * n_in].unflatten(1, (n_out, n_in))
+        adjoint, below = pair.adjoint.unsqueeze(2), pair.below.unsqueeze(1)
+        torch.mul(adjoint[:, :, :, 0], below[:, :, :, 0], out=weight)
+        for c in range(1, pair.adjoint.shape[2]):
+            weight.addcmul_(adjoint[:, :, :, c], below[:, :, :, c])
+        at += n_out * n_in
+        out[:, at : at + n_out] = pair.bias
+        at += n_out
+
+
+@dataclasses.dataclass
+class Bend:
+    """Derivatives (R, H, B) of one activation, and the tangents (R, H, C - 1, B) that met it."""
+
+    first: Tensor
+    second: Tensor
+    tangents: Tensor
+
+    def pull(self, adjoint: Streams) -> Streams:
+        """The adjoint below the activation from that above it."""
+        to_value, to_tangents = adjoint[:, :, 0], adjoint[:, :, 1:]
+        value = self.first * to_value + self.second * (self.tangents * to_tangents).sum(2)
+        return torch.cat([value.unsqueeze(2), self.first.unsqueeze(2) * to_tangents], 2)
+
+
+def activate(name: str, beta: float, streams: Streams) -> tuple[Streams, Bend]:
+    """sigma of the values, with their tangents."""
+    value, first, second, _ = derivatives(name, beta, streams[:, :, 0])
+    tangents = streams[:, :, 1:]
+    out = torch.cat([value.unsqueeze(2), first.unsqueeze(2) * tangents], 2)
+    return out, Bend(first, second, tangents)
+
+
+@dataclasses.dataclass
+class Trace:
+    """What `MLP.forward` leaves for `MLP.backward`: each layer's input, and each activation."""
+
+    below: list[Tensor] = dataclasses.field(default_factory=list)
+    bends: list[Bend] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +130,14 @@ class MLP:
 
     @property
     def n_position_inputs(self) -> int:
-        """Inputs that depend on q: one a coordinate, two for an encoded angle."""
+        """I, inputs that depend on q: one a coordinate, two for an encoded angle."""
         return self.n_dof + (sum(self.angles) if self.encoding == "trig" else 0)
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each affine layer, the output last."""
         inputs = self.n_position_inputs + (self.n_dof if self.velocities else 0)
-        sizes = [inputs, *[self.width] * self.depth, self.n_outputs]
-        return list(itertools.pairwise(sizes))
+        return list(itertools.pairwise([inputs, *[self.width] * self.depth, self.n_outputs]))
 
     @property
     def n_params(self) -> int:
@@ -75,7 +155,7 @@ class MLP:
             at += size + fan_out
         return views
 
-    def encode(self, q: Float[Tensor, "R D B"]) -> Float[Tensor, "R I B"]:
+    def encode(self, q: States) -> Inputs:
         """The inputs that depend on q."""
         if self.encoding == "raw" or not any(self.angles):
             return q
@@ -85,9 +165,7 @@ class MLP:
             rows += [torch.cos(row), torch.sin(row)] if angle else [row]
         return torch.cat(rows, 1)
 
-    def push(
-        self, x: Float[Tensor, "R I B"], tangent: Float[Tensor, "R D B"]
-    ) -> Float[Tensor, "R I B"]:
+    def push(self, x: Inputs, tangent: States) -> Inputs:
         """The encoding's Jacobian applied to a tangent in q; `x` is the encoded q."""
         if x.shape[1] == self.n_dof:
             return tangent
@@ -101,9 +179,7 @@ class MLP:
             at += 2 if angle else 1
         return torch.cat(rows, 1)
 
-    def pull(
-        self, x: Float[Tensor, "R I B"], adjoint: Float[Tensor, "R I B"]
-    ) -> Float[Tensor, "R D B"]:
+    def pull(self, x: Inputs, adjoint: Inputs) -> States:
         """The transposed Jacobian applied to an adjoint of the inputs."""
         if x.shape[1] == self.n_dof:
             return adjoint
@@ -118,17 +194,26 @@ class MLP:
             at += 2 if angle else 1
         return torch.cat(rows, 1)
 
+    def forward(self, layers: Layers, streams: Streams) -> tuple[Float[Tensor, "R K C B"], Trace]:
+        """The outputs and their tangents from the inputs and theirs; `C` may be 1."""
+        trace, C = Trace(), streams.shape[2]
+        for k, (W, b) in enumerate(layers):
+            trace.below.append(streams)
+            out = torch.bmm(W, streams.flatten(2)).unflatten(2, (C, -1))
+            streams = torch.cat([out[:, :, :1] + b.unsqueeze(2), out[:, :, 1:]], 2)
+            if k < self.depth:
+                streams, bend = activate(self.activation, self.beta, streams)
+                trace.bends.append(bend)
+        return streams, trace
 
-def lagrangian(
-    mlp: MLP,
-    theta: Float[Tensor, " P"],
-    q: Float[Tensor, " D"],
-    qdot: Float[Tensor, " D"],
-) -> Float[Tensor, ""]:
-    """L(q, qdot) of one network at one state: what everything here is the calculus of."""
-    *hidden, (top, bias) = mlp.layers(theta[None])
-    h = torch.cat([mlp.encode(q[None, :, None]), qdot[None, :, None]], 1)
-    for W, b in hidden:
-        h = derivatives(mlp.activation, mlp.beta, W @ h + b)[0]
-    value = (top @ h + bias).reshape(())
-    return value + mlp.mass_prior * (qdot * qdot).sum() / 2
+    def backward(
+        self, layers: Layers, cotangent: Float[Tensor, "R K C B"], trace: Trace
+    ) -> list[Pair]:
+        """The streams of d<cotangent, outputs>/dtheta, layer by layer."""
+        pairs = [Pair(cotangent, trace.below[-1], cotangent[:, :, 0])]
+        adjoint, C = cotangent, cotangent.shape[2]
+        for k in reversed(range(self.depth)):
+            above = torch.bmm(layers[k + 1][0].mT, adjoint.flatten(2)).unflatten(2, (C, -1))
+            adjoint = trace.bends[k].pull(above)
+            pairs.append(Pair(adjoint, trace.below[k], adjoint[:, :, 0]))
+        return pairs[::-1]

@@ -1,25 +1,35 @@
-"""What training, rollout and measures ask of a model.
+"""`Model`, what training, rollout and measures use of a model; `NetworkModel`, one that is an MLP.
 
-Knows: parameters in, accelerations out, in scaled units. Does not know: any one model, data,
-optimisers.
+Everything is in scaled units, and states are feature-major: (R networks, D coordinates, B states).
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from study.core import native
+from study.core.models.initialisation import INITS
+from study.core.models.mass_matrix import FLOOR
+from study.core.models.mlp import MLP, Layers, Pair, States, fill_jacobian, gradient_of
+
+Theta = Float[Tensor, "R S"]
+LossAndGradient = tuple[Float[Tensor, " R"], Theta, Float[Tensor, " R"]]
+
 
 class Model(abc.ABC):
     """An ensemble's architecture; parameters are a flat row theta (S) a network.
 
-    The first `n_params` of theta are trained, the rest are fixed draws (random features; S = P for
-    every other model). States are feature-major: q, qdot (R networks, D, B states), in scaled
-    units. `linear` says whether qddot is linear in what is trained.
+    The first `n_params` of theta are trained, the rest are fixed draws (of random features; S = P
+    for every other model). `linear` says whether qddot is linear in what is trained.
     """
 
     linear = False
@@ -30,39 +40,186 @@ class Model(abc.ABC):
         """P, trainable parameters of one network."""
 
     @abc.abstractmethod
-    def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Float[Tensor, "R S"]:
+    def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Theta:
         """One network a seed; a network depends on its own seed alone."""
 
     @abc.abstractmethod
-    def acceleration(
-        self, theta: Float[Tensor, "R S"], q: Float[Tensor, "R D B"], qdot: Float[Tensor, "R D B"]
-    ) -> Float[Tensor, "R D B"]:
+    def acceleration(self, theta: Theta, q: States, qdot: States) -> States:
         """qddot, without a gradient."""
 
     @abc.abstractmethod
     def loss_and_gradient(
         self,
-        theta: Float[Tensor, "R S"],
-        q: Float[Tensor, "R D B"],
-        qdot: Float[Tensor, "R D B"],
-        target: Float[Tensor, "R D B"],
+        theta: Theta,
+        q: States,
+        qdot: States,
+        target: States,
         loss: str = "squared",
         compiled: bool = False,
-    ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R S"], Float[Tensor, " R"]]:
+    ) -> LossAndGradient:
         """Each network's error, its gradient, and the share of samples with a floored mass matrix.
 
-        The error is the mean `squared` or `absolute` one. With `compiled` by torch.compile, the
-        same up to rounding.
+        The error is the mean `squared` or `absolute` one. `compiled` uses torch.compile, which
+        gives the same up to rounding.
         """
 
     @abc.abstractmethod
     def jacobian(
-        self, theta: Float[Tensor, "R S"], q: Float[Tensor, "R D B"], qdot: Float[Tensor, "R D B"]
-    ) -> tuple[Float[Tensor, "R D B"], Float[Tensor, "R B D P"]]:
+        self, theta: Theta, q: States, qdot: States
+    ) -> tuple[States, Float[Tensor, "R B D P"]]:
         """qddot, and d qddot / d theta of each state and coordinate."""
 
-    def mass_matrix(
-        self, theta: Float[Tensor, "R S"], q: Float[Tensor, "R D B"], qdot: Float[Tensor, "R D B"]
-    ) -> Float[Tensor, "R D D B"] | None:
+    def mass_matrix(self, theta: Theta, q: States, qdot: States) -> Float[Tensor, "R D D B"] | None:
         """d2L/dqdot2, or None for a model that has none."""
         return None
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkModel(Model):
+    """A model whose theta is one MLP, initialised by the entry `init` of `INITS`.
+
+    A subclass gives `forward` and `backward`, without state, so that they can be compiled, and the
+    `kind` that C++ knows it by, if it does. If `native`, C++ computes all that it knows on the CPU:
+    the same up to rounding, and not differentiable.
+    """
+
+    mlp: MLP
+    init: str
+    native: bool = False
+    kind: ClassVar[str]
+
+    @staticmethod
+    @abc.abstractmethod
+    def forward(mlp: MLP, layers: Layers, q: States, qdot: States) -> tuple[States, Any]:
+        """qddot, and a sweep for `backward`; `sweep.floored` (R, B) marks floored mass matrices."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def backward(
+        mlp: MLP, layers: Layers, qdot: States, qddot: States, cotangent: States, sweep: Any
+    ) -> list[Pair]:
+        """The streams of d<cotangent, qddot>/dtheta, layer by layer."""
+
+    @property
+    def n_params(self) -> int:
+        return self.mlp.n_params
+
+    def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
+        draw, sizes, beta = INITS[self.init], self.mlp.layer_sizes, self.mlp.beta
+        return torch.stack([torch.cat(draw(sizes, beta, seed)) for seed in seeds]).to(dtype)
+
+    def in_cpp(self, theta: Tensor) -> native.Network | None:
+        """The network that C++ computes with these parameters; None if it does not."""
+        mlp = self.mlp
+        known = "kind" in vars(type(self)) and mlp.activation in native.ACTIVATIONS
+        if not (self.native and known and theta.device.type == "cpu"):
+            return None
+        encoded = mlp.angles if mlp.encoding == "trig" else (False,) * mlp.n_dof
+        return native.network(
+            self.kind,
+            encoded,
+            mlp.width,
+            mlp.depth,
+            mlp.activation,
+            mlp.beta,
+            mlp.mass_prior,
+            FLOOR[theta.dtype],
+        )
+
+    def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
+        if network := self.in_cpp(theta):
+            return native.acceleration(network, theta, q, qdot)
+        return self.forward(self.mlp, self.mlp.layers(theta), q, qdot)[0]
+
+    def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        if network := self.in_cpp(theta):
+            return native.jacobian(network, theta, q, qdot)
+        layers = self.mlp.layers(theta)
+        qddot, sweep = self.forward(self.mlp, layers, q, qdot)
+        R, D, B = qddot.shape
+        J = qddot.new_empty(R, self.n_params, D, B)
+        for i in range(D):
+            along = torch.zeros_like(qddot)
+            along[:, i] = 1
+            pairs = self.backward(self.mlp, layers, qdot, qddot, along, sweep)
+            fill_jacobian(pairs, J[:, :, i])
+        return qddot, J.permute(0, 3, 2, 1)
+
+    def loss_and_gradient(
+        self,
+        theta: Tensor,
+        q: Tensor,
+        qdot: Tensor,
+        target: Tensor,
+        loss: str = "squared",
+        compiled: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if network := self.in_cpp(theta):
+            return native.loss_and_gradient(network, theta, q, qdot, target, loss)
+        layers = self.mlp.layers(theta)
+        if not compiled:
+            return _loss_and_gradient(type(self), self.mlp, loss, layers, q, qdot, target)
+        # the width is no part of what is compiled, so one compilation serves all of them
+        shape = dataclasses.replace(self.mlp, width=1)
+        R, single = theta.shape[0], q.shape[-1] == 1
+        function = _compiled(type(self), shape, loss, theta.dtype, str(theta.device), R, single)
+        return function(layers, q, qdot, target)
+
+
+def error_and_cotangent(loss: str, residual: States) -> tuple[Float[Tensor, " R"], States]:
+    """Mean `squared` or `absolute` residual of each network, and its derivative."""
+    count = residual.shape[1] * residual.shape[2]
+    if loss == "absolute":
+        return residual.abs().mean((1, 2)), residual.sign() / count
+    return (residual * residual).mean((1, 2)), residual * (2 / count)
+
+
+def _loss_and_gradient(
+    kind: type[NetworkModel],
+    mlp: MLP,
+    loss: str,
+    layers: Layers,
+    q: Tensor,
+    qdot: Tensor,
+    target: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    qddot, sweep = kind.forward(mlp, layers, q, qdot)
+    value, cotangent = error_and_cotangent(loss, qddot - target)
+    pairs = kind.backward(mlp, layers, qdot, qddot, cotangent, sweep)
+    return value, gradient_of(pairs), sweep.floored.to(q.dtype).mean(1)
+
+
+@functools.cache
+def _compiled(
+    kind: type[NetworkModel],
+    mlp: MLP,
+    loss: str,
+    dtype: torch.dtype,
+    device: str,
+    R: int,
+    single: bool,
+) -> Callable:
+    """`_loss_and_gradient` of R networks, compiled once for all widths and batches.
+
+    Compiled code may depend on the sizes of its first call. So that a cell's bits do not depend on
+    the cell before it, the first call always has the same sizes; only batches of one state
+    (`single`) and the number of networks are specialised.
+
+    **Raises:** what torch.compile raises if there is no compiler.
+    """
+    torch._dynamo.config.recompile_limit = 1024  # past it, torch would silently run eagerly
+    function = torch.compile(functools.partial(_loss_and_gradient, kind, mlp, loss), dynamic=True)
+    typical = dataclasses.replace(mlp, width=24)
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=dtype).to(device)
+
+    layers = typical.layers(normal(R, typical.n_params))
+    # Laid out as in training: other strides would be compiled anew, with the sizes of that call.
+    # 113, because torch takes sizes that are equal here (a layer's offset in theta, say) as equal.
+    batch = normal(R, 3 * mlp.n_dof, 1 if single else 113).chunk(3, 1)
+    for tensor in (*itertools.chain.from_iterable(layers), *batch):
+        torch._dynamo.mark_static(tensor, 0)
+    function(layers, *batch)
+    return function

@@ -1,8 +1,7 @@
 """`random_features`: linear least squares on fixed random features, whose double descent is known.
 
-Rahimi and Recht (2007); Belkin et al. (2019), arXiv 1812.11118, for the peak where the features for
-each output equal the points. Knows: how the features are drawn and that qddot is linear in C. Does
-not know: how C is solved for.
+Rahimi and Recht (2007); Belkin et al. (2019), arXiv 1812.11118, for the peak at as many features
+for each output as points.
 
 qddot = C phi(x), phi_j = sigma(beta w_j . x + b_j), x the encoded q and qdot, w_j ~ N(0, 1/inputs),
 b_j ~ U(-pi, pi); no bias. With sigma = sin these are random Fourier features of a Gaussian kernel
@@ -20,9 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.activations import derivatives
-from study.core.models.mlp import MLP
-from study.core.models.mlp_acceleration import error_and_cotangent
-from study.core.models.model import Model
+from study.core.models.mlp import MLP, States
+from study.core.models.model import Model, Theta, error_and_cotangent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +44,18 @@ class RandomFeatures(Model):
         return self.mlp.n_position_inputs + self.mlp.n_dof
 
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
-        return torch.stack([self._draw(seed) for seed in seeds]).to(dtype)
-
-    def _draw(self, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
         p, inputs = self.mlp.width, self.n_inputs
-        w = torch.randn(p * inputs, generator=generator, dtype=torch.float64)
-        b = torch.rand(p, generator=generator, dtype=torch.float64)
-        C = torch.zeros(self.n_params, dtype=torch.float64)
-        return torch.cat([C, w / math.sqrt(inputs), math.pi * (2 * b - 1)])
 
-    def features(
-        self, theta: Float[Tensor, "R S"], q: Float[Tensor, "R D B"], qdot: Float[Tensor, "R D B"]
-    ) -> Float[Tensor, "R p B"]:
+        def draw(seed: int) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
+            w = torch.randn(p * inputs, generator=generator, dtype=torch.float64)
+            b = torch.rand(p, generator=generator, dtype=torch.float64)
+            C = torch.zeros(self.n_params, dtype=torch.float64)
+            return torch.cat([C, w / math.sqrt(inputs), math.pi * (2 * b - 1)])
+
+        return torch.stack([draw(seed) for seed in seeds]).to(dtype)
+
+    def features(self, theta: Theta, q: States, qdot: States) -> Float[Tensor, "R p B"]:
         """phi at each network's own states."""
         P, p = self.n_params, self.mlp.width
         w, b = theta[:, P : P + p * self.n_inputs], theta[:, P + p * self.n_inputs :]

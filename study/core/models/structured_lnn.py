@@ -5,15 +5,14 @@ the entries of a lower triangular A and V; M = A A^T + mass_prior I. The diagona
 softplus(o + log(e - 1)): positive, so that M stays away from singular, and 1 where o = 0, so that A
 begins near the identity.
 
-Knows: M qddot = g - c of this Lagrangian and the gradient of <z, qddot>. Does not know: how values
-and tangents go through the network (`dense.py`). Values and derivatives A_i = dA/dq_i,
-V_i = dV/dq_i are columns of one sweep. With p = A^T qdot and A' = sum_i qdot_i A_i,
+Values and derivatives A_i = dA/dq_i, V_i = dV/dq_i are columns of one sweep. With p = A^T qdot and
+A' = sum_i qdot_i A_i,
 
 - c = (dM/dt) qdot = A' p + A (A'^T qdot),
 - g_i = p . (A_i^T qdot) - V_i.
 
 For u = M^-T z held fixed, d<z, qddot> = d[u . g - u . c - u^T M qddot] (from M qddot = g - c): its
-derivatives in A, A_i and V_i are products of u, qdot and qddot, and `dense.backward` does the rest.
+derivatives in A, A_i and V_i are products of u, qdot and qddot, and `MLP.backward` does the rest.
 """
 
 from __future__ import annotations
@@ -25,18 +24,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from study.core.models import dense
-from study.core.models.mlp import MLP, Layers
-from study.core.models.mlp_acceleration import invert
-from study.core.models.network_model import NetworkModel
-from study.core.models.pairs import Pair
+from study.core.models.mass_matrix import invert, with_prior
+from study.core.models.mlp import MLP, Bend, Layers, Pair, States, Streams, Trace, activate
+from study.core.models.model import NetworkModel
 
 ONE = math.log(math.e - 1)  # softplus of it is 1
-
-
-def n_outputs(n_dof: int) -> int:
-    """Entries of a lower triangular matrix, and one potential."""
-    return n_dof * (n_dof + 1) // 2 + 1
+Matrix = Float[Tensor, "R D D B"]
 
 
 @dataclasses.dataclass
@@ -46,8 +39,8 @@ class Sweep:
     `factor` A (R, D, D, B), `slopes` A_i (R, D, D, i, B), `reduced` p (R, D, B), `inverse` of M.
     """
 
-    trace: dense.Trace
-    diagonal: dense.Bend
+    trace: Trace
+    diagonal: Bend
     factor: Tensor
     slopes: Tensor
     reduced: Tensor
@@ -88,34 +81,28 @@ class StructuredLNN(NetworkModel):
         to_A_i = forth.unsqueeze(3) * u[:, None, None] - back.unsqueeze(3) * qdot[:, None, None]
         to_A = torch.cat([to_A.unsqueeze(3), to_A_i], 3)
         to_V = torch.cat([torch.zeros_like(u[:, :1]), -u], 1)  # V itself is not seen
-        to_diagonal = dense.pull(sweep.diagonal, _diagonal(to_A))
+        to_diagonal = sweep.diagonal.pull(_diagonal(to_A))
         lower = [to_diagonal[:, i] if i == j else to_A[:, i, j] for i, j in _lower(mlp.n_dof)]
-        return dense.backward(mlp, layers, torch.stack([*lower, to_V], 1), sweep.trace)
+        return mlp.backward(layers, torch.stack([*lower, to_V], 1), sweep.trace)
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return _mass(self.mlp, _columns(self.mlp, self.mlp.layers(theta), q)[0])
 
 
 def _columns(
-    mlp: MLP, layers: Layers, q: Float[Tensor, "R D B"]
-) -> tuple[
-    Float[Tensor, "R D D B"],
-    Float[Tensor, "R D D D B"],
-    Float[Tensor, "R D B"],
-    dense.Trace,
-    dense.Bend,
-]:
-    """A, its derivatives A_i (the last D of its axes is i), those of V, and what was passed."""
+    mlp: MLP, layers: Layers, q: States
+) -> tuple[Matrix, Float[Tensor, "R D D D B"], States, Trace, Bend]:
+    """A, its derivatives A_i (the last D of its axes is i), those of V, and two traces."""
     D, x = mlp.n_dof, mlp.encode(q)
     one, none = torch.ones_like(q[:, :1]), torch.zeros_like(q[:, :1])
     tangents = [
         mlp.push(x, torch.cat([one if k == i else none for k in range(D)], 1)) for i in range(D)
     ]
-    out, trace = dense.forward(mlp, layers, torch.stack([x, *tangents], 2))
+    out, trace = mlp.forward(layers, torch.stack([x, *tangents], 2))
     place = {entry: k for k, entry in enumerate(_lower(D))}
     raw = torch.stack([out[:, place[i, i]] for i in range(D)], 1)
     shifted = torch.cat([raw[:, :, :1] + ONE, raw[:, :, 1:]], 2)
-    diagonal, bend = dense.activate("softplus", 1.0, shifted)
+    diagonal, bend = activate("softplus", 1.0, shifted)
     none = torch.zeros_like(out[:, 0])
     entries = [
         diagonal[:, i] if i == j else out[:, place[i, j]] if j < i else none
@@ -131,29 +118,27 @@ def _lower(n_dof: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(n_dof) for j in range(i + 1)]
 
 
-def _diagonal(streams: Float[Tensor, "R D D C B"]) -> Float[Tensor, "R D C B"]:
+def _diagonal(streams: Float[Tensor, "R D D C B"]) -> Streams:
     return torch.stack([streams[:, i, i] for i in range(streams.shape[1])], 1)
 
 
-def _mass(mlp: MLP, A: Float[Tensor, "R D D B"]) -> Float[Tensor, "R D D B"]:
-    """A A^T + mass_prior I."""
-    mass = (A.unsqueeze(2) * A.unsqueeze(1)).sum(3)
-    eye = torch.eye(mlp.n_dof, dtype=A.dtype, device=A.device)
-    return mass + mlp.mass_prior * eye[None, :, :, None]
+def _mass(mlp: MLP, A: Matrix) -> Matrix:
+    return with_prior((A.unsqueeze(2) * A.unsqueeze(1)).sum(3), mlp.mass_prior)
 
 
-def _along(A_i: Float[Tensor, "R D D D B"], direction: Float[Tensor, "R D B"]) -> Tensor:
+def _along(A_i: Float[Tensor, "R D D D B"], direction: States) -> Matrix:
     """sum_i direction_i A_i."""
     return (A_i * direction[:, None, None]).sum(3)
 
 
-def _times(matrix: Float[Tensor, "R D D B"], vector: Float[Tensor, "R D B"]) -> Tensor:
+def _times(matrix: Matrix, vector: States) -> States:
     return (matrix * vector.unsqueeze(1)).sum(2)
 
 
-def _transposed(matrix: Float[Tensor, "R D D B"], vector: Float[Tensor, "R D B"]) -> Tensor:
+def _transposed(matrix: Matrix, vector: States) -> States:
+    """The transposed matrix times a vector."""
     return (matrix * vector.unsqueeze(2)).sum(1)
 
 
-def _outer(a: Float[Tensor, "R D B"], b: Float[Tensor, "R D B"]) -> Tensor:
+def _outer(a: States, b: States) -> Matrix:
     return a.unsqueeze(2) * b.unsqueeze(1)

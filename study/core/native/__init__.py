@@ -1,7 +1,295 @@
-"""The plain Lagrangian network and Adam in C++, for one core.
+"""The models of `models/` and Adam in C++, for one core: compiled once, then called with tensors.
 
-`lnn.hpp` is `mlp_acceleration.py` once more, in an order of work that stays in the processor's
-caches; `adam.hpp` is the update of `adam.py`. `build.py` compiles them on the machine that runs
-them, `calls.py` hands tensors over. The tensors' code is the reference that both are tested
-against, and what runs where there is no compiler and on any device but the CPU.
+`lnn.hpp` and `dense.hpp` are `lnn.py`, `structured_lnn.py` and `acceleration_mlp.py` once more, in
+an order of work that stays in the processor's caches; `adam.hpp` is the update of `adam.py`. The
+tensors' code is the reference that all of it is tested against. It runs on every device but the
+CPU, and if there is no compiler.
+
+The name of the library holds a hash of the sources, the flags and what the system says of the
+processor, so that machines of several kinds can share a home folder, and one without a compiler can
+use what another of its kind has compiled. All tensors are on the CPU, of one type, float32 or
+float64.
 """
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from study.core.files import cache_folder, replacing, sync
+
+HERE = Path(__file__).parent
+COMPILERS = ("g++", "clang++", "c++")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+NATIVE = ("-march=native", "-mcpu=native")  # the one that the compiler knows
+SECONDS = 300
+MODELS = ("lnn", "structured_lnn", "acceleration_mlp")  # in the order of native.cpp
+ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of activations.hpp
+SUFFIX = {torch.float32: "float", torch.float64: "double"}
+
+States = Float[Tensor, "R D B"]
+Theta = Float[Tensor, "R P"]
+
+
+class BuildError(Exception):
+    """There is no compiler, or it refused; the message is its own."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The library; compiled in some seconds if the cache has none for this kind of machine.
+
+    **Raises:** `BuildError` if there is no compiler, or it refuses.
+    """
+    digest = hashlib.sha256("\0".join((os.environ.get("CXX", ""), *FLAGS, _processor())).encode())
+    for source in sorted(HERE.glob("*pp")):
+        digest.update(source.name.encode() + source.read_bytes())
+    path = cache_folder() / "native" / f"{digest.hexdigest()[:16]}.so"
+    if path.exists():
+        with contextlib.suppress(OSError):  # torn, by a full disk or a loss of power
+            return ctypes.CDLL(str(path))
+    chosen = os.environ.get("CXX")
+    commands = [shlex.split(chosen)] if chosen else [[name] for name in COMPILERS]
+    compiler = next((command for command in commands if shutil.which(command[0])), None)
+    if compiler is None:
+        raise BuildError("there is no C++ compiler here: install one (g++ or clang)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        target = ["-shared", "-fPIC", str(HERE / "native.cpp"), "-o", str(temporary)]
+        _run([*compiler, *FLAGS, *_this_processor(compiler), *target])
+        sync(temporary)
+    return ctypes.CDLL(str(path))
+
+
+@functools.cache
+def trouble() -> str | None:
+    """Why C++ cannot be used here, None if it can; compiles the library if there is none yet."""
+    try:
+        library()
+    except (BuildError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _this_processor(compiler: list[str]) -> list[str]:
+    """The flag for all instructions of this processor, if the compiler has one."""
+    for flag in NATIVE:
+        with contextlib.suppress(BuildError):
+            _run([*compiler, flag, "-dM", "-E", "-x", "c++", os.devnull])
+            return [flag]
+    return []
+
+
+def _processor() -> str:
+    """What differs between processors that cannot run each other's instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return " ".join(platform.uname())  # this machine's alone
+    kinds = ("model name", "flags", "Features", "isa", "cpu")
+    chosen = {line for line in lines if line.partition("\t")[0].strip(" :") in kinds}
+    return "\n".join([platform.machine(), *sorted(chosen)])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{command[0]} could not be run: {error}") from error
+    if done.returncode:
+        raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+
+
+class Network(ctypes.Structure):
+    """`Shape` of network.hpp: an architecture as C++ knows it."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_int64)
+            for name in ("model", "n_dof", "width", "depth", "activation", "angles")
+        ),
+        *((name, ctypes.c_double) for name in ("beta", "mass_prior", "floor")),
+    )
+
+
+class _States(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("R", "B", "network", "row", "theta_row")),
+        *((name, ctypes.c_void_p) for name in ("theta", "q", "qdot", "target")),
+    )
+
+
+class _Step(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_double)
+        for name in ("rate", "beta1", "beta2", "correction1", "correction2", "epsilon", "clip")
+    )
+
+
+class _Course(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("K", "T", "max_steps", "bounded")),
+        *((name, ctypes.c_double) for name in ("tolerance", "limit", "steepest")),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def network(
+    model: str,
+    encoded: tuple[bool, ...],
+    width: int,
+    depth: int,
+    activation: str,
+    beta: float,
+    mass_prior: float,
+    floor: float,
+) -> Network:
+    """One of `MODELS` with one of `ACTIVATIONS`.
+
+    **Arguments:**
+
+    - `encoded`: which of the D coordinates enter as (cos, sin).
+    - `floor`: below which part of its size a mass matrix is floored.
+    """
+    kinds = MODELS.index(model), ACTIVATIONS.index(activation)
+    sizes = (kinds[0], len(encoded), width, depth, kinds[1], _bits(encoded))
+    return Network(*sizes, beta, mass_prior, floor)
+
+
+def _bits(flags: Sequence[bool]) -> int:
+    return sum(1 << i for i, flag in enumerate(flags) if flag)
+
+
+@functools.cache
+def _function(name: str, dtype: torch.dtype):
+    function = getattr(library(), f"{name}_{SUFFIX[dtype]}")
+    function.restype = None
+    return function
+
+
+def _states(theta: Tensor, *of: Tensor) -> tuple[_States, list[Tensor]]:
+    """The states as C++ sees them, and the tensors that must live as long."""
+    if of[0].stride(-1) != 1 or any(x.stride() != of[0].stride() for x in of):
+        of = tuple(x.contiguous() for x in of)
+    if theta.stride(-1) != 1:
+        theta = theta.contiguous()
+    R, _, B = of[0].shape
+    if len(theta) != R or any(x.dtype != theta.dtype for x in of):
+        raise ValueError(
+            f"{len(theta)} networks in {theta.dtype} and states of {R} in {of[0].dtype}: "
+            "both must be the same"
+        )
+    stride, row, _ = of[0].stride()
+    pointers = [x.data_ptr() for x in (theta, *of)]
+    return _States(R, B, stride, row, theta.stride(0), *pointers), [theta, *of]
+
+
+def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(x.data_ptr()) for x in tensors]
+
+
+def acceleration(network: Network, theta: Theta, q: States, qdot: States) -> States:
+    """`Model.acceleration`, not differentiable."""
+    states, _alive = _states(theta, q, qdot)
+    out = torch.empty(q.shape, dtype=q.dtype)
+    _function("accelerate", q.dtype)(ctypes.byref(network), ctypes.byref(states), *_pointers(out))
+    return out
+
+
+def jacobian(
+    network: Network, theta: Theta, q: States, qdot: States
+) -> tuple[States, Float[Tensor, "R B D P"]]:
+    """`Model.jacobian`: a view of an array (R, P, D, B)."""
+    states, _alive = _states(theta, q, qdot)
+    R, D, B = q.shape
+    out = torch.empty(q.shape, dtype=q.dtype)
+    J = torch.empty(R, theta.shape[1], D, B, dtype=q.dtype)
+    _function("differentiate", q.dtype)(
+        ctypes.byref(network), ctypes.byref(states), *_pointers(out, J)
+    )
+    return out, J.permute(0, 3, 2, 1)
+
+
+def loss_and_gradient(
+    network: Network, theta: Theta, q: States, qdot: States, target: States, loss: str
+) -> tuple[Float[Tensor, " R"], Theta, Float[Tensor, " R"]]:
+    """`Model.loss_and_gradient`."""
+    states, _alive = _states(theta, q, qdot, target)
+    value, floored = torch.empty(2, len(theta), dtype=q.dtype).unbind()
+    gradient = torch.empty(theta.shape, dtype=q.dtype)
+    _function("descend", q.dtype)(
+        ctypes.byref(network),
+        ctypes.byref(states),
+        ctypes.c_int(loss == "absolute"),
+        *_pointers(value, gradient, floored),
+    )
+    return value, gradient, floored
+
+
+def roll_out(
+    network: Network,
+    theta: Theta,
+    start: Float[Tensor, "K two_D"],
+    times: Float[Tensor, " T"],
+    bounded: Sequence[bool],
+    *,
+    tolerance: float,
+    max_steps: int,
+    limit: float,
+    steepest: float,
+) -> tuple[Float[Tensor, "R K T two_D"], Int[Tensor, "R K"], Int[Tensor, "R K"]]:
+    """States (float64), how many of `times` each trajectory reached, and the solver's steps.
+
+    States at times that were not reached are zero. A state stays where it is once a component that
+    is `bounded` passes `limit`; accelerations end at `steepest`.
+    """
+    theta, start, times = (x.contiguous() for x in (theta, start, times))
+    R, (K, width), T = len(theta), start.shape, len(times)
+    states = torch.zeros(R, K, T, width, dtype=torch.float64)
+    reached, steps = torch.zeros(2, R, K, dtype=torch.int64).unbind()
+    _function("roll_out", torch.float64)(
+        ctypes.byref(network),
+        ctypes.byref(_Course(K, T, max_steps, _bits(bounded), tolerance, limit, steepest)),
+        ctypes.c_int64(R),
+        *_pointers(theta, start, times, states, reached, steps),
+    )
+    return states, reached, steps
+
+
+def adam(
+    theta: Theta,
+    mean: Theta,
+    square: Theta,
+    alive: Bool[Tensor, " R"],
+    loss: Float[Tensor, " R"],
+    gradient: Theta,
+    *,
+    rate: float,
+    betas: tuple[float, float],
+    corrections: tuple[float, float],
+    epsilon: float,
+    clip: float | None,
+) -> None:
+    """`adam` of adam.py: one step, in place."""
+    step = _Step(rate, *betas, *corrections, epsilon, math.inf if clip is None else clip)
+    R, P = theta.shape
+    _function("adam", theta.dtype)(
+        ctypes.byref(step),
+        ctypes.c_int64(R),
+        ctypes.c_int64(P),
+        *_pointers(loss, gradient, theta, mean, square, alive),
+    )

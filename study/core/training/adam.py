@@ -1,7 +1,4 @@
-"""Minibatch training by Adam (Kingma and Ba 2015), all replicates in one batched step.
-
-Knows: batches, moments, clipping, schedules, freezing. Does not know: what the model is, files.
-"""
+"""Minibatch training by Adam (Kingma and Ba 2015), all replicates in one batched step."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from study.core import native
 from study.core.data.datasets import SHUFFLE
-from study.core.models import Model
-from study.core.native import calls
+from study.core.models.model import Model
 from study.core.training.train import Stage, State, TrainingData
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's defaults
@@ -30,10 +27,10 @@ class Adam(Stage):
     **Arguments:**
 
     - `schedule`: `cosine` to zero over the steps, or `constant`.
-    - `clip`: bound on the gradient norm of each replicate apart; None for none.
+    - `clip`: bound on the gradient norm of each replicate; None for none.
     - `loss`: mean `squared` or `absolute` error.
     - `dtype`: precision of parameters and steps.
-    - `compiled`: the update in C++ where it is on the CPU; elsewhere the model by torch.compile.
+    - `compiled`: the update in C++ on the CPU; on other devices the model by torch.compile.
     """
 
     steps: int
@@ -58,7 +55,7 @@ class Adam(Stage):
         return self.memory(state.theta, alive)
 
     def memory(self, theta: Float[Tensor, "R S"], alive: Bool[Tensor, " R"]) -> dict[str, Tensor]:
-        """Moments before the first step, and who takes part."""
+        """Zero moments, and which replicates take part."""
         zeros = torch.zeros_like
         return {"mean": zeros(theta), "square": zeros(theta), "alive": alive}
 
@@ -70,13 +67,13 @@ class Adam(Stage):
 
         def step(state: State) -> None:
             index = (batches.indices(state.step) + offset).reshape(-1)
-            if flat.is_cuda:  # from other memory the device would be waited for
+            if flat.is_cuda:  # copying other memory would wait for the device
                 index = index.pin_memory()
             rows = flat[index.to(flat.device, non_blocking=True)]
             batch = rows.view(R, -1, width).mT.contiguous()
             floored = self.update(model, state.theta, state.memory, batch, state.step)
             state.floored = state.floored + floored
-            if state.step + 1 == self.steps:  # the only time that the device is waited for
+            if state.step + 1 == self.steps:  # the only wait for the device
                 for r, alive in enumerate(state.memory["alive"].tolist()):
                     state.reasons[r] = "" if alive else "diverged"
 
@@ -90,17 +87,16 @@ class Adam(Stage):
         batch: Float[Tensor, "R three_D B"],
         step: int,
     ) -> Float[Tensor, " R"]:
-        """Step number `step` of all replicates, from 0, in place; those not alive stay as they are.
+        """Do step number `step`, from 0, of the replicates that are alive, in place.
 
-        The share of samples with a floored mass matrix, zero for those not alive.
+        Returns the share of samples with a floored mass matrix, zero for those not alive.
         """
         q, qdot, target = batch.chunk(3, 1)
         on_cpu = theta.device.type == "cpu"
         loss, gradient, floored = model.loss_and_gradient(
             theta, q, qdot, target, self.loss, self.compiled and not on_cpu
         )
-        rate, corrections = self.rate(step), (1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1))
-        descend = calls.adam if self.compiled and on_cpu else adam
+        descend = native.adam if self.compiled and on_cpu else adam
         descend(
             theta,
             memory["mean"],
@@ -108,9 +104,9 @@ class Adam(Stage):
             memory["alive"],
             loss,
             gradient,
-            rate=rate,
+            rate=self.rate(step),
             betas=(BETA1, BETA2),
-            corrections=corrections,
+            corrections=(1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1)),
             epsilon=EPSILON,
             clip=self.clip,
         )
@@ -131,11 +127,11 @@ def adam(
     epsilon: float,
     clip: float | None,
 ) -> None:
-    """One step, in place: theta, its two moments, and who is alive after it.
+    """One step, in place: theta, its two moments, and which replicates are alive after it.
 
-    Without waiting for the device. A replicate whose loss or gradient is no number, or has a square
-    that is none, is alive no longer, and stays as it is. `corrections` are 1 - beta^t of the two
-    moments.
+    It does not wait for the device. A replicate is no longer alive, and stays as it is, once its
+    loss, its gradient or the gradient's square is not finite. `corrections` are 1 - beta^t of the
+    two moments.
     """
     norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
     alive &= torch.isfinite(loss) & torch.isfinite(norm.square().to(theta.dtype))
@@ -143,7 +139,7 @@ def adam(
     if clip is not None:
         shrink = torch.clamp(clip / (norm + 1e-6), max=1.0).to(theta.dtype)
         gradient = gradient * shrink.unsqueeze(1)
-    # not a number times zero is none: the gradient of who is not alive is left out, not weighed
+    # NaN times zero is NaN: the gradient of a replicate that is not alive is left out, not weighed
     gradient = torch.where(keep, gradient, torch.zeros_like(gradient))
     mean += torch.where(keep, (1 - betas[0]) * (gradient - mean), torch.zeros_like(mean))
     change = (1 - betas[1]) * (gradient * gradient - square)
@@ -153,10 +149,10 @@ def adam(
 
 
 class Batches:
-    """Which points each replicate sees at a step: passes over the data, one after the other.
+    """The points of each step: passes over the data, one after the other.
 
-    A batch may reach from the end of one pass into the next, so that every point is seen equally
-    often. The pass's permutation follows from (seed, pass) alone.
+    A batch may reach from the end of one pass into the next, so that every point is used equally
+    often. The permutation of a pass follows from (seed, pass) alone.
     """
 
     def __init__(self, data: TrainingData, batch_size: int) -> None:
@@ -171,9 +167,8 @@ class Batches:
         number, at = divmod(begin, self.n)
         pieces, missing = [], self.size
         while missing:
-            piece = self._pass(number)[:, at : at + missing]
-            pieces.append(piece)
-            missing -= piece.shape[1]
+            pieces.append(self._pass(number)[:, at : at + missing])
+            missing -= pieces[-1].shape[1]
             number, at = number + 1, 0
         return torch.from_numpy(np.concatenate(pieces, axis=1))
 
@@ -182,9 +177,5 @@ class Batches:
             return np.argsort(self.data.along, axis=1)
         if self.size == self.n:  # all points at once: no order to speak of
             number = 0
-        return np.stack(
-            [
-                np.random.default_rng((SHUFFLE, seed, number)).permutation(self.n)
-                for seed in self.data.seeds
-            ]
-        )
+        generators = [np.random.default_rng((SHUFFLE, seed, number)) for seed in self.data.seeds]
+        return np.stack([generator.permutation(self.n) for generator in generators])

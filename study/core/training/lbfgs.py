@@ -1,9 +1,8 @@
 """L-BFGS on all training points in float64: a polish after Adam.
 
-Knows: how scipy's L-BFGS-B is asked, replicate after replicate, and when to stop. Does not know:
-the model beyond its loss and gradient. One step of the stage is one replicate's whole
-minimisation: its history is no part of a checkpoint, so a resumed run does the interrupted
-replicate again and ends in the same bits.
+One step of the stage is one replicate's whole minimisation by scipy's L-BFGS-B: its history is no
+part of a checkpoint, so a resumed run does the interrupted replicate again and ends in the same
+bits.
 
 Byrd, Lu, Nocedal and Zhu (1995), without bounds. The loss is minimised as a multiple of its first
 value and stopped here: scipy's own tolerances are absolute once a loss is below one.
@@ -15,17 +14,17 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import scipy  # whose parts are loaded when they are used
+import scipy  # scipy.optimize is loaded on first use
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from study.core.models import Model
+from study.core.models.model import Model
 from study.core.training.train import FITTED, Stage, State, TrainingData, loss_and_gradient
 
 HISTORY = 30  # corrections kept
 WINDOW, FALL = 50, 1e-3  # stop if the error fell by less than FALL over WINDOW iterations
-REFUSED = 1e3  # times the first loss: what a loss that is no number is taken for
+REFUSED = 1e3  # times the first loss: stands for a loss that is not finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ class LBFGS(Stage):
     def _minimise(
         self, model: Model, data: TrainingData, theta: Float[Tensor, "1 S"], r: int
     ) -> tuple[Float[Tensor, "1 S"], str]:
-        """Where the minimisation of replicate r from theta ended, and why."""
+        """The end of the minimisation of replicate r from theta, and its reason."""
 
         def at(theta: Tensor) -> tuple[float, Float[np.ndarray, " S"]]:
             value, gradient = loss_and_gradient(model, data, theta, which=slice(r, r + 1))
@@ -81,21 +80,15 @@ class LBFGS(Stage):
             if reason:
                 raise StopIteration
 
-        options = {
-            "maxiter": self.iterations,
-            "maxfun": 2 * self.iterations,
-            "maxcor": HISTORY,
-            "ftol": 0.0,
-            "gtol": 0.0,
-        }
-        found = scipy.optimize.minimize(
+        limits = {"maxiter": self.iterations, "maxfun": 2 * self.iterations}
+        minimised = scipy.optimize.minimize(
             relative,
             theta[0].cpu().numpy(),
             jac=True,
             method="L-BFGS-B",
             callback=after_iteration,
-            options=options,
+            options={**limits, "maxcor": HISTORY, "ftol": 0.0, "gtol": 0.0},
         )
         # 2: the line search found no lower point; 0: nor did the last step lower it
-        reason = reason or {1: "iterations"}.get(found.status, "damping")
-        return torch.from_numpy(found.x)[None].to(theta), reason
+        reason = reason or {1: "iterations"}.get(minimised.status, "damping")
+        return torch.from_numpy(minimised.x)[None].to(theta), reason

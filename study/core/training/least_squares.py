@@ -1,7 +1,4 @@
-"""The minimum-norm least-squares solution of a model that is linear in what is trained.
-
-Knows: the singular value decomposition of the model's Jacobian. Does not know: what the model is.
-"""
+"""The minimum-norm least-squares solution of a model that is linear in what is trained."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from study.core.models import Model
-from study.core.training.train import CHUNK, Stage, State, TrainingData
+from study.core.models.model import Model
+from study.core.training.train import Stage, State, TrainingData
 
 CUTOFF = 1e-13  # singular values below this part of the largest count as zero
 
@@ -33,22 +30,21 @@ class LeastSquares(Stage):
         return {}
 
     def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
-        P, N = model.n_params, data.rows.shape[1]
+        P = model.n_params
 
         def step(state: State) -> None:
             r = state.step
             theta = state.theta.clone()
-            one, which = theta[r : r + 1], slice(r, r + 1)
+            one = theta[r : r + 1]
             one[:, :P] = 0
             rows, targets = [], []
-            for begin in range(0, N, CHUNK):
-                q, qdot, target = data.states(which, slice(begin, min(begin + CHUNK, N)))
+            for q, qdot, target in data.chunks(slice(r, r + 1)):
                 qddot, J = model.jacobian(one, q, qdot)
                 rows.append(J[0].flatten(0, 1))
                 targets.append((target - qddot)[0].mT.flatten())
             left, right = torch.cat(rows).cpu(), torch.cat(targets)[:, None].cpu()
             if not left.isfinite().all() or not right.isfinite().all():
-                state.reasons[r] = "diverged"  # LAPACK raises, which would take the others along
+                state.reasons[r] = "diverged"  # LAPACK raises, which would end the others
                 return
             solved = torch.linalg.lstsq(left, right, CUTOFF, driver="gelsd").solution
             one[:, :P] = solved[:, 0].to(theta)

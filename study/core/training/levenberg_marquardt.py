@@ -1,15 +1,14 @@
 """Levenberg-Marquardt in float64, each replicate with its own damping and its own end.
 
-Knows: the damped normal equations and when to stop. Does not know: the model beyond its Jacobian,
-files. Levenberg (1944), Marquardt (1963); the damping follows Nielsen (1999), IMM-REP-1999-05,
-section 2, for the loss F = mean of squared residuals.
+Levenberg (1944), Marquardt (1963); the damping follows Nielsen (1999), IMM-REP-1999-05, section 2,
+for the loss F = mean of squared residuals.
 
 A step solves (J^T J + mu I) delta = -J^T r in whichever of P and N D is smaller: with more
 parameters than residuals, delta = -J^T (J J^T + mu I)^-1 r is the same step. The Jacobian is made
-in chunks and, where P is smaller, never held whole; it is not made again while damping is tried. A
-factorisation that fails (not positive definite to rounding) counts as a step refused: the damping
-grows until it succeeds. Replicates are taken one after the other, so that none depends on which
-others are still going, and only one Gram matrix is held.
+in chunks and, if P is smaller, never held whole; one Jacobian serves all dampings that are tried.
+If a factorisation fails (not positive definite to rounding), the step counts as refused and the
+damping grows. Replicates are taken one after the other, so that none depends on which others are
+still going, and memory holds only one Gram matrix.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from study.core.models import Model
-from study.core.training.train import CHUNK, FITTED, Stage, State, TrainingData
+from study.core.models.model import Model
+from study.core.training.train import FITTED, Stage, State, TrainingData
 
 FIRST_DAMPING = 1e-3  # times the largest diagonal entry of J^T J
 LEAST_DAMPING, MOST_DAMPING = 1e-16, 1e8  # times the same
@@ -39,8 +38,8 @@ class Linearised:
 
     **Arguments:**
 
-    - `gram`: J^T J, K = P; or J J^T, K = M, where M is smaller.
-    - `jacobian`: J^T where the Gram matrix is J J^T, else None.
+    - `gram`: J^T J, K = P; or J J^T, K = M, if M is smaller.
+    - `jacobian`: J^T if the Gram matrix is J J^T, else None.
     - `residual`, `gradient`: r, and J^T r.
     - `squares`: the squared norm of each column of J, the diagonal of J^T J.
     """
@@ -52,7 +51,7 @@ class Linearised:
     squares: Float[Tensor, " P"]
 
     def step(self, damping: float) -> Float[Tensor, " P"] | None:
-        """The damped step, or None where the damped Gram matrix cannot be factorised."""
+        """The damped step, or None if the damped Gram matrix cannot be factorised."""
         matrix = self.gram.clone()
         matrix.diagonal().add_(damping)
         factor, failed = torch.linalg.cholesky_ex(matrix)
@@ -63,11 +62,11 @@ class Linearised:
         return -(self.jacobian @ torch.cholesky_solve(self.residual[:, None], factor)[:, 0])
 
     def promised(self, delta: Float[Tensor, " P"], damping: float) -> float:
-        """By how much the step lowers the mean square of the linear model r + J delta."""
+        """The fall of the mean square of the linear model r + J delta."""
         return float(delta @ (damping * delta - self.gradient)) / len(self.residual)
 
     def cosine(self) -> float:
-        """The largest between r and a column of J (MINPACK's test on the gradient)."""
+        """The largest cosine between r and a column of J (MINPACK's test on the gradient)."""
         norms = torch.sqrt(self.squares) * torch.linalg.vector_norm(self.residual)
         return float((self.gradient.abs() / norms.clamp_min(torch.finfo(norms.dtype).tiny)).amax())
 
@@ -102,18 +101,17 @@ class LevenbergMarquardt(Stage):
 def linearise(model: Model, data: TrainingData, theta: Float[Tensor, "1 S"], r: int) -> Linearised:
     """Residuals of replicate r and their Jacobian at theta, as the smaller Gram matrix."""
     N, D, P = data.rows.shape[1], data.rows.shape[2] // 3, model.n_params
-    M = N * D
-    chunk = max(1, JACOBIAN_BYTES // (8 * D * P))
+    M, at = N * D, 0
     wide = P > M
     gram = theta.new_zeros((M, M) if wide else (P, P))
     whole = theta.new_empty(P, M) if wide else None
     residual, gradient, squares = theta.new_empty(M), theta.new_zeros(P), theta.new_zeros(P)
-    for begin in range(0, N, chunk):
-        q, qdot, target = data.states(slice(r, r + 1), slice(begin, min(begin + chunk, N)))
+    for q, qdot, target in data.chunks(slice(r, r + 1), max(1, JACOBIAN_BYTES // (8 * D * P))):
         qddot, J = model.jacobian(theta, q, qdot)
         columns = J[0].permute(2, 1, 0).flatten(1)  # J^T (P, D B)
         difference = (qddot - target).flatten()
-        rows = slice(begin * D, begin * D + len(difference))
+        rows = slice(at, at + len(difference))
+        at = rows.stop
         residual[rows] = difference
         gradient += columns @ difference
         squares += (columns * columns).sum(1)
@@ -134,7 +132,7 @@ def _add_gram(gram: Float[Tensor, "K K"], columns: Float[Tensor, "K L"]) -> None
 
 
 def _at_minimum(state: State, linear: Linearised, r: int) -> str:
-    """The reason to end before a step, or none."""
+    """The reason to end before a step, or ""."""
     loss = float(state.memory["loss"][r])
     slopes = (linear.gradient, linear.squares)
     if not math.isfinite(loss) or not all(bool(x.isfinite().all()) for x in slopes):
@@ -145,7 +143,7 @@ def _at_minimum(state: State, linear: Linearised, r: int) -> str:
 
 
 def _lower(model: Model, data: TrainingData, state: State, linear: Linearised, r: int) -> str:
-    """Raise the damping until the loss is lower, take that step; the reason to end, or none."""
+    """Raise the damping until the loss falls, and do that step; the reason to end, or ""."""
     memory, theta = state.memory, state.theta[r : r + 1]
     largest = float(linear.squares.amax())
     before, damping, growth = float(memory["loss"][r]), float(memory["damping"][r]), 2.0
@@ -157,7 +155,7 @@ def _lower(model: Model, data: TrainingData, state: State, linear: Linearised, r
             trial = theta.clone()
             trial[0, : model.n_params] += delta
             after = mean_square(model, data, trial, r)
-            if after < before:  # false where `after` is no number
+            if after < before:  # False if `after` is NaN
                 break
         damping, growth = damping * growth, 2 * growth
     else:
@@ -174,9 +172,8 @@ def _lower(model: Model, data: TrainingData, state: State, linear: Linearised, r
 
 def mean_square(model: Model, data: TrainingData, theta: Float[Tensor, "1 S"], r: int) -> float:
     """Mean squared residual of replicate r over all its points."""
-    N, total = data.rows.shape[1], 0.0
-    for begin in range(0, N, CHUNK):
-        q, qdot, target = data.states(slice(r, r + 1), slice(begin, min(begin + CHUNK, N)))
+    total = 0.0
+    for q, qdot, target in data.chunks(slice(r, r + 1)):
         residual = model.acceleration(theta, q, qdot) - target
         total += float((residual * residual).sum())
-    return total / (N * (data.rows.shape[2] // 3))
+    return total / (data.rows.shape[1] * (data.rows.shape[2] // 3))

@@ -1,9 +1,7 @@
-"""Training of an ensemble of replicates, each with its own data, start and fate.
+"""Training of an ensemble of replicates, each with its own data, start and end.
 
-Knows: stages that follow each other, records on the way, checkpoints, when a replicate counts as
-converged. Does not know: what the model is, where data come from, folders, what a stage does in a
-step (`adam.py`, `levenberg_marquardt.py`, `lbfgs.py`, `least_squares.py`). What a step does follows
-from the state alone, so a resumed run is bitwise the undisturbed one.
+Stages follow each other, one optimiser each. What a step does follows from the state alone, so a
+resumed run is bitwise the undisturbed one.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import abc
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,34 +18,34 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from study.core.models import Model
+from study.core.models.model import Model
 
 RECORDS = 24  # how many points a stage's part of the training curve has
 STATIONARY = 1e-2  # |gradient| |theta| / loss below which a replicate's training has converged
 FITTED = 1e-20  # mean squared error, scaled units, that is zero for double precision
 CHUNK = 1024  # states whose error is measured at once
 
-# why training of a replicate ended; all but the last three count as converged
+# Why training of a replicate ended; all but the last three count as converged.
 REASONS = (
     "solved",  # a linear problem, to the last digit
     "fitted",  # no train error left
     "gradient",  # the gradient is small beside the error
     "tolerance",  # the error no longer falls
     "damping",  # no step lowers the error, however short
-    "iterations",  # all that a second-order method was given
-    "steps",  # all that Adam was given
-    "diverged",  # the error or its gradient was no number
+    "iterations",  # the second-order method did all of its own
+    "steps",  # Adam did all of its own
+    "diverged",  # the error or its gradient was not finite
 )
 CONVERGED = REASONS[:5]
 
 
 class Stopped(Exception):  # noqa: N818  it is no error
-    """Training was asked to stop, and has saved its state."""
+    """Training stopped because `stop` said so; its state is saved."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What each replicate is trained on, in scaled units.
+    """The training points of each replicate, in scaled units.
 
     **Arguments:**
 
@@ -67,16 +65,24 @@ class TrainingData:
         q, qdot, target = self.rows[which, part].mT.contiguous().chunk(3, 1)
         return q, qdot, target
 
+    def chunks(
+        self, which: slice, size: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """`states` of all points in their order, at most `size` (or `CHUNK`) at once."""
+        N, size = self.rows.shape[1], size or CHUNK
+        for begin in range(0, N, size):
+            yield self.states(which, slice(begin, min(begin + size, N)))
+
 
 @dataclasses.dataclass
 class State:
-    """All that training carries from step to step; saved whole in a checkpoint.
+    """Everything that one step leaves to the next; a checkpoint holds all of it.
 
     **Arguments:**
 
     - `stage`, `step`: which stage (-1 before the first), and its steps done; `x`: of all stages.
     - `reasons`: why each replicate ended, one of `REASONS`; empty for one that goes on.
-    - `memory`: what the stage itself carries.
+    - `memory`: what the stage needs from its earlier steps.
     - `floored`: share of samples with a floored mass matrix, summed over Adam's steps.
     """
 
@@ -101,7 +107,7 @@ class State:
 
 
 class Stage(abc.ABC):
-    """One optimiser and how long it may take; `limit` is the reason of who gets to its end."""
+    """One optimiser and its number of steps; `limit` is the reason if a replicate uses them up."""
 
     steps: int
     limit = "iterations"
@@ -112,15 +118,15 @@ class Stage(abc.ABC):
 
     @abc.abstractmethod
     def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
-        """A function that takes a state one step on, and notes who ends and why."""
+        """A function that does one step in place, and notes which replicates end and why."""
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, where there is one."""
+        """The learning rate of a step; NaN without one."""
         return math.nan
 
 
 def record_steps(steps: int) -> set[int]:
-    """Where a stage's training curve is measured: evenly in log, first and last step."""
+    """The steps at which a stage's training curve is measured: evenly in log, first and last."""
     return {0, *np.unique(np.geomspace(1, steps, RECORDS).round().astype(int)).tolist()}
 
 
@@ -143,13 +149,31 @@ def train(
 
     - `measure`: theta -> one list (R) a metric, called at `record_steps` of each stage.
     - `save`: called every `every_seconds` with the state.
-    - `progress`: fraction done, called now and then; each stage counts the same.
-    - `stop`: asked after every step.
-    - `watch`: shown the state after each new record.
+    - `progress`: called now and then with the fraction done; each stage counts the same.
+    - `stop`: called after every step.
+    - `watch`: called with the state after each new record.
 
     **Raises:** `Stopped`, with the state saved, once `stop` says so; what `watch` raises.
     """
-    clock = _Clock(state, stages, save, progress, stop, every_seconds)
+    begun = saved = shown = time.perf_counter()
+    seconds = state.seconds
+
+    def tick() -> None:
+        """Count the time, save and show what is due, and stop if training has to."""
+        nonlocal saved, shown
+        now = time.perf_counter()
+        state.seconds = seconds + now - begun
+        if now - shown > 0.5:
+            of_stage = state.step / max(1, stages[state.stage].steps)
+            progress((state.stage + of_stage) / len(stages))
+            shown = now
+        stopped = stop()
+        if stopped or now - saved > every_seconds:
+            save(state)
+            saved = now
+        if stopped:
+            raise Stopped
+
     for number in range(max(state.stage, 0), len(stages)):
         stage = stages[number]
         if number > state.stage:
@@ -159,11 +183,12 @@ def train(
         step, due = stage.stepper(model, data), record_steps(stage.steps)
         while True:
             over = state.step >= stage.steps or not state.going()
-            if (over or state.step in due) and _new(state):
+            new = not state.records or state.records[-1]["x"] < state.x
+            if new and (over or state.step in due):
                 lr = [stage.rate(state.step)] * len(state.theta)
                 state.records.append({"x": state.x, "lr": lr, **measure(state.theta)})
                 watch(state)
-            clock.tick(state)
+            tick()
             if over:
                 break
             step(state)
@@ -171,42 +196,6 @@ def train(
             state.x += 1
     state.reasons = [reason or stages[-1].limit for reason in state.reasons]
     return state
-
-
-def _new(state: State) -> bool:
-    return not state.records or state.records[-1]["x"] < state.x
-
-
-class _Clock:
-    """Seconds spent, checkpoints and progress between steps."""
-
-    def __init__(
-        self,
-        state: State,
-        stages: Sequence[Stage],
-        save: Callable[[State], None],
-        progress: Callable[[float], None],
-        stop: Callable[[], bool],
-        every_seconds: float,
-    ) -> None:
-        self.stages, self.save, self.progress, self.stop = stages, save, progress, stop
-        self.every = every_seconds
-        self.begun = self.saved = self.shown = time.perf_counter()
-        self.before = state.seconds
-
-    def tick(self, state: State) -> None:
-        now = time.perf_counter()
-        state.seconds = self.before + now - self.begun
-        if now - self.shown > 0.5:
-            of_stage = state.step / max(1, self.stages[state.stage].steps)
-            self.progress((state.stage + of_stage) / len(self.stages))
-            self.shown = now
-        stopped = self.stop()
-        if stopped or now - self.saved > self.every:
-            self.save(state)
-            self.saved = now
-        if stopped:
-            raise Stopped
 
 
 def loss_and_gradient(
@@ -218,15 +207,13 @@ def loss_and_gradient(
 ) -> tuple[Float[Tensor, " R"], Float[Tensor, "R S"]]:
     """Mean error over all training points of each replicate and its gradient, in float64.
 
-    `which` replicates of the data `theta` belongs to.
+    `which`: the replicates of the data that `theta` belongs to.
     """
-    theta, N = theta.double(), data.rows.shape[1]
+    theta = theta.double()
     value, gradient = torch.zeros_like(theta[:, 0]), torch.zeros_like(theta)
-    for begin in range(0, N, CHUNK):
-        part = slice(begin, min(begin + CHUNK, N))
-        share = (part.stop - part.start) / N
-        batch = data.states(which, part)
-        v, g, _ = model.loss_and_gradient(theta, *batch, loss=loss)
+    for q, qdot, target in data.chunks(which):
+        share = q.shape[-1] / data.rows.shape[1]
+        v, g, _ = model.loss_and_gradient(theta, q, qdot, target, loss=loss)
         value, gradient = value + share * v, gradient + share * g
     return value, gradient
 
@@ -237,8 +224,8 @@ def relative_gradient(
     """|gradient| |theta| / loss on all training points: zero at a minimum, free of units.
 
     The largest relative change of the loss for a relative change of the parameters: at 1e-2,
-    changing them by 1 % lowers the loss by at most 0.01 % of itself, to first order. It says
-    nothing where no loss is left but rounding.
+    changing them by 1 % lowers the loss by at most 0.01 % of itself, to first order. It has no
+    meaning once the loss is only rounding.
     """
     value, gradient = loss_and_gradient(model, data, theta, loss)
     P = model.n_params
@@ -249,7 +236,7 @@ def relative_gradient(
 def verdicts(state: State, relative: Float[Tensor, " R"]) -> list[tuple[bool, str]]:
     """(converged, why it stopped) of each replicate at its end.
 
-    One that was given no more steps has converged if its `relative_gradient` is small.
+    A replicate that used up its steps has converged if its `relative_gradient` is small.
     """
     out = []
     for reason, slope in zip(state.reasons, relative.tolist(), strict=True):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from study.core.native import build
+from study.core import native
 
-ASK = "from study.core.native import build; print(build.trouble()); print(build.library()._name)"
+ASK = "from study.core import native; print(native.trouble()); print(native.library()._name)"
 
 
 def ask(cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,10 +55,10 @@ def test_another_processors_is_not_taken(tmp_path: Path, monkeypatch: pytest.Mon
     """All that a system says of one it shares a folder with."""
     told = Path("/proc/cpuinfo").read_text()
     assert "flags" in told or "Features" in told or "isa" in told
-    mine = build._processor()
+    mine = native._processor()
     less = told.replace("avx", "")
     monkeypatch.setattr(Path, "read_text", lambda *_: less)
-    assert (build._processor() != mine) == (less != told)
+    assert (native._processor() != mine) == (less != told)
 
 
 def test_no_compiler_and_a_broken_one_are_told(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from study.core import native as cpp
 from study.core.models import ACTIVATIONS, LNN, make_model
-from study.core.native import calls
 from study.core.training.adam import BETA1, BETA2, EPSILON, adam
 
 NETWORKS = ("lnn", "structured_lnn", "acceleration_mlp")
@@ -59,7 +59,7 @@ def test_all_sizes_give_what_the_tensors_give(name, size):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("activation", calls.ACTIVATIONS)
+@pytest.mark.parametrize("activation", cpp.ACTIVATIONS)
 def test_all_activations_over_all_of_their_range(name, activation):
     settings = settings_of(name, 6, 2, activation)
     eager, native = (make_model((True, True), settings, native=n) for n in (False, True))
@@ -119,7 +119,7 @@ def test_adam_is_that_of_torch(dtype):
             torch.zeros_like(theta),
             torch.ones(3).bool(),
         )
-        for step in (adam, calls.adam)
+        for step in (adam, cpp.adam)
     }
     for t in range(1, 30):
         gradient = torch.randn(3, 50, generator=generator, dtype=dtype)
@@ -140,7 +140,7 @@ def test_adam_is_that_of_torch(dtype):
 
 
 def test_who_has_no_number_stays_as_it_is():
-    for step in (adam, calls.adam):
+    for step in (adam, cpp.adam):
         theta, mean, square = torch.ones(3, 4), torch.zeros(3, 4), torch.zeros(3, 4)
         alive, loss, gradient = torch.ones(3).bool(), torch.ones(3), torch.ones(3, 4)
         loss[0], gradient[1, 2] = torch.inf, torch.nan
@@ -155,7 +155,7 @@ def test_who_has_no_number_stays_as_it_is():
         torch.testing.assert_close(theta[2], torch.full((4,), 0.9))
 
 
-@pytest.mark.parametrize("step", [adam, calls.adam])
+@pytest.mark.parametrize("step", [adam, cpp.adam])
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_a_gradient_whose_square_overflows_leaves_all_as_it_is(step, clip):
     """Or it would be no number at the step after, where nothing is clipped."""
@@ -191,9 +191,9 @@ def test_networks_and_states_that_do_not_match_are_refused():
     model = make_model((True, True), settings_of("lnn", 6, 2), native=True)
     theta, q, qdot, _ = draw(model, 2, 9)
     with pytest.raises(ValueError, match="1 networks"):
-        calls._states(theta[:1], q, qdot)
+        cpp._states(theta[:1], q, qdot)
     with pytest.raises(ValueError, match="float32"):
-        calls._states(theta.float(), q, qdot)
+        cpp._states(theta.float(), q, qdot)
 
 
 def test_what_cpp_does_not_know_is_left_to_the_tensors(monkeypatch):

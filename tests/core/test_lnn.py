@@ -7,11 +7,12 @@ import math
 import pytest
 import torch
 
-from study.core.models import LNN, make_model, mlp_acceleration
+from study.core.models import LNN, make_model
 from study.core.models.activations import ACTIVATIONS
-from study.core.models.mlp import MLP, lagrangian
-from study.core.models.mlp_acceleration import invert
+from study.core.models.mass_matrix import invert
+from study.core.models.mlp import MLP
 from tests.core import euler_lagrange, question_method
+from tests.core.problems import lagrangian
 
 TORCH_ACTIVATIONS = {
     "softplus": torch.nn.functional.softplus,
@@ -82,11 +83,11 @@ def test_accelerations_are_the_questions(activation, D):
         angles = tuple(i % 2 == 0 for i in range(D))
         mlp = MLP(angles, 6, depth, activation, 1.3, encoding, mass_prior=EXTENT[D])
         theta, q, qdot, _ = draw(mlp, R=2, B=3)
-        mass = mlp_acceleration.mass_matrix(mlp, theta, q, qdot).permute(0, 3, 1, 2)
+        eager, native = LNN(mlp, "fan_in"), LNN(mlp, "fan_in", native=True)
+        mass = eager.mass_matrix(theta, q, qdot).permute(0, 3, 1, 2)
         assert torch.linalg.cond(mass).max() < 100
         expected = by_the_question(mlp, theta, q, qdot)
-        assert relative(mlp_acceleration.acceleration(mlp, theta, q, qdot), expected) < 1e-9
-        native = LNN(mlp, "fan_in", native=True)
+        assert relative(eager.acceleration(theta, q, qdot), expected) < 1e-9
         assert relative(native.acceleration(theta, q, qdot), expected) < 1e-9
 
 
@@ -121,8 +122,7 @@ def test_gradient_against_the_question_itself():
     theta.requires_grad_()
     expected_loss = ((by_the_question(mlp, theta, q, qdot, True) - target) ** 2).mean()
     (expected,) = torch.autograd.grad(expected_loss, theta)
-    loss = ((mlp_acceleration.acceleration(mlp, theta, q, qdot) - target) ** 2).mean()
-    (gradient,) = torch.autograd.grad(loss, theta)
+    _, gradient, _ = LNN(mlp, "fan_in").loss_and_gradient(theta.detach(), q, qdot, target)
     assert relative(gradient, expected) < 1e-9
 
 
@@ -149,9 +149,10 @@ def test_the_questions_network_has_3361_parameters():
 def test_networks_of_an_ensemble_do_not_see_each_other():
     mlp = MLP((True, True), 8, 3, "softplus", 2.0, "trig", 1.0)
     theta, q, qdot, _ = draw(mlp, R=3, B=7)
-    together = mlp_acceleration.acceleration(mlp, theta, q, qdot)
+    model = LNN(mlp, "fan_in")
+    together = model.acceleration(theta, q, qdot)
     for r in range(3):
-        alone = mlp_acceleration.acceleration(mlp, theta[r : r + 1], q[r : r + 1], qdot[r : r + 1])
+        alone = model.acceleration(theta[r : r + 1], q[r : r + 1], qdot[r : r + 1])
         torch.testing.assert_close(together[r : r + 1], alone)
 
 
