@@ -1,7 +1,7 @@
 // Activations with their first three derivatives, the formulas of `activations.py`, on vectors.
 //
-// The exponential and the logarithm are series, to the last digits of their type; erf, sin and cos
-// are the C++ library's, one state at a time.
+// The exponential and the logarithm are series, exact to the last digits of their type. erf, sin and
+// cos are those of the C++ library, one state at a time.
 #pragma once
 
 #include <cmath>
@@ -46,7 +46,7 @@ inline Vec<T> exp_negative(Vec<T> x) {
     using I = typename N::Int;
     typedef I IVec __attribute__((vector_size(BYTES)));
     const T high = T(0.693359375), low = T(-2.12194440054690583e-4);  // ln 2, exact times n
-    x = x < N::lowest ? Vec<T>{} + N::lowest : x;  // false for NaN, which goes on
+    x = x < N::lowest ? Vec<T>{} + N::lowest : x;  // False for NaN, which stays NaN
     IVec n = __builtin_convertvector(x * T(1.4426950408889634074) - T(0.5), IVec);
     Vec<T> whole = __builtin_convertvector(n, Vec<T>);
     Vec<T> r = (x - whole * high) - whole * low, sum = Vec<T>{} + SERIES<T>.exp[N::exp_terms];
@@ -132,7 +132,7 @@ void bend(int n, T beta, Vec<T>* value, Vec<T>* first, Vec<T>* second, Vec<T>* t
 template <typename T>
 using Activation = void (*)(int, T, Vec<T>*, Vec<T>*, Vec<T>*, Vec<T>*);
 template <typename T>
-constexpr Activation<T> ACTIVATIONS[] = {  // in the order of `calls.py`
+constexpr Activation<T> ACTIVATIONS[] = {  // in the order of `__init__.py`
     bend<T, softplus<T>>, bend<T, tanh_<T>>, bend<T, gelu<T>>, bend<T, silu<T>>, bend<T, sin_<T>>};
 
 }  // namespace study

@@ -10,8 +10,8 @@ struct Step {
     double rate, beta1, beta2, correction1, correction2, epsilon, clip;
 };
 
-// a network whose loss or gradient is no number, or has a square that is none, is alive no longer,
-// and stays as it is
+// A network is no longer alive, and stays as it is, once its loss, its gradient or the gradient's
+// square is not finite.
 template <typename T>
 void adam(const Step& step, int64_t P, T loss, const T* gradient, T* theta, T* mean, T* square,
           bool& alive) {

@@ -1,6 +1,6 @@
 // Dense networks of several outputs with tangents, and the two models made of them.
 //
-// `dense.py`, `acceleration_mlp.py` and `structured_lnn.py`; the names are theirs. Stream 0 is the
+// The names are those of `mlp.py`, `acceleration_mlp.py` and `structured_lnn.py`. Stream 0 is the
 // value, the others are tangents.
 #pragma once
 
@@ -46,7 +46,7 @@ class Dense : public Network<T> {
         this->add_bias(K, out[0].at);
     }
 
-    // the gradient from the adjoints of the outputs, which stand in `out`
+    // the gradient from the adjoints of the outputs, which are in `out`
     void pull_all() {
         std::vector<Plane<T>> above(C), below(C);
         for (int k = K; k >= 0; --k) {

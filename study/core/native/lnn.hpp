@@ -1,4 +1,4 @@
-// The plain Lagrangian network: `mlp_acceleration.py` in one pass.
+// The plain Lagrangian network: `lnn.py` in one pass.
 #pragma once
 
 #include "network.hpp"
@@ -74,7 +74,7 @@ class Lagrangian final : public Network<T> {
     void backward() override {
         second_order();
         const Plane<T> ones{one}, top{hidden[K - 1].below};
-        this->collect(K, 1, &ones, &top, nullptr);  // the output's bias is not seen
+        this->collect(K, 1, &ones, &top, nullptr);  // L's own bias changes no acceleration
         for (int k = K - 1; k >= 0; --k) {
             streams(k);
             const Plane<T> up[] = {{adjoint[0]}, {adjoint[1]}, {adjoint[2]}, {hidden[k].weighted}};

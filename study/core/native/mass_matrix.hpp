@@ -1,4 +1,4 @@
-// The inverse of a mass matrix by the rule for near-singular ones of `mlp_acceleration.py`.
+// Inverses of mass matrices that may be nearly singular, by the rule of `models/mass_matrix.py`.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace study {
 template <typename T>
 void jacobi(int D, T* m, T* v) {
     for (int i = 0; i < D * D; ++i) v[i] = T(i % (D + 1) == 0);
-    T largest = 0;  // squares of what is small would be zero
+    T largest = 0;  // squares of small entries would be zero
     for (int i = 0; i < D * D; ++i) largest = std::max(largest, std::abs(m[i]));
     const T unit = largest > 0 && std::isfinite(largest) ? 1 / largest : T(1);
     for (int sweep = 0; sweep < 30; ++sweep) {
@@ -50,7 +50,7 @@ inline T floored(T value, T limit, bool& small) {
     return std::abs(value) < limit ? (value < 0 ? -limit : limit) : value;
 }
 
-// the inverse of one matrix, which is overwritten; whether the rule had to act
+// the inverse of m, which is overwritten; returns whether m had to be floored
 template <typename T>
 bool invert(int D, T floor, T* m, T* out, T* scratch) {
     const T tiny = std::numeric_limits<T>::min();

@@ -1,4 +1,4 @@
-// What Python calls: an ensemble of networks, each with its own states, one after the other.
+// The functions that Python calls: an ensemble of networks, each with its own states, in turn.
 //
 // Arrays are rows of contiguous memory. States are (R networks, D, B), networks `network` and
 // coordinates `row` numbers apart; parameters are rows of theta, `theta_row` apart.
@@ -23,7 +23,7 @@ std::unique_ptr<Network<T>> make(const Shape& shape, int64_t B) {
     return std::make_unique<Lagrangian<T>>(shape, B);
 }
 
-// the network of a shape; kept, for the next step asks for the same one
+// the network of a shape; kept, because the next step needs the same one
 template <typename T>
 Network<T>& network_of(const Shape& shape, int64_t B) {
     static thread_local std::unique_ptr<Network<T>> kept;
@@ -77,7 +77,7 @@ void descend(const Shape& shape, const States<T>& s, bool absolute, T* loss, T* 
     }
 }
 
-// theta (R, P), start (K, 2 D) -> states (R, K, T, 2 D), of each trajectory how many are set
+// theta (R, P), start (K, 2 D) -> states (R, K, T, 2 D), and for each trajectory how many are set
 void roll_out(const Shape& shape, const Course& course, int64_t R, const double* theta,
               const double* start, const double* times, double* states, int64_t* reached,
               int64_t* steps) {

@@ -1,13 +1,13 @@
-// What the three models have in common: layers, chunks of states, the gradient's last step.
+// The base of the three models: layers, chunks of states, the last step of the gradient.
 //
-// The algebra and the names are those of the Python modules (`mlp.py`, `pairs.py`); only the order
-// of the work differs. A network's states are taken in chunks of a few vectors, so that all that one
-// chunk leaves behind stays in the processor's caches between the sweeps, where tensors of a whole
-// batch would go through memory. Vectors lie along the states.
+// The algebra and the names are those of `mlp.py` and `model.py`; only the order of the work differs.
+// A network takes its states in chunks of a few vectors, so that everything between the two sweeps of
+// a chunk stays in the processor's caches. Tensors of a whole batch would go through memory. Vectors
+// lie along the states.
 //
-// A plane is (rows, states of a chunk): one stream of one layer, a row a unit. Rows are padded with
-// units of no weight to a multiple of ROWS, so that no loop has a remainder; the states that fill up
-// the last chunk repeat the last one, with no cotangent.
+// A plane is (rows, states of a chunk): one stream of one layer, one row for each unit. Rows are
+// padded with units of zero weight to a multiple of ROWS, so that no loop has a remainder. The last
+// chunk is filled up with copies of the last state, whose cotangent is zero.
 #pragma once
 
 #include <algorithm>
@@ -24,8 +24,8 @@
 
 namespace study {
 
-struct Shape {  // of the networks, as `MLP` has it
-    int64_t model, n_dof, width, depth, activation;  // `model` in the order of `calls.py`
+struct Shape {  // `Network` of `__init__.py`
+    int64_t model, n_dof, width, depth, activation;  // `model` in the order of `__init__.py`
     int64_t angles;                                  // a bit for each coordinate that is encoded
     double beta, mass_prior, floor;
 };
@@ -34,9 +34,9 @@ struct Shape {  // of the networks, as `MLP` has it
 template <typename T>
 struct Layer {
     int rows, columns, padded_rows, padded_columns, wide;  // `wide` vectors a row of the gradient
-    int64_t at;                                            // where theta has it
+    int64_t at;                                            // its offset in theta
     std::vector<T> weights, biases;
-    Vec<T>*gradient, *bias_gradient;  // the latter over lanes, to be summed
+    Vec<T>*gradient, *bias_gradient;  // the bias one is a sum over its lanes
 };
 
 template <typename T>
@@ -67,7 +67,7 @@ class Network {
 
     int64_t n_params() const { return P; }
 
-    // the layers of one network, and no gradient
+    // take over the weights of one network; its gradient is zero
     void load(const T* theta) {
         for (Layer<T>& l : layers) {
             for (int i = 0; i < l.rows; ++i, theta += l.columns)
@@ -91,8 +91,8 @@ class Network {
         }
     }
 
-    // accelerations of states whose rows are `stride` apart, chunk by chunk, and `then` what else is
-    // wanted of each; how many states had a floored mass matrix
+    // accelerations of states whose rows are `stride` apart, with a call of `then` after each chunk;
+    // returns the number of states with a floored mass matrix
     template <typename Then>
     int64_t sweep(const T* q_, const T* qdot_, int64_t stride, Then then) {
         int64_t floored = 0;
@@ -110,7 +110,7 @@ class Network {
             std::memcpy(out + i * B + begin, lane(qddot, i), some * sizeof(T));
     }
 
-    // adds the chunk's gradient; its part of the mean error
+    // add the chunk's gradient; returns its part of the mean error
     double gradient(const T* target_, int64_t stride, int some, bool absolute) {
         states(target, target_, stride, some);
         double sum = 0;
@@ -119,7 +119,7 @@ class Network {
             for (int s = 0; s < S; ++s) {
                 const T r = lane(qddot, i)[s] - lane(target, i)[s];
                 const T slope = absolute ? T(r > 0) - T(r < 0) : 2 * r;
-                // the sign of what is no number is none either
+                // the sign of NaN is NaN
                 lane(z, i)[s] = s < some ? (r == r ? slope : r) / count : T(0);
                 if (s < some) sum += absolute ? std::abs(r) : r * r;
             }
@@ -128,7 +128,7 @@ class Network {
         return sum / count;
     }
 
-    // d qddot / d theta of each of the chunk's states: rows of parameters, `row` numbers apart
+    // d qddot / d theta of each state of the chunk: one row for each parameter, `row` numbers apart
     void jacobian(int some_, T* out, int64_t row) {
         for (int i = 0; i < D; ++i) {
             for (int j = 0; j < D * vectors; ++j) z[j] = Vec<T>{} + T(j / vectors == i);
@@ -138,19 +138,19 @@ class Network {
     }
 
    protected:
-    virtual int64_t forward(int some) = 0;  // qddot of the chunk; how many matrices were floored
+    virtual int64_t forward(int some) = 0;  // qddot of the chunk; returns the floored matrices
     virtual void backward() = 0;            // d<z, qddot>/dtheta, handed to `collect`
 
     static int round_up(int64_t n, int64_t to) { return int((n + to - 1) / to * to); }
     bool angle(int i) const { return shape.angles >> i & 1; }
     T* lane(Vec<T>* rows, int i) const { return reinterpret_cast<T*>(rows + i * vectors); }
 
-    Vec<T>* take(size_t count) {  // zeros, until the network is gone
+    Vec<T>* take(size_t count) {  // zeros; they live as long as the network
         memory.emplace_back(std::aligned_alloc(BYTES, (count + 1) * BYTES));
         return static_cast<Vec<T>*>(std::memset(memory.back().get(), 0, (count + 1) * BYTES));
     }
 
-    // a plane, or several side by side, with room for what `turn` reads
+    // a plane, or several side by side, with room for the vectors that `turn` reads
     Vec<T>* take_planes(int count, int rows) {
         const int whole = round_up(rows, std::max(LANES<T>, ROWS));
         return take(size_t(count - 1) * round_up(rows, ROWS) * vectors + size_t(whole) * vectors);
@@ -199,19 +199,19 @@ class Network {
             for (int v = 0; v < vectors; ++v) plane[h * vectors + v] += l.biases[h];
     }
 
-    // one value a unit, the same for all states
+    // one value for each unit, the same for all states
     void fill(int rows, const T* values, int64_t stride, Vec<T>* plane) const {
         for (int h = 0; h < rows; ++h)
             for (int v = 0; v < vectors; ++v) plane[h * vectors + v] = Vec<T>{} + values[h * stride];
     }
 
-    // sigma of the values in place, and its derivatives, of hidden units
+    // sigma of hidden units, in place, and its derivatives
     void activate(Vec<T>* value, Vec<T>* first, Vec<T>* second, Vec<T>* third) const {
         ACTIVATIONS<T>[shape.activation](n, T(shape.beta), value, first, second, third);
     }
 
-    // a layer's part of the gradient, or of the Jacobian: `streams` planes of adjoints of its output
-    // and of what it was given, and the adjoint of its bias if it is seen
+    // a layer's part of the gradient or of the Jacobian, from `streams` planes of adjoints of its
+    // output and of its input, and the adjoint of its bias (null if L does not depend on it)
     void collect(int k, int streams, const Plane<T>* adjoint, const Plane<T>* below,
                  const Vec<T>* of_bias) {
         Layer<T>& l = layers[k];
@@ -302,7 +302,7 @@ class Network {
     };
     std::vector<std::unique_ptr<void, Free>> memory;
     std::vector<T> matrix, turned;
-    T* each = nullptr;  // where the Jacobian goes
+    T* each = nullptr;  // the Jacobian to fill
     int64_t each_row = 0;
     int some = 0;
 };

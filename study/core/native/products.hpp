@@ -32,8 +32,8 @@ inline void strip(int rows, int inner, const T* a, int64_t a_row, int64_t a_colu
                                out_row, add);
 }
 
-// out (rows, columns) = A (rows, inner) b (inner, columns), or added to it; A by its strides, b and
-// out in vectors by the strides of their rows
+// out (rows, columns) = or += A (rows, inner) b (inner, columns); strides of A in numbers, those of
+// the rows of b and out in vectors
 template <typename T>
 void product(int rows, int inner, int columns, const T* a, int64_t a_row, int64_t a_column,
              const Vec<T>* b, int64_t b_row, Vec<T>* out, int64_t out_row, bool add = false) {
@@ -55,7 +55,7 @@ inline Vec<T> shuffled(Vec<T> a, Vec<T> b) {
 #endif
 }
 
-// exchanges the blocks off the diagonal of a square of vectors, in squares of 2 `block`
+// exchange the blocks off the diagonal of a square of vectors, in squares of 2 `block`
 template <typename T, int block, int... l>
 inline void exchange(Vec<T>* v, std::integer_sequence<int, l...>) {
     constexpr int n = LANES<T>;

@@ -1,20 +1,20 @@
-// Trajectories of one network by Tsitouras 5(4), a step size each: what `rollout.py` has torchode do,
-// without a pass through tensors for each operation of each stage.
+// Trajectories of one network by Tsitouras 5(4), a step size each: the method of torchode in
+// `rollout.py`, without a pass through tensors for each operation of each stage.
 //
 // Coefficients and interpolant: Tsitouras, Comput. Math. Appl. 62 (2011) 770, with the sign of the
-// last weight of the error corrected, as solvers have it that use them. First step and control of the
-// others: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I (2nd ed.), II.4.
+// last weight of the error corrected, as other solvers do. First step and step control: Hairer,
+// Norsett, Wanner, Solving Ordinary Differential Equations I (2nd ed.), II.4.
 //
-// Arrays of states are (2 D, K), coordinates first; those that are asked for are (K, T, 2 D).
+// Arrays of states are (2 D, K), coordinates first; the result is (K, T, 2 D).
 #pragma once
 
 #include "network.hpp"
 
 namespace study {
 
-struct Course {  // of the trajectories, as `rollout.py` has it
+struct Course {  // `_Course` of `__init__.py`
     int64_t K, T, max_steps;
-    int64_t bounded;  // a bit for each of (q, qdot) that is lost beyond `limit`
+    int64_t bounded;  // a bit for each of (q, qdot) that must stay within `limit`
     double tolerance, limit, steepest;
 };
 
@@ -34,7 +34,7 @@ constexpr double ERROR[STAGES] = {
     0.00178001105222577714, 0.0008164344596567469, -0.007880878010261995, 0.1447110071732629,
     -0.5823571654525552,    0.45808210592918697,   -1.0 / 66,
 };
-constexpr double SAFETY = 0.9, SHRINK = 0.2, GROW = 10;  // of a step, from one to the next
+constexpr double SAFETY = 0.9, SHRINK = 0.2, GROW = 10;  // factors from one step to the next
 
 // weights of the stages at the part x of a step
 inline void interpolant(double x, double* b) {
@@ -58,7 +58,7 @@ class Tsitouras {
         step.resize(K), time.resize(K);
     }
 
-    // from `start` (K, 2 D) to the last of `times`; how many of these were reached, in how many steps
+    // motion from `start` (K, 2 D) over `times`: the number of times reached, and of steps
     void run(const double* start, const double* times, double* states, int64_t* reached,
              int64_t* steps) {
         const double end = times[course.T - 1];
@@ -80,7 +80,7 @@ class Tsitouras {
                 field(trial, stages[i]);
             }
             for (int64_t k = 0; k < K; ++k) {
-                if (!(step[k] > 0)) continue;  // it has arrived, or is lost
+                if (!(step[k] > 0)) continue;  // it has arrived, or passed the limit
                 ++steps[k];
                 const double error = error_of(k), dt = step[k];
                 if (error < 1) {
@@ -92,7 +92,7 @@ class Tsitouras {
                         y[at] = trial[at], stages[0][at] = stages[STAGES - 1][at];
                 }
                 const double factor = SAFETY * std::pow(std::max(error, 1e-38), -0.2);
-                // what is no number is too large
+                // NaN counts as too large
                 step[k] = dt * (error == error ? std::clamp(factor, SHRINK, GROW) : SHRINK);
                 step[k] = steps[k] < course.max_steps ? std::min(step[k], end - time[k]) : 0;
             }
@@ -102,7 +102,7 @@ class Tsitouras {
    private:
     using Rows = std::vector<double>;
 
-    // (qdot, qddot); zero where a state has passed the limit, which so stays where it is
+    // (qdot, qddot); zero once a state has passed the limit, so that it stays where it is
     void field(const Rows& of, Rows& out) {
         double* qddot = out.data() + D * K;
         network.sweep(of.data(), of.data() + D * K, K,
@@ -147,7 +147,7 @@ class Tsitouras {
         }
     }
 
-    // of the trial step, in units of what is tolerated
+    // the error of the trial step, in units of the tolerance
     double error_of(int64_t k) const {
         double sum = 0;
         for (int64_t at = k; at < W * K; at += K) {

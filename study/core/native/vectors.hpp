@@ -1,4 +1,4 @@
-// The vectors that everything here is written in: as long as the processor's registers.
+// Vectors as long as the processor's registers; all loops are written in them.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,12 @@ namespace study {
 #if defined(__AVX512F__)
 constexpr int BYTES = 64, TALL = 8;  // of a vector, and rows of a tile of a matrix product
 #elif defined(__AVX__)
-constexpr int BYTES = 32, TALL = 4;  // as many as sixteen registers hold
+constexpr int BYTES = 32, TALL = 4;  // sixteen registers hold a tile
 #else
 constexpr int BYTES = 16, TALL = 4;
 #endif
 constexpr int ROWS = 4;               // of the smaller tile; widths are padded to it
-constexpr int VECTORS = 128 / BYTES;  // of a chunk's row at most: more would leave the cache
+constexpr int VECTORS = 128 / BYTES;  // in a chunk's row at most: more would not fit the cache
 
 template <typename T>
 using Vec [[gnu::vector_size(BYTES)]] = T;
@@ -21,7 +21,7 @@ template <typename T>
 constexpr int LANES = BYTES / sizeof(T);
 
 template <typename T>
-struct Plane {  // (rows, states of a chunk), a row a few vectors
+struct Plane {  // (rows, states of a chunk), a few vectors a row
     Vec<T>* at;
 };
 
