@@ -30,17 +30,18 @@ def smoke_study(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     home = (base if worker_id == "master" else base.parent) / "smoke"
     with FileLock(f"{home}.lock"):
         if not home.exists():
-            home.mkdir()
+            making = tmp_path_factory.mktemp("smoke")
+            command = [sys.executable, "-W", "ignore", "-m", "study.sweep"]
             done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", "study.sweep"]
-                + ["+experiment=n_vs_p", "budget=smoke"],
-                cwd=home,
+                [*command, "+experiment=n_vs_p", "budget=smoke"],
+                cwd=making,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 text=True,
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
+            making.rename(home)
     return home / "outputs" / "n_vs_p"
 
 
