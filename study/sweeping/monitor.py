@@ -19,7 +19,7 @@ from typing import Any
 from study.sweeping.claims import holder
 from study.sweeping.files import read_json
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey
-from study.sweeping.trials import best_cells, folder_of, read_best, read_trials
+from study.tables.trials import best_cells, read_best, read_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ class Monitor:
 
     def _look(self) -> Snapshot:
         running, failed, open_blocks, retried = [], [], [], 0
-        for cell in best_cells(self._folder, self.orders):
+        for cell in best_cells(self.root, self.orders.search, self.orders.searches):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         for block, done, locked, tried in self._survey.look():
             if done:
@@ -205,9 +205,9 @@ class Monitor:
         """Trials that are not done, and blocks that wait for the best of them."""
         left = 0
         for search in self.orders.searches:
-            folder = folder_of(self._folder, search["name"])
+            name = str(search["name"])
             n_trials = left_here = self.orders.search["n_trials"]
-            for trial in read_trials(folder):
+            for trial in read_trials(self.root, name):
                 if trial.number >= n_trials:  # of a command that asked for more
                     continue
                 block = self._folder.block(trial.cell, 0)
@@ -219,7 +219,7 @@ class Monitor:
                 elif now := _running(block):
                     running.append(now)
             left += left_here
-            if self.orders.search.get("rerun") and read_best(folder) is None:
+            if self.orders.search.get("rerun") and read_best(self.root, name) is None:
                 left += self.orders.n_blocks
         return left
 

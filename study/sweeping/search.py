@@ -157,10 +157,14 @@ class Search:
 
         return self._patiently(report)
 
+    def ended(self) -> list[FrozenTrial]:
+        """The trials of the budget that are finished."""
+        trials = self._patiently(lambda: self._study.get_trials(deepcopy=False))
+        return [trial for trial in trials[: self.n_trials] if trial.state.is_finished()]
+
     def left(self) -> int:
         """Trials of the budget that are not finished: a worker stays until there are none."""
-        trials = self._patiently(lambda: self._study.get_trials(deepcopy=False))
-        return self.n_trials - sum(t.state.is_finished() for t in trials[: self.n_trials])
+        return self.n_trials - len(self.ended())
 
     def beat(self) -> None:
         """Renew the claims of the trials that are held, where due."""

@@ -1,7 +1,6 @@
 """A worker's part in the searches of its study: ask, have the cell trained, tell.
 
-Knows: the searches, their records. Does not know: how a block is claimed, trained and committed:
-the worker, which hands in its `attempt`, does.
+How a block is claimed, trained and committed is the worker's `attempt`, which is handed in.
 """
 
 from __future__ import annotations
@@ -11,31 +10,33 @@ import functools
 import math
 import random
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from study.config import inputs
-from study.config.cell import SearchConfig
+from study.config.cell import Cell, SearchConfig
 from study.config.errors import ConfigError
-from study.sweeping import cost, trials
+from study.sweeping import cost
 from study.sweeping.files import read_json, write_config
 from study.sweeping.folder import Block, Orders, StudyFolder
 from study.sweeping.samplers import RUNGS
 from study.sweeping.search import Asked, Search
-from study.sweeping.searches import SearchSpec, choices
-from study.sweeping.space import at_edge
+from study.sweeping.space import SearchSpec, at_edge, choices
 from study.sweeping.storage import Direction, open_storage, own_name
-from study.sweeping.trials import NO_CELL, Best, TrialRecord
+from study.tables import trials
+from study.tables.trials import NO_CELL, Best, TrialRecord
 
-POLL = 1.0  # seconds between looks while another trains the same cell
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+POLL = 1.0  # seconds between looks while another worker trains the same cell
 
 
 @dataclasses.dataclass
 class Trial:
-    """A trial in hand, as whoever trains its block sees it.
+    """A trial that this worker holds, as the code that trains its block sees it.
 
-    - `pruned`: once it is judged hopeless.
-    - `trained`: the share of its steps after which it was.
+    - `pruned`: whether it was judged hopeless; `trained`: the share of its steps after which.
     - `value`: its error as it was last judged.
     """
 
@@ -51,19 +52,19 @@ class Trial:
         """Whether it is worth going on with; as `Trainer.run` asks."""
         self.value = value
         # rungs in units of the first: 1, 3, 9, as successive halving counts
-        self.pruned = self.search.report(
-            self.number, round(self.rungs[rung] / self.rungs[0]), value
-        )
+        step = round(self.rungs[rung] / self.rungs[0])
+        self.pruned = self.search.report(self.number, step, value)
         return not self.pruned
 
 
 Attempt = Callable[[Block, Trial], bool]
+GivenUp = Callable[[Block], bool]
 
 
 class Searcher:
     """What a worker remembers of the searches it takes part in.
 
-    `heed` is called while a database or others are waited for; it raises where that is to end.
+    `heed` is called while a database or other workers are waited for; what it raises ends the wait.
     """
 
     def __init__(self, folder: StudyFolder, orders: Orders, heed: Callable[[], None]):
@@ -71,8 +72,8 @@ class Searcher:
         self._open = [SearchSpec.from_dict(search) for search in orders.searches]
         self._searches: dict[str, Search] = {}
 
-    def step(self, attempt: Attempt, given_up: Callable[[Block], bool]) -> bool | None:
-        """Run one trial. False where others run all that are left; None where none is left.
+    def step(self, attempt: Attempt, given_up: GivenUp) -> bool | None:
+        """Run one trial. False if others run all that are left; None if none is left.
 
         **Raises:** what `attempt` raises; the trial is then free.
         """
@@ -86,12 +87,12 @@ class Searcher:
                     search.release()
                 return True
             if not search.left():
-                self._finish(spec)
+                self._finish(spec, search)
                 self._open.remove(spec)
         return False if self._open else None
 
     def beat(self) -> None:
-        """Renew the claims of trials in hand."""
+        """Renew the claims of the trials that are held."""
         for search in self._searches.values():
             search.beat()
 
@@ -110,7 +111,7 @@ class Searcher:
             self._searches[spec.name] = Search(
                 storage,
                 name,
-                trials.folder_of(self._folder, spec.name),
+                trials.folder_of(self._folder.root, spec.name),
                 spec.distributions(),
                 n_trials=settings.n_trials,
                 sampler=settings.sampler,
@@ -122,69 +123,104 @@ class Searcher:
         return self._searches[spec.name]
 
     def _run(
-        self,
-        spec: SearchSpec,
-        search: Search,
-        asked: Asked,
-        attempt: Attempt,
-        given_up: Callable[[Block], bool],
+        self, spec: SearchSpec, search: Search, asked: Asked, attempt: Attempt, given_up: GivenUp
     ) -> None:
-        folder = trials.folder_of(self._folder, spec.name)
+        record = TrialRecord(asked.number, NO_CELL, dict(asked.params), "running")
         try:
-            inputs.supply(spec.configs[choices(asked.params)], self._folder.root)
-            cell = spec.cell(asked.params)
+            cell = self._cell(spec, asked.params)
         except ConfigError as error:  # settings that exclude each other
-            record = TrialRecord(asked.number, NO_CELL, dict(asked.params), "impossible")
-            trials.write_trial(folder, dataclasses.replace(record, error=str(error)))
+            self._write(spec, record, state="impossible", error=str(error))
             search.fail(asked.number, str(error))
             return
-        record = TrialRecord(asked.number, cell.hash, dict(asked.params), "running")
-        trials.write_trial(folder, record)
+        record = dataclasses.replace(record, cell=cell.hash)
+        self._write(spec, record)
         block = self._folder.block(cell.hash, 0)
         write_config(block.folder.parent / "config.yaml", cell.as_dict())
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
         trial = Trial(search, asked.number, rungs, limit)
-        all_steps = cell.optimizer.steps + cell.optimizer.iterations
         while not (block.done or trial.pruned or given_up(block)):
             if not attempt(block, trial):
                 search.beat()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
-        # recorded first: who dies in between leaves a trial that is asked for, and told, again
+        # recorded first: a worker that dies in between leaves a trial that is asked for, and told,
+        # again
         if trial.pruned:
-            ended = dataclasses.replace(record, state="pruned", trained=trial.trained)
-            steps = round(trial.trained * all_steps)
-            trials.write_trial(folder, dataclasses.replace(ended, steps=steps, last=trial.value))
+            ended = self._ended(cell, "pruned", trial.trained)
+            self._write(spec, record, **ended, last=trial.value)
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            trained = 0.0 if _trained_before(folder, record) else 1.0
-            ended = dataclasses.replace(record, state="complete", values=values, trained=trained)
-            steps = round(trained * all_steps)
-            trials.write_trial(folder, dataclasses.replace(ended, steps=steps))
+            ended = self._ended(cell, "complete", self._trained(spec, record))
+            self._write(spec, record, **ended, values=values)
             search.tell(asked.number, values)
         else:
-            failures = block.failures(self._orders.run)  # none where the disk refused them
+            failures = block.failures(self._orders.run)  # none if the disk refused them
             error = str(failures[-1].get("error", "")) if failures else "nothing could be written"
-            trials.write_trial(folder, dataclasses.replace(record, state="failed", error=error))
+            self._write(spec, record, state="failed", error=error)
             search.fail(asked.number, error)
 
-    def _finish(self, spec: SearchSpec) -> None:
-        """Note the best cell; whoever sees the end writes the same."""
-        folder = trials.folder_of(self._folder, spec.name)
-        done = [r for r in trials.read_trials(folder) if r.state == "complete"]
+    def _finish(self, spec: SearchSpec, search: Search) -> None:
+        """Make the records whole, and note the best cell; every worker writes the same."""
+        records = {r.number: r for r in trials.read_trials(self._folder.root, spec.name)}
+        for told in search.ended():
+            if told.number not in records or records[told.number].state == "running":
+                self._write(spec, self._from_storage(spec, told))
+        done = [
+            record
+            for record in trials.read_trials(self._folder.root, spec.name)
+            if record.state == "complete"
+        ]
         if len(self._settings.objectives) > 1 or not done:
             return
         best = min(done, key=lambda record: (record.values[0], record.number))
         allowed = spec.distributions()
         edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
-        trials.write_best(folder, Best(best.cell, best.number, best.values[0], edges))
+        best = Best(best.cell, best.number, best.values[0], edges)
+        trials.write_best(self._folder.root, spec.name, best)
 
+    def _from_storage(self, spec: SearchSpec, told: FrozenTrial) -> TrialRecord:
+        """The record of a finished trial whose own a loss of power tore, or took back."""
+        record = TrialRecord(told.number, NO_CELL, dict(told.params), "impossible")
+        record = dataclasses.replace(record, error=str(told.user_attrs.get("error", "")))
+        try:
+            cell = self._cell(spec, told.params)
+        except (ConfigError, KeyError):
+            return record
+        record = dataclasses.replace(record, cell=cell.hash)
+        match told.state.name:
+            case "COMPLETE":
+                ended = self._ended(cell, "complete", self._trained(spec, record))
+                return dataclasses.replace(record, **ended, values=tuple(told.values or ()))
+            case "PRUNED":  # at a rung, of which the storage has the number and the value
+                ended = self._ended(cell, "pruned", RUNGS[0] * (told.last_step or 0))
+                return dataclasses.replace(record, **ended, last=told.value)
+        return dataclasses.replace(record, state="failed")
 
-def _trained_before(folder: Path, record: TrialRecord) -> bool:
-    """Whether another trial of a search had the same cell, and so has trained it."""
-    return any(
-        other.cell == record.cell and other.state == "complete" and other.number != record.number
-        for other in trials.read_trials(folder)
-    )
+    def _cell(self, spec: SearchSpec, params: Mapping[str, Any]) -> Cell:
+        """The cell with a trial's settings. **Raises:** `ConfigError` if they exclude each other,
+        `KeyError` if some are missing."""
+        inputs.supply(spec.configs[choices(params)], self._folder.root)
+        return spec.cell(params)
+
+    def _write(self, spec: SearchSpec, record: TrialRecord, **changes: Any) -> None:
+        record = dataclasses.replace(record, **changes)
+        trials.write_trial(self._folder.root, spec.name, record)
+
+    @staticmethod
+    def _ended(cell: Cell, state: str, trained: float) -> dict[str, Any]:
+        steps = round(trained * (cell.optimizer.steps + cell.optimizer.iterations))
+        return {"state": state, "trained": trained, "steps": steps}
+
+    def _trained(self, spec: SearchSpec, record: TrialRecord) -> float:
+        """The share of its steps that a complete trial took: none if another had trained its
+        cell."""
+        before = (
+            other.cell == record.cell
+            and other.state == "complete"
+            and other.trained > 0
+            and other.number != record.number
+            for other in trials.read_trials(self._folder.root, spec.name)
+        )
+        return 0.0 if any(before) else 1.0

@@ -1,14 +1,18 @@
-"""What a search may choose from: Hydra's sweep syntax in, Optuna's distributions out.
-
-Knows: `interval`, `tag(log, ...)`, `choice`, `range`. Does not know: what a key means, samplers.
+"""What a search may choose from: Hydra's sweep syntax in, Optuna's distributions and cells out.
 
     optimizer.lr: tag(log, interval(1e-4, 1e-1))      model.width: tag(log, interval(8, 64))
     model.activation: choice(tanh, softplus)          model.depth: range(1, 4)
+
+A study has one search for each point of its grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,11 +25,113 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from study.config.errors import ConfigError, first_line
+from study.config.cell import Cell, make_cell
+from study.config.command_line import COMMAND_KEYS
+from study.config.errors import ConfigError, first_line, unknown_key
+from study.config.hydra import flat_keys
+from study.config.schema import GROUPS, takes_numbers, takes_whole_numbers
 from study.tables import searches
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna.distributions import BaseDistribution
+
+# Either fixes the other, so whoever sets one of them unsets its twin.
+TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpec:
+    """One search, as `study.yaml` keeps it.
+
+    - `fixed`: the settings of its point of the grid.
+    - `space`: key -> what it may be, in Hydra's sweep syntax.
+    - `configs`: the chosen groups, as `choices` writes them -> the plain config they give.
+    - `compile`: whether its cells train compiled.
+    """
+
+    fixed: Mapping[str, Any]
+    space: Mapping[str, str]
+    configs: Mapping[str, Mapping[str, Any]]
+    compile: bool
+
+    @property
+    def name(self) -> str:
+        """A hash of what it searches in."""
+        about = {
+            "space": dict(self.space),
+            "configs": _plain(self.configs),
+            "compile": self.compile,
+        }
+        canonical = json.dumps(about, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """Its name for a reader: its point of the grid, and the hash."""
+        point = ", ".join(f"{key}={value}" for key, value in self.fixed.items())
+        return f"{point} ({self.name})" if point else self.name
+
+    @property
+    def seed(self) -> int:
+        """Of its sampler, to which `search.seed` is added; another for each search of a study."""
+        (config, *_) = self.configs.values()
+        return (config["seed"] + int(self.name, 16)) % 2**31
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What each key may be. **Raises:** `ConfigError`."""
+        for key, text in self.space.items():
+            if "interval(" in text and not (key in GROUPS or takes_numbers(key)):
+                raise ConfigError(f"{key}={text} is a range of numbers: name some, choice(a,b)")
+        return {
+            key: distribution(key, text, whole=takes_whole_numbers(key))
+            for key, text in self.space.items()
+        }
+
+    def cell(self, params: Mapping[str, Any]) -> Cell:
+        """The cell with these settings. **Raises:** `ConfigError`."""
+        plain = copy.deepcopy(dict(self.configs[choices(params)]))
+        for key, value in params.items():
+            if key not in GROUPS:
+                set_key(plain, key, value)
+        return make_cell(plain, compile=self.compile)
+
+    def corners(self) -> Iterator[Cell]:
+        """Cells at the ends of each range, other keys at their first. **Raises:** as `cell`."""
+        ends = {key: extremes(allowed) for key, allowed in self.distributions().items()}
+        first = {key: values[0] for key, values in ends.items()}
+        yield self.cell(first)
+        for key, values in ends.items():
+            for value in values[1:]:
+                yield self.cell(first | {key: value})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, with what each key may be in words that need no parser."""
+        ranges = {key: described(allowed) for key, allowed in self.distributions().items()}
+        return {"name": self.name, **_plain(dataclasses.asdict(self)), "ranges": _plain(ranges)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SearchSpec:
+        """**Raises:** `KeyError` or `TypeError` for what is no such data."""
+        return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+
+
+def choices(params: Mapping[str, Any]) -> str:
+    """The chosen groups among some settings, in one text."""
+    return " ".join(f"{key}={value}" for key, value in sorted(params.items()) if key in GROUPS)
+
+
+def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
+    """Set one dotted key of a plain config. **Raises:** `ConfigError` if there is no such key."""
+    *parents, last = key.split(".")
+    node: Any = plain
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        known = flat_keys({k: v for k, v in plain.items() if k not in COMMAND_KEYS})
+        raise ConfigError(unknown_key(key, known))
+    node[last] = value
+    if key in TWINS and value is not None:
+        node[TWINS[key].partition(".")[2]] = None
 
 
 def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
@@ -38,16 +144,39 @@ def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
 
     **Raises:** `ConfigError` for a text that is no sweep, or an empty one.
     """
-    from optuna.distributions import CategoricalDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    override = _parse(key, text)
+    try:
+        override = OverridesParser.create().parse_override(f"{key}={text}")
+    except HydraException as error:
+        raise ConfigError(f"{key}={text} cannot be read: {first_line(error)}") from None
     match override.value():
-        case IntervalSweep() as interval:
-            return _interval(key, text, interval, whole)
-        case RangeSweep() as numbers:
-            return _range(key, text, numbers)
+        case IntervalSweep(start=low, end=high, tags=tags):
+            if low is None or high is None or not low < high:
+                raise ConfigError(
+                    f"{key}={text} holds no value: the first number should be the smaller"
+                )
+            if "log" in tags and low <= 0:
+                raise ConfigError(f"{key}={text}: a logarithmic scale begins above 0")
+            if not whole:
+                return FloatDistribution(float(low), float(high), log="log" in tags)
+            if low != int(low) or high != int(high):
+                raise ConfigError(
+                    f"{key}={text}: {key} takes whole numbers, so both ends should be whole"
+                )
+            return IntDistribution(int(low), int(high), log="log" in tags)
+        case RangeSweep() as sweep:
+            numbers = sweep.range()
+            values = list(numbers)  # half-open, as everywhere in Hydra
+            if not values:
+                raise ConfigError(f"{key}={text} holds no value: give at least one")
+            low, high, step = min(values), max(values), sweep.step
+            if isinstance(numbers, FloatRange):
+                return FloatDistribution(low, high, step=abs(float(step)))
+            return IntDistribution(low, high, step=abs(int(step)))
         case ChoiceSweep():
-            values = [element_value(element) for element in override.sweep_iterator()]
+            # as Hydra types a single value
+            values: list[Any] = list(map(Override._convert_value, override.sweep_iterator()))
             if not values:
                 raise ConfigError(f"{key}={text} holds no value: give at least one")
             return CategoricalDistribution(values)
@@ -61,12 +190,10 @@ def extremes(allowed: BaseDistribution) -> list[Any]:
     """The values between which all others lie: ends of a range, every choice."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    match allowed:
-        case CategoricalDistribution():
-            return list(allowed.choices)
-        case FloatDistribution() | IntDistribution():
-            return [allowed.low, allowed.high]
-    raise TypeError(f"{allowed} is none of Optuna's distributions")
+    if isinstance(allowed, CategoricalDistribution):
+        return list(allowed.choices)
+    assert isinstance(allowed, FloatDistribution | IntDistribution)
+    return [allowed.low, allowed.high]
 
 
 def at_edge(allowed: BaseDistribution, value: Any) -> bool:
@@ -79,58 +206,15 @@ def at_edge(allowed: BaseDistribution, value: Any) -> bool:
 
 
 def described(allowed: BaseDistribution) -> dict[str, Any]:
-    """A distribution as plain data, for who knows no sweep syntax."""
+    """A distribution as plain data, for readers that know no sweep syntax."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    match allowed:
-        case CategoricalDistribution():
-            return {"kind": "choice", "choices": list(allowed.choices)}
-        case FloatDistribution() | IntDistribution():
-            kind = "number" if isinstance(allowed, FloatDistribution) else "whole"
-            ends = {"low": allowed.low, "high": allowed.high, "step": allowed.step}
-            return {"kind": kind, **ends, "log": allowed.log}
-    raise TypeError(f"{allowed} is none of Optuna's distributions")
-
-
-def element_value(element: Any) -> Any:
-    """A value of a choice, as Hydra types a single one."""
-    return Override._convert_value(element)
-
-
-def _parse(key: str, text: str) -> Override:
-    try:
-        return OverridesParser.create().parse_override(f"{key}={text}")
-    except HydraException as error:
-        reason = first_line(error)
-        raise ConfigError(f"{key}={text} cannot be read: {reason}") from None
-
-
-def _interval(key: str, text: str, given: IntervalSweep, whole: bool) -> BaseDistribution:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    low, high, log = given.start, given.end, "log" in given.tags
-    if low is None or high is None or not low < high:
-        raise ConfigError(f"{key}={text} holds no value: the first number should be the smaller")
-    if log and low <= 0:
-        raise ConfigError(f"{key}={text}: a logarithmic scale begins above 0")
-    if not whole:
-        return FloatDistribution(float(low), float(high), log=log)
-    if low != int(low) or high != int(high):
-        raise ConfigError(f"{key}={text}: {key} takes whole numbers, so both ends should be whole")
-    return IntDistribution(int(low), int(high), log=log)
-
-
-def _range(key: str, text: str, given: RangeSweep) -> BaseDistribution:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    numbers = given.range()
-    values = list(numbers)  # half-open, as everywhere in Hydra
-    if not values:
-        raise ConfigError(f"{key}={text} holds no value: give at least one")
-    low, high = min(values), max(values)
-    if isinstance(numbers, FloatRange):
-        return FloatDistribution(low, high, step=abs(float(given.step)))
-    return IntDistribution(low, high, step=abs(int(given.step)))
+    if isinstance(allowed, CategoricalDistribution):
+        return {"kind": "choice", "choices": list(allowed.choices)}
+    assert isinstance(allowed, FloatDistribution | IntDistribution)
+    kind = "number" if isinstance(allowed, FloatDistribution) else "whole"
+    ends = {"low": allowed.low, "high": allowed.high, "step": allowed.step}
+    return {"kind": kind, **ends, "log": allowed.log}
 
 
 def texts(space: Mapping[str, Any]) -> dict[str, str]:
@@ -142,3 +226,7 @@ def texts(space: Mapping[str, Any]) -> dict[str, str]:
                 f"{key} itself"
             )
     return {str(key): value for key, value in space.items()}
+
+
+def _plain(data: Any) -> Any:
+    return json.loads(json.dumps(data))

@@ -41,7 +41,7 @@ from study.sweeping.trainer import (
     go_on,
 )
 from study.sweeping.training_process import serve
-from study.sweeping.trials import best_cells
+from study.tables.trials import best_cells
 
 log = logging.getLogger("study.worker")
 
@@ -117,7 +117,7 @@ class Worker:
         if self.folder.changed() != self._read:  # a later command's orders
             self._recorder.flush(at_once=True)
             self._take_orders()
-        for cell in best_cells(self.folder, self.orders):
+        for cell in best_cells(self.folder.root, self.orders.search, self.orders.searches):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         attempts = {
             seen.block: self.attempts(seen.block)

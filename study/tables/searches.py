@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from study.tables.files import TableError, checked, pa, read, save
+from study.tables.trials import STATES, read_best, read_trials
 
-STATES = ("running", "complete", "pruned", "failed", "impossible")
 ROLES = ("grid", "trial", "rerun", "former")
 EDGE = 0.02  # of a range: what is so near its end lies at its edge
 
@@ -147,8 +147,8 @@ def complete_cells(folder: Path, study: Mapping[str, Any]) -> list[str]:
     listed = study.get("searches")
     listed = listed if isinstance(listed, list) else []
     names = [str(search.get("name")) for search in listed if isinstance(search, Mapping)]
-    records = (record for name in names for record in _records(folder, name))
-    return [str(record["cell"]) for record in records if record["state"] == "complete"]
+    records = (record for name in names for record in read_trials(folder, name))
+    return [record.cell for record in records if record.state == "complete"]
 
 
 def at_edge(low: float, high: float, log: bool, value: float) -> bool:
@@ -163,43 +163,25 @@ def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame | None:
     return checked(read(path), schema, path) if path.exists() else None
 
 
-def _records(folder: Path, search: str) -> Iterator[dict[str, Any]]:
-    """A search's trials in order; torn records, and those of no trial, are passed over."""
-    if not search.isalnum():
-        return
-    for path in sorted((folder / "searches" / search).glob("trial-*.json")):
-        record = _json(path)
-        if {"number", "cell", "params", "state"} <= record.keys():
-            yield record
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 def _trials(folder: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     objectives = list(study["search"]["objectives"])
     keys = list(dict.fromkeys(key for search in study["searches"] for key in search["space"]))
     found: list[dict[str, Any]] = []
     for search in study["searches"]:
-        for record in _records(folder, str(search["name"])):
-            values = list(record.get("values") or []) or [math.nan] * len(objectives)
+        for record in read_trials(folder, str(search["name"])):
+            values = record.values or [math.nan] * len(objectives)  # noqa: PD011
             found.append(
                 {
                     "study": folder.resolve().name,
                     "search": str(search["name"]),
-                    "number": int(record["number"]),
-                    "state": str(record["state"]),
-                    "cell": str(record["cell"]),
-                    "steps": int(record.get("steps", 0)),
-                    "last": math.nan if record.get("last") is None else float(record["last"]),
-                    "error": str(record.get("error", "")),
-                    **dict(zip(objectives, map(float, values), strict=False)),
-                    **{key: record["params"].get(key) for key in keys},
+                    "number": record.number,
+                    "state": record.state,
+                    "cell": record.cell,
+                    "steps": record.steps,
+                    "last": math.nan if record.last is None else record.last,
+                    "error": record.error,
+                    **dict(zip(objectives, values, strict=False)),
+                    **{key: record.params.get(key) for key in keys},
                 }
             )
     table = pd.DataFrame(found, columns=[*TRIALS.columns, *objectives, *keys])
@@ -231,7 +213,7 @@ def _searches(folder: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     ]
     found = []
     for search, point in zip(study["searches"], points, strict=True):
-        best = _json(folder / "searches" / str(search["name"]) / "best.json")
+        best = read_best(folder, str(search["name"]))
         for key, allowed in search["ranges"].items():
             choices = allowed.get("choices")
             found.append(
@@ -250,7 +232,7 @@ def _searches(folder: Path, study: Mapping[str, Any]) -> pd.DataFrame:
                     "pruner": str(settings["pruner"]),
                     "n_trials": int(settings["n_trials"]),
                     "objectives": " ".join(settings["objectives"]),
-                    "best": str(best.get("cell", "")),
+                    "best": best.cell if best else "",
                 }
             )
     return pd.DataFrame(found, columns=list(SEARCHES.columns))

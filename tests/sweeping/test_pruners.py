@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 
-from study.sweeping.pruners import SuccessiveHalving
+from study.sweeping.samplers import successive_halving
 from study.sweeping.search import Search
 from tests.sweeping.test_search import make
 
@@ -42,7 +42,7 @@ def random_curves(n: int) -> list[list[float]]:
 
 
 def test_about_one_in_three_passes_each_rung() -> None:
-    passed = ends(SuccessiveHalving(FACTOR), random_curves(900))
+    passed = ends(successive_halving(FACTOR), random_curves(900))
     for rung in range(len(STEPS)):
         came, went = (sum(p >= r for p in passed) for r in (rung, rung + 1))
         # values without a trend: the k-th to come is equally likely to be of any rank
@@ -55,7 +55,7 @@ def test_about_one_in_three_passes_each_rung() -> None:
 def test_it_judges_as_optunas_own() -> None:
     curves = random_curves(200)
     theirs = SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR)
-    assert ends(SuccessiveHalving(FACTOR), curves) == ends(theirs, curves)
+    assert ends(successive_halving(FACTOR), curves) == ends(theirs, curves)
 
 
 def held(folder: Path) -> tuple[Search, int]:
@@ -104,7 +104,7 @@ def test_a_rung_that_is_passed_is_not_judged_again(tmp_path: Path) -> None:
     assert again.report(number, 3, 0.5)
 
 
-def test_no_number_is_worst() -> None:
+def test_nan_is_worst() -> None:
     nan, inf = math.nan, math.inf
     curves = [[nan, 1, 1], [inf, 1, 1], [1, 1, 1], [nan, 1, 1]]
-    assert ends(SuccessiveHalving(FACTOR), [[float(v) for v in c] for c in curves]) == [0, 3, 3, 0]
+    assert ends(successive_halving(FACTOR), [[float(v) for v in c] for c in curves]) == [0, 3, 3, 0]

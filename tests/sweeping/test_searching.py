@@ -15,12 +15,12 @@ import pytest
 
 from study import results
 from study.page import write
-from study.sweeping import trials as records
 from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
-from study.sweeping.searches import SearchSpec
+from study.sweeping.space import SearchSpec
 from study.sweeping.storage import open_storage
 from study.tables import searches
+from study.tables import trials as records
 from tests.sweeping.commands import HERE, QUICK, TINY, run_here, start, wait_for
 
 SEARCH = (
@@ -209,6 +209,35 @@ def test_the_same_command_again_runs_nothing_and_a_larger_budget_what_is_new(
     assert {name: after[name] for name in before} == before
 
 
+def test_records_that_a_loss_of_power_tore_are_written_again(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "outputs" / "mine"
+    shutil.copytree(undisturbed, study)
+    before = trials(study)
+    paths = {
+        state: [study / name for name, trial in before.items() if trial["state"] == state]
+        for state in ("complete", "pruned")
+    }
+    for torn in (paths["complete"][0], paths["pruned"][0]):
+        torn.write_bytes(torn.read_bytes()[:40])
+    lost = paths["complete"][-1]
+    lost.write_text(json.dumps(before[str(lost.relative_to(study))] | {"state": "running"}))
+    next(study.glob("searches/*/best.json")).write_text("{")
+    assert Monitor(study).look().missing == 3
+    end(again(tmp_path))
+    after = trials(study)
+    assert after.keys() == before.keys()
+    for name, trial in before.items():
+        approximate = {
+            key: pytest.approx(trial[key], rel=0.1) for key in ("trained", "steps", "last")
+        }
+        assert after[name] == trial | (approximate if trial["last"] is not None else {})
+    assert Monitor(study).look().finished
+    best = next(undisturbed.glob("searches/*/best.json")).relative_to(undisturbed)
+    assert (study / best).read_bytes() == (undisturbed / best).read_bytes()
+
+
 def test_each_point_of_a_grid_is_searched_and_its_best_trained_again(tmp_path: Path) -> None:
     command = (
         *TINY,
@@ -254,11 +283,11 @@ def test_a_worker_that_dies_once_a_trial_is_trained_costs_it_nothing(
     monkeypatch.chdir(tmp_path)
     real, died = records.write_trial, []
 
-    def write_trial(folder: Path, record: records.TrialRecord) -> None:
+    def write_trial(root: Path, search: str, record: records.TrialRecord) -> None:
         if record.state == "complete" and not died:
             died.append(record.number)
             raise RuntimeError("it dies here")
-        real(folder, record)
+        real(root, search, record)
 
     monkeypatch.setattr(records, "write_trial", write_trial)
     command = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "search.n_trials=3")
