@@ -1,11 +1,41 @@
-"""Which commands there are: python -m study"""
+"""All commands by one name: `study sweep ...` and `python -m study sweep ...`."""
 
-COMMANDS = """\
-python -m study.sweep +experiment=n_vs_p       a grid or a search of cells, its answers, its page
-python -m study.trial model.width=32           one cell, no sweep
-python -m study.status outputs/n_vs_p          how far a sweep is
-python -m study.report outputs/n_vs_p          tables, answers and page anew from the cells
-Each takes --help."""
+from __future__ import annotations
+
+import runpy
+import sys
+
+from study.config.errors import nearest
+
+COMMANDS = {
+    "sweep": ("+experiment=n_vs_p", "a grid or a search of cells, its answers, its page"),
+    "trial": ("model.width=32", "one cell, no sweep"),
+    "status": ("outputs/n_vs_p", "how far a sweep is"),
+    "report": ("outputs/n_vs_p", "tables, answers and page anew from the cells"),
+    "dashboard": ("outputs/n_vs_p", "Optuna's dashboard on its trials"),
+}
+HELP = "\n".join(
+    [
+        *(f"study {name + ' ' + given:<30} {what}" for name, (given, what) in COMMANDS.items()),
+        "Each takes --help; python -m study.sweep is the same as study sweep.",
+    ]
+)
+
+
+def main() -> None:
+    """Run the command that the first argument names, as `python -m study.<name>` does.
+
+    **Raises:** `SystemExit`: that of the command, or one sentence for a name that is none.
+    """
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(HELP)
+        return
+    if name not in COMMANDS:
+        sys.exit(f"error: unknown command {name}: {nearest(name, COMMANDS)}")
+    sys.argv[1:] = arguments
+    runpy.run_module(f"study.{name}", run_name="__main__", alter_sys=True)
+
 
 if __name__ == "__main__":
-    print(COMMANDS)
+    main()

@@ -3,10 +3,9 @@
     python -m study.dashboard outputs/<study>
     python -m study.dashboard outputs/<study> --port 9000
 
-Knows: which storage a study has, how to serve it. Does not know: what is shown: optuna-dashboard
-does (`pip install 'study[dashboard]'`). It follows a sweep while that runs. What is changed or
-deleted in it is changed in the storage: of a grid only its record, of a search its trials. Exit
-status: 0 when ended by Ctrl-C, 1 where there is nothing to serve.
+It needs optuna-dashboard (`pip install 'study[dashboard]'`) and follows a running sweep. What is
+changed or deleted in it is changed in the storage: of a grid only the record, of a search the
+trials. Exit status: 0 when ended by Ctrl-C, 1 if there is nothing to serve.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ PATIENCE = 10.0  # seconds to wait for a database
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True  # an open page does not keep it from ending
+    daemon_threads = True  # so that an open page does not keep the server from ending
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """A page asks every few seconds: that is no news."""
+        """Print nothing: a page asks every few seconds."""
 
 
 def main() -> None:
@@ -60,12 +59,12 @@ def serve(folder: Path, host: str, port: int) -> WSGIServer:
 
     **Arguments:**
 
-    - `folder`: `outputs/<study>`; its storage is what its last command said, a database's URL being
-      in the environment and never on a command line.
+    - `folder`: `outputs/<study>`. Its storage is what its last command said; the URL of a database
+      is read from the environment, never from a command line.
     - `port`: 0 for any that is free.
 
-    **Raises:** `StudyError` where there is no study; `ConfigError` where its storage cannot be
-    opened, the dashboard is not installed, or the port is another's.
+    **Raises:** `StudyError` if there is no study; `ConfigError` if its storage cannot be opened,
+    the dashboard is not installed, or the port is taken.
     """
     try:
         from optuna_dashboard import wsgi

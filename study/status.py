@@ -3,9 +3,9 @@
     python -m study.status outputs/<study>
     python -m study.status outputs/<study> --json
 
-Only reads, and only the study's folder, so it works while a sweep runs, from another machine, and
-after it died; where tables are left without cells it says so. Long lists are shortened here, never
-in the JSON. Exit status: 0, or 1 where there is no study.
+It only reads, and only the study's folder, so it works while a sweep runs, from another machine,
+and after the sweep died. Long lists are shortened here, never in the JSON. Exit status: 0, or 1 if
+there is no study.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +34,7 @@ How far a study is: done, running, failed, missing; time left. It only reads.
     python -m study.status outputs/n_vs_p --json         # for programs
 """
 SHOWN = 20  # rows of a table
-PIPED = 160  # columns where there is no terminal
+PIPED = 160  # columns if there is no terminal
 
 
 def main() -> None:
@@ -49,42 +48,37 @@ def main() -> None:
     try:
         if not is_study(folder):
             raise StudyError(no_study(folder))
-        if tables := tables_alone(folder):
-            about = {"study": folder.resolve().name, "tables": tables, "cells": False}
-            said = json.dumps(about, indent=1) if arguments.json else _without_cells(about)
-            now = None
-        else:
-            now = Monitor(folder).look()
-            said = json.dumps(now.as_dict(), indent=1)
+        tables = tables_alone(folder)
+        now = None if tables else Monitor(folder).look()
     except StudyError as error:
         sys.exit(f"error: {one_line(error)}")
     except OSError as error:
         sys.exit(f"error: {one_line(folder)} cannot be read: {one_line(error)}")
+    name = folder.resolve().name
     with quiet_pipe():
-        if arguments.json or now is None:
-            print(said)
+        if arguments.json:
+            known = now.as_dict() if now else {"study": name, "tables": tables, "cells": False}
+            print(json.dumps(known, indent=1))
+        elif now is None:
+            print(
+                f"{one_line(name)}: finished tables ({', '.join(tables)}) without the cells they "
+                "were made of, as in outputs/reference/: nothing to run or to resume here. "
+                "python -m study.report reads them."
+            )
         else:
             width = None if sys.stdout.isatty() else PIPED
             show(now, terminal.console(width=width), tracebacks=arguments.traceback)
 
 
 def tables_alone(folder: Path) -> list[str]:
-    """The tables of a folder that is without the cells they were made of; else nothing."""
+    """The names of the tables in a folder that lacks the cells they were made of; else none."""
     if (folder / "cells").is_dir():
         return []
     return [name for name in TABLES if (folder / name).exists()]
 
 
-def _without_cells(about: dict[str, Any]) -> str:
-    return (
-        f"{one_line(about['study'])}: finished tables ({', '.join(about['tables'])}) without the "
-        "cells they were made of, as in outputs/reference/: nothing to run or to resume here. "
-        "python -m study.report reads them."
-    )
-
-
 def show(now: Snapshot, console: Console, *, tracebacks: bool = False) -> None:
-    """Print a snapshot: one line, then what runs, what failed, who worked on it and by what."""
+    """Print a snapshot: one line, then tables of running and failed blocks, hosts, versions."""
     if not now.total:
         console.print(f"{one_line(now.study)}: no cell yet", soft_wrap=True)
         return
@@ -121,7 +115,7 @@ def show(now: Snapshot, console: Console, *, tracebacks: bool = False) -> None:
 
 
 def _print(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table of the first rows, and how many more there are; nothing where there is none."""
+    """Print a table of the first rows, and how many more there are; nothing if there is none."""
     if not rows:
         return
     table = Table(*columns)

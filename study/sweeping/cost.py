@@ -1,7 +1,6 @@
-"""What a block will cost, before and while a study runs.
+"""What a block will cost: a formula with constants measured on one core.
 
-Knows: a formula and its constants, measured on one core. Does not know: when or where a block
-runs. Good to a factor of two; finished blocks of the study correct it.
+It is good to a factor of two; finished blocks of the study correct it.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from study.sweeping.folder import Orders, StudyFolder
 # Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
 # units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64; in C++ 0.8, 1.2, 2.2, 4.3
 # and 5.2 s.
-EAGER_STEP_SECONDS, STEP_SECONDS = 1.4e-3, 1.6e-4  # a training step of a network of no size
+EAGER_STEP_SECONDS, STEP_SECONDS = 1.4e-3, 1.6e-4  # overhead of a training step
 EAGER_UNIT_SECONDS, UNIT_SECONDS = 4.4e-8, 3e-9  # elementwise work for each hidden unit and sample
 FLOPS_PER_SECOND = 8e10  # matrix products
-COMPILED_SPEEDUP = 2.0  # by torch.compile, on another device than the CPU
+COMPILED_SPEEDUP = 2.0  # of torch.compile on a device that is not the CPU
 # Levenberg-Marquardt in float64: rows of the Jacobian, its Gram matrix, the trials of a damping
 JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
@@ -41,7 +40,7 @@ def block_seconds(cell: Cell) -> float:
 
 
 def _second_order_seconds(cell: Cell) -> float:
-    """At most: most replicates settle before the last iteration."""
+    """An upper bound: most replicates settle before the last iteration."""
     P, equations = cell.n_params, cell.n_train * cell.mechanics.n_dof
     if cell.optimizer.name == "adam_lbfgs":
         sample = _sample_flops(cell) / FLOPS_PER_SECOND + 4e-7
@@ -82,9 +81,9 @@ def _rollout_seconds(cell: Cell) -> float:
 def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:
     """Whether compiled training saves clearly more than compiling costs: what `auto` means.
 
-    On the CPU always: the C++ library is compiled once a machine, in seconds. Elsewhere each worker
-    compiles each shape of network it meets, once for all widths, so the saving is counted for one
-    worker's share. Without a C++ compiler there is nothing to ask.
+    On the CPU it always does, because the C++ library is compiled once a machine, in seconds. On
+    other devices each worker compiles each shape of network it meets, once for all widths, so the
+    saving is counted for one worker's share. Without a C++ compiler the answer is no.
     """
     cells = list(cells)
     if cpp_trouble() or not cells:
@@ -105,7 +104,7 @@ def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:
 
 
 def measured_scale(folder: StudyFolder, orders: Orders, at_most: int = 50) -> float:
-    """Measured over estimated seconds of finished blocks; 1 where there are none."""
+    """The ratio of measured to estimated seconds of finished blocks; 1 if there are none."""
     measured = estimated = 0.0
     for block in folder.blocks(orders):
         done = read_json(block.folder / "run.json") if at_most else None
@@ -117,6 +116,6 @@ def measured_scale(folder: StudyFolder, orders: Orders, at_most: int = 50) -> fl
 
 
 def cpp_trouble() -> str | None:
-    """Why C++ cannot be used here, in a line; None where it can."""
+    """Why C++ cannot be used here, in a line; None if it can."""
     trouble = native.trouble()
     return trouble and first_line(trouble)

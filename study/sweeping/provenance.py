@@ -1,7 +1,4 @@
-"""Where and by what a study is made: commit, versions, host, time.
-
-Knows: git and installed packages. Does not know: what is trained, or where the record goes.
-"""
+"""Where and by what a study is made: commit, versions, host, time, and what can change a number."""
 
 from __future__ import annotations
 
@@ -24,28 +21,33 @@ VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", 
 NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
 SOURCES = ("*.py", "*.cpp", "*.hpp")
 ROOMS = ("core", "config", "block")  # what can change a number; the others run it or read it
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def code_version() -> str:
-    """What can change a result: a hash of the sources that make it, and the numerical packages.
+    """A hash of the sources that can change a result, and the versions of numerical packages.
 
-    Where a command names a system of the user's own, that is code too. Workers of one study must
-    agree in it.
+    If a command names a system of the user's own, that is code too. Workers of one study must agree
+    in it.
     """
     own = [f"own code {digest[:12]}" for digest in own_system.allowed()]
-    return ", ".join([_code_version(), *own])
+    return ", ".join([f"source {source_hash(PACKAGE)}", *_versions(), *own])
 
 
 @functools.cache
-def _code_version() -> str:
-    package = Path(__file__).resolve().parents[1]
+def _versions() -> list[str]:
+    return [f"{name} {metadata.version(name)}" for name in NUMERICAL]
+
+
+@functools.cache
+def source_hash(package: Path) -> str:
+    """A hash of the names and contents of the source files in `ROOMS` of a copy of the package."""
     digest = hashlib.sha256()
     for path in sorted(
-        p for room in ROOMS for kind in SOURCES for p in (package / room).rglob(kind)
+        path for room in ROOMS for kind in SOURCES for path in (package / room).rglob(kind)
     ):
         digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in NUMERICAL)
-    return f"source {digest.hexdigest()[:12]}, {versions}"
+    return digest.hexdigest()[:12]
 
 
 def provenance() -> dict[str, Any]:
@@ -67,14 +69,12 @@ def provenance() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Of the checkout this code runs from; None where it is not one."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+    """What git says of the checkout that this code runs from; None if it runs from none."""
+    if not (PACKAGE.parent / ".git").exists():
         return None
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -229,10 +229,9 @@ def test_records_that_a_loss_of_power_tore_are_written_again(
     after = trials(study)
     assert after.keys() == before.keys()
     for name, trial in before.items():
-        approximate = {
-            key: pytest.approx(trial[key], rel=0.1) for key in ("trained", "steps", "last")
-        }
-        assert after[name] == trial | (approximate if trial["last"] is not None else {})
+        # the storage has the rung of a pruned trial, not the step at which its curve was read
+        near = {key: pytest.approx(trial[key], rel=0.1) for key in ("trained", "steps")}
+        assert after[name] == trial | (near if trial["state"] == "pruned" else {})
     assert Monitor(study).look().finished
     best = next(undisturbed.glob("searches/*/best.json")).relative_to(undisturbed)
     assert (study / best).read_bytes() == (undisturbed / best).read_bytes()
