@@ -17,11 +17,10 @@ from typing import Any
 from study.config import inputs
 from study.config.cell import TOP, Cell, Run, make_cell, make_run, wants_cpp
 from study.config.command_line import COMMAND_KEYS, CommandLine
-from study.config.errors import ConfigError, nearest
+from study.config.errors import ConfigError
 from study.config.schema import GROUPS
 from study.sweeping import cost, space
-from study.sweeping.space import TWINS, SearchSpec, choices, set_key
-from study.tables.measures import MEASURES
+from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
 Compose = Callable[[Sequence[str]], Mapping[str, Any]]
 
@@ -175,9 +174,7 @@ def _searches(
     base: Mapping[str, Any],
 ) -> tuple[SearchSpec, ...]:
     """One search for each point of the grid, checked at the ends of all ranges."""
-    for name in run.search.objectives:
-        if name not in MEASURES:
-            raise ConfigError(f"search.objectives={name} is no measure: {nearest(name, MEASURES)}")
+    check_objectives(run.search)
     if base["compile"] not in ("auto", True, False):
         raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
     compiled = wants_cpp(base) and not cost.cpp_trouble()

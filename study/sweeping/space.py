@@ -25,12 +25,13 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from study.config.cell import Cell, make_cell
+from study.config.cell import Cell, SearchConfig, make_cell
 from study.config.command_line import COMMAND_KEYS
-from study.config.errors import ConfigError, first_line, unknown_key
+from study.config.errors import ConfigError, first_line, nearest, unknown_key
 from study.config.hydra import flat_keys
 from study.config.schema import GROUPS, takes_numbers, takes_whole_numbers
 from study.tables import searches
+from study.tables.measures import MEASURES
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
     from optuna.distributions import BaseDistribution
@@ -215,6 +216,13 @@ def described(allowed: BaseDistribution) -> dict[str, Any]:
     kind = "number" if isinstance(allowed, FloatDistribution) else "whole"
     ends = {"low": allowed.low, "high": allowed.high, "step": allowed.step}
     return {"kind": kind, **ends, "log": allowed.log}
+
+
+def check_objectives(search: SearchConfig) -> None:
+    """**Raises:** `ConfigError` for an objective that is no measure of the table."""
+    for name in search.objectives:
+        if name not in MEASURES:
+            raise ConfigError(f"search.objectives={name} is no measure: {nearest(name, MEASURES)}")
 
 
 def texts(space: Mapping[str, Any]) -> dict[str, str]:
