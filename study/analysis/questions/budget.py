@@ -27,7 +27,7 @@ from study.analysis.statistics.ratios import (
     resamples,
 )
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
-from study.analysis.wording import estimate, number, plural, span
+from study.analysis.words import estimate, number, plural, span
 from study.tables.measures import BUDGET, MEASURES, ROLLOUT
 
 EXPLAINS = 2.0  # a control within this factor of the model explains its error

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import Design
-from study.analysis.naming import count
 from study.analysis.statistics.ratios import ENOUGH, Estimate, share
 from study.analysis.style import COLOURS, REFERENCE, Plot, canvas, decade_axis, finish, look
-from study.analysis.wording import number, plural, span
+from study.analysis.words import count, number, plural, span
 from study.core.systems import SYSTEMS
 from study.tables.measures import ROLLOUT, diverged
 

@@ -18,10 +18,9 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
-from study.analysis.naming import count, level_name
 from study.analysis.statistics.ratios import Estimate, Medians, share
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
-from study.analysis.wording import estimate, plural, span
+from study.analysis.words import count, estimate, level_name, plural, span
 from study.tables.measures import IDENTIFIABILITY, MEASURES, THRESHOLDS
 
 SHOWN = dict(zip(THRESHOLDS, ("1e-8", "1e-10", "1e-12"), strict=True))  # as a reader writes them

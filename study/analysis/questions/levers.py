@@ -18,8 +18,6 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
-from study.analysis.names import name_of
-from study.analysis.naming import count, heads
 from study.analysis.statistics.ratios import LEVEL, Estimate
 from study.analysis.style import (
     REFERENCE,
@@ -31,7 +29,7 @@ from study.analysis.style import (
     finish,
     look,
 )
-from study.analysis.wording import capital, estimate, number, plural
+from study.analysis.words import capital, count, estimate, heads, name_of, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN
 
 BOUNDS = 2.0

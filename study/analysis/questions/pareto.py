@@ -13,7 +13,7 @@ from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.questions.searches import HISTORY, SearchResults, exactly, spread
 from study.analysis.statistics.ratios import Estimate, Medians
 from study.analysis.style import MARKERS, REFERENCE, Plot, bars, canvas, decade_axis, finish, look
-from study.analysis.wording import capital, estimate, number, plural, span
+from study.analysis.words import capital, estimate, number, plural, span
 
 FIGURE = "search_front"
 MOST = 7  # searches in one figure

@@ -14,8 +14,6 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design
-from study.analysis.names import name_of
-from study.analysis.naming import count
 from study.analysis.statistics.ratios import Estimate
 from study.analysis.style import (
     REFERENCE,
@@ -27,7 +25,7 @@ from study.analysis.style import (
     finish,
     look,
 )
-from study.analysis.wording import estimate, number
+from study.analysis.words import count, estimate, name_of, number
 from study.tables.measures import Measure
 
 SYSTEM, HORIZON = "double_pendulum_wide", 100.0

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.statistics.ratios import Estimate, LogLogFit, interval, loglog
 from study.analysis.style import Plot, canvas, decade_axis, finish
-from study.analysis.wording import estimate, number, plural
+from study.analysis.words import estimate, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_MEAN, Measure
 
 EXPLAINED = 0.5  # R2 above which one 'predicts' the other

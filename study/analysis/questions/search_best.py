@@ -23,7 +23,7 @@ from study.analysis.style import (
     finish,
     look,
 )
-from study.analysis.wording import capital, estimate, number, plural, span
+from study.analysis.words import capital, estimate, number, plural, span
 from study.tables.measures import TEST, Measure
 
 RERUN = "search_rerun"

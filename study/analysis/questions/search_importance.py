@@ -13,7 +13,7 @@ from study.analysis.questions.searches import exactly
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
 from study.analysis.statistics.ratios import Estimate
 from study.analysis.style import Plot, canvas, errorbars, finish, look
-from study.analysis.wording import capital, number, plural, span
+from study.analysis.words import capital, number, plural, span
 
 FIGURE = "search_importance"
 MOST = 12  # searches in one figure

@@ -12,10 +12,9 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.design import CONTROL, Design
-from study.analysis.names import name_of
 from study.analysis.statistics.variance import Components, crossed, pooled, squares
 from study.analysis.style import Plot, canvas, errorbars, finish, look
-from study.analysis.wording import estimate, plural, span
+from study.analysis.words import estimate, name_of, plural, span
 from study.tables.measures import TEST
 
 FIGURE = "variance"

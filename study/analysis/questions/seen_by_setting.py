@@ -14,7 +14,7 @@ from study.analysis.design import Ladder
 from study.analysis.questions.identifiability import COARSE, FINE, SHOWN, Seen, seen_in
 from study.analysis.statistics.ratios import medians
 from study.analysis.style import COLOURS, Plot, canvas, errorbars, finish, look, ratio_axis
-from study.analysis.wording import estimate, plural, span
+from study.analysis.words import estimate, plural, span
 from study.tables.measures import MEASURES, THRESHOLDS
 
 INDEPENDENT = 0.95  # share of the equations seen, from which on they count as independent
