@@ -16,7 +16,7 @@ from study.analysis.wording import plural
 from study.tables.measures import Measure
 
 if TYPE_CHECKING:
-    from study.analysis.questions.searches import SearchResults
+    from study.analysis.searches import SearchResults
     from study.analysis.style import Plot
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Tables
 from study.analysis.questions import registered
-from study.analysis.questions.searches import SearchResults
+from study.analysis.searches import SearchResults
 from study.analysis.style import RC, Drawn, Plot, draw
 
 # what one search finds and another does not may set cells apart as much as their sizes do

@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.analysis.questions.pareto import front_edges, front_of
 from study.analysis.questions.search_best import edge_warnings
-from study.analysis.questions.searches import SearchResults
+from study.analysis.searches import SearchResults
 from study.analysis.wording import plural
 
 ENDED = ("complete", "pruned", "failed", "impossible")

@@ -61,8 +61,8 @@ def write(
         start(joblib, "study.analysis.answers")
     # here, so that an error about the folder does not wait for the plotting libraries
     from study.analysis import answers, style
-    from study.analysis.questions.searches import searches
     from study.analysis.roles import counted
+    from study.analysis.searches import searches
     from study.page import cells, page, remarks, search_notes, standing
 
     folder = Path(folder)

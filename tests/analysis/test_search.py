@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 
 from study.analysis import answers
 from study.analysis.questions import pareto
-from study.analysis.questions.searches import searches
 from study.analysis.roles import counted
+from study.analysis.searches import searches
 from study.page import search_notes
 from study.tables import searches as searched
 from tests.analysis import synthetic

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
-from study.analysis.questions.searches import HISTORY, SearchResults, exactly, spread
+from study.analysis.searches import HISTORY, SearchResults, exactly, spread
 from study.analysis.statistics.ratios import Estimate, Medians
 from study.analysis.style import MARKERS, REFERENCE, Plot, bars, canvas, decade_axis, finish, look
 from study.analysis.words import capital, estimate, number, plural, span

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, make
-from study.analysis.questions.searches import exactly
+from study.analysis.searches import exactly
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
 from study.analysis.statistics.ratios import Estimate
 from study.analysis.style import Plot, canvas, errorbars, finish, look
