@@ -43,7 +43,6 @@ from reporting import tell, write
 from rich.console import Console
 from rich.table import Table
 
-from study.block.setup import initial_parameters
 from study.config.hydra import register
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 
@@ -129,7 +128,7 @@ def rates(width: int, depth: int, n: int) -> dict[str, Any]:
     steps = {}
     for name, native in (("study", True), ("study_eager", False)):
         setup = problem(width, depth, n, native)
-        state = begin(stage, setup, initial_parameters(setup))
+        state = begin(stage, setup, setup.initial_parameters())
         state.reasons = ["", *["aside"] * (SEEDS - 1)]
         step = stage.stepper(setup.model, setup.data)
         step(state)  # whatever the first call makes once

@@ -22,7 +22,7 @@ from scipy.optimize import least_squares
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from study.block.setup import Setup, initial_parameters
+from study.block.setup import Setup
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 
 SAME = 1e-10  # to which residuals and Jacobian agree at the start
@@ -62,7 +62,7 @@ class Fit:
     seed: int
 
     def start(self) -> Tensor:
-        return initial_parameters(self.setup)[self.seed].clone()
+        return self.setup.initial_parameters()[self.seed].clone()
 
     def points(self) -> tuple[Tensor, Tensor]:
         """States (N, 2 D) and targets (N, D)."""
@@ -107,7 +107,7 @@ class Fit:
 def with_study(fit: Fit, course: Course) -> None:
     """This project's."""
     stage, setup = LevenbergMarquardt(10**6), fit.setup
-    state = begin(stage, setup, initial_parameters(setup))
+    state = begin(stage, setup, setup.initial_parameters())
     state.reasons = ["" if r == fit.seed else "aside" for r in range(SEEDS)]
     step = stage.stepper(setup.model, setup.data)
     while not course.over() and state.going():

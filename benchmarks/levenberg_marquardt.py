@@ -33,9 +33,9 @@ from reporting import write
 from rich.console import Console
 from rich.table import Table
 
-from study.block.setup import Setup, initial_parameters, set_up
+from study.block.setup import Setup, set_up
 from study.config.cell import make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.hydra import register
 from study.core import native as cpp
 from study.core.training.adam import Adam
@@ -109,7 +109,7 @@ def run_adam(setup: Setup, seconds: float) -> tuple[State, dict[str, Any]]:
     whole = seconds * SEEDS
 
     def take(seconds: float) -> tuple[State, Watch, list[Any]]:
-        state, watch, curve = State.fresh(initial_parameters(setup)), Watch(), []
+        state, watch, curve = State.fresh(setup.initial_parameters()), Watch(), []
         shape = (10**6, 128, 3e-3, "cosine", 1.0, "squared", torch.float32, setup.cell.compile)
         stage = TimedAdam(*shape, watch, seconds)
         state.memory = stage.begin(setup.model, setup.data, state)
@@ -157,7 +157,7 @@ def rate(width: int, depth: int, n: int) -> dict[str, Any]:
     """Seconds of an iteration of Levenberg-Marquardt, one network, and of its parts."""
     setup = problem(width, depth, n)
     stage = LevenbergMarquardt(10**6)
-    state = begin(stage, setup, initial_parameters(setup))
+    state = begin(stage, setup, setup.initial_parameters())
     state.reasons = ["", *["aside"] * (SEEDS - 1)]
     step = stage.stepper(setup.model, setup.data)
     step(state)
@@ -178,7 +178,7 @@ def compare(console: Console, width: int, depth: int, n: int, seconds: float, fi
     setup = problem(width, depth, n)
     adam_state, adam = run_adam(setup, seconds)
     errors = {"adam": train_errors(setup, adam_state.theta)}
-    name, start, before, part = "levenberg_marquardt", initial_parameters(setup), 0.0, {}
+    name, start, before, part = "levenberg_marquardt", setup.initial_parameters(), 0.0, {}
     if not first:
         name = "adam_lm"
         begun, part = run_adam(setup, ADAM_SHARE * seconds)

@@ -44,9 +44,9 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from study.block.measures import curve_measure
-from study.block.setup import Setup, initial_parameters, set_up
+from study.block.setup import Setup, set_up
 from study.config.cell import make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.hydra import register
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, train
@@ -111,7 +111,7 @@ class Problem:
 def problem() -> Problem:
     """Train the ensemble."""
     setup = set_up(make_cell(compose(list(SETTINGS)), compile=True), 0)
-    begun = State.fresh(initial_parameters(setup))
+    begun = State.fresh(setup.initial_parameters())
     state = train(setup.model, setup.data, setup.stages, begun, measure=curve_measure(setup))
     units, truth = setup.units, setup.truth
     start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)

@@ -38,9 +38,9 @@ from rich.table import Table
 from training_step import question, user_step
 
 from study.block.measures import curve_measure
-from study.block.setup import Setup, initial_parameters, set_up
+from study.block.setup import Setup, set_up
 from study.config.cell import make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.hydra import register
 from study.core.training.train import Stage, State, TrainingData
 
@@ -80,7 +80,7 @@ def problem(seed: int, *overrides: str) -> Setup:
 
 def train(setup: Setup) -> Curve:
     """The error along the stages, by the clock of the steps alone."""
-    state, measure = State.fresh(initial_parameters(setup)), curve_measure(setup)
+    state, measure = State.fresh(setup.initial_parameters()), curve_measure(setup)
     curve, seconds, adam = [], 0.0, 0
     for number, stage in enumerate(setup.stages):
         state.reasons, state.stage, state.step = [""], number, 0

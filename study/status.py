@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from study.config import terminal
-from study.config.commands import Parser, is_study, no_study
+from study.config.folder_argument import Parser, is_study, no_study
 from study.config.terminal import one_line, plain, quiet_pipe
 from study.sweeping.files import StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe, duration

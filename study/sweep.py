@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import hydra
+from hydra._internal.callbacks import Callbacks
+from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from study.config import compose, guard, help, own_system, terminal
+from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
+from study.config.command_line import compose_first, flags_first, read_flags, read_overrides
 from study.config.errors import ConfigError
 from study.sweeping import launch, local
 
@@ -43,26 +46,41 @@ def task(config: DictConfig) -> None:
 
 
 def main() -> None:
-    """Check the command line, then let Hydra run it: it calls `conduct`.
+    """Check the command line and compose it, then let Hydra's sweeper run it: it calls `conduct`.
 
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right, and for Ctrl-C.
     """
     try:
         if help.asked(sys.argv[1:]):
-            help.show(help.SWEEP, compose.describe(sys.argv[1:]))
-            return
-        config = compose.check(sys.argv[1:])
-        sys.argv[1:] = guard.flags_first(sys.argv[1:])
-        own_system.allow(())  # no file of the user's own, until the plan names some
-        if config is not None and not any(argument.startswith("-") for argument in sys.argv[1:]):
-            launch.start_processes(config)
-        task()
+            help.show(help.SWEEP, sys.argv[1:])
+        else:
+            own_system.allow(())  # no file of the user's own, until the plan names some
+            _run()
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         local.end()
         print("\n" + INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+
+
+def _run() -> None:
+    """Hand a checked command line to the sweeper, or to Hydra if a flag asks Hydra for a text."""
+    flags = read_flags(sys.argv[1:])
+    if not flags.completion:
+        with config_tree.opened(flags.config_dir) as loader:
+            config = compose_first(read_overrides(flags.overrides, loader), loader)
+            if not flags.for_hydra:
+                launch.start_processes(config)
+                sweeper = Plugins.instance().instantiate_sweeper(
+                    hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
+                    task_function=task,
+                    config=config,
+                )
+                sweeper.sweep(list(flags.overrides))
+                return
+    sys.argv[1:] = flags_first(sys.argv[1:])
+    task()
 
 
 def conduct(

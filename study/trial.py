@@ -16,8 +16,9 @@ from rich.progress import Progress
 
 from study.block.run import run_block, write_block
 from study.config import inputs
-from study.config.cell import check_device, make_cell, make_run
+from study.config.cell import check_device, make_cell, wants_cpp
 from study.config.errors import ConfigError
+from study.config.run import make_run
 from study.config.terminal import console
 from study.core import native
 from study.core.data.datasets import DataError
@@ -28,13 +29,12 @@ from study.tables.measures import MEASURES
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
     from study.config import help
-    from study.config.compose import compose, describe
-    from study.config.guard import refuse_unknown
+    from study.config.command_line import compose, refuse_unknown
     from study.config.hydra import register
 
     register()
     if help.asked(arguments):
-        help.show(help.TRIAL, describe(arguments))
+        help.show(help.TRIAL, arguments)
         return
     refuse_unknown(arguments, known=())
     config = compose(arguments)
@@ -42,11 +42,7 @@ def main(arguments: list[str]) -> None:
     if run.dry_run or config.get("grid"):
         given = "dry_run=true" if run.dry_run else f"a grid (study={run.study})"
         raise ConfigError(f"{given} is for sweeps: python -m study.sweep {' '.join(arguments)}")
-    # auto: on another device than the CPU one cell never pays for compiling
-    wanted = config["compile"] is True or (
-        config["compile"] == "auto" and config["device"] == "cpu"
-    )
-    cell = make_cell(config, compile=wanted and native.trouble() is None)
+    cell = make_cell(config, compile=wants_cpp(config) and native.trouble() is None)
     check_device(cell.device)
     folder = Path("outputs") / run.study / "cells" / cell.hash
     block = folder / "block-000"

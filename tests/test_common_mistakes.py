@@ -23,7 +23,10 @@ SETTINGS = {
     "study.sweep experiment=n_vs_p": "experiment=n_vs_p needs a plus: write +experiment=n_vs_p",
     "study.sweep n_vs_p": "n_vs_p is an experiment: write +experiment=n_vs_p",
     "study.sweep --experiment n_vs_p": (
-        "unknown flag --experiment: did you mean --experimental-rerun?"
+        "unknown flag --experiment: settings have no dashes, so write +experiment=n_vs_p"
+    ),
+    "study.sweep --experiment=n_vs_p": (
+        "unknown flag --experiment: settings have no dashes, so write +experiment=n_vs_p"
     ),
     "study.sweep --workers 4": (
         "unknown flag --workers: settings have no dashes, so write workers=4"

@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from study.config.cell import Cell, make_cell
-from study.config.command_line import CommandLine
-from study.config.compose import compose
+from study.config.command_line import CommandLine, compose
 from study.config.hydra import register
 from study.sweeping import cost
 from study.sweeping.files import read_config, write_config

@@ -11,7 +11,7 @@ from scipy.signal import savgol_coeffs
 
 from study import results
 from study.config.cell import Cell, make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.hydra import register
 from study.core.data.datasets import integrate
 from study.core.systems import SYSTEMS, System

@@ -14,7 +14,7 @@ import pytest
 from study import report, results, status
 from study.config import own_system
 from study.config.cell import Cell, make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.errors import ConfigError
 from study.config.hydra import register
 from study.sweeping.cell_config import read_cell

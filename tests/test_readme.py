@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.config import compose, hydra
+from study.config import hydra
 from study.core.models.activations import ACTIVATIONS, derivatives
 from study.core.systems import SYSTEMS
-from tests.sweeping.commands import QUICK, TINY, run_here
+from tests.sweeping.commands import QUICK, TINY, check, run_here
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,7 +71,7 @@ def test_sweeps_are_planned(line, elsewhere, monkeypatch, capsys):
 @pytest.mark.parametrize("line", [a for c, a in ALL if c == "trial"])
 def test_trials_compose(line, elsewhere):
     hydra.register()
-    compose.check(shlex.split(line))
+    check(shlex.split(line))
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")

@@ -12,9 +12,9 @@ import torch
 
 from study import results
 from study.block import run
-from study.block.setup import initial_parameters, set_up
+from study.block.setup import set_up
 from study.config.cell import make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.hydra import register
 from study.core.systems import SYSTEMS
 from study.core.training.adam import Adam
@@ -245,7 +245,7 @@ def test_crossed_seeds_share_data_or_starts():
         (1, 0),
         (1, 1),
     ]
-    rows, theta = setup.data.rows, initial_parameters(setup)
+    rows, theta = setup.data.rows, setup.initial_parameters()
     assert torch.equal(rows[0], rows[1])
     assert torch.equal(rows[2], rows[3])
     assert not torch.equal(rows[0], rows[2])

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from study.config import compose, hydra
+from study.config import hydra
 from study.core.systems import SYSTEMS
+from tests.sweeping.commands import check
 
 CONF = Path(__file__).parents[1] / "conf"
 COMMANDS = ("study.sweep", "study.trial", "study.status", "study.report")
@@ -47,7 +48,7 @@ def test_three_examples_that_are_right(command: str, flag: str, said) -> None:
     if command in ("study.sweep", "study.trial"):
         hydra.register()
         for example in examples:
-            compose.check(shlex.split(example))
+            check(shlex.split(example))
     else:
         assert "--json" in text or command == "study.report"
 

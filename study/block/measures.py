@@ -6,14 +6,13 @@ Knows: what is evaluated on which states, and the tables' columns. Does not know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from study.block.setup import Setup, initial_parameters
 from study.core.data.recording import Recording
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget
@@ -21,6 +20,9 @@ from study.core.measures.identifiability import condition, effective_dimension, 
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, relative_gradient, verdicts
 from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS, Predictions
+
+if TYPE_CHECKING:
+    from study.block.setup import Setup
 
 CURVE_POINTS = 1000  # training curves are measured on so many points
 SHOWN = 2  # true and learned trajectories of the first replicate kept for the page
@@ -156,7 +158,7 @@ def identifiability_columns(
     D = setup.system.n_dof
     most = -(-2 * setup.model.n_params // D)  # points; more say no more
     ample = _ample_states(setup, most)
-    begun = initial_parameters(setup)
+    begun = setup.initial_parameters()
     for r, replicate in enumerate(setup.replicates):
         own = setup.data.rows[r : r + 1, :most].mT
         found = {}

@@ -24,7 +24,7 @@ import pyarrow as pa
 import torch
 
 from study.block import measures
-from study.block.setup import Setup, initial_parameters, set_up
+from study.block.setup import Setup, set_up
 from study.config.cell import Cell
 from study.core.files import write_whole
 from study.core.training.train import Stage, State, Stopped, record_steps, train
@@ -234,7 +234,7 @@ def _resume(checkpoint: Path | None, setup: Setup) -> State:
                 return State(**saved)
         except Exception as error:
             log.warning("checkpoint %s cannot be read, training starts anew: %s", checkpoint, error)
-    return State.fresh(initial_parameters(setup))
+    return State.fresh(setup.initial_parameters())
 
 
 def _save(checkpoint: Path | None, setup: Setup, state: State) -> None:

@@ -42,6 +42,10 @@ class Setup:
     test: TestSet
     truth: Trajectories
 
+    def initial_parameters(self) -> Float[Tensor, "R S"]:
+        """Where training begins, float64."""
+        return self.model.initialise(self.init_seeds, torch.float64).to(self.cell.device)
+
 
 def set_up(cell: Cell, block: int) -> Setup:
     """Make or load the data and build the model. **Raises:** `DataError`."""
@@ -83,11 +87,6 @@ def set_up(cell: Cell, block: int) -> Setup:
         test,
         truth,
     )
-
-
-def initial_parameters(setup: Setup) -> Float[Tensor, "R S"]:
-    """Where training of the block begins, float64."""
-    return setup.model.initialise(setup.init_seeds, torch.float64).to(setup.cell.device)
 
 
 def _stages(cell: Cell) -> list[Stage]:

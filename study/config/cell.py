@@ -1,8 +1,4 @@
-"""One complete configuration: `Cell`, a point of a design, and `Run`, what surrounds the cells.
-
-Knows: the keys above the groups of `groups.py`, what must hold between groups, how a cell is named.
-Does not know: Hydra, grids, what a study's folder holds.
-"""
+"""One point of a design: `Cell`, checked, and named by the hash of what can change its numbers."""
 
 from __future__ import annotations
 
@@ -11,39 +7,39 @@ import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from study.config import sources
-from study.config.credentials import refuse_settings
+from study.config import measured, own_system
 from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
 from study.config.schema import (
     FROM_FILE,
     GROUPS,
     STRICT,
+    TOP,
+    ColumnsConfig,
     Count,
     DataConfig,
     DiagnosticsConfig,
     ModelConfig,
-    Name,
     OptimizerConfig,
     RolloutConfig,
     SystemConfig,
+    mapping,
 )
+from study.core.data.datasets import DataError
+from study.core.data.derivatives import Method
 from study.core.data.recording import Recording
 from study.core.models import make_model, n_parameters
 from study.core.systems import System
 
-DEFAULT_N_TRAIN = 4096  # where neither data.n_train nor data.n_over_p is given
-TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys of no group
-UNUSED_TRAJECTORIES = 100  # what data.n_trajectories says where there are none
+DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
+UNUSED_TRAJECTORIES = 100  # data.n_trajectories of states that are drawn uniformly
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,12 +56,16 @@ class Cell:
     optimizer: OptimizerConfig
     rollout: RolloutConfig
     diagnostics: DiagnosticsConfig
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    inits_per_data: Count | None
-    precision: Literal["float32", "float64"]
+    seed: Annotated[int, Field(ge=0, lt=2**31), "another draws other data and initialisations"]
+    inits_per_data: Annotated[
+        Count | None, "initialisations crossed with each data seed; null pairs the seeds"
+    ]
+    precision: Annotated[Literal["float32", "float64"], "of Adam; all else is float64"]
     device: Literal["cpu", "cuda"]
-    compile: bool
-    block_size: Count
+    compile: Annotated[
+        bool, "C++ on the CPU, torch.compile elsewhere if it pays: auto, true, false"
+    ]
+    block_size: Annotated[Count, "replicates trained together as one batched ensemble"]
 
     def __post_init__(self) -> None:
         data = self.data
@@ -89,12 +89,12 @@ class Cell:
     @property
     def mechanics(self) -> System:
         """The system with this cell's constants. **Raises:** `ConfigError` for code not loaded."""
-        return sources.mechanics(self.system, self.data)
+        return _mechanics(self.system, self.data)
 
     @property
     def recording(self) -> Recording | None:
-        """What was measured, where that is trained on. **Raises:** `ConfigError`."""
-        return sources.recording(self.data, self.mechanics)
+        """What was measured; None for data that are made. **Raises:** `ConfigError`."""
+        return _recording(self.data, self.mechanics)
 
     @functools.cached_property
     def n_params(self) -> int:
@@ -130,7 +130,7 @@ class Cell:
 
     def factors(self) -> dict[str, Any]:
         """The table's columns of factors, under their config keys, and what follows from them."""
-        mechanics, reading = self.mechanics, self.data.reading
+        mechanics, reading = self.mechanics, _reading(self.data)
         named = {
             "system": mechanics.name,
             "system.constants": self._changed_constants(),
@@ -184,102 +184,156 @@ class Cell:
         return seeds
 
 
-@dataclass(frozen=True, config=STRICT)
-class SearchConfig:
-    """How searched keys are searched.
-
-    - `sampler`, `pruner`: names, as `sweeping/samplers.py` has them.
-    - `n_trials`: of each search; each trains one block of a cell of its own.
-    - `objectives`: measures to minimise; several make a front, which cannot be pruned.
-    - `space`: config key -> what it may be, in Hydra's sweep syntax.
-    - `rerun`: whether the best cell of each search is trained again with all replicates.
-    - `seed`: of the sampler: another searches the same cells in another way.
-    """
-
-    sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
-    n_trials: Count
-    pruner: Literal["none", "median", "successive_halving"]
-    objectives: Annotated[list[Name], Field(min_length=1)]
-    space: dict[str, Any]
-    rerun: bool
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    def __post_init__(self) -> None:
-        if len(self.objectives) > 1 and self.pruner != "none":
-            raise ConfigError(
-                f"search.pruner={self.pruner}: a search with {len(self.objectives)} objectives "
-                "cannot prune: use search.pruner=none"
-            )
-        if len(self.objectives) > 1 and self.rerun:
-            raise ConfigError(
-                f"search.rerun=true: a search with {len(self.objectives)} objectives has no best "
-                "cell: use one objective"
-            )
-
-
-@dataclass(frozen=True, config=STRICT)
-class Run:
-    """What surrounds the cells: how many replicates, by how many workers, where recorded."""
-
-    study: str
-    budget: Name
-    replicates: Count
-    block_size: Count
-    workers: Count
-    retries: Annotated[int, Field(ge=0)]
-    time_limit: Annotated[float, Field(gt=0)] | None
-    storage: str | None
-    dry_run: bool
-    detach: bool
-    search: SearchConfig
-
-    def __post_init__(self) -> None:
-        check_study(self.study)
-        refuse_settings({"storage": self.storage})
-        if self.replicates % self.block_size:
-            fewer = max(1, self.replicates // self.block_size) * self.block_size
-            raise ConfigError(
-                f"replicates={self.replicates} is not a multiple of block_size={self.block_size}: "
-                f"use replicates={fewer} or block_size={self.replicates}"
-            )
-
-    @property
-    def n_blocks(self) -> int:
-        """Blocks of each cell."""
-        return self.replicates // self.block_size
-
-
 def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
-    """A checked cell from plain config data (`compile` as the plan resolved it).
+    """A checked cell from plain config data; equal cells hash equally, however they are written.
 
-    What comes to the same thing is made the same: the horizon is the system's own where none is
-    given, the encoding is raw where there is no angle, states drawn uniformly lie on no
-    trajectories, and only Adam meets the points in an order. Paths of files become hashes of what
-    is in them, and a file of data says how many points there are.
+    Keys that a cell does not use are set to their defaults; N and the horizon are resolved; paths
+    of files become hashes of their content, and a file of data says how many points there are. A
+    cell's own `as_dict` gives the same cell again.
+
+    **Arguments:**
+
+    - `compile`: what the plan decided.
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
-    groups = {name: _mapping(name, plain.get(name)) for name in GROUPS}
-    groups |= sources.groups(groups["system"], groups["data"])
+    groups = {name: mapping(name, plain.get(name)) for name in GROUPS}
+    groups["system"], groups["data"] = by_content(groups["system"], groups["data"])
+    groups["system"] = _constants_apart(groups["system"])
+    groups["data"] = _columns_built(groups["data"])
     made = {name: _group(name, values) for name, values in groups.items()}
-    made["data"] = made["data"].normal()
-    known = sources.mechanics(made["system"], made["data"])
-    made["data"], made["rollout"] = sources.counted(made["data"], made["rollout"], known)
-    if not any(known.angles):
-        made["model"] = altered(made["model"], encoding="raw")
-    if made["data"].sampler == "uniform":
-        made["data"] = altered(made["data"], n_trajectories=UNUSED_TRAJECTORIES)
-    if not made["optimizer"].adam:
-        made["data"] = altered(made["data"], order="shuffled")
-    made["model"] = made["model"].normal()
-    made["optimizer"] = made["optimizer"].normal()
+    model, optimizer = made["model"].normal(), made["optimizer"].normal()
+    data = made["data"].normal()
+    system = _mechanics(made["system"], data)
+    data, rollout = _counted(data, made["rollout"], system)
+    if not any(system.angles):
+        model = altered(model, encoding="raw")
+    if data.sampler == "uniform":
+        data = altered(data, n_trajectories=UNUSED_TRAJECTORIES)
     top = {key: plain.get(key) for key in TOP}
-    if not made["optimizer"].adam:  # nothing in it is single precision
+    if not optimizer.adam:  # every point is in every step, and nothing is in single precision
+        data = altered(data, order="shuffled")
         top["precision"] = "float64"
-    compile = compile and _compiles(made["optimizer"], made["model"])
-    n_train = _n_train(made["data"], made["model"], known)
-    made["data"] = altered(made["data"], n_train=n_train, n_over_p=None)
-    return build(Cell, {**made, **top, "compile": compile}, "")
+    data = altered(data, n_train=_n_train(data, model, system), n_over_p=None)
+    made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
+    return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
+
+
+def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict, dict]:
+    """The groups `system` and `data` with hashes in the place of paths.
+
+    The file of a system is run. **Raises:** `ConfigError` for one that cannot be used.
+    """
+    system, data = dict(system), dict(data)
+    if system.get("name") == "file":
+        path = system.pop("path", None)
+        if path is not None:
+            system["sha256"] = own_system.load(path)
+        elif not system.get("sha256"):
+            raise ConfigError(
+                "system.path is not given: system=file needs system.path=my_system.py"
+            )
+    if data.get("sampler") == "file":
+        path = data.pop("path", None)
+        if path is not None:
+            data["sha256"] = measured.register(path)
+        elif not data.get("sha256"):
+            raise ConfigError(
+                "data.path is not given: data=file needs data.path=measured.csv (or .npz, .parquet)"
+            )
+    return system, data
+
+
+def _constants_apart(system: dict[str, Any]) -> dict[str, Any]:
+    own = {"name": system.pop("name", None)}
+    if own["name"] == "file":
+        own["sha256"] = system.pop("sha256", None)
+    return {**own, "constants": system}
+
+
+def _columns_built(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with a checked `columns`, in which one name stands for a list of one."""
+    if data.get("sampler") == "file" and "columns" not in data:
+        raise ConfigError("data.sampler=file needs the keys of data=file: write data=file")
+    if (columns := data.get("columns")) is not None:
+        if not isinstance(columns, Mapping):
+            raise ConfigError(f"data.columns={columns} is a group of keys: set them one by one")
+        lists = {
+            key: (value,) if isinstance(value, str) else tuple(value)
+            for key, value in columns.items()
+            if key not in ("time", "trajectory") and isinstance(value, str | list)
+        }
+        data["columns"] = build(ColumnsConfig, {**columns, **lists}, "data.columns.")
+    return data
+
+
+def _reading(data: DataConfig) -> measured.Reading | None:
+    """What is read from a file, and how; None for data that are made."""
+    if data.sampler != "file" or data.columns is None or data.sha256 is None:
+        return None
+    method = Method(data.estimate, data.window, data.smoothing)
+    return measured.Reading(
+        data.sha256, **_fields(data.columns), method=method, held_out=data.held_out
+    )
+
+
+def _mechanics(system: SystemConfig, data: DataConfig) -> System:
+    """The system with its constants, or what measurements alone say of it.
+
+    **Raises:** `ConfigError` for a file whose code is not to run here, or nothing to learn from.
+    """
+    if system.name != "unknown":
+        return system.default.with_constants(**system.constants)
+    reading = _reading(data)
+    if reading is None:
+        raise ConfigError(
+            f"system=unknown has no motion to make data from, as data.sampler={data.sampler} "
+            "asks: give data=file data.path=measured.csv, or a system"
+        )
+    return reading.unknown_system()
+
+
+def _recording(data: DataConfig, system: System) -> Recording | None:
+    """What was measured; None for data that are made. **Raises:** `ConfigError`, by row."""
+    reading = _reading(data)
+    if reading is None:
+        return None
+    return measured.read(reading, system.coordinates, system.angles, system.name)
+
+
+def _counted(
+    data: DataConfig, rollout: RolloutConfig, system: System
+) -> tuple[DataConfig, RolloutConfig]:
+    """The groups with what the file decides: numbers of points and trajectories, the horizon.
+
+    **Raises:** `ConfigError` for a file that cannot be used, or more points than it holds.
+    """
+    recording = _recording(data, system)
+    if recording is None:
+        return data, altered(rollout, horizon=rollout.horizon or system.horizon)
+    n = len(recording.points)
+    if data.n_train is not None and data.n_train > n:
+        raise ConfigError(
+            f"data.n_train={data.n_train} is more than was measured: {n} points are left to train "
+            "on; leave it out to take all of them"
+        )
+    whole = data.n_train is None and data.n_over_p is None
+    data = altered(
+        data,
+        n_train=n if whole else data.n_train,
+        n_trajectories=len(recording.training),
+        pool_size=n,
+    )
+    if system.known:
+        horizon, room = rollout.horizon or system.horizon, 0.0
+    else:
+        # to twelve digits: times in a file are differences of rounded numbers
+        horizon = room = rollout.horizon or float(f"{recording.shortest:.12g}")
+    try:
+        starts = len(recording.starts(rollout.n_trajectories, room))
+    except DataError as error:
+        raise ConfigError(str(error)) from None
+    return data, altered(rollout, horizon=horizon, n_trajectories=starts)
 
 
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
@@ -311,27 +365,8 @@ def _fields(instance: Any) -> dict[str, Any]:
     return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
 
 
-def check_study(name: str) -> None:
-    """Whether it names a folder under outputs/. **Raises:** `ConfigError` if it does not."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ConfigError(
-            f"study={name!r} is not a folder name under outputs/: "
-            "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
-        )
-    if name == "reference":
-        raise ConfigError(
-            "study=reference is kept for the committed reference tables: choose another name"
-        )
-    path = Path("outputs") / name
-    if path.is_symlink():
-        raise ConfigError(
-            f"study={name}: {path} is a link to {os.readlink(path)}, and a study is a folder of "
-            "its own: make outputs/ the link, or choose another name"
-        )
-
-
 def check_device(device: str) -> None:
-    """Where work is to be done on this machine. **Raises:** `ConfigError` if it cannot be."""
+    """Refuse a device that this machine lacks. **Raises:** `ConfigError`."""
     if device == "cpu":
         return
     # asked in another way, a process could not use the device once it is forked
@@ -340,20 +375,9 @@ def check_device(device: str) -> None:
         raise ConfigError("device=cuda: torch finds no CUDA device on this machine: use device=cpu")
 
 
-def make_run(plain: Mapping[str, Any]) -> Run:
-    """The checked settings around the cells. **Raises:** `ConfigError`."""
-    settings = {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}
-    settings["search"] = build(SearchConfig, _mapping("search", plain.get("search")), "search.")
-    return build(Run, settings, "")
-
-
-def _mapping(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{key}={value!r} is a config group: use one of its names, or its keys")
-    return dict(value)
-
-
 def wants_cpp(config: Mapping[str, Any]) -> bool:
-    """Whether single cells are to be compiled: where that is said, and by itself on the CPU, where
-    it costs seconds once a machine; on another device it would have to pay for each shape anew."""
+    """Whether a single cell is to be compiled: if that is asked for, and by `auto` on the CPU.
+
+    On the CPU it costs seconds once a machine; another device compiles anew for each shape.
+    """
     return config["compile"] is True or (config["compile"] == "auto" and config["device"] == "cpu")

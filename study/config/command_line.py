@@ -1,26 +1,40 @@
-"""What may stand on a command line: overrides taken apart and checked, each fault a sentence.
+"""What is typed: flags and overrides taken apart, checked and composed; a mistake is one sentence.
 
-Knows: Hydra's override grammar, which keys and options there are. Does not know: what a setting
-means (`config.py`) or how a grid is run (`sweeping/`).
+A command line that is right is composed once. Only one that cannot be composed is looked at again,
+for the sentence that says why.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+import itertools
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from hydra import compose as hydra_compose
+from hydra._internal.utils import get_args_parser  # what hydra.main itself reads flags with
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
+from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig, OmegaConf
 
-from study.config import guard
-from study.config.cell import Run
-from study.config.errors import ConfigError, nearest, unknown_key
-from study.config.hydra import LAUNCHER, ROOT, flat_keys, plain, sentences
-from study.config.options import ONLY, OWN_SYSTEM, load_own_system, offer_own_system
+from study.config import credentials, own_system
+from study.config.errors import ConfigError, close_name, flat_keys, nearest, unknown_key
+from study.config.guard import check_composed
+from study.config.hydra import (
+    LAUNCHER,
+    ONLY,
+    OWN_SYSTEM,
+    ROOT,
+    offer_own_system,
+    opened,
+    plain,
+    sentences,
+)
+from study.config.run import Run
 from study.config.schema import GROUPS
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
@@ -32,6 +46,94 @@ COMMAND_KEYS = frozenset(f.name for f in dataclasses.fields(Run)) | {
     OWN_SYSTEM,
 }
 TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | {"seed", "inits_per_data", "precision", "device"}
+# flags that Hydra answers, and that start no study
+_ANSWERED_BY_HYDRA = ("cfg", "info", "hydra_help", "package", "resolve", "shell_completion")
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """A command line taken apart.
+
+    - `config_dir`: a folder of the user's own configs.
+    - `completion`: whether a shell asks how the line may go on.
+    - `for_hydra`: whether Hydra is asked to show something.
+    """
+
+    overrides: tuple[str, ...]
+    config_dir: Path | None
+    completion: bool
+    for_hydra: bool
+
+
+def read_flags(arguments: Sequence[str]) -> Flags:
+    """Take a command line apart as Hydra does.
+
+    **Raises:** `ConfigError` for a password, for a flag that is none of Hydra's, and for one that
+    would replace the project's config or unpickle one.
+    """
+    credentials.refuse(arguments)
+    parser = get_args_parser()
+    refuse_unknown(arguments, parser._option_string_actions)
+    parser.error = _refuse  # type: ignore[method-assign]
+    flags = parser.parse_args(flags_first(arguments))
+    if flags.experimental_rerun is not None:
+        raise ConfigError(
+            f"--experimental-rerun={flags.experimental_rerun} would unpickle a file: give the "
+            "study's command again, it goes on from there"
+        )
+    for flag in ("config_path", "config_name"):
+        if (value := getattr(flags, flag)) is not None:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')}={value} replaces the project's config: keep your own "
+                "configs in a folder and give --config-dir=FOLDER"
+            )
+    folder = None if flags.config_dir is None else Path(flags.config_dir).absolute()
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--config-dir={flags.config_dir} is not a folder")
+    for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
+    return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(message)
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The command line with its flags first: argparse takes no override after flags among them."""
+    known = get_args_parser()._option_string_actions
+    flags: list[str] = []
+    overrides: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in known and known[argument].nargs is None:
+            flags += [value for value in [next(left, None)] if value is not None]
+    return [*flags, *overrides]
+
+
+def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:
+    """Refuse a flag that is not spelt as one of `known`, which argparse would complete.
+
+    **Raises:** `ConfigError`, with the setting that was meant.
+    """
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        flag, _, value = argument.partition("=")
+        if not flag.startswith("-") or flag in known or (flag[:2] in known and flag[1] != "-"):
+            continue
+        name = flag.lstrip("-").replace("-", "_")
+        close = close_name(flag.strip("-"), [k.strip("-") for k in known], cutoff=0.7)
+        if close and name != "experiment":
+            raise ConfigError(f"unknown flag {flag}: did you mean --{close}?")
+        if len(name) < 2:
+            raise ConfigError(f"unknown flag {flag}: --help shows what can be given")
+        plus = "+" if name == "experiment" else ""
+        value = value or (following if following and "=" not in following else "true")
+        raise ConfigError(
+            f"unknown flag {flag}: settings have no dashes, so write {plus}{name}={value}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +146,7 @@ class CommandLine:
     - `options`: key -> a `choice(...)` or `range(...)` as it was written: a grid takes all of them,
       and so they are in `swept` too; a search chooses.
     - `keys`: all that were given, fixed or swept.
+    - `parsed`: as Hydra has them.
     """
 
     fixed: tuple[str, ...]
@@ -51,157 +154,248 @@ class CommandLine:
     ranges: Mapping[str, str]
     options: Mapping[str, str]
     keys: frozenset[str]
+    parsed: tuple[Override, ...] = ()
 
 
 def read_overrides(overrides: Sequence[str], loader: ConfigLoader) -> CommandLine:
     """Take a command line's overrides apart. **Raises:** `ConfigError`."""
+    return _read(tuple(overrides), loader)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandLine:
     parsed = _parse(overrides, loader)
+    _check_once(parsed)
     swept: dict[str, tuple[Any, ...]] = {}
     ranges, options = {}, {}
     for override in parsed:
-        key, text = override.key_or_group, str(override.input_line).partition("=")[2]
+        key, text = override.key_or_group, _value(override)
+        if override.is_sweep_override() and key.partition(".")[0] in COMMAND_KEYS:
+            raise ConfigError(
+                f"{override.input_line} sweeps over {key}, which belongs to the whole command: "
+                "give it one value"
+            )
         if override.is_interval_sweep():
-            _check_swept(override)
             ranges[key] = text
         elif override.is_sweep_override():
             swept[key] = _values(override, loader)
             if override.value_type in (ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP):
                 options[key] = text
     fixed = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
-    return CommandLine(fixed, swept, ranges, options, frozenset(o.key_or_group for o in parsed))
-
-
-def first_values(overrides: Sequence[str], loader: ConfigLoader) -> list[str]:
-    """Overrides with the first value of each sweep, as a single composition takes them.
-
-    **Raises:** `ConfigError`.
-    """
-    return [_first_value(override) for override in _parse(overrides, loader)]
-
-
-def check_overrides(overrides: Sequence[str], loader: ConfigLoader) -> DictConfig:
-    """Refuse what Hydra could not compose, sweeps included, or should not.
-
-    Hydra is initialised already. Returns the config with the first value of each sweep, Hydra's own
-    part in it. **Raises:** `ConfigError`, one sentence with key, value and what
-    would be right.
-    """
-    parsed = _parse(overrides, loader)
-    _check_once(parsed)
-    groups = loader.list_groups("")
-    choices = [o for o in parsed if o.key_or_group in groups and not _is_mapping(o)]
-    for override in choices:
-        _check_choice(override, loader)
-    offer_own_system({})
-    base = _base(choices)
-    if load_own_system(parsed, base):
-        base = _base(choices)
-    known = flat_keys(base)
-    for override in parsed:
-        if override.key_or_group.startswith("hydra.launcher."):
-            _check_launcher(override, parsed, loader)
-        elif override not in choices:
-            _check_key(override, known, groups)
-    with sentences():
-        composed = hydra_compose(ROOT, [_first_value(o) for o in parsed], return_hydra_config=True)
-        for key in plain(composed):
-            if key not in TOP_KEYS:
-                raise ConfigError(unknown_key(key, TOP_KEYS))
-        guard.check_composed(composed)
-    return composed
-
-
-def _base(choices: Sequence[Override]) -> dict[str, Any]:
-    """The config before any single key is set."""
-    with sentences():
-        return plain(hydra_compose(ROOT, [_first_value(o) for o in choices]))
+    keys = frozenset(o.key_or_group for o in parsed)
+    return CommandLine(fixed, swept, ranges, options, keys, tuple(parsed))
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
     with sentences():
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     for override in parsed:
+        line = str(override.input_line)
         if override.is_delete():
-            raise ConfigError(
-                f"{override.input_line} would delete a setting: give it a value instead"
-            )
-    guard.check_overrides(parsed)
+            raise ConfigError(f"{line} would delete a setting: give it a value instead")
+        if override.is_hydra_override() and override.is_sweep_override():
+            raise ConfigError(f"{line} sweeps over a setting of Hydra's: give it one value")
+        # before a config is composed, because composing it imports packages
+        if override.key_or_group == "hydra.searchpath" and re.search(r"(?!file:)\b\w+://", line):
+            raise ConfigError(f"{line} would import a package: give folders, or --config-dir")
     return parsed
 
 
 def _values(override: Override, loader: ConfigLoader) -> tuple[Any, ...]:
     """All values of a sweep, typed as Hydra types single ones."""
-    key = override.key_or_group
-    _check_swept(override)
     with sentences():
-        options = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        options = [f"{override.key_or_group}={v}" for v in override.sweep_string_iterator()]
         if not options:
             raise ConfigError(f"{override.input_line} holds no value: give at least one")
         return tuple(o.value() for o in _parse(options, loader))
 
 
-def _check_swept(override: Override) -> None:
+def _check_once(parsed: Sequence[Override]) -> None:
+    """Hydra takes the last of several; who wrote them may have meant all."""
+    given: dict[str, str] = {}
+    for override in parsed:
+        key, text = override.key_or_group, _value(override)
+        if given.setdefault(key, text) != text:
+            one = key.partition(".")[0] in COMMAND_KEYS or key.startswith("hydra")
+            both = "" if one else f", or both values as {key}={given[key]},{text}"
+            raise ConfigError(
+                f"{key} is given twice, as {given[key]} and as {text}: give it once{both}"
+            )
+
+
+def _value(override: Override) -> str:
+    return str(override.input_line).partition("=")[2]
+
+
+def _is_mapping(override: Override) -> bool:
+    return isinstance(override._value, dict)
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The plain config of one cell, composed once.
+
+    **Raises:** `ConfigError`, one sentence, for an override that cannot be right.
+    """
+    credentials.refuse(overrides)
+    with opened() as loader:
+        command = read_overrides(overrides, loader)
+        for key in (*command.swept, *command.ranges):
+            raise ConfigError(
+                f"{key} has several values, and one cell takes one: give one, or use "
+                "python -m study.sweep"
+            )
+        return plain(compose_first(command, loader))
+
+
+def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
+    """The config of a command with the first choice of each swept group, Hydra's own part in it.
+
+    Hydra is initialised already, and composes once. The file of system=file is run, so that its
+    constants are known as keys.
+
+    **Raises:** `ConfigError`, one sentence with key, value and what would be right, for what Hydra
+    could not compose, sweeps included, or should not.
+    """
+    groups = loader.list_groups("")
+    choices = [o for o in command.parsed if o.key_or_group in groups and not _is_mapping(o)]
+    settings = [o for o in command.parsed if o not in choices]
+    for override in choices:
+        _check_choice(override, command, loader)
+    for override in settings:
+        _check_form(override, groups)
+    chosen = [_first(override, command) for override in choices]
+    overrides = [str(o.input_line) for o in settings if not o.is_sweep_override()] + chosen
+    offer_own_system({})
+    file = _offer(_own_file(settings)) if "system=file" in chosen else None
+
+    def diagnosed() -> DictConfig:
+        """Compose once every key is known. **Raises:** `ConfigError` for one that is not."""
+        base = plain(_composed(chosen))
+        if base["system"].get("name") == "file":
+            _offer(_own_file(settings) or base["system"].get("path"))
+            base = plain(_composed(chosen))
+        _check_keys(settings, base, loader)
+        return _composed(overrides)
+
+    if any(_adds_key(override) for override in settings):
+        config = diagnosed()
+    else:
+        try:
+            config = _composed(overrides)
+        except ConfigError:
+            config = diagnosed()
+    base = plain(config)
+    system = base.get("system")
+    if isinstance(system, Mapping) and system.get("name") == "file" and system["path"] != file:
+        _offer(system["path"])  # a config of the user's own names the file
+        config = _composed(overrides)
+        base = plain(config)
+    _check_keys([o for o in settings if o.is_sweep_override()], base, loader)
+    for key in base:
+        if key not in TOP_KEYS:
+            raise ConfigError(unknown_key(key, TOP_KEYS))
+    check_composed(config)
+    return config
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    with sentences():
+        return hydra_compose(ROOT, list(overrides), return_hydra_config=True)
+
+
+def _first(override: Override, command: CommandLine) -> str:
+    """The choice of a group with one value."""
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    return f"{override.get_key_element()}={command.swept[override.key_or_group][0]}"
+
+
+def _adds_key(override: Override) -> bool:
+    """Whether it begins with a plus, which Hydra takes for any key."""
     key = override.key_or_group
-    if key.partition(".")[0] in COMMAND_KEYS:
-        raise ConfigError(
-            f"{override.input_line} sweeps over {key}, which belongs to the whole command: "
-            "give it one value"
-        )
+    elsewhere = key.startswith(("hydra", "grid")) and not key.startswith("hydra.launcher")
+    return (override.is_add() or override.is_force_add()) and not elsewhere
 
 
-def _check_choice(override: Override, loader: ConfigLoader) -> None:
+def _own_file(settings: Sequence[Override]) -> str | None:
+    """The file of system=file, if the command line names it."""
+    for override in settings:
+        if override.key_or_group == OWN_SYSTEM:
+            if override.is_sweep_override():
+                raise ConfigError(
+                    f"{override.input_line} names several systems, each with constants of its own: "
+                    "give each a study"
+                )
+            return str(override.value())
+    return None
+
+
+def _offer(path: str | None) -> str | None:
+    """Run the file of system=file, if there is one, and offer its constants as keys."""
+    if path is not None:
+        offer_own_system(own_system.system(own_system.load(path)).constants)
+    return path
+
+
+def _check_choice(override: Override, command: CommandLine, loader: ConfigLoader) -> None:
     """A group's option must exist, and '+' is for groups that are not in the defaults."""
-    group = override.key_or_group
+    group, line = override.key_or_group, str(override.input_line)
     options = loader.get_group_options(group)
     if override.is_interval_sweep():
-        raise ConfigError(
-            f"{override.input_line} is a range of numbers: name some of {', '.join(options)}"
-        )
+        raise ConfigError(f"{line} is a range of numbers: name some of {', '.join(options)}")
     swept = override.is_sweep_override()
-    values = _values(override, loader) if swept else (override.value(),)
-    for value in values:
+    for value in command.swept[group] if swept else (override.value(),):
         if str(value) not in options:
             raise ConfigError(f"unknown {group} {value}: {nearest(str(value), options)}")
     if group == "experiment" and not override.is_add():
-        raise ConfigError(f"{override.input_line} needs a plus: write +{override.input_line}")
+        raise ConfigError(f"{line} needs a plus: write +{line}")
     if group != "experiment" and override.is_add():
-        line = str(override.input_line)
         raise ConfigError(f"{line} adds a second {group}: write {line.lstrip('+')}")
 
 
-def _check_key(override: Override, known: set[str], groups: Sequence[str]) -> None:
-    key = override.key_or_group
+def _check_form(override: Override, groups: Sequence[str]) -> None:
+    """A group is named or its keys are set, and so is a launcher."""
+    key, line = override.key_or_group, override.input_line
     if key == LAUNCHER.replace("/", ".") and not _is_mapping(override):
-        raise ConfigError(
-            f"{override.input_line} names a launcher: write {LAUNCHER}={override.value()}"
-        )
-    if key.split("/")[0].split(".")[0] == "hydra" or key.split(".")[0] == "grid":
-        return
-    if key in groups:
-        raise ConfigError(
-            f"{override.input_line} replaces the group {key}: name one, or set its keys one by one"
-        )
-    owner = ".".join(key.split(".")[:2])  # data.columns of data.columns.q
-    option = None if owner in known else ONLY.get(owner)
-    if key not in known and option:
-        raise ConfigError(f"{override.input_line} is a key of {option}: give that too")
-    if key not in known:
-        cluster = _launcher_keys("submitit_slurm")
-        raise ConfigError(unknown_key(key, known | set(groups) | {LAUNCHER} | cluster))
-    if override.is_add():
-        line = str(override.input_line)
-        raise ConfigError(f"{line} adds a key that exists: write {line.lstrip('+')}")
+        raise ConfigError(f"{line} names a launcher: write {LAUNCHER}={override.value()}")
+    if key in groups and not key.startswith("hydra"):
+        raise ConfigError(f"{line} replaces the group {key}: name one, or set its keys one by one")
 
 
-def _check_launcher(override: Override, parsed: Sequence[Override], loader: ConfigLoader) -> None:
+def _check_keys(
+    settings: Sequence[Override], base: Mapping[str, Any], loader: ConfigLoader
+) -> None:
+    """Every key must be one of `base`, the config before any single key is set.
+
+    **Raises:** `ConfigError` for the first that is not.
+    """
+    known = flat_keys(base)
+    for override in settings:
+        key, line = override.key_or_group, str(override.input_line)
+        if key.startswith("hydra.launcher."):
+            _check_launcher(override, settings, loader)
+        if key.partition("/")[0].partition(".")[0] in ("hydra", "grid"):
+            continue
+        owner = ".".join(key.split(".")[:2])  # data.columns of data.columns.q
+        if key not in known and owner not in known and owner in ONLY:
+            raise ConfigError(f"{line} is a key of {ONLY[owner]}: give that too")
+        if key not in known:
+            groups = set(loader.list_groups(""))
+            cluster = _launcher_keys("submitit_slurm")
+            raise ConfigError(unknown_key(key, known | groups | {LAUNCHER} | cluster))
+        if override.is_add():
+            raise ConfigError(f"{line} adds a key that exists: write {line.lstrip('+')}")
+
+
+def _check_launcher(override: Override, settings: Sequence[Override], loader: ConfigLoader) -> None:
     """A launcher's own settings, which another may have."""
     key = ".".join(override.key_or_group.split(".")[:3])  # some take mappings
     options = loader.get_group_options(LAUNCHER)
-    named = [str(o.value()) for o in parsed if o.key_or_group == LAUNCHER]
-    (chosen,) = named[:1] or ["joblib"]
-    if chosen not in options:
-        raise ConfigError(f"unknown {LAUNCHER} {chosen}: {nearest(chosen, options)}")
-    known = _launcher_keys(chosen)
+    named = [str(o.value()) for o in settings if o.key_or_group == LAUNCHER]
+    (launcher,) = named[:1] or ["joblib"]
+    if launcher not in options:
+        raise ConfigError(f"unknown {LAUNCHER} {launcher}: {nearest(launcher, options)}")
+    known = _launcher_keys(launcher)
     if key in known:
         return
     for option in options:
@@ -213,45 +407,8 @@ def _check_launcher(override: Override, parsed: Sequence[Override], loader: Conf
 
 
 def _launcher_keys(option: str) -> set[str]:
-    with sentences():
-        composed = hydra_compose(ROOT, [f"{LAUNCHER}={option}"], return_hydra_config=True)
-    launcher = OmegaConf.to_container(composed.hydra.launcher, resolve=False)
+    launcher = OmegaConf.to_container(
+        _composed([f"{LAUNCHER}={option}"]).hydra.launcher, resolve=False
+    )
     assert isinstance(launcher, dict)
     return {f"hydra.launcher.{name}" for name in launcher}
-
-
-def _check_once(parsed: Sequence[Override]) -> None:
-    """Hydra takes the last of several; who wrote them may have meant all."""
-    given: dict[str, str] = {}
-    for override in parsed:
-        key, text = override.key_or_group, str(override.input_line).partition("=")[2]
-        if given.setdefault(key, text) != text:
-            one = key.partition(".")[0] in COMMAND_KEYS or key.startswith("hydra")
-            both = "" if one else f", or both values as {key}={given[key]},{text}"
-            raise ConfigError(
-                f"{key} is given twice, as {given[key]} and as {text}: give it once{both}"
-            )
-
-
-def _is_mapping(override: Override) -> bool:
-    return isinstance(override._value, dict)
-
-
-def _first_value(override: Override) -> str:
-    """The override with the first value of its sweep, which a single composition takes."""
-    if not override.is_sweep_override():
-        return str(override.input_line)
-    if override.is_interval_sweep():
-        return f"{override.get_key_element()}={_start(override)}"
-    first = next(iter(override.sweep_string_iterator()), None)
-    if first is None:
-        raise ConfigError(f"{override.input_line} holds no value: give at least one")
-    return f"{override.get_key_element()}={first}"
-
-
-def _start(override: Override) -> str:
-    """The lower end of an interval, whole where it is."""
-    interval = override.value()
-    assert isinstance(interval, IntervalSweep)
-    start = interval.start
-    return str(int(start) if start is not None and start == int(start) else start)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -48,6 +48,16 @@ def nearest(value: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = close_name(value, known)
     return f"did you mean {close}?" if close else f"known are {', '.join(known)}"
+
+
+def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """All dotted keys of a nested mapping, inner nodes included."""
+    keys: set[str] = set()
+    for key, value in config.items():
+        keys.add(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            keys |= flat_keys(value, f"{prefix}{key}.")
+    return keys
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
 """What `--help` prints of `study.sweep` and `study.trial`: experiments, groups, keys, examples.
 
-Knows: Hydra's config as a command line leaves it, and what the comments in `conf/` say of a key.
-Does not know: what a setting does. With `system=kepler --help` the keys are that system's.
+The schema says what a key means. With `system=kepler --help` the keys are that system's.
 """
 
 from __future__ import annotations
@@ -16,8 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from study.config import terminal
-from study.config.compose import Composed
-from study.config.hydra import CONF
+from study.config.cell import Cell
+from study.config.command_line import compose_first, read_flags, read_overrides
+from study.config.hydra import CONF, LAUNCHER, opened, plain
+from study.config.run import Run, SearchConfig
+from study.config.schema import GROUPS, ColumnsConfig, meanings
 
 SWEEP = """\
 Train a grid of cells, or search among them; answer, draw the page. The same command resumes.
@@ -37,7 +39,6 @@ Train one cell, no sweep, and print its measures; done before, it is only printe
 PIPED = 120  # columns where there is no terminal
 TOP = ("study", "seed", "replicates", "block_size", "workers")  # the first of the top keys
 QUESTION = re.compile(r"^question: *(.*)$", re.MULTILINE)
-COMMENTED = re.compile(r"^( *)([\w.]+):[^#]*?(?:# *(.*))?$")
 
 
 def asked(flags: Sequence[str]) -> bool:
@@ -45,28 +46,36 @@ def asked(flags: Sequence[str]) -> bool:
     return bool({"-h", "--help"} & set(flags))
 
 
-def show(text: str, composed: Composed) -> None:
+def show(text: str, arguments: Sequence[str]) -> None:
     """Print how a command is used.
 
     **Arguments:**
 
     - `text`: what it does, and examples.
-    - `composed`: the config of the rest of the command line.
+    - `arguments`: the command line, whose other settings count.
+
+    **Raises:** `ConfigError`.
     """
+    flags = read_flags(arguments)
+    with opened(flags.config_dir) as loader:
+        command = read_overrides(flags.overrides, loader)
+        config = compose_first(command, loader)
+        groups = [group for group in loader.list_groups("") if group not in ("hydra", "experiment")]
+        options = {group: loader.get_group_options(group) for group in (*groups, LAUNCHER)}
+    first = {key: values[0] for key, values in command.swept.items()}
     with terminal.quiet_pipe():
-        _show(terminal.console(width=None if sys.stdout.isatty() else PIPED), text, composed)
-
-
-def _show(console: Console, text: str, composed: Composed) -> None:
-    console.print(text, soft_wrap=True)
-    _print(console, "Experiments: +experiment=NAME", _experiments())
-    _print(console, "Groups: group=option, [chosen]", _groups(composed))
-    _print(console, "Keys: key=value", _keys(composed))
-    console.print(
-        "\nA key of the command replaces the experiment's own. --config-dir=FOLDER adds configs of "
-        "yours.\nSee also: python -m study.status --help, python -m study.report --help",
-        soft_wrap=True,
-    )
+        console = terminal.console(width=None if sys.stdout.isatty() else PIPED)
+        console.print(text, soft_wrap=True)
+        _print(console, "Experiments: +experiment=NAME", _experiments())
+        chosen = config.hydra.runtime.choices
+        _print(console, "Groups: group=option, [chosen]", _groups(options, chosen))
+        _print(console, "Keys: key=value", _keys(dict(_flat(plain(config))) | first))
+        console.print(
+            "\nA key of the command replaces the experiment's own. --config-dir=FOLDER adds "
+            "configs of yours.\n"
+            "See also: python -m study.status --help, python -m study.report --help",
+            soft_wrap=True,
+        )
 
 
 def _print(console: Console, title: str, rows: Iterator[tuple[str, ...]]) -> None:
@@ -84,22 +93,23 @@ def _experiments() -> Iterator[tuple[str, str]]:
         yield path.stem, found[1].strip() if found else ""
 
 
-def _groups(composed: Composed) -> Iterator[tuple[str, str]]:
-    for group, options in composed.options.items():
-        chosen = composed.choices.get(group)
-        if group != "experiment":
-            yield group, ", ".join(f"[{o}]" if o == chosen else o for o in options)
+def _groups(
+    options: Mapping[str, Sequence[str]], chosen: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    for group, names in options.items():
+        yield group, ", ".join(f"[{o}]" if o == chosen.get(group) else o for o in names)
 
 
-def _keys(composed: Composed) -> Iterator[tuple[str, str, str]]:
+def _keys(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Key, value, meaning; those at the top first."""
-    comments = _comments(None)
-    for group, option in composed.choices.items():
-        comments |= _comments(f"{group}/{option}")
-    keys = {key: value for key, value in _flat(composed.config) if key.partition(".")[0] != "grid"}
-    for key in sorted(keys, key=lambda key: ("." in key, key not in TOP, key.partition(".")[0])):
-        if not key.endswith((".name", ".sampler")) or key == "search.sampler":
-            yield key, _text(keys[key]), comments.get(key, "")
+    said = meanings(Cell) | meanings(Run) | meanings(SearchConfig, "search.")
+    for group, kind in GROUPS.items():
+        said |= meanings(kind, f"{group}.")
+    said |= meanings(ColumnsConfig, "data.columns.")
+    for key in sorted(values, key=lambda key: ("." in key, key not in TOP, key.partition(".")[0])):
+        named = key in GROUPS or (key.endswith((".name", ".sampler")) and key != "search.sampler")
+        if not named and key.partition(".")[0] != "grid":
+            yield key, _text(values[key]), said.get(key, "")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -108,27 +118,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _comments(config: str | None) -> dict[str, str]:
-    """What a file of `conf/` says beside its keys; a comment may go on below."""
-    path = CONF / f"{config or 'config'}.yaml"
-    if not path.is_file():
-        return {}
-    found: dict[str, str] = {}
-    group = f"{config.rpartition('/')[0]}." if config else ""
-    parents: list[str] = []
-    key = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.lstrip().startswith("#"):
-            if key in found and line.startswith(" "):
-                found[key] += f" {line.lstrip(' #')}"
-        elif match := COMMENTED.match(line):
-            parents[len(match[1]) // 2 :] = [match[2]]
-            key = group + ".".join(parents)
-            if match[3]:
-                found[key] = match[3].strip()
-    return found
 
 
 def _text(value: Any) -> str:

@@ -1,10 +1,7 @@
-"""The config tree as Hydra sees it: where it lies, what it lacks, what is wrong with it, in words.
+"""The config tree as Hydra sees it: where it lies, the options of `system`, errors as sentences.
 
-Knows: Hydra's search path, its exceptions. Does not know: what a setting means (`config.py`), what
-may stand on a command line (`overrides.py`).
-
-Systems have no files in `conf/`: `options.py` makes one option of the group `system` from each
-entry of the core's registry.
+Systems have no files in `conf/`: the group `system` has one option for each entry of the core's
+registry, and those for a user's own file and for measurements alone.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ import yaml
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -27,13 +25,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from study.config import credentials
 from study.config.errors import ConfigError, first_line, nearest
-from study.config.options import offer_systems
+from study.config.schema import FROM_FILE
+from study.core.systems import SYSTEMS
 
 # Inside the package in a wheel, beside it in a checkout.
 _HERE = Path(__file__).resolve().parents[1]
 CONF = next((p for p in (_HERE / "conf", _HERE.parent / "conf") if p.is_dir()), _HERE / "conf")
 ROOT = "config"
 LAUNCHER = "hydra/launcher"
+OWN_SYSTEM = "system.path"  # the file of system=file: code, so only a command says which
+# keys that one option of a group has -> that option
+ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
+    f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
+}
 
 
 def cores() -> int:
@@ -57,7 +61,17 @@ def register() -> None:
     )
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_\w+' is validated against")
-    offer_systems()
+    store = ConfigStore.instance()
+    for name, system in SYSTEMS.items():
+        store.store(group="system", name=name, node={"name": name, **system.constants})
+    store.store(group="system", name="unknown", node={"name": "unknown"})
+    offer_own_system({})
+
+
+def offer_own_system(constants: Mapping[str, float]) -> None:
+    """Offer `system=file`, with the constants of the user's system once they are known."""
+    node = {"name": "file", "path": None, **constants}
+    ConfigStore.instance().store(group="system", name="file", node=node)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -67,16 +81,6 @@ def plain(config: DictConfig) -> dict[str, Any]:
         container = OmegaConf.to_container(bare, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
-
-
-def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """All dotted keys of a nested mapping, inner nodes included."""
-    keys: set[str] = set()
-    for key, value in config.items():
-        keys.add(f"{prefix}{key}")
-        if isinstance(value, Mapping):
-            keys |= flat_keys(value, f"{prefix}{key}.")
-    return keys
 
 
 @contextlib.contextmanager
@@ -95,27 +99,27 @@ def sentences() -> Iterator[None]:
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if not group or not error.options:
-            raise ConfigError(f"the config cannot be composed: {_first_line(error)}") from None
+            raise ConfigError(f"the config cannot be composed: {_bare_line(error)}") from None
         raise ConfigError(f"unknown {group} {name}: {nearest(name, error.options)}") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f"{where.name}, line {where.line + 1}: " if where else ""
-        problem = getattr(error, "problem", None) or _first_line(error)
+        problem = getattr(error, "problem", None) or _bare_line(error)
         raise ConfigError(f"a config cannot be read: {place}{problem}") from None
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-        lines = "; ".join(_first_line(e) for e in (error, cause) if e)
+        lines = "; ".join(_bare_line(e) for e in (error, cause) if e)
         raise ConfigError(f"the config cannot be composed: {lines}") from None
 
 
-def _first_line(error: Exception) -> str:
+def _bare_line(error: Exception) -> str:
     return first_line(error).rstrip(". ")
 
 
 @contextlib.contextmanager
 def opened(own: Path | None = None) -> Iterator[ConfigLoader]:
-    """A loader of `conf/`, and of a folder of the user's `own` as --config-dir has it."""
-    with sentences(), initialize_config_dir(str(CONF), version_base="1.3"):
+    """A loader of `conf/`, and of a folder of the user's `own` configs as --config-dir has it."""
+    with initialize_config_dir(str(CONF), job_name="sweep", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         if own is not None:
             places = loader.get_search_path()

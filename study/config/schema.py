@@ -1,12 +1,12 @@
-"""The schema of the config groups of `conf/`, a class each: types and ranges.
+"""The schema of the config groups of `conf/`, a class each: types, ranges, meanings.
 
-Knows: which keys a group has and what each may hold, what the core's registries offer. Does not
-know: Hydra, grids, what makes a complete cell (`config.py`).
+The text beside a type is what `--help` says of the key.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -15,8 +15,6 @@ from pydantic.dataclasses import dataclass
 
 from study.config import own_system
 from study.config.errors import ConfigError, altered, nearest
-from study.config.measured import Reading
-from study.core.data.derivatives import Method
 from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 
@@ -92,58 +90,53 @@ class SystemConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ColumnsConfig:
-    """Which columns of a file are what.
+    """Which columns of a file are what. Rates are in the coordinates' units, by second."""
 
-    - `time` in seconds; `trajectory` tells trajectories apart, null if all is one.
-    - `q`, `qdot`, `qddot`: one column a coordinate; `q` null for the system's own names, the
-      others null where they are to be estimated.
-    - `units`: of each coordinate, rad, deg, m, cm or mm; null for the system's own. Velocities
-      and accelerations are in the same, per second and per second squared.
-    """
-
-    time: Name
-    trajectory: Name | None
-    q: tuple[Name, ...] | None
-    qdot: tuple[Name, ...] | None
-    qddot: tuple[Name, ...] | None
-    units: tuple[Name, ...] | None
+    time: Annotated[Name, "seconds"]
+    trajectory: Annotated[Name | None, "tells trajectories apart; null: all rows are one"]
+    q: Annotated[
+        tuple[Name, ...] | None, "a column a coordinate; null: those that coordinates are named"
+    ]
+    qdot: Annotated[tuple[Name, ...] | None, "velocities; null: estimated from q"]
+    qddot: Annotated[tuple[Name, ...] | None, "accelerations; null: estimated"]
+    units: Annotated[
+        tuple[Name, ...] | None,
+        "of each coordinate: rad, deg, m, cm, mm; null: the system's own",
+    ]
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """Which states are trained on.
-
-    - `n_train`: points N; or `n_over_p`: N as a multiple of the parameters P. One fixes the
-      other; 4096 points if neither is given.
-    - `n_trajectories`: initial conditions in the pool (sampler `trajectories`).
-    - `pool_size`: points in the pool, of which the first N of one shuffle train.
-    - `noise`: standard deviation of label noise over that of the accelerations.
-    - `order`: minibatches `shuffled`, or `sequential` along the curve.
-    - `units`: `scaled` (one time, one length a coordinate) or `physical`.
-
-    With `sampler=file` they were measured, and the file says how many there are:
-
-    - `sha256`: of its content; `columns`: what is where in it.
-    - `estimate`: how velocities and accelerations that it lacks are estimated, local polynomials
-      over `window` points (`savgol`) or a `spline` that need not follow noise of the standard
-      deviation `smoothing` in the positions.
-    - `held_out`: share of the trajectories that is tested on.
-    """
+    """Which states are trained on; those after `units` say how a file is read."""
 
     sampler: Literal["trajectories", "uniform", "file"]
-    n_train: Count | None
-    n_over_p: Positive | None
-    n_trajectories: Count
-    pool_size: Count
-    noise: NonNegative
-    order: Literal["shuffled", "sequential"]
-    units: Literal["scaled", "physical"]
+    n_train: Annotated[Count | None, "N; null without n_over_p: 4096, or all that was measured"]
+    n_over_p: Annotated[Positive | None, "N as a multiple of the parameters P"]
+    n_trajectories: Annotated[Count, "initial conditions in the pool"]
+    pool_size: Annotated[Count, "points in the pool, of which the first N of one shuffle train"]
+    noise: Annotated[
+        NonNegative, "standard deviation of label noise over that of the accelerations"
+    ]
+    order: Annotated[
+        Literal["shuffled", "sequential"], "minibatches shuffled, or sequential along the curve"
+    ]
+    units: Annotated[
+        Literal["scaled", "physical"], "scaled: one time, one length a coordinate; or physical"
+    ]
     sha256: str | None = None
     columns: ColumnsConfig | None = None
-    estimate: Literal["savgol", "spline"] = "savgol"
-    window: Count = 11
-    smoothing: NonNegative = 0.0
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    estimate: Annotated[
+        Literal["savgol", "spline"], "local polynomials of degree 4, or spline (quintic)"
+    ] = "savgol"
+    window: Annotated[Count, "savgol: points, odd"] = 11
+    smoothing: Annotated[
+        NonNegative, "spline: standard deviation of the noise in q, which it need not follow"
+    ] = 0.0
+    held_out: Annotated[
+        float,
+        Field(gt=0, lt=1),
+        "share of the trajectories that is tested on; of the time, if there is one",
+    ] = 0.2
 
     def __post_init__(self) -> None:
         if self.n_train is not None and self.n_over_p is not None:
@@ -152,51 +145,40 @@ class DataConfig:
                 "give one of them, the other follows"
             )
 
-    @property
-    def reading(self) -> Reading | None:
-        """What is read from a file, and how; None for data that are made."""
-        if self.sampler != "file" or self.columns is None or self.sha256 is None:
-            return None
-        columns, method = self.columns, Method(self.estimate, self.window, self.smoothing)
-        return Reading(
-            self.sha256,
-            columns.time,
-            columns.trajectory,
-            columns.q,
-            columns.qdot,
-            columns.qddot,
-            columns.units,
-            method,
-            self.held_out,
-        )
-
     def normal(self) -> DataConfig:
-        """The same with settings that nothing is estimated by at one value, so that cells agree."""
-        reading = self.reading
+        """Set keys that are not used to their defaults, so that equal cells hash equally."""
+        columns = self.columns if self.sampler == "file" else None
+        estimated = columns is not None and None in (columns.qdot, columns.qddot)
         unused: dict[str, Any] = {}
-        if reading is None or not reading.estimated or self.estimate == "spline":
+        if not estimated:
+            unused |= {"estimate": "savgol", "window": 11, "smoothing": 0.0}
+        elif self.estimate == "spline":
             unused["window"] = 11
-        if reading is None or not reading.estimated or self.estimate == "savgol":
+        else:
             unused["smoothing"] = 0.0
-        if reading is None or not reading.estimated:
-            unused["estimate"] = "savgol"
-        if reading is None:
+        if columns is None:
             unused |= {"sha256": None, "columns": None, "held_out": 0.2}
         return altered(self, **unused)
 
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """A model by name; `depth` counts hidden layers, `width` their units or the features."""
+    """A model by name."""
 
     name: Name
-    width: Count
-    depth: Count
-    activation: Name
-    beta: Positive
-    encoding: Literal["raw", "trig"]
-    mass_prior: NonNegative
-    init: Name
+    width: Annotated[Count, "units of a hidden layer, or features of each output"]
+    depth: Annotated[Count, "hidden layers"]
+    activation: Annotated[Name, "softplus, tanh, gelu, silu, sin"]
+    beta: Annotated[Positive, "sigma(beta x) / beta; of random features: their inverse length"]
+    encoding: Annotated[
+        Literal["raw", "trig"], "cos and sin of the coordinates that are angles; or raw"
+    ]
+    mass_prior: Annotated[NonNegative, "mass that is added to the learned one, in scaled units"]
+    init: Annotated[
+        Name,
+        "N(0, 1/fan_in), zero bias; or torch_default, cranmer, or beta_matched: that of beta 1, "
+        "whatever beta is",
+    ]
 
     def __post_init__(self) -> None:
         if self.name not in MODELS:
@@ -214,7 +196,7 @@ class ModelConfig:
             raise ConfigError(f"unknown init {self.init}: {nearest(self.init, INITS)}")
 
     def normal(self) -> ModelConfig:
-        """The same with settings that the model does not use at one value, so that cells agree."""
+        """Set keys that the model does not use to one value, so that equal cells hash equally."""
         return altered(self, **UNUSED.get(self.name, {}))
 
 
@@ -222,30 +204,29 @@ class ModelConfig:
 class OptimizerConfig:
     """Adam, a second-order method, or one after the other.
 
-    - Adam's: `steps`, `batch_size`, `lr` at the start of the `schedule`, `clip` the gradient norm
-      of each replicate, `loss` mean `squared` or `absolute` error.
-    - `iterations` of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64.
-
-    What a method does not use is not checked, and no part of a cell's name.
+    Keys that a method does not use are not checked, and have no part in a cell's name.
     """
 
     name: Literal["adam", "levenberg_marquardt", "adam_lm", "adam_lbfgs", "least_squares"]
-    steps: Index
-    batch_size: Index
-    lr: NonNegative
-    schedule: Literal["cosine", "constant"]
-    clip: Positive | None
-    loss: Literal["squared", "absolute"]
-    iterations: Index
+    steps: Annotated[Index, "of Adam"]
+    batch_size: Annotated[Index, "of Adam"]
+    lr: Annotated[NonNegative, "of Adam, at the start of its schedule"]
+    schedule: Annotated[Literal["cosine", "constant"], "to zero over the steps; or constant"]
+    clip: Annotated[Positive | None, "norm of each replicate's gradient; null for none"]
+    loss: Annotated[Literal["squared", "absolute"], "of Adam: mean squared error; or absolute"]
+    iterations: Annotated[
+        Index,
+        "of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64",
+    ]
 
     @property
     def adam(self) -> bool:
-        """Whether it begins with Adam."""
+        """Whether training begins with Adam."""
         return self.name.startswith("adam")
 
     @property
     def iterates(self) -> bool:
-        """Whether it ends with iterations on all points."""
+        """Whether training ends with iterations on all points."""
         return self.name not in ("adam", "least_squares")
 
     def __post_init__(self) -> None:
@@ -260,7 +241,7 @@ class OptimizerConfig:
                 )
 
     def normal(self) -> OptimizerConfig:
-        """The same with settings that it does not use at their zero, so that cells agree."""
+        """Set keys that the method does not use to zero, so that equal cells hash equally."""
         unused: dict[str, Any] = {}
         if not self.adam:
             unused = {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
@@ -272,28 +253,28 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class RolloutConfig:
-    """Integration of the learned dynamics; `horizon` in seconds, null for the system's own."""
+    """Integration of the learned dynamics."""
 
-    horizon: Positive | None
-    n_trajectories: Count
-    n_times: Annotated[int, Field(ge=2)]
-    rtol: Annotated[float, Field(gt=0, le=1e-2)]
-    max_steps: Count
+    horizon: Annotated[Positive | None, "seconds; null for the system's own"]
+    n_trajectories: Annotated[Count, "held out"]
+    n_times: Annotated[int, Field(ge=2), "points in time at which they are compared"]
+    rtol: Annotated[float, Field(gt=0, le=1e-2), "of the adaptive steps"]
+    max_steps: Annotated[Count, "of one trajectory, which has diverged after them"]
 
 
 @dataclass(frozen=True, config=STRICT)
 class DiagnosticsConfig:
-    """What is measured of a trained model beside its errors.
+    """What is measured of a trained model beside its errors."""
 
-    - `error_budget`: rollouts of the controls that say what makes trajectories wrong.
-    - `identifiability`: the spectrum of d(qddot)/d(theta), at initialisation and when trained.
-    """
-
-    error_budget: bool
-    identifiability: bool
+    error_budget: Annotated[bool, "controls that say what makes trajectories wrong"]
+    identifiability: Annotated[
+        bool, "the spectrum of d(qddot)/d(theta), at initialisation and when trained"
+    ]
 
 
 FROM_FILE = ("sha256", "columns", "estimate", "window", "smoothing", "held_out")  # of `data`
+
+TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys above the groups
 
 GROUPS: dict[str, type] = {
     "system": SystemConfig,
@@ -303,6 +284,22 @@ GROUPS: dict[str, type] = {
     "rollout": RolloutConfig,
     "diagnostics": DiagnosticsConfig,
 }
+
+
+def meanings(kind: Any, prefix: str = "") -> dict[str, str]:
+    """What the schema says of each key of a class, under its dotted name."""
+    said: dict[str, str] = {}
+    for field, hint in get_type_hints(kind, include_extras=True).items():
+        for text in (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, str)):
+            said[f"{prefix}{field}"] = text
+    return said
+
+
+def mapping(key: str, value: Any) -> dict[str, Any]:
+    """The keys of a group. **Raises:** `ConfigError` for anything else."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key}={value!r} is a config group: use one of its names, or its keys")
+    return dict(value)
 
 
 def takes_whole_numbers(key: str) -> bool:

@@ -19,8 +19,8 @@ import pyarrow
 import yaml
 from joblib import Parallel, cpu_count, delayed
 
-from study.config.commands import is_study, no_study, studies_in
 from study.config.errors import first_line
+from study.config.folder_argument import is_study, no_study, studies_in
 from study.config.terminal import one_line
 from study.sweeping.local import start
 from study.tables import gather

@@ -106,9 +106,7 @@ def conduct(
         queue = slurm.Queue(folder, launcher.settings, environment)
         finish = functools.partial(slurm.attend, queue=queue)
     else:
-        # each job is told, because its process may be older than the plan
-        variables = [f"+hydra.job.env_set.{name}='{value}'" for name, value in own.items()]
-        launch = functools.partial(launcher.launch, [*overrides.fixed, *variables])
+        launch = functools.partial(launcher.launch, own)
         finish = functools.partial(local.launch_until_finished, launch=launch)
     if plan.run.storage is not None:  # a wrong one is told before anything is made
         open_storage(plan.run.storage, folder.root / "ledger.log", patience=5.0)

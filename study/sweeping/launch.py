@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,21 +35,43 @@ class Launcher:
             dict[str, Any], OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
         )
 
-    def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The plain config of one combination of groups. **Raises:** `ConfigError`."""
+    @property
+    def overrides(self) -> list[str]:
+        """Those of `config`, Hydra's own settings apart."""
+        return [str(override) for override in self.config.hydra.overrides.task]
+
+    def compose(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """The plain config with these choices of groups; composed unless `config` has them already.
+
+        **Raises:** `ConfigError`.
+        """
+        chosen = self.config.hydra.runtime.choices
+        if all(chosen.get(group) == str(choice) for group, choice in choices.items()):
+            return plain(self.config)
+        others = [o for o in self.overrides if o.partition("=")[0] not in choices]
+        named = [f"{group}={choice}" for group, choice in choices.items()]
         with sentences():
             loader = self.context.config_loader
-            return plain(loader.load_sweep_config(self.config, list(overrides)))
+            return plain(loader.load_sweep_config(self.config, [*others, *named]))
 
-    def launch(self, overrides: Sequence[str], workers: int) -> None:
-        """Run that many workers, until they are back. **Raises:** what a job raised."""
+    def launch(self, variables: Mapping[str, str], workers: int) -> None:
+        """Run that many workers, until they are back.
+
+        **Arguments:**
+
+        - `variables`: of their environment. Each job is told them, because its process may be older
+          than the plan.
+
+        **Raises:** what a job raised.
+        """
+        told = [f"+hydra.job.env_set.{name}='{value}'" for name, value in variables.items()]
         if joblib := _joblib(self.config, workers):
             with open_dict(self.config):
                 self.config.hydra.launcher.n_jobs = joblib["n_jobs"]
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.function, config=self.config
         )
-        for job in launcher.launch([list(overrides)] * workers, initial_job_idx=0):
+        for job in launcher.launch([[*self.overrides, *told]] * workers, initial_job_idx=0):
             _ = job.return_value  # raises what the job raised
 
     def end_processes(self) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from study.config import inputs
-from study.config.cell import Cell, check_study
+from study.config.cell import Cell
 from study.config.errors import ConfigError
+from study.config.run import check_study
 from study.sweeping.files import StudyError, check_space, read_config, write_config, write_yaml
 from study.sweeping.folder import Orders, StudyFolder
 from study.sweeping.monitor import Monitor

@@ -14,15 +14,15 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from study.config import inputs
-from study.config.cell import TOP, Cell, Run, make_cell, make_run, wants_cpp
+from study.config.cell import Cell, by_content, make_cell, wants_cpp
 from study.config.command_line import COMMAND_KEYS, CommandLine
 from study.config.errors import ConfigError
-from study.config.schema import GROUPS
+from study.config.run import Run, make_run
+from study.config.schema import GROUPS, TOP
 from study.sweeping import cost, space
 from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
-Compose = Callable[[Sequence[str]], Mapping[str, Any]]
+Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 DERIVED = ("n_params", "n_equations", "n_over_p", "equations_per_param")  # from the other factors
 
@@ -63,12 +63,12 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     **Arguments:**
 
     - `command`: its overrides.
-    - `compose`: overrides to a plain config; called once for each combination of groups.
+    - `compose`: choices of groups to a plain config; called once for each combination.
     - `decided`: whether the same study, with the same budget, was trained compiled before.
 
     **Raises:** `ConfigError`, one sentence, for the first setting that cannot be right.
     """
-    base = dict(compose(command.fixed))
+    base = dict(compose({}))
     run = make_run(base)
     arms = _arms(base)
     config = {key: value for key, value in base.items() if key != "grid"}
@@ -132,12 +132,12 @@ def _cells(
     command: CommandLine, compose: Compose, arms: Sequence[Mapping[str, Any]], where: str
 ) -> list[Cell]:
     """The union of the arms' products, each cell once."""
-    composed: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    composed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     cells: dict[str, Cell] = {}
     for settings in _expand(arms, command, where):
-        choices = tuple(f"{key}={value}" for key, value in settings.items() if key in GROUPS)
+        choices = tuple((k, str(v)) for k, v in settings.items() if k in GROUPS)
         if choices not in composed:
-            composed[choices] = _settle(compose((*command.fixed, *choices)), command)
+            composed[choices] = _settle(compose(dict(choices)), command)
         plain = _copy(composed[choices])
         for key, value in settings.items():
             if key not in GROUPS:
@@ -191,14 +191,14 @@ def _searches(
         configs = {}
         for chosen in itertools.product(*groups.values()):
             named = dict(zip(groups, chosen, strict=True))
-            options = [f"{k}={v}" for k, v in {**settings, **named}.items() if k in GROUPS]
-            plain = _settle(compose((*command.fixed, *options)), command)
+            chosen_groups = {k: v for k, v in {**settings, **named}.items() if k in GROUPS}
+            plain = _settle(compose(chosen_groups), command)
             for key, value in settings.items():
                 if key not in GROUPS and key not in searched:
                     set_key(plain, key, value)
             plain = {key: plain[key] for key in (*GROUPS, *TOP)}
             # workers find files of the user's by what is in them
-            plain["system"], plain["data"] = inputs.by_content(plain["system"], plain["data"])
+            plain["system"], plain["data"] = by_content(plain["system"], plain["data"])
             configs[choices(named)] = plain
         kept = {k: v for k, v in settings.items() if k not in searched}
         search = SearchSpec(kept, dict(searched), configs, compiled)

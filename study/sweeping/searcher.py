@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.config import inputs
-from study.config.cell import Cell, SearchConfig
+from study.config.cell import Cell
 from study.config.errors import ConfigError
+from study.config.run import SearchConfig
 from study.sweeping import cost
 from study.sweeping.files import read_json, write_config
 from study.sweeping.folder import Block, Orders, StudyFolder

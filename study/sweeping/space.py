@@ -25,11 +25,10 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from study.config.cell import Cell, SearchConfig, make_cell
-from study.config.command_line import COMMAND_KEYS
-from study.config.errors import ConfigError, first_line, nearest, unknown_key
-from study.config.hydra import flat_keys
-from study.config.schema import GROUPS, takes_numbers, takes_whole_numbers
+from study.config.cell import Cell, make_cell
+from study.config.errors import ConfigError, first_line, flat_keys, nearest, unknown_key
+from study.config.run import SearchConfig
+from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
 from study.tables import searches
 from study.tables.measures import MEASURES
 
@@ -128,7 +127,7 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
-        known = flat_keys({k: v for k, v in plain.items() if k not in COMMAND_KEYS})
+        known = flat_keys({k: v for k, v in plain.items() if k in GROUPS or k in TOP})
         raise ConfigError(unknown_key(key, known))
     node[last] = value
     if key in TWINS and value is not None:

@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from hydra import compose as hydra_compose
+from omegaconf import DictConfig
 
 from study import sweep
 from study.config import hydra
-from study.config.command_line import read_overrides
+from study.config.command_line import CommandLine, compose_first, read_flags, read_overrides
 from study.sweeping.orders import outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
 from study.tables import gather
@@ -57,6 +59,13 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | No
     except SystemExit as left:
         return left.code
     return 0
+
+
+def check(arguments: Sequence[str]) -> DictConfig:
+    """Compose a command line of the sweep, which trains nothing. **Raises:** `ConfigError`."""
+    flags = read_flags(arguments)
+    with hydra.opened(flags.config_dir) as loader:
+        return compose_first(read_overrides(flags.overrides, loader), loader)
 
 
 # Python imports this when it starts, in workers too: it changes study.block.run once that is
@@ -121,7 +130,13 @@ def planned(*arguments: str) -> Plan:
     hydra.register()
     with hydra.opened() as loader:
         command = read_overrides(last_given(arguments), loader)
-        return make_plan(command, lambda given: hydra.plain(hydra_compose(hydra.ROOT, list(given))))
+        return make_plan(command, lambda choices: compose_choices(command, choices))
+
+
+def compose_choices(command: CommandLine, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain config of a command with these choices of groups; Hydra is initialised already."""
+    named = [f"{group}={choice}" for group, choice in choices.items()]
+    return hydra.plain(hydra_compose(hydra.ROOT, [*command.fixed, *named]))
 
 
 def prepare(*arguments: str) -> Path:

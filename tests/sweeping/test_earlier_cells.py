@@ -3,7 +3,7 @@
 import dataclasses
 
 from study.config.cell import make_cell
-from study.config.compose import compose
+from study.config.command_line import compose
 from study.config.hydra import register
 from study.sweeping.files import write_yaml
 from study.sweeping.folder import StudyFolder

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hydra import compose as hydra_compose
 
 from study.config import hydra
 from study.config.command_line import read_overrides
 from study.config.errors import ConfigError
 from study.sweeping import cost
 from study.sweeping.plan import Plan, make_plan
+from tests.sweeping.commands import compose_choices
 
 
 class Planner:
@@ -26,11 +26,12 @@ class Planner:
 
     def __call__(self, *overrides: str, decided: bool | None = None) -> Plan:
         command = read_overrides(overrides, self._loader)
-        return make_plan(command, self._compose, decided)
 
-    def _compose(self, overrides: Any) -> dict[str, Any]:
-        self.composed += 1
-        return hydra.plain(hydra_compose(hydra.ROOT, list(overrides)))
+        def compose(choices: Mapping[str, Any]) -> dict[str, Any]:
+            self.composed += 1
+            return compose_choices(command, choices)
+
+        return make_plan(command, compose, decided)
 
 
 @pytest.fixture
