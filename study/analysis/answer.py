@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from study.analysis.design import Design, replicate_groups, replicate_table
-from study.analysis.roles import counted, curves_of
-from study.analysis.statistics.ratios import Estimate, Medians, medians
-from study.analysis.wording import plural
+from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
+from study.analysis.statistics.medians import Estimate, Medians, medians
+from study.analysis.words import plural
 from study.tables.measures import Measure
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from study.analysis.answer import Answer, curve, diverged_remark, make
 from study.analysis.design import Comparison, Design
 from study.analysis.questions.comparisons import figure_id
 from study.analysis.statistics.ratios import mean_ratio
-from study.analysis.wording import estimate, plural
+from study.analysis.words import estimate, plural
 from study.tables.measures import ROLLOUT, TEST
 
 

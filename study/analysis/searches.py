@@ -13,7 +13,7 @@ import pandas as pd
 
 from study.analysis.design import POINTS
 from study.analysis.statistics.importance import Importance, importances
-from study.analysis.statistics.ratios import ENOUGH, Estimate
+from study.analysis.statistics.medians import ENOUGH, Estimate
 from study.analysis.words import count, level_name, plural
 from study.tables.measures import MEASURES, Measure
 from study.tables.searches import at_edge

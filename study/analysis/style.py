@@ -24,7 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, NullLocator
 
-from study.analysis.statistics.ratios import ENOUGH
+from study.analysis.statistics.medians import ENOUGH
 
 WIDTH = 5.6  # inches: one column; the page sets two side by side where there is room
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]

@@ -19,7 +19,7 @@ import numpy as np
 from study.analysis import answers as of_study
 from study.analysis.evidence import Pooled, Study
 from study.analysis.style import Drawn, Plot
-from study.analysis.wording import number
+from study.analysis.words import number
 from study.page import page
 
 TITLE = "N, P and the trajectory of a Lagrangian network: the verdicts"

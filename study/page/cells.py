@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import curve
-from study.analysis.design import Design, count
-from study.analysis.statistics.ratios import Estimate
-from study.analysis.wording import estimate
+from study.analysis.design import Design
+from study.analysis.statistics.medians import Estimate
+from study.analysis.words import count, estimate
 from study.tables.measures import MEASURES, diverged
 
 

@@ -19,10 +19,9 @@ import pandas as pd
 import yaml
 
 from study.analysis.answer import Answer
-from study.analysis.design import count
-from study.analysis.statistics.ratios import ENOUGH
+from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
-from study.analysis.wording import plural
+from study.analysis.words import count, plural
 from study.page.cells import CellTable
 from study.page.pending import Standing
 

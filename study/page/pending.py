@@ -13,8 +13,8 @@ import pandas as pd
 
 from study.analysis.answer import Answer
 from study.analysis.design import Design
-from study.analysis.statistics.ratios import ENOUGH
-from study.analysis.wording import plural
+from study.analysis.statistics.medians import ENOUGH
+from study.analysis.words import plural
 
 MOST_CELLS = 1000  # of a design that is worth taking apart
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.analysis.design import Design
-from study.analysis.roles import counted
-from study.analysis.wording import plural
+from study.analysis.design import Design, counted
+from study.analysis.words import plural
 
 
 def missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:

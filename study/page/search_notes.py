@@ -12,7 +12,7 @@ import pandas as pd
 from study.analysis.questions.pareto import front_edges, front_of
 from study.analysis.questions.search_best import edge_warnings
 from study.analysis.searches import SearchResults
-from study.analysis.wording import plural
+from study.analysis.words import plural
 
 ENDED = ("complete", "pruned", "failed", "impossible")
 

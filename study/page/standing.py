@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.analysis.answer import Answer
-from study.analysis.wording import plural
+from study.analysis.words import plural
 from study.config.terminal import one_line
 from study.page import pending
 from study.page.pending import Standing

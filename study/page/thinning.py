@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from study.analysis.naming import count
-from study.analysis.wording import plural
+from study.analysis.words import count, plural
 
 MOST_CELLS = 256  # that answers and figures rest on
 FACTORS = slice("system", "precision")  # columns of the table

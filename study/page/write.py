@@ -61,7 +61,7 @@ def write(
         start(joblib, "study.analysis.answers")
     # here, so that an error about the folder does not wait for the plotting libraries
     from study.analysis import answers, style
-    from study.analysis.roles import counted
+    from study.analysis.design import counted
     from study.analysis.searches import searches
     from study.page import cells, page, remarks, search_notes, standing
 
@@ -136,7 +136,7 @@ def _write_empty(folder: Path, settings: Mapping[str, Any], now: Standing) -> Pa
 
 def _shown(rows, curves):
     """The rows and curves that a page can hold, and what is to be said of it."""
-    from study.analysis.roles import counted, curves_of
+    from study.analysis.design import counted, curves_of
     from study.page.thinning import thinned
 
     count = counted(rows)
@@ -164,8 +164,8 @@ def write_across(folder: str | Path) -> Path:
     **Raises:** `TableError` if no study in it can be read.
     """
     from study.analysis import across, answers, style
+    from study.analysis.design import counted, curves_of
     from study.analysis.evidence import Study
-    from study.analysis.roles import counted, curves_of
     from study.page import across as across_page
     from study.page import page
 

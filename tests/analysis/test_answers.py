@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from study.analysis import answers
-from study.analysis.wording import multiple, number
+from study.analysis.words import multiple, number
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from study.analysis.statistics import medians as md
 from study.analysis.statistics import ratios
 
 
@@ -15,14 +16,14 @@ def rng():
 @pytest.mark.parametrize(("n", "least"), [(5, 0.88), (10, 0.90), (20, 0.90)])
 def test_median_interval_covers_the_true_median(rng, n, least):
     cells = np.exp(rng.normal(size=(n, 600)))  # 600 experiments; the median is 1
-    found = ratios.medians(cells)
-    low, high = ratios.interval(found.draws)
+    found = md.medians(cells)
+    low, high = md.interval(found.draws)
     assert least <= np.mean((low <= 1) & (high >= 1)) <= 0.99
 
 
 def test_median_interval_agrees_with_scipy(rng):
     values = np.exp(rng.normal(size=(15, 1)))
-    ours = ratios.medians(values).estimate(0)
+    ours = md.medians(values).estimate(0)
     theirs = stats.bootstrap(
         (values[:, 0],), np.median, method="percentile", n_resamples=4000, rng=3
     ).confidence_interval
@@ -37,7 +38,7 @@ def test_ratio_interval_covers_with_and_without_shared_seeds(rng, n, shared):
     covered = []
     for _ in range(150):
         both = shared * rng.normal(size=(n, 1)) + 0.5 * rng.normal(size=(n, 2))
-        ratio = ratios.medians(np.exp(both) * [3.0, 1.0]).ratio(0, 1)
+        ratio = md.medians(np.exp(both) * [3.0, 1.0]).ratio(0, 1)
         covered.append(ratio.low <= 3 <= ratio.high)
     assert 0.86 <= np.mean(covered) <= 1
 
@@ -45,13 +46,13 @@ def test_ratio_interval_covers_with_and_without_shared_seeds(rng, n, shared):
 def test_shared_seeds_make_a_ratio_sharper(rng):
     common = rng.normal(size=(20, 1))
     table = np.exp(common + 0.01 * rng.normal(size=(20, 2)))
-    found = ratios.medians(table)
+    found = md.medians(table)
     assert found.ratio(0, 1).high < 1.1
     assert found.estimate(0).high > 1.2 * found.estimate(0).low
 
 
 def test_infinite_replicates_count_as_infinite_and_are_reported():
-    found = ratios.medians(np.array([[1.0, 1], [2, np.inf], [3, np.inf], [4, np.inf], [5, 2]]))
+    found = md.medians(np.array([[1.0, 1], [2, np.inf], [3, np.inf], [4, np.inf], [5, 2]]))
     assert found.replaced == 3
     assert found.middle.tolist() == [3.0, np.inf]
     assert found.estimate(1).high == np.inf
@@ -59,39 +60,39 @@ def test_infinite_replicates_count_as_infinite_and_are_reported():
 
 
 def test_ratio_of_two_infinite_medians_is_unknown():
-    ratio = ratios.medians(np.full((5, 2), np.inf)).ratio(0, 1)
+    ratio = md.medians(np.full((5, 2), np.inf)).ratio(0, 1)
     assert np.isnan(ratio.value)
     assert (ratio.low, ratio.high) == (0.0, np.inf)
     assert ratio.verdict() == "undecided"
 
 
 def test_a_measure_for_which_more_is_better_takes_its_own_worst():
-    found = ratios.medians(np.array([[1.0], [2.0], [np.inf]]), worst=0.0)
+    found = md.medians(np.array([[1.0], [2.0], [np.inf]]), worst=0.0)
     assert found.middle.tolist() == [1.0]
 
 
 def test_cells_with_missing_replicates_use_those_they_have():
     table = np.array([[1.0, 10], [2, 20], [3, np.nan], [4, np.nan], [5, np.nan]])
-    found = ratios.medians(table)
+    found = md.medians(table)
     assert found.counts.tolist() == [5, 2]
     assert found.middle.tolist() == [3.0, 15.0]
     assert not found.estimate(1).enough
 
 
 def test_one_replicate_has_no_interval_and_no_verdict():
-    one = ratios.medians(np.array([[2.0, 1.0]]))
+    one = md.medians(np.array([[2.0, 1.0]]))
     assert (one.estimate(0).low, one.estimate(0).high) == (0.0, np.inf)
     assert one.ratio(0, 1).verdict() == "undecided"
 
 
 def test_flat_curves_seldom_rise_and_real_rises_are_found(rng):
     flat = [
-        any(r.sure for r in ratios.rises(ratios.medians(np.exp(rng.normal(size=(8, 6))))))
+        any(r.sure for r in ratios.rises(md.medians(np.exp(rng.normal(size=(8, 6))))))
         for _ in range(150)
     ]
     assert np.mean(flat) <= 0.08
     bump = np.array([4.0, 2, 1, 3, 1, 0.5])
-    found = ratios.rises(ratios.medians(bump * np.exp(0.1 * rng.normal(size=(5, 6)))))
+    found = ratios.rises(md.medians(bump * np.exp(0.1 * rng.normal(size=(5, 6)))))
     assert [(r.at, r.above) for r in found if r.sure] == [(3, 2)]
 
 
@@ -103,7 +104,7 @@ def test_replicates_on_the_same_data_are_drawn_together(rng):
         data = np.repeat(rng.normal(size=(5, 1)), 2, axis=0)
         table = np.exp(data + 0.1 * rng.normal(size=(10, 1)))
         for grouped in covered:
-            found = ratios.medians(table, groups=groups if grouped else None).estimate(0)
+            found = md.medians(table, groups=groups if grouped else None).estimate(0)
             covered[grouped].append(found.low <= 1 <= found.high)
             assert found.n == 10
             assert found.draws == (5 if grouped else None)
@@ -113,8 +114,8 @@ def test_replicates_on_the_same_data_are_drawn_together(rng):
 
 def test_few_data_seeds_are_too_few_however_many_initialisations(rng):
     table = np.exp(0.01 * rng.normal(size=(12, 2))) * [10.0, 1.0]
-    apart = ratios.medians(table).ratio(0, 1)
-    together = ratios.medians(table, groups=np.repeat(np.arange(3), 4)).ratio(0, 1)
+    apart = md.medians(table).ratio(0, 1)
+    together = md.medians(table, groups=np.repeat(np.arange(3), 4)).ratio(0, 1)
     assert apart.verdict() == "yes"
     assert not together.enough
     assert together.verdict() == "undecided"
@@ -122,14 +123,14 @@ def test_few_data_seeds_are_too_few_however_many_initialisations(rng):
 
 def test_groups_of_unequal_size_or_with_gaps_are_not_drawn_together(rng):
     table = np.exp(rng.normal(size=(6, 2)))
-    assert ratios.medians(table, groups=np.array([0, 0, 0, 0, 1, 1])).groups is None
+    assert md.medians(table, groups=np.array([0, 0, 0, 0, 1, 1])).groups is None
     table[0, 0] = np.nan
-    assert ratios.medians(table, groups=np.repeat([0, 1, 2], 2)).groups is None
+    assert md.medians(table, groups=np.repeat([0, 1, 2], 2)).groups is None
 
 
 def test_flattening_point(rng):
     x = np.array([1.0, 2, 4, 8, 16])
-    curve = ratios.medians([100, 10, 1.5, 1.0, 1.1] * np.exp(0.05 * rng.normal(size=(5, 5))))
+    curve = md.medians([100, 10, 1.5, 1.0, 1.1] * np.exp(0.05 * rng.normal(size=(5, 5))))
     assert ratios.flattens_at(curve, x).value == 4
 
 
@@ -161,7 +162,7 @@ def test_what_no_logarithm_shows_is_left_out_and_counted():
 
 def test_hierarchical_weights_draw_whole_cells():
     weights = ratios.hierarchical_weights(np.array([0, 0, 0, 1, 1, 2]))
-    assert weights.shape == (ratios.DRAWS, 6)
+    assert weights.shape == (md.DRAWS, 6)
     assert (weights[:, :3].sum(axis=1) % 3 == 0).all()  # 3 rows for each time the cell is drawn
     assert weights.mean() == pytest.approx(1, rel=0.05)
 
@@ -175,4 +176,4 @@ def test_share_is_the_wilson_interval_of_scipy(count, total):
 
 def test_draws_are_the_same_every_time(rng):
     table = rng.random((5, 3))
-    assert (ratios.medians(table).draws == ratios.medians(table).draws).all()
+    assert (md.medians(table).draws == md.medians(table).draws).all()

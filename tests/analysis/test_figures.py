@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from study.analysis import answers, style
-from study.analysis.wording import number
+from study.analysis.words import number
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from study.analysis.statistics import power_law, ratios
+from study.analysis.statistics import medians, power_law
 
 X = np.geomspace(64, 64 * 2**7, 8)
 
 
 def curve(rng, alpha, floor, n=5, scatter=0.15, x=X):
     error = (x / 64) ** -alpha + floor
-    return ratios.medians(error * np.exp(scatter * rng.normal(size=(n, len(x)))))
+    return medians.medians(error * np.exp(scatter * rng.normal(size=(n, len(x)))))
 
 
 @pytest.mark.parametrize(("alpha", "floor", "n"), [(1.0, 0.02, 5), (0.5, 0.0, 10), (2.0, 1e-3, 5)])
@@ -28,7 +28,7 @@ def test_intervals_cover_the_exponent_and_the_floor(alpha, floor, n):
 
 def test_a_law_without_scatter_is_found_exactly():
     table = np.tile(3.0 * X**-0.7 + 0.01, (5, 1))
-    law = power_law.fit(ratios.medians(table), X, range(8))
+    law = power_law.fit(medians.medians(table), X, range(8))
     assert law.alpha.value == pytest.approx(0.7, abs=1e-3)
     assert law.amplitude == pytest.approx(3.0, rel=1e-2)
     assert law.floor.value == pytest.approx(0.01, rel=1e-2)
@@ -73,7 +73,7 @@ def test_one_outlier_hardly_moves_the_exponent():
     rng = np.random.default_rng(4)
     table = curve(rng, 1.0, 0.0, scatter=0.1).table.copy()
     table[:, 3] *= 3
-    law = power_law.fit(ratios.medians(table), X, range(8))
+    law = power_law.fit(medians.medians(table), X, range(8))
     line = -np.polyfit(np.log(X), np.log(np.median(table, axis=0)), 1)[0]
     assert abs(law.alpha.value - 1) < max(0.1, abs(line - 1))
     assert "residuals beyond the replicates' scatter" in law.reasons
@@ -90,7 +90,7 @@ def test_a_peak_within_a_side_is_no_law():
     rng = np.random.default_rng(6)
     table = curve(rng, 1.0, 0.0, scatter=0.1).table.copy()
     table[:, 4] *= 10
-    law = power_law.fit(ratios.medians(table), X, range(8))
+    law = power_law.fit(medians.medians(table), X, range(8))
     assert "the curve rises" in law.reasons
 
 
@@ -101,16 +101,16 @@ def test_too_little_is_no_law():
     assert "too few replicates" in few.reasons
     table = curve(rng, 1.0, 0.0).table.copy()
     table[:3, 2] = np.inf
-    assert power_law.fit(ratios.medians(table), X, range(8)) is None
+    assert power_law.fit(medians.medians(table), X, range(8)) is None
     table = curve(rng, 1.0, 0.0).table.copy()
     table[:2, 2] = np.inf  # the median is finite, many draws of it are not
-    assert "diverged replicates" in power_law.fit(ratios.medians(table), X, range(8)).reasons
+    assert "diverged replicates" in power_law.fit(medians.medians(table), X, range(8)).reasons
 
 
 def test_too_short_a_range_leaves_the_exponent_open():
     rng = np.random.default_rng(8)
     x = np.array([100.0, 107, 115, 122, 130])
     table = (x / 100) ** -1.0 * np.exp(0.1 * rng.normal(size=(5, 5)))
-    law = power_law.fit(ratios.medians(table), x, range(5))
+    law = power_law.fit(medians.medians(table), x, range(5))
     assert law is not None
     assert not law.supported

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from study.analysis import answers
+from study.analysis.design import counted
 from study.analysis.questions import pareto
-from study.analysis.roles import counted
 from study.analysis.searches import searches
 from study.page import search_notes
 from study.tables import searches as searched

@@ -33,7 +33,7 @@ from study.analysis.answer import (
     medians_table,
 )
 from study.analysis.design import Comparison, Design
-from study.analysis.statistics.ratios import DRAWS, SEED, Estimate, Medians, interval
+from study.analysis.statistics.medians import DRAWS, SEED, Estimate, Medians, interval
 from study.analysis.style import (
     Plot,
     bars_are,
@@ -44,7 +44,7 @@ from study.analysis.style import (
     look,
     ratio_axis,
 )
-from study.analysis.wording import estimate, number, plural
+from study.analysis.words import estimate, number, plural
 from study.tables.measures import TEST
 
 MATCHED, MOVING = "beta_matched", "fan_in"

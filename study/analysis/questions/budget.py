@@ -18,14 +18,8 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
 from study.analysis.questions.rollouts import SATURATED
-from study.analysis.statistics.ratios import (
-    Estimate,
-    Medians,
-    interval,
-    mean_ratio,
-    medians,
-    resamples,
-)
+from study.analysis.statistics.medians import Estimate, Medians, interval, medians, resamples
+from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import estimate, number, plural, span
 from study.tables.measures import BUDGET, MEASURES, ROLLOUT

@@ -27,11 +27,11 @@ from study.analysis.answer import (
     medians_of,
 )
 from study.analysis.design import Comparison, Design
-from study.analysis.naming import RECIPES
 from study.analysis.questions.beta import as_it_comes
-from study.analysis.statistics.ratios import LEVEL, Estimate, Medians, mean_ratio
+from study.analysis.statistics.medians import LEVEL, Estimate, Medians
+from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, errorbars, finish, look
-from study.analysis.wording import capital, estimate, number, plural, span
+from study.analysis.words import RECIPES, capital, estimate, number, plural, span
 from study.tables.measures import TEST, VALID_TIME, Measure
 from study.tables.schema import RESULTS
 

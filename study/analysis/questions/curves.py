@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import Design
-from study.analysis.statistics.ratios import ENOUGH, Estimate, share
+from study.analysis.statistics.medians import ENOUGH, Estimate
+from study.analysis.statistics.ratios import share
 from study.analysis.style import COLOURS, REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import count, number, plural, span
 from study.core.systems import SYSTEMS

@@ -24,11 +24,10 @@ from study.analysis.answer import (
     medians_of,
 )
 from study.analysis.design import Design, Ladder
-from study.analysis.names import name_of
-from study.analysis.naming import count
-from study.analysis.statistics.ratios import Estimate, Medians, interval, mean_ratio
+from study.analysis.statistics.medians import Estimate, Medians, interval
+from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, errorbars, finish, look
-from study.analysis.wording import estimate, number
+from study.analysis.words import count, estimate, name_of, number
 from study.tables.measures import ROLLOUT, TEST
 
 PLAIN = "lnn"

@@ -19,11 +19,11 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from study.analysis.answer import Answer, Question, Tables, make
-from study.analysis.design import CONTROL, Design, count, replicate_groups, table_of
+from study.analysis.design import CONTROL, Design, replicate_groups, table_of
+from study.analysis.statistics.medians import LEVEL, Estimate, Medians, interval, medians
 from study.analysis.statistics.peaks import TEST_LEVEL, Peak, peak
-from study.analysis.statistics.ratios import LEVEL, Estimate, Medians, interval, medians
 from study.analysis.style import Plot, canvas, decade_axis, finish, log_axis, look, ring
-from study.analysis.wording import capital, estimate, number, plural, span
+from study.analysis.words import capital, count, estimate, number, plural, span
 from study.tables.measures import TEST, TRAIN
 
 NEW_LOW = 1.1

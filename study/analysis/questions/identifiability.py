@@ -18,7 +18,8 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
-from study.analysis.statistics.ratios import Estimate, Medians, share
+from study.analysis.statistics.medians import Estimate, Medians
+from study.analysis.statistics.ratios import share
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import count, estimate, level_name, plural, span
 from study.tables.measures import IDENTIFIABILITY, MEASURES, THRESHOLDS

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from study.analysis.answer import Answer, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
-from study.analysis.naming import RECIPES
-from study.analysis.statistics.ratios import Estimate, Medians
+from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.style import (
     REFERENCE,
     bars_are,
@@ -24,7 +23,7 @@ from study.analysis.style import (
     ratio_axis,
     ring,
 )
-from study.analysis.wording import plural, span
+from study.analysis.words import RECIPES, plural, span
 from study.tables.measures import Measure
 
 FULL = 0.995  # N*D/P or N/P from which on it counts as 1, because sizes are rounded

@@ -18,7 +18,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
-from study.analysis.statistics.ratios import LEVEL, Estimate
+from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.style import (
     REFERENCE,
     Plot,

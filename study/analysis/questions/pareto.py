@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.searches import HISTORY, SearchResults, exactly, spread
-from study.analysis.statistics.ratios import Estimate, Medians
+from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.style import MARKERS, REFERENCE, Plot, bars, canvas, decade_axis, finish, look
 from study.analysis.words import capital, estimate, number, plural, span
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
-from study.analysis.design import Ladder, count
+from study.analysis.design import Ladder
 from study.analysis.questions.double_descent import mark
 from study.analysis.questions.ladder_curves import (
     FULL,
@@ -25,9 +25,10 @@ from study.analysis.questions.ladder_curves import (
     networks,
     undrawn,
 )
-from study.analysis.statistics.ratios import Estimate, Medians, flattens_at, rises
+from study.analysis.statistics.medians import Estimate, Medians
+from study.analysis.statistics.ratios import flattens_at, rises
 from study.analysis.style import Plot, decade_axis
-from study.analysis.wording import capital, estimate, multiple, number, plural
+from study.analysis.words import capital, count, estimate, multiple, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN, VALID_TIME, Measure
 
 NEEDED = 2.0  # 'needed' and 'flat' mean: a factor of two

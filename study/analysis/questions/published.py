@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design
-from study.analysis.statistics.ratios import Estimate
+from study.analysis.statistics.medians import Estimate
 from study.analysis.style import (
     REFERENCE,
     Plot,

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from study.analysis.answer import Answer, Question, Tables, make
-from study.analysis.statistics.ratios import Estimate, LogLogFit, interval, loglog
+from study.analysis.statistics.medians import Estimate, interval
+from study.analysis.statistics.ratios import LogLogFit, loglog
 from study.analysis.style import Plot, canvas, decade_axis, finish
 from study.analysis.words import estimate, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_MEAN, Measure

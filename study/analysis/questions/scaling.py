@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
-from study.analysis.design import Design, Ladder, count
+from study.analysis.design import Design, Ladder
 from study.analysis.questions.ladder_curves import (
     FULL,
     ladder_answer,
@@ -22,10 +22,10 @@ from study.analysis.questions.ladder_curves import (
     networks,
     undrawn,
 )
+from study.analysis.statistics.medians import Medians
 from study.analysis.statistics.power_law import Law, fit
-from study.analysis.statistics.ratios import Medians
 from study.analysis.style import Plot, canvas, decade_axis, errorbars, finish, look
-from study.analysis.wording import capital, estimate, number, plural
+from study.analysis.words import capital, count, estimate, number, plural
 from study.tables.measures import TEST
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.searches import exactly
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
-from study.analysis.statistics.ratios import Estimate
+from study.analysis.statistics.medians import Estimate
 from study.analysis.style import Plot, canvas, errorbars, finish, look
 from study.analysis.words import capital, number, plural, span
 

@@ -12,7 +12,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
 from study.analysis.design import Ladder
 from study.analysis.questions.identifiability import COARSE, FINE, SHOWN, Seen, seen_in
-from study.analysis.statistics.ratios import medians
+from study.analysis.statistics.medians import medians
 from study.analysis.style import COLOURS, Plot, canvas, errorbars, finish, look, ratio_axis
 from study.analysis.words import estimate, plural, span
 from study.tables.measures import MEASURES, THRESHOLDS

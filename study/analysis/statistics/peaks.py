@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from study.analysis.statistics.ratios import DRAWS, LEVEL, SEED, Estimate, balanced
+from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, balanced
 
 TEST_LEVEL = 0.995
 LEAST = 1.2  # a smaller peak is not called one

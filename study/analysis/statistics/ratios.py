@@ -1,8 +1,4 @@
-"""Ratios, slopes and monotonicity with bootstrap intervals, of the medians in `study/medians.py`.
-
-Knows: arrays of replicates by cells, and the rules that module states. Does not know: what was
-measured, or why.
-"""
+"""Ratios, slopes and monotonicity of medians, with intervals by the rules that `medians` states."""
 
 from __future__ import annotations
 
@@ -14,41 +10,14 @@ from scipy import special, stats
 
 from study.analysis.statistics.medians import (
     DRAWS,
-    ENOUGH,
     LEVEL,
-    SEED,
     Estimate,
     Medians,
-    balanced,
     divide,
-    grouped_resamples,
     interval,
-    medians,
     ratio_of,
     resamples,
 )
-
-__all__ = [
-    "DRAWS",
-    "ENOUGH",
-    "LEVEL",
-    "SEED",
-    "Estimate",
-    "LogLogFit",
-    "Medians",
-    "Rise",
-    "balanced",
-    "flattens_at",
-    "grouped_resamples",
-    "hierarchical_weights",
-    "interval",
-    "loglog",
-    "mean_ratio",
-    "medians",
-    "resamples",
-    "rises",
-    "share",
-]
 
 
 def mean_ratio(pairs: Sequence[tuple[Medians, int, int]], level: float = LEVEL) -> Estimate:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from study.analysis.statistics.ratios import SEED, Estimate, interval
+from study.analysis.statistics.medians import SEED, Estimate, interval
 from study.tables.measures import Measure
 
 DRAWS = 20_000  # of three numbers each
