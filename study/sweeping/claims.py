@@ -309,9 +309,9 @@ def _workspace(folder: Path, host: str, pid: int, run: str) -> str:
 
 def discard(path: Path) -> None:
     """Remove the lock of a holder that is dead or gone; leave one that counts."""
-    found = holder(path)
-    if found is not None and not found.alive:
-        _break(path, found)
+    before = holder(path)
+    if before is not None and not before.alive:
+        _break(path, before)
 
 
 def clean(folder: Path, machine: Machine = HERE) -> None:

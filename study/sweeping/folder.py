@@ -170,7 +170,7 @@ class StudyFolder:
             devices = dict(data.get("config") or {}).get("device"), *swept.get("device", ())
             return Orders(
                 cells=tuple(checked_name(cell) for cell in data["cells"]),
-                # auto: of an earlier version, a block of each cell and more as it was decided
+                # auto, in studies of before: one block of each cell, and more as was decided
                 n_blocks=1 if replicates == "auto" else int(replicates // data["block_size"]),
                 compiled=compiled is True and "cpu" in devices,
                 retries=int(data["retries"]),

@@ -206,11 +206,11 @@ def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Q
 
 
 def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Queue) -> str:
-    before, idle, described, trouble, asked = None, 0, "", "", -math.inf
+    before, idle, described, trouble, looked = None, 0, "", "", -math.inf
     while not (now := monitor.look()).finished:
         jobs = None
-        if time.monotonic() - asked >= ASK:
-            asked = time.monotonic()
+        if time.monotonic() - looked >= ASK:
+            looked = time.monotonic()
             try:
                 jobs = queue.jobs()
             except NoAnswer as error:

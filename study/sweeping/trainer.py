@@ -36,7 +36,7 @@ class Task:
 
     - `workspace`: where the block's files go.
     - `about`: what the progress file says besides the fraction done.
-    - `swept`: the factors that are asked for.
+    - `swept`: the factors that vary in the study.
     - `rungs`: shares of the training at which it is to be judged.
     """
 
@@ -51,7 +51,7 @@ class Task:
 class Trained:
     """The block's files are in the workspace.
 
-    - `measures`: medians over its replicates; `factors`: those asked for, as the table has them.
+    - `measures`: medians over its replicates; `factors`: those that vary, as the table has them.
     """
 
     measures: Mapping[str, float]
@@ -96,14 +96,9 @@ Verdict = Callable[[int, float], bool]
 """(rung, value) -> whether training is worth going on with."""
 
 
-def go_on(rung: int, value: float) -> bool:
-    """Judge nothing."""
-    return True
-
-
 Serve = Callable[[Connection, Connection, IO[str], int], None]
-"""What the child runs: its end of the pipe, the parent's end, where a crash is traced, the parent's
-process."""
+"""What the child runs: (its end of the pipe, the parent's end, a file for the trace of a crash, the
+parent's process number) -> nothing."""
 
 
 class Trainer:
@@ -147,7 +142,7 @@ class Trainer:
         *,
         limit: float,
         beat: Callable[[], object],
-        verdict: Verdict = go_on,
+        verdict: Verdict | None = None,
     ) -> Ending:
         """Train one block.
 
@@ -155,7 +150,7 @@ class Trainer:
 
         - `limit`: seconds it may take.
         - `beat`: called every second meanwhile, whatever the child does.
-        - `verdict`: asked at each of the task's rungs.
+        - `verdict`: called at each of the task's rungs.
 
         **Raises:** `OSError` if no child can be started.
         """
@@ -166,7 +161,7 @@ class Trainer:
             raise
 
     def _run(
-        self, task: Task, limit: float, beat: Callable[[], object], verdict: Verdict
+        self, task: Task, limit: float, beat: Callable[[], object], verdict: Verdict | None
     ) -> Ending:
         process, pipe = self._running()
         with contextlib.suppress(BrokenPipeError):  # its death is seen below
@@ -180,7 +175,7 @@ class Trainer:
                     message = pipe.recv()
                     if not isinstance(message, Reached):
                         return message
-                    pipe.send(verdict(message.rung, message.value))
+                    pipe.send(verdict is None or verdict(message.rung, message.value))
             if not process.is_alive():
                 return self._dead(process)
             now = time.monotonic()

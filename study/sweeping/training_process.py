@@ -45,18 +45,18 @@ def serve(pipe: Connection, parents: Connection, trace: IO[str], parent: int) ->
     """Train what comes through the pipe until it closes; what a `Trainer`'s child runs."""
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    asked = listening = False
+    stopping = listening = False
 
     def ask(*_: object) -> None:  # sets no event: a second signal would wait for its lock for ever
-        nonlocal asked
-        asked = True
+        nonlocal stopping
+        stopping = True
         if not listening:  # nothing is trained yet; data may take minutes to integrate
             os._exit(LEFT)
 
     def stop() -> bool:
         nonlocal listening
         listening = True
-        return asked
+        return stopping
 
     for number in SIGNALS:
         signal.signal(number, ask)

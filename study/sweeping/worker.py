@@ -38,7 +38,6 @@ from study.sweeping.trainer import (
     Task,
     Trained,
     Trainer,
-    go_on,
 )
 from study.sweeping.training_process import serve
 from study.tables.trials import best_cells
@@ -162,7 +161,7 @@ class Worker:
             claims.clean(block.folder, self._machine)
             if not leave:
                 self._run(block, claim, trial, held)
-        if trial is not None:  # whose end is asked for at once
+        if trial is not None:  # the search needs its value at once
             self._committer.settle()
         return True
 
@@ -248,7 +247,7 @@ class Worker:
                 Task(block, workspace, about, tuple(self.orders.swept), rungs),
                 limit=trial.limit if trial else self.orders.limit(block.cell),
                 beat=beat,
-                verdict=trial.verdict if trial else go_on,
+                verdict=trial.verdict if trial else None,
             )
         finally:
             block.progress.unlink(missing_ok=True)
