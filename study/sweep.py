@@ -93,8 +93,9 @@ def conduct(
     from study.page.live import LivePage
     from study.sweeping import head
     from study.sweeping.files import StudyError
+    from study.sweeping.worker import work
 
-    launcher = launch.Launcher(context, function, config)
+    launcher = launch.Launcher(context, function, config, work)
     command = shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
     try:
         outcome = head.conduct(launcher, arguments, command, LivePage)

@@ -311,5 +311,5 @@ def test_jobs_of_a_namesake_are_anothers(tmp_path: Path, slurm: Cluster) -> None
         folder = StudyFolder(tmp_path / place / "mine")
         folder.root.mkdir(parents=True)
         (folder.root / "study.yaml").write_text("provenance: {run: abc}\n")
-        names.add(slurm_jobs.Queue(folder, settings, {}).name)
+        names.add(slurm_jobs.Queue(folder, settings, {}, print).name)
     assert len(names) == 2

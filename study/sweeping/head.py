@@ -103,7 +103,7 @@ def conduct(
         return None
     if on_cluster:
         environment = {**launcher.config.hydra.job.env_set, **own}
-        queue = slurm.Queue(folder, launcher.settings, environment)
+        queue = slurm.Queue(folder, launcher.settings, environment, launcher.work)
         finish = functools.partial(slurm.attend, queue=queue)
     else:
         launch = functools.partial(launcher.launch, own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +17,15 @@ from study.sweeping import local
 
 @dataclasses.dataclass(frozen=True)
 class Launcher:
-    """What Hydra hands to its sweeper: enough to compose configs and to launch jobs."""
+    """What Hydra hands to its sweeper, enough to compose configs and to launch jobs.
+
+    `work` runs a worker on a study's folder: what a job of a cluster does, without Hydra.
+    """
 
     context: HydraContext
     function: TaskFunction
     config: DictConfig
+    work: Callable[[str], object]
 
     @property
     def name(self) -> str:

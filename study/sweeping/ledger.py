@@ -1,7 +1,6 @@
 """Optuna as the ledger of a study: what ran, for dashboards, importance and later searches.
 
-Knows: storages, trials, distributions. Does not know: how to train, or what to do next. The
-cells' folders are the truth; whatever is lost here is put right by `reconcile`.
+The cells' folders are the truth; whatever is lost here is put right by `reconcile`.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ log = logging.getLogger("study.ledger")
 
 BATCH = 1.0  # seconds of which the records go into a journal together
 PEACE = 60.0  # seconds in which a storage that did not answer is not asked again
-PATIENCE = 5.0  # seconds to wait for a server; few, as no block is to wait for its record
+PATIENCE = 5.0  # seconds to wait for a server; few, because no block is to wait for its record
 OBJECTIVE = "test_nmse_median"
 _NAMES = {
     "system": SYSTEMS,
@@ -50,7 +49,7 @@ _NAMES = {
 
 
 def open_ledger(folder: StudyFolder, storage: str | None, patience: float = PATIENCE) -> Study:
-    """The study's ledger, made where there is none.
+    """The study's ledger, made if there is none.
 
     **Arguments:**
 
@@ -74,11 +73,11 @@ def _study(opened: BaseStorage, folder: StudyFolder, storage: str | None) -> Stu
 
 
 class Recorder:
-    """A worker's hand in the ledger: opened once, and never the reason that a block is lost.
+    """Writes what a worker did into the ledger; no error of the ledger costs a block.
 
-    What cannot be recorded is left to `reconcile`; a storage that did not answer is left in peace
-    for a while, or each block would wait for it anew. Into a journal go the records of about a
-    second at once: `flush` it now and then.
+    What cannot be recorded is left to `reconcile`. A storage that did not answer is not asked for a
+    while, or each block would wait for it anew. A journal takes the records of about a second
+    together: `flush` it now and then.
     """
 
     def __init__(self, folder: StudyFolder, orders: Orders):
@@ -96,7 +95,7 @@ class Recorder:
         self._write(lambda book: book.failed(block, error))
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Append what is held back, where a second has passed or with `at_once`."""
+        """Append the records that are held back, after a second or with `at_once`."""
         now = time.monotonic()
         if self._journal is not None and (at_once or now - self._flushed >= BATCH):
             self._flushed = now
@@ -134,7 +133,7 @@ class Recorder:
 
 
 class Book:
-    """An open ledger that is written to. Its methods raise whatever the storage does."""
+    """An open ledger to write to. Its methods raise whatever the storage raises."""
 
     def __init__(self, ledger: Study, folder: StudyFolder, orders: Orders):
         self._ledger, self._folder = ledger, folder
@@ -191,15 +190,15 @@ class Book:
 
 
 def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
-    """Record what a worker committed but died before recording; returns how many blocks.
+    """Record blocks whose worker died between commit and record; returns how many.
 
-    A block whose claim is still held is left to its holder, as is one done just now while others
-    work.
+    A block whose claim is still held is left to its holder. So is one that was done just now if
+    other workers still run.
     """
     from optuna.trial import TrialState
 
     seen = list(Survey(folder, orders).look())
-    # a worker that lives may not have flushed yet what it has just done
+    # a live worker may not have flushed its last records yet
     working = any(s.locked and not s.done for s in seen)
     settled = time.time() - 10 * BATCH if working else math.inf
     ripe = [
@@ -221,7 +220,7 @@ def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
 
 
 def _about(block: Block) -> dict[str, Any]:
-    """What a block's `run.json` says; its measures from the table where it does not."""
+    """What a block's `run.json` says; its measures from the table if it does not say them."""
     about = read_json(block.folder / "run.json") or {}
     if "measures" not in about:
         from pyarrow import parquet
@@ -245,7 +244,7 @@ def _holds(ledger: Study, record: str) -> bool:
 
 
 def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
-    """The range of a factor in this study; for names all there are: Optuna wants those fixed."""
+    """The range of a factor in this study; of names all there are, which Optuna wants fixed."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,

@@ -1,7 +1,6 @@
-"""How far a study is, read from its folder alone.
+"""How far a study is, read from its folder alone: committed blocks, claims, progress, failures.
 
-Knows: committed blocks, claims, progress files, failures. Does not know: the ledger, processes,
-terminals. It works while a sweep runs, from any machine that sees the folder, and after it died. It
+It works while a sweep runs, from any machine that sees the folder, and after the sweep died. It
 writes nothing, and a small file that is torn counts as one that says nothing.
 """
 
@@ -62,7 +61,7 @@ class Snapshot:
 
     - `total`, `done`, `missing`: numbers of blocks; `missing` are neither done, running nor failed.
     - `blocks_per_minute`: of this command so far.
-    - `seconds_left`: None while nothing runs, or before there is anything to judge by.
+    - `seconds_left`: None while nothing runs, or before a trial of a search is done.
     - `hosts`: the busiest first; `codes`: how many blocks each version of the code did. A block
       whose record is torn is in neither.
     - `best`: the objectives, each with the least median of a finished block.
@@ -91,12 +90,9 @@ class Snapshot:
         return self.total - self.done - len(self.failed)
 
     def moved_from(self, earlier: Snapshot) -> bool:
-        """Whether anything was brought forward since: a block done, tried again or given up."""
-        return (self.done, self.retried, len(self.failed)) != (
-            earlier.done,
-            earlier.retried,
-            len(earlier.failed),
-        )
+        """Whether a block was done, tried again or given up since."""
+        before = (earlier.done, earlier.retried, len(earlier.failed))
+        return (self.done, self.retried, len(self.failed)) != before
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -135,7 +131,7 @@ class Monitor:
     **Arguments:**
 
     - `root`: the study's folder.
-    - `orders`: what its `study.yaml` says, for who knows.
+    - `orders`: what its `study.yaml` says, if the caller has read it.
 
     **Raises:** `StudyError` if there is no study at `root`.
     """
@@ -190,16 +186,15 @@ class Monitor:
         )
 
     def _best(self) -> dict[str, float]:
-        found = {}
-        for name in self._objectives():
-            values = [d["measures"][name] for d in self._done.values() if name in d["measures"]]
-            if values:
-                found[name] = min(values)
-        return found
+        best: dict[str, float] = {}
+        for done in self._done.values():
+            for name, value in done["measures"].items():
+                best[name] = min(value, best.get(name, value))
+        return best
 
     def _objectives(self) -> list[str]:
-        asked = self.orders.search.get("objectives")
-        return [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
+        names = self.orders.search.get("objectives")
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def _look_at_searches(self, running: list[Running], failed: list[GivenUp]) -> int:
         """Trials that are not done, and blocks that wait for the best of them."""
@@ -258,7 +253,7 @@ class Monitor:
             return 0.0
         if not running:
             return None
-        if others:  # of which nothing is known but what those before them took
+        if others:  # trials of searches, of which only the time that earlier ones took is known
             took = [d["seconds"] or 0.0 for d in self._done.values()]
             return (others + len(left)) * sum(took) / len(took) / len(running) if took else None
         fractions = {(r.cell, r.block): r.fraction for r in running}
@@ -267,7 +262,7 @@ class Monitor:
             for b in left
         ]
         scale = self._scale()
-        # no sooner than the longest of them, however many workers there are
+        # not less than the costliest of them, however many workers there are
         return scale * max(sum(costs) / len(running), max(costs))
 
     def _scale(self) -> float:
@@ -294,7 +289,7 @@ def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> GivenUp:
 
 
 def _running(block: Block) -> Running | None:
-    """A claim that counts means that the block is being trained."""
+    """A block with a live claim; None if there is none."""
     held = holder(block.lock)
     if held is None or not held.alive:
         return None
@@ -312,18 +307,18 @@ def _running(block: Block) -> Running | None:
 def _hosts(done: Iterable[Mapping[str, Any]], running: Iterable[Running]) -> tuple[Host, ...]:
     counts: Counter[str] = Counter()
     last: dict[str, float] = {}
-    for each in done:
-        if each["host"]:
-            counts[each["host"]] += 1
-            if (end := _end(each)) is not None:
-                last[each["host"]] = max(end, last.get(each["host"], end))
+    for block in done:
+        if host := block["host"]:
+            counts[host] += 1
+            if (end := _end(block)) is not None:
+                last[host] = max(end, last.get(host, end))
     now = Counter(block.host for block in running)
-    found = [Host(name, counts[name], now[name], last.get(name)) for name in {*counts, *now}]
-    return tuple(sorted(found, key=lambda host: (-host.done, -host.running, host.name)))
+    hosts = [Host(name, counts[name], now[name], last.get(name)) for name in {*counts, *now}]
+    return tuple(sorted(hosts, key=lambda host: (-host.done, -host.running, host.name)))
 
 
 def _end(done: Mapping[str, Any]) -> float | None:
-    """When a finished block was, in seconds since the epoch; None where its record is torn."""
+    """When a finished block ended, in seconds since the epoch; None if its record is torn."""
     if done["started"] is None or done["seconds"] is None:
         return None
     return done["started"] + done["seconds"]

@@ -42,10 +42,12 @@ LEAVE = 30.0  # seconds for workers that are done, or told to leave, to be gone
 class Work:
     """What a job does: one worker, requeued if it is told to leave.
 
-    - `root`: the study's folder, which all nodes see under the same name.
+    - `work`: runs a worker on a study's folder.
+    - `root`: that folder, which all nodes see under the same name.
     - `environment`: variables of Hydra's `job.env_set`.
     """
 
+    work: Callable[[str], object]
     root: str
     environment: Mapping[str, str]
 
@@ -54,10 +56,9 @@ class Work:
         from study.sweeping.files import StudyError
         from study.sweeping.leaving import Preempted
         from study.sweeping.storage import LostError
-        from study.sweeping.worker import work
 
         try:
-            work(self.root)
+            self.work(self.root)
         except Preempted:
             _requeue()
             sys.exit(PREEMPTED)
@@ -103,15 +104,19 @@ class Queue:
 
     - `settings`: those of the launcher.
     - `environment`: variables for the workers.
+    - `work`: runs a worker on a study's folder.
 
     **Raises:** `ConfigError` if there is no SLURM, or for a job of several tasks.
     """
 
     def __init__(
-        self, folder: StudyFolder, settings: Mapping[str, Any], environment: Mapping[str, str]
+        self,
+        folder: StudyFolder,
+        settings: Mapping[str, Any],
+        environment: Mapping[str, str],
+        work: Callable[[str], object],
     ):
-        self._folder = folder
-        self._environment = environment
+        self._folder, self._environment, self._work = folder, environment, work
         if shutil.which("sbatch") is None:
             raise ConfigError(
                 "hydra/launcher=submitit_slurm: there is no sbatch here: run on a machine from "
@@ -163,7 +168,7 @@ class Queue:
                 self.logs, cluster="slurm", slurm_max_num_timeout=sys.maxsize
             )
             executor.update_parameters(name=self.name, **parameters)
-            work = Work(str(self._folder.root), dict(self._environment))
+            work = Work(self._work, str(self._folder.root), dict(self._environment))
             jobs = executor.map_array(work, range(workers))
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise ConfigError(f"sbatch refuses the workers: {_complaint(error)}") from None
