@@ -1,9 +1,7 @@
 """How all figures look, and how one is saved.
 
-Knows: sizes, colours, markers, axes. Does not know: what is drawn.
-
-Colours are those of Okabe and Ito (2008), told apart by colour-blind readers; every line has its
-own marker too, so that a print in grey still reads. Output is the same bytes for the same data.
+The colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart. Every line
+has its own marker too, so that a print in grey can be read. The same data give the same bytes.
 """
 
 from __future__ import annotations
@@ -58,8 +56,8 @@ RC: Any = {
 class Plot:
     """A figure with what a page needs to show it.
 
-    - `id`: file name without ending; answers refer to it.
-    - `caption`: what is drawn, n and interval. `alt`: the same for who cannot see it.
+    - `id`: its file name without suffix; answers refer to it.
+    - `caption`: what is drawn, with n and interval. `alt`: the same for readers who cannot see it.
     - `data`: exactly what is drawn.
     """
 
@@ -73,7 +71,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A plot as files hold it, and as a page needs it; it can be sent from process to process.
+    """A plot as the content of its files; it can be sent from process to process.
 
     - `size`: width and height in inches.
     - `csv`: its data.
@@ -100,9 +98,9 @@ def canvas(
 
 
 def finish(figure: Figure, legend: Axes | None = None, columns: int = 3) -> None:
-    """Legend below the panels, where it covers nothing; the figure grows by as much.
+    """Put the legend below the panels, where it covers nothing; the figure grows by its height.
 
-    The title stands in the page and in the file's name, not in the picture.
+    The page and the file's name have the title, not the picture.
     """
     for axis in figure.axes:
         sns.despine(ax=axis)
@@ -128,7 +126,7 @@ def finish(figure: Figure, legend: Axes | None = None, columns: int = 3) -> None
 
 
 def look(index: int, total: int) -> dict[str, Any]:
-    """Colour and marker of line `index` of `total`; beyond the palette, shades in order."""
+    """Colour and marker of line `index` of `total`; shades in order if the palette is too small."""
     if total <= len(COLOURS):
         colour = COLOURS[index]
     else:
@@ -137,7 +135,7 @@ def look(index: int, total: int) -> dict[str, Any]:
 
 
 def bars(low: np.ndarray, value: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths of error bars; an infinite end is drawn ten times beyond the value."""
+    """Lengths of error bars; an infinite end is drawn at ten times the value."""
     low, high = np.minimum(low, value), np.where(np.isfinite(high), high, 10 * value)
     return value - low, np.maximum(high - value, 0)
 
@@ -183,14 +181,14 @@ def ring(axis: Axes, x: float, y: float) -> None:
 
 
 def bars_are(replicates: Iterable[int]) -> str:
-    """What the bars of a figure are, given the replicates behind each."""
+    """A caption's words on the bars of a figure, given the replicates of each."""
     if min(replicates) < ENOUGH:
         return "bars: range over replicates, too few for a 95 % interval"
     return "bars: 95 % bootstrap interval over replicates"
 
 
 def ratio_axis(axis: Axes, x: np.ndarray, which: str = "x") -> None:
-    """A logarithmic axis marked in powers of two (of ten where the range is long)."""
+    """Make an axis logarithmic, marked in powers of two."""
     x = x[np.isfinite(x) & (x > 0)]
     getattr(axis, f"set_{which}scale")("log", base=2)
     low, high = np.log2(x.min()), np.log2(x.max())
@@ -211,7 +209,7 @@ def _power_of_two(value: float, _position: int) -> str:
 
 
 def log_axis(axis: Axes, which: str) -> None:
-    """A logarithmic axis marked where matplotlib does."""
+    """Make an axis logarithmic, with matplotlib's marks."""
     getattr(axis, f"set_{which}scale")("log")
     target = getattr(axis, f"{which}axis")
     target.set_major_formatter(_Powers())
@@ -219,7 +217,7 @@ def log_axis(axis: Axes, which: str) -> None:
 
 
 def decade_axis(axis: Axes, which: str = "y", most: int = 7) -> None:
-    """A logarithmic axis with the finest round labels of which it holds at most `most`."""
+    """Make an axis logarithmic, with the finest round labels of which at most `most` fit."""
     log_axis(axis, which)
     target = getattr(axis, f"{which}axis")
     low, high = sorted(getattr(axis, f"get_{which}lim")())
@@ -241,7 +239,7 @@ _FINE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 
 
 def plain_or_power(value: float, _position: int | None = None) -> str:
-    """A label on a logarithmic axis: 0.02, or a power of ten where that is long."""
+    """A label on a logarithmic axis: 0.02, or a power of ten if that would be long."""
     if 1e-3 <= value < 1e4:
         return f"{value:g}"
     exponent = int(np.floor(np.log10(value) + 1e-9))
@@ -255,14 +253,14 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _Powers(LogFormatter):
-    """Marks where matplotlib would, in the words of `plain_or_power`."""
+    """Matplotlib's marks, labelled by `plain_or_power`."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return plain_or_power(x) if super().__call__(x, pos) else ""
 
 
 def draw(plot: Plot) -> Drawn:
-    """A plot in all its formats."""
+    """The plot in all its formats."""
     with mpl.rc_context({**RC, "svg.hashsalt": plot.id}):
         plot.figure.draw_without_rendering()  # the layout is found once, not for each format
         plot.figure.set_layout_engine("none")
@@ -283,13 +281,13 @@ def draw(plot: Plot) -> Drawn:
 
 
 def save(figures: Sequence[Drawn], folder: Path) -> None:
-    """Each as PNG, SVG and CSV; figures of an earlier run that no longer apply are removed."""
+    """Write each figure as PNG, SVG and CSV, and remove the other figures of the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for each in figures:
-        (folder / f"{each.id}.svg").write_bytes(each.svg)
-        (folder / f"{each.id}.png").write_bytes(each.png)
-        (folder / f"{each.id}.csv").write_text(each.csv, encoding="utf-8")
-    keep = {each.id for each in figures} | {"cells"}
+    for figure in figures:
+        (folder / f"{figure.id}.svg").write_bytes(figure.svg)
+        (folder / f"{figure.id}.png").write_bytes(figure.png)
+        (folder / f"{figure.id}.csv").write_text(figure.csv, encoding="utf-8")
+    keep = {figure.id for figure in figures} | {"cells"}
     for path in folder.iterdir():
         if path.suffix in {".svg", ".png", ".csv"} and path.stem not in keep:
             path.unlink()

@@ -1,11 +1,9 @@
-"""How much each searched key has to do with being among the best trials, by Optuna's evaluator.
+"""How much each searched key has to do with being among the best trials, by Optuna's PED-ANOVA.
 
-Knows: Optuna's PED-ANOVA (Watanabe, Bansal and Hutter 2023), a study rebuilt in memory from the
-tables. Does not know: storages, samplers, pages.
-
-Of each key the evaluator compares where the best quarter of the trials lies with where all lie: the
-Pearson divergence between the two densities. Only the order of the trials counts, so that one that
-was pruned or diverged has its place, behind those that were trained to the end.
+For each key the evaluator (Watanabe, Bansal and Hutter 2023) compares the density of the best
+quarter of the trials with that of all trials: the Pearson divergence between the two. Only the
+order of the trials counts, so a trial that was pruned or diverged has a place too, behind those
+that were trained to the end. The study is rebuilt in memory from the tables.
 """
 
 from __future__ import annotations
@@ -28,22 +26,22 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-TOP = 0.25  # of the trials are the best ones
-ENOUGH = 20  # trials, below which the best quarter is less than the five that Optuna asks for
+TOP = 0.25  # share of the trials that are the best ones
+ENOUGH = 20  # trials: the best quarter of fewer is less than the five that Optuna asks for
 DRAWS = 100  # of the bootstrap
-ORDERS = 40  # random orders of the trials a key, so that each may be told from chance
+ORDERS = 40  # random orders of the trials for each key, against which its divergence is tested
 LEVEL = 0.95
 SEED = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
-    """Of one key.
+    """The importance of one key.
 
-    - `share`: of the sum of all keys' divergences; `low`, `high`: its 95 % percentile interval over
-      bootstrap draws of the trials.
-    - `p_value`: how often, over random orders of the trials, its divergence is as large as here,
-      times the number of keys (Bonferroni), at most 1.
+    - `share`: its part of the sum of all keys' divergences; `low`, `high`: the 95 % percentile
+      interval over bootstrap draws of the trials.
+    - `p_value`: how often random orders of the trials give as large a divergence, times the number
+      of keys (Bonferroni), at most 1.
     """
 
     key: str
@@ -63,9 +61,9 @@ def importances(trials: pd.DataFrame, keys: pd.DataFrame, objective: str) -> lis
 
     **Arguments:**
 
-    - `trials`: its rows of the table of trials; those that never began to train are left out.
-    - `keys`: its rows of the table of searches.
-    - `objective`: a column of `trials`, to be small.
+    - `trials`: the rows of the table of trials; those that never began to train are left out.
+    - `keys`: the rows of the table of searches.
+    - `objective`: a column of `trials` that is minimised.
     """
     trials = trials.loc[trials["state"].isin(["complete", "pruned"])]
     if len(trials) < ENOUGH:
@@ -75,21 +73,21 @@ def importances(trials: pd.DataFrame, keys: pd.DataFrame, objective: str) -> lis
     rng = np.random.default_rng([SEED, n])
     with _quiet():
         table = _Table(trials, keys, rank)
-        found = table.divergences()
-        drawn = (table.drawn(rng.integers(0, n, n)) for _ in range(DRAWS))
-        shares = np.array([_shares(each.divergences()) for each in drawn])
+        divergences = table.divergences()
+        draws = (table.drawn(rng.integers(0, n, n)) for _ in range(DRAWS))
+        shares = np.array([_shares(draw.divergences()) for draw in draws])
         chance = [table.divergences(rng.permutation(rank)) for _ in range(ORDERS * k)]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(shares, [tail, 1 - tail], axis=0)
-    p = k * (1 + (np.array(chance) >= found).sum(axis=0)) / (1 + len(chance))
-    each = zip(table.names, _shares(found), low, high, np.minimum(p, 1), strict=True)
-    made = [Importance(name, *map(float, values)) for name, *values in each]
-    return sorted(made, key=lambda one: -one.share)
+    p = k * (1 + (np.array(chance) >= divergences).sum(axis=0)) / (1 + len(chance))
+    columns = zip(table.names, _shares(divergences), low, high, np.minimum(p, 1), strict=True)
+    found = [Importance(name, *map(float, values)) for name, *values in columns]
+    return sorted(found, key=lambda importance: -importance.share)
 
 
 def ranks(trials: pd.DataFrame, objective: str) -> np.ndarray:
-    """(n,) the place of each trial, 0 the best: complete ones by the objective, then pruned ones,
-    those first that were trained longer, by their error there; infinite last in their kind."""
+    """(n,) the place of each trial, 0 is the best: complete trials by the objective, then pruned
+    ones by how long they were trained and their error then; infinite values last of each kind."""
     complete = (trials["state"] == "complete").to_numpy()
     value = np.where(complete, trials[objective].to_numpy(float), trials["last"].to_numpy(float))
     value = np.where(np.isnan(value), np.inf, value)
@@ -101,7 +99,7 @@ def ranks(trials: pd.DataFrame, objective: str) -> np.ndarray:
 
 
 class _Table:
-    """The trials of a search as Optuna takes them, in a study in memory, valued by their rank."""
+    """The trials of a search as a study of Optuna's in memory, whose values are their ranks."""
 
     def __init__(self, trials: pd.DataFrame, keys: pd.DataFrame, rank: np.ndarray):
         import optuna
@@ -119,19 +117,19 @@ class _Table:
         self._study = _study_of(self._trials)
 
     def drawn(self, which: np.ndarray) -> _Table:
-        """The same with these trials, of which some may be there more than once."""
+        """A table of these trials, each as often as it is drawn."""
         other = copy.copy(self)
         other._study = _study_of([self._trials[k] for k in which])
         return other
 
     def divergences(self, rank: np.ndarray | None = None) -> np.ndarray:
-        """(keys,) by `names`; with another order of the trials, where one is given."""
+        """(keys,) the divergence of each of `names`; for another order of the trials if given."""
         from optuna.importance import PedAnovaImportanceEvaluator
 
         target = None if rank is None else lambda trial: float(rank[trial.number])
         evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
-        found = evaluator.evaluate(self._study, self.names, target=target)
-        return np.array([found[name] for name in self.names])
+        importance = evaluator.evaluate(self._study, self.names, target=target)
+        return np.array([importance[name] for name in self.names])
 
 
 def _study_of(trials: Sequence[FrozenTrial]) -> Study:
@@ -144,7 +142,7 @@ def _study_of(trials: Sequence[FrozenTrial]) -> Study:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of Optuna's about studies that nobody sees."""
+    """Silence Optuna's messages and warnings."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -158,7 +156,7 @@ def _quiet() -> Iterator[None]:
 
 
 def distribution(row: dict) -> BaseDistribution:
-    """What a key may be, from its row of the table of searches."""
+    """Optuna's distribution of a key, from its row of the table of searches."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     step = None if pd.isna(row["step"]) else row["step"]
@@ -168,14 +166,10 @@ def distribution(row: dict) -> BaseDistribution:
         case "whole":
             low, high = int(row["low"]), int(row["high"])
             return IntDistribution(low, high, log=row["log"], step=int(step or 1))
-    return CategoricalDistribution([as_text(v) for v in _choices(row["choices"])])
-
-
-def _choices(text: str) -> list:
-    """All numbers as numbers of one kind, as a column of the table has them."""
-    values = json.loads(text)
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return [float(v) for v in values] if numbers else values
+    values = json.loads(row["choices"])
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        values = [float(v) for v in values]  # as a column of the table has them
+    return CategoricalDistribution([as_text(v) for v in values])
 
 
 def _value(value, allowed: BaseDistribution):

@@ -1,18 +1,14 @@
 """Medians over replicates, and their bootstrap intervals.
 
-Knows: arrays of replicates by cells. Does not know: what was measured, or why. Workers decide by
-these which cells get more replicates (`replicates=auto`), and pages show them; what is made of
-several medians is in `study/analysis/estimates.py`.
-
 Rules, everywhere:
 
-- A replicate without a finite value counts as the worst possible (the caller says which: +inf for
-  an error). It is never dropped. NaN in an array means 'not run', which is something else.
+- A replicate without a finite value counts as the worst possible value (+inf for an error). It is
+  never dropped. NaN in an array means that there is no such replicate.
 - Intervals are percentile intervals at 95 % over 2000 seeded bootstrap draws. Replicates are drawn
-  with replacement; when all cells hold the same replicates (same seeds), the same draw serves them
-  all, so that what they share cancels in ratios.
-- Where some replicates share a data seed, data seeds are drawn, each with all its initialisations:
-  replicates on the same data are no independent ones.
+  with replacement. If all cells hold the same replicates (same seeds), they share each draw, so
+  that what the replicates have in common cancels in ratios.
+- If some replicates share a data seed, data seeds are drawn, each with all its initialisations,
+  because replicates on the same data are not independent.
 - With n replicates the interval of a median can reach at most 1 - 2^(1-n): 94 % at n = 5, 50 % at
   n = 2. Below `ENOUGH` replicates an interval is a range and supports no verdict.
 - A ratio of two infinite medians is unknown: 0 in the lower limit, +inf in the upper.
@@ -44,7 +40,7 @@ class Estimate:
 
     @property
     def enough(self) -> bool:
-        """Whether there are replicates enough for the interval to mean what it says."""
+        """Whether there are enough replicates for the interval to have its level."""
         return (self.n if self.draws is None else self.draws) >= ENOUGH
 
     def verdict(self, threshold: float = 1.0, *, below: bool = False) -> str:
@@ -65,7 +61,7 @@ def worst_for_nonfinite(values: np.ndarray, worst: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def resamples(n: int, key: int = 0) -> np.ndarray:
-    """Indices (DRAWS, n) of bootstrap samples of n things; another `key`, other draws."""
+    """Indices (DRAWS, n) of bootstrap samples of n things; each `key` has draws of its own."""
     return np.random.default_rng([SEED, n, key]).integers(0, n, (DRAWS, n))
 
 
@@ -89,9 +85,9 @@ class Medians:
     """Medians over replicates of K cells, with their bootstrap draws.
 
     - `middle` (K,): the medians; `draws` (DRAWS, K); `counts` (K,): replicates of each.
-    - `table` (replicates, K): what they are the medians of; NaN where there is none.
+    - `table` (replicates, K): the values; NaN if a cell has no such replicate.
     - `replaced`: how many replicates had no finite value.
-    - `groups` (replicates,): which of them are on the same data; None where none are.
+    - `groups` (replicates,): the data seed of each; None if no two replicates share one.
     """
 
     table: np.ndarray
@@ -103,7 +99,7 @@ class Medians:
 
     @property
     def independent(self) -> int | None:
-        """How many data seeds there are, where replicates share them."""
+        """The number of data seeds if replicates share them, else None."""
         return None if self.groups is None else len(set(self.groups))
 
     def estimate(self, k: int) -> Estimate:
@@ -135,11 +131,11 @@ def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None 
 
     **Arguments:**
 
-    - `table`: replicates by cells; NaN where a cell has no such replicate, so non-finite
-      measurements have to be marked as +-inf before (`replicate_table` of `design.py` does).
+    - `table`: (replicates, K); NaN if a cell has no such replicate, infinite for a measurement that
+      is not finite (see `design.replicate_table`).
     - `worst`: what an infinite entry counts as.
-    - `groups`: the data seed of each replicate, where some share one (`replicate_groups`); taken
-      into account where each has as many and none is missing.
+    - `groups`: the data seed of each replicate if some share one (see `design.replicate_groups`);
+      not used if the data seeds have unequal numbers of replicates or one is missing.
     """
     missing = np.isnan(table)
     replaced = int(np.isinf(table).sum())
@@ -164,7 +160,7 @@ def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None 
 
 
 def balanced(groups: np.ndarray | None) -> bool:
-    """Whether there are groups, each of as many replicates."""
+    """Whether there are groups, all with the same number of replicates."""
     return groups is not None and len(set(Counter(groups.tolist()).values())) == 1
 
 
@@ -177,7 +173,7 @@ def grouped_resamples(groups: np.ndarray) -> np.ndarray:
 def ratio_of(
     log_draws: np.ndarray, value: float, n: int, level: float, independent: int | None = None
 ) -> Estimate:
-    """A ratio whose logarithm's draws are given; without limits below two replicates."""
+    """A ratio from draws of its logarithm; 0 to infinity below two replicates."""
     low, high = interval(log_draws, level)
     if n < 2:
         return Estimate(value, 0.0, np.inf, n, independent)
@@ -185,6 +181,6 @@ def ratio_of(
 
 
 def divide(a: float, b: float) -> float:
-    """a / b, where b may be 0 or both be infinite."""
+    """a / b; infinite or NaN if b is 0 or both are infinite."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(np.divide(a, b))

@@ -1,26 +1,24 @@
 """Whether a curve of medians has a peak, by a stated test.
 
-Knows: replicates along an ascending axis. Does not know: what the axis is.
-
 A *peak* is an interior point of the curve of medians that is above a point on both of its sides by
 more than the scatter of the replicates makes.
 
 - Null: the curve has no interior maximum. It falls, then rises; either part may be missing.
 - Statistic: the prominence, the largest over interior points of the median over the larger of the
-  lowest medians on its two sides. Below 1 where no interior point is above both sides.
+  lowest medians on its two sides. It is below 1 if no interior point is above both sides.
 - Under the null: the curve without a peak nearest to the medians (isotonic regression on either
   side of the best turning point, weights by scatter), times medians of noise drawn anew at each
   point. Each draw takes the most prominent of all its points, as the statistic does, so the choice
   of the place is accounted for.
-- Noise: log error = point + replicate + rest. What replicates share along the curve cannot make a
-  peak; the rest, over its scale at each point, is drawn from all points together, so that five
-  replicates do. (Resampling whole replicates instead is blunt at five: one in 17 draws takes its
-  medians from the single worst one.)
-- Decision: a peak, if the prominence is above the 99.5 % quantile under the null and at least
-  `LEAST`; none, if no point's upper 97.5 % limit reaches `MATTERS`; else undecided.
+- Noise: log error = point + replicate + rest. A replicate's own level cannot make a peak. The rest,
+  over its scale at each point, is drawn from all points together, so that five replicates are
+  enough. (Resampling whole replicates is blunt at five: one in 17 draws takes its medians from the
+  single worst one.)
+- Decision: a peak if the prominence is above the 99.5 % quantile under the null and at least
+  `LEAST`; none if no point's upper 97.5 % limit reaches `MATTERS`; else undecided.
 
-How often it errs and misses is measured in `tests/analysis/test_peaks.py`. Noise that hangs
-together along the axis (nested data, steps of one training) makes it more cautious.
+Its rates of error are measured in `tests/analysis/test_peaks.py`. Noise that is correlated along
+the axis (nested data, steps of one training) makes the test more cautious.
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> 
     - `table`: (replicates, points) of a positive measure; +inf for a diverged replicate, NaN where
       there is none.
     - `x`: (points,) ascending.
-    - `groups`: the data seed of each replicate where some share one; their noise is drawn together.
+    - `groups`: the data seed of each replicate if some share one; their noise is drawn together.
 
     **Returns:** None below 3 points or without a finite value.
     """
@@ -177,9 +175,10 @@ def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
 
 def _scale(rest: np.ndarray) -> np.ndarray:
-    """Scatter at each point: its own, or that with its neighbours where that is larger.
+    """(K,) scatter at each point: its own, or the mean with its neighbours if that is larger.
 
-    From mean absolute values, for at an interpolation threshold the scatter has a heavy tail.
+    It is computed from mean absolute values, because at an interpolation threshold the scatter has
+    a heavy tail.
     """
     own = np.pi / 2 * np.nanmean(np.abs(rest), axis=0) ** 2
     padded = np.pad(own, 1, mode="edge")

@@ -1,19 +1,17 @@
 """How much of the replicates' scatter is the data's and how much the initialisation's.
 
-Knows: log errors by data seed and initialisation seed. Does not know: ladders, answers.
-
 Two-way random effects without repetition, for a data seeds crossed with b initialisation seeds:
 
     log error_ij = mean + data_i + init_j + rest_ij
 
-`rest` holds what only the pair decides (their interaction) and what nothing here decides. Moments
-estimators from the mean squares, truncated at 0 (Searle, Casella and McCulloch 1992, section 4.4):
+`rest` holds the interaction of the two and everything else. The estimators are moments of the mean
+squares, truncated at 0 (Searle, Casella and McCulloch 1992, section 4.4):
 
     E[MS_data] = b var_data + var_rest,  E[MS_init] = a var_init + var_rest,  E[MS_rest] = var_rest
 
 Intervals are generalised ones: each sum of squares over a chi-square draw of its degrees of freedom
 stands for its expected mean square (Weerahandi 1993), which is exact for `rest` and needs normal
-log errors. Where seeds are paired, the two cannot be told apart and all is NaN.
+log errors. If seeds are paired, the two cannot be told apart and all estimates are NaN.
 """
 
 from __future__ import annotations
@@ -44,11 +42,10 @@ class Squares:
 
 @dataclass(frozen=True)
 class Components:
-    """Standard deviations of log error; NaN where seeds are paired.
+    """Standard deviations of log error; NaN if seeds are paired.
 
     - `data`, `init`, `rest`: of each part.
-    - `ratio`: variance of the data's part over that of the initialisation's; inf where the latter
-      is 0.
+    - `ratio`: variance by the data over that by the initialisation; inf if the latter is 0.
     - `n_data`, `n_init`: seeds of each kind.
     """
 
@@ -65,19 +62,19 @@ class Components:
 
 
 def components(rows: pd.DataFrame, measure: Measure) -> Components:
-    """Of one cell.
+    """The components of one cell.
 
     **Arguments:**
 
     - `rows`: the cell's replicates; data seeds without all initialisations are left out.
     """
-    found = crossed(rows, measure)
-    return NOT_TOLD_APART if found is None else pooled([squares(found)])
+    logs = crossed(rows, measure)
+    return NOT_TOLD_APART if logs is None else pooled([squares(logs)])
 
 
 def crossed(rows: pd.DataFrame, measure: Measure) -> np.ndarray | None:
-    """Log errors (data seeds, initialisation seeds); None where seeds are not crossed or a
-    replicate diverged, whose log error is no number."""
+    """Log errors (data seeds, initialisation seeds); None if seeds are not crossed or a replicate
+    diverged and so has no log error."""
     if len(set(rows["data_seed"])) < 2 or len(set(rows["init_seed"])) < 2:
         return None
     if rows.duplicated(["data_seed", "init_seed"]).any():
@@ -107,10 +104,10 @@ def squares(logs: np.ndarray) -> Squares:
 
 
 def pooled(tables: Sequence[Squares]) -> Components:
-    """Components common to several cells of the same seeds.
+    """Components common to several cells with the same seeds.
 
-    Their mean squares are averaged, and the degrees of freedom kept at one cell's: cells share
-    their seeds and are no independent draws of them.
+    Their mean squares are averaged, but the degrees of freedom are those of one cell, because the
+    cells share their seeds and so are no independent draws of them.
     """
     a, b = tables[0].n_data, tables[0].n_init
     freedom = np.array([a - 1, b - 1, (a - 1) * (b - 1)])

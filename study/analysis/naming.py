@@ -1,1 +1,0 @@
-from study.analysis.words import *  # noqa: F403
