@@ -29,7 +29,8 @@ from study.tables.measures import MEASURES
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
     from study.config import help
-    from study.config.command_line import compose, refuse_unknown
+    from study.config.command_line import compose
+    from study.config.flags import refuse_unknown
     from study.config.hydra import register
 
     register()

@@ -78,4 +78,4 @@ def test_the_rest_of_the_command_line_counts(said) -> None:
 
 def test_the_package_names_its_commands(said) -> None:
     text = said("study")
-    assert all(f"python -m {command} " in text for command in COMMANDS)
+    assert all(command.replace(".", " ") in text for command in COMMANDS)

@@ -1,7 +1,4 @@
-"""Rows and curves of a trained block: the measures of `core/metrics.py` for every replicate.
-
-Knows: what is evaluated on which states, and the tables' columns. Does not know: training, files.
-"""
+"""Rows and curves of a trained block: the measures of every replicate."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
 def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
     points = setup.test.points
     scaled = setup.units.scale(points.q[:n], points.qdot[:n])
-    # copied, for torch's memory is aligned and the last bits of a product may depend on that
+    # a copy, because torch aligns its memory, and the last bits of a product may depend on that
     return torch.tensor(np.concatenate(scaled, axis=1))[None]
 
 
@@ -62,7 +59,7 @@ def _train_errors(setup: Setup, theta: Tensor, n: int | None = None) -> np.ndarr
 
 
 def curve_measure(setup: Setup) -> Callable[[Tensor], dict[str, list[float]]]:
-    """What training records on its way: theta -> one list over replicates a metric."""
+    """What training records now and then: theta -> for each metric a list over replicates."""
     test_rows, true = _test_rows(setup, CURVE_POINTS), setup.test.points.qddot[:CURVE_POINTS]
 
     def measure(theta: Tensor) -> dict[str, list[float]]:
@@ -117,7 +114,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:
-    """How far measured labels are from the true system's accelerations, where both are known."""
+    """The error of measured labels against the true system's accelerations, if it is known."""
     if not (isinstance(setup.source, Recording) and setup.system.known):
         return {}
     D, units = setup.system.n_dof, setup.units
@@ -128,8 +125,7 @@ def _label_error(setup: Setup, r: int) -> dict[str, float]:
 
 
 def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
-    """The error budget of each replicate; missing numbers where it is not asked for, or the
-    true system is not known."""
+    """The error budget of each replicate; NaN if it is not asked for, or has no true system."""
     if not (setup.cell.diagnostics.error_budget and setup.system.known):
         return [dict.fromkeys([*BUDGET, "lyapunov"], float("nan")) for _ in setup.replicates]
     return error_budget(
@@ -181,8 +177,7 @@ def identifiability_columns(
 
 
 def _ample_states(setup: Setup, n: int) -> Tensor:
-    """n states (1, 2 D, n) in scaled units, of another seed than any replicate trains on; fewer
-    where fewer were measured."""
+    """At most n states (1, 2 D, n) in scaled units, of a seed that no replicate trains on."""
     points = setup.source.ample(AMPLE, n)
     scaled = setup.units.scale(points.q, points.qdot)
     return torch.tensor(np.concatenate(scaled, axis=1), device=setup.cell.device).mT[None]
@@ -223,8 +218,7 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
 
 
 def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
-    """(measures, curves) of each replicate's rollouts, with the measures that need no more than
-    what the network predicts."""
+    """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
     start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
     like = {"dtype": torch.float64, "device": state.theta.device}

@@ -1,10 +1,6 @@
-"""One block of one cell: config in, tidy rows, curves and weights out; one cell as a command.
+"""One block of one cell: config in, tidy rows, curves and weights out.
 
-Knows: the order of things (preparation, training, measures, rollouts) and the block's files. Does
-not know: grids, claims, other cells. What needs a trained model is measured here, for analysis only
-reads tables.
-
-    python -m study.trial model.width=32 data.n_train=4096
+What needs a trained model is measured here, because an analysis only reads tables.
 """
 
 from __future__ import annotations
@@ -37,7 +33,7 @@ CHECKPOINT_SECONDS = 20.0
 
 ROLLED = ("rollouts", "error budget", "identifiability")  # parts in `rollout_seconds`
 
-CURVE = "test_nmse_median"  # of the metrics in a training curve, the one that a judge sees
+CURVE = "test_nmse_median"  # the metric of a training curve that a judge sees
 
 Judge = Callable[[int, float], bool]
 """(rung, counted from 0, value there) -> whether training is worth going on with."""
@@ -45,7 +41,7 @@ Judge = Callable[[int, float], bool]
 Measured = TypeVar("Measured")
 
 
-class Pruned(Exception):  # noqa: N818  it is no error
+class Pruned(Exception):  # noqa: N818  not an error
     """Training was judged hopeless, after this share of its steps."""
 
     def __init__(self, share: float):
@@ -55,9 +51,9 @@ class Pruned(Exception):  # noqa: N818  it is no error
 
 @dataclasses.dataclass(frozen=True)
 class BlockResult:
-    """What a block came to, as it is written.
+    """The results of a block, as they are written.
 
-    - `rows`: of the results, one a replicate; `points`: of the curves.
+    - `rows`: of the table of results, one a replicate; `points`: of the curves.
     - `weights`: what `load_model` reads.
     """
 
@@ -90,16 +86,16 @@ def run_block(
 
     **Arguments:**
 
-    - `checkpoint`: resumed from if it is there, written now and then, whole or not at all.
+    - `checkpoint`: a file to resume from if it is there; it is replaced now and then.
     - `progress`: called now and then with the fraction done, 0 to 1.
-    - `stop`: asked now and then; once it says so, the checkpoint is written.
-    - `rungs`: shares of the steps at which, or at the record of the training curve next to them,
-      `judge` is asked whether to go on.
+    - `stop`: called now and then; once it returns True, the checkpoint is written.
+    - `rungs`: shares of the steps; at the record of the training curve next to each, `judge`
+      decides whether training goes on.
 
     A replicate that diverges is a row, not an error.
 
-    **Raises:** `Stopped` where `stop` asked for it; `Pruned` where `judge` did; `DataError` for
-    data that cannot be made; whatever else goes wrong.
+    **Raises:** `Stopped` if `stop` returned True; `Pruned` if `judge` returned False; `DataError`
+    for data that cannot be made; whatever else goes wrong.
     """
     torch.set_num_threads(1)
     clock = _Clock()
@@ -151,7 +147,7 @@ class _Clock:
         self._begun = time.perf_counter()
 
     def lap(self, part: str) -> None:
-        """Say what the time since the last lap went into."""
+        """Count the time since the last lap as this part's."""
         now = time.perf_counter()
         self.seconds[part], self._begun = now - self._begun, now
 
@@ -162,7 +158,7 @@ class _Clock:
 def _judged(
     judge: Judge, rungs: Sequence[float], stages: Sequence[Stage]
 ) -> Callable[[State], None]:
-    """Show a judge the training curve at each rung. **Raises:** `Pruned`, as it says."""
+    """A watch that shows a judge the training curve at each rung. **Raises:** `Pruned`."""
     steps = sum(stage.steps for stage in stages)
     places = rung_steps(rungs, stages)
 
@@ -194,7 +190,7 @@ def rung_steps(rungs: Sequence[float], stages: Sequence[Stage]) -> list[int]:
 
 
 def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[Measured]:
-    """Measure one replicate after another; the checkpoint has all that a stop would lose."""
+    """Measure one replicate after another. **Raises:** `Stopped` if `stop` returns True."""
     for each in measured:
         if stop():
             raise Stopped
@@ -211,7 +207,7 @@ def write_block(result: BlockResult, folder: Path) -> None:
 
 
 def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Median over a block's replicates of each measure; those that are no number are left out."""
+    """Median over a block's replicates of each measure, without NaN."""
     found = {}
     for name in MEASURES:
         values = [value for row in rows if _is_number(value := row.get(name, math.nan))]
@@ -221,12 +217,12 @@ def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _is_number(value: Any) -> bool:
-    """Infinity is one, NaN and the truth of a statement are none."""
+    """Whether it is a number other than NaN; a bool is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _resume(checkpoint: Path | None, setup: Setup) -> State:
-    """The state of the checkpoint if it is of this cell and whole, else the first one."""
+    """The state of the checkpoint if it is whole and of this cell, or else a fresh one."""
     if checkpoint is not None and checkpoint.exists():
         try:
             saved = torch.load(checkpoint, weights_only=True, map_location=setup.cell.device)

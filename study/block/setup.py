@@ -1,7 +1,4 @@
-"""What a block needs before its first step: system, units, model, data, test set, truth.
-
-Knows: how a cell's settings become the core's objects. Does not know: how they are run, measures.
-"""
+"""What a block needs before its first step: system, units, model, data, test set, truth."""
 
 from __future__ import annotations
 

@@ -172,9 +172,8 @@ class Cell:
     def block_seeds(self, block: int) -> list[tuple[int, int, int]]:
         """(replicate, data seed, initialisation seed) of each replicate of a block.
 
-        Paired, or crossed where `inits_per_data` says how many initialisations each data seed
-        has: replicate k then has data k // c and initialisation k % c. Both are drawn apart from
-        other studies' by `seed`.
+        Data seeds and initialisations are paired; with `inits_per_data=c` they are crossed, and
+        replicate k has data k // c and initialisation k % c. Another `seed` gives other seeds.
         """
         first, c = block * self.block_size, self.inits_per_data
         seeds = []

@@ -1,8 +1,6 @@
 """Columns of a file of measured data, as arrays of numbers: CSV, NPZ or Parquet.
 
-Knows: the three formats, and how to say in one sentence which row and column cannot be right. Does
-not know: what a column means. Rows are counted from 1, a CSV's header not among them. Nothing in a
-file is ever run: no pickles are read.
+Sentences count rows from 1, without the header of a CSV. Nothing in a file is run: no pickles.
 """
 
 from __future__ import annotations
@@ -60,10 +58,10 @@ class Table:
         return {str(name).strip(): table[name] for name in table.column_names}
 
     def _read_csv(self, content: bytes) -> pa.Table:
-        found: list[csv.InvalidRow] = []
+        uneven: list[csv.InvalidRow] = []
 
         def ragged(row: csv.InvalidRow) -> str:  # an exception in here would be swallowed
-            found.append(row)
+            uneven.append(row)
             return "error"
 
         try:
@@ -71,13 +69,13 @@ class Table:
                 io.BytesIO(content),
                 read_options=csv.ReadOptions(use_threads=False),
                 parse_options=csv.ParseOptions(invalid_row_handler=ragged),
-                # an empty cell is no number; what else is none is told by its text
+                # other texts that are no numbers are reported as they are
                 convert_options=csv.ConvertOptions(null_values=["", "NaN", "nan", "NA"]),
             )
         except pa.ArrowInvalid:
-            if not found:
+            if not uneven:
                 raise
-            row = found[0]
+            row = uneven[0]
             raise ConfigError(
                 f"{self.where}, row {row.number - 1}: it has {row.actual_columns} values, and the "
                 f"header names {row.expected_columns} columns"

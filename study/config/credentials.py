@@ -1,7 +1,4 @@
-"""Passwords in URLs: found, refused, taken out. Nothing that is saved or shown may hold one.
-
-Knows: what a password in a URL looks like. Does not know: databases, or where a text will go.
-"""
+"""Passwords in URLs: found, refused, taken out. Nothing that is saved or shown may hold one."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _PARAMETER = re.compile(r"(?i)\b(?:ssl)?passw(?:or)?d\s*=")
 
 
 def default_storage() -> str | None:
-    """What the key `storage` is where nothing is said: the variable's name, never its content."""
+    """The default of the key `storage`: the variable's name, never its content."""
     return FROM_VARIABLE if os.environ.get(VARIABLE) else None
 
 
@@ -31,18 +28,9 @@ def holds_password(text: str) -> bool:
     return any(":" in user for user in users) or bool(_PARAMETER.search(text))
 
 
-def redacted(text: str) -> str:
-    """The text with users, passwords and parameters taken out of each URL that has a password."""
-    return _URL.sub(lambda match: _bare(match) if holds_password(match[0]) else match[0], text)
-
-
 def place(url: str) -> str:
     """Which server and database a URL means, without user, password and parameters."""
-    return _URL.sub(_bare, url)
-
-
-def _bare(match: re.Match[str]) -> str:
-    return match["scheme"] + match["rest"].partition("?")[0]
+    return _URL.sub(lambda match: match["scheme"] + match["rest"].partition("?")[0], url)
 
 
 def refuse(arguments: Iterable[str]) -> None:
@@ -54,7 +42,7 @@ def refuse(arguments: Iterable[str]) -> None:
 
 def refuse_settings(settings: Mapping[str, Any]) -> None:
     """**Raises:** `ConfigError` if a composed setting holds a password, wherever it came from."""
-    for key, value in _leaves(settings, ""):
+    for key, value in leaves(settings, ""):
         if isinstance(value, str) and holds_password(value):
             raise _refusal(key)
 
@@ -67,12 +55,13 @@ def _refusal(key: str) -> ConfigError:
     )
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """All values with their dotted keys; those of a list have the key of the list."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+            yield from leaves(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _leaves(inner, key)
+            yield from leaves(inner, key)
     else:
         yield key, value

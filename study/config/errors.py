@@ -1,7 +1,4 @@
-"""One sentence for a setting that cannot be right: key, value, and what would be.
-
-Knows: pydantic's errors and how to say them. Does not know: which settings there are.
-"""
+"""One sentence for a setting that cannot be right: key, value, and what would be."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from pydantic import ValidationError
 
 T = TypeVar("T")
 
-# pydantic's words, and those of a reader
+# pydantic's words -> those of a reader
 _BETTER = {
     "a valid integer": "a whole number",
     "a valid number": "a number",

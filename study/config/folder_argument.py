@@ -1,7 +1,4 @@
-"""What `study.status` and `study.report` are given: flags and a folder; one sentence where not.
-
-Knows: argparse, what makes a folder a study. Does not know: what is in one.
-"""
+"""The argument of `study.status` and `study.report`: the folder of a study, and flags."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import Any, NoReturn
 from study.config.errors import close_name
 from study.config.terminal import one_line
 
-MADE_OF = ("study.yaml", "cells", "results.parquet")  # a study has one of them at least
+MADE_OF = ("study.yaml", "cells", "results.parquet")  # a study has at least one of them
 OUTPUTS = Path("outputs")
 
 
@@ -31,19 +28,19 @@ class Parser(argparse.ArgumentParser):
         )
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """**Raises:** `SystemExit`, status 2, for what the command does not take."""
+        """The arguments. **Raises:** `SystemExit`, status 2, for what the command does not take."""
         given = list(sys.argv[1:] if arguments is None else arguments)
         known = {flag[2:]: flag for flag in self._option_string_actions if flag[:2] == "--"}
-        for flag in (each.partition("=")[0] for each in given):
+        for flag in (argument.partition("=")[0] for argument in given):
             if flag.startswith("-") and flag not in self._option_string_actions:
                 close = close_name(flag.strip("-"), known)
                 listed = f"known are {', '.join(known.values())}"
                 hint = f"did you mean {known[close]}?" if close else listed
                 self.error(f"unknown flag {flag}: {hint}")
-        found, extra = self.parse_known_args(given)
+        read, extra = self.parse_known_args(given)
         if extra:
             self.error(f"{' '.join(extra)} is too much: give one folder")
-        return found
+        return read
 
     def error(self, message: str) -> NoReturn:
         """Leave with one sentence."""
@@ -84,5 +81,5 @@ def no_study(folder: Path) -> str:
 
 
 def _an_example(folder: Path) -> str:
-    found = studies_in(folder)
-    return str(found[0]) if found else f"{folder}/<study>"
+    studies = studies_in(folder)
+    return str(studies[0]) if studies else f"{folder}/<study>"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -17,6 +16,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from study.config.credentials import leaves
 from study.config.errors import ConfigError, nearest
 
 SWEEPER = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
@@ -43,7 +43,7 @@ def check_composed(config: DictConfig) -> None:
     hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
     launchers = [f"{c.__module__}.{c.__name__}" for c in Plugins.instance().discover(Launcher)]
     targets = {"hydra.launcher._target_": launchers, "hydra.sweeper._target_": [SWEEPER]}
-    for key, value in _leaves(hydra, "hydra"):
+    for key, value in leaves(hydra, "hydra"):
         name, text = key.rpartition(".")[2], str(value)
         logs = key.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
         if name.startswith("_") and name.endswith("_") and key not in targets:
@@ -97,15 +97,3 @@ def _check_places(config: DictConfig) -> None:
                 f"{key}={value} is not for a study to choose: leave it out (it is {right}); cd to "
                 "where outputs/ is to be, or make outputs/ a link"
             )
-
-
-def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """All values with their dotted keys; those of a list have the key of the list."""
-    if isinstance(node, Mapping):
-        for name, inner in node.items():
-            yield from _leaves(inner, f"{key}.{name}")
-    elif isinstance(node, list):
-        for inner in node:
-            yield from _leaves(inner, key)
-    else:
-        yield key, node

@@ -1,9 +1,6 @@
-"""Measured data of the user's own: from a file's columns to what was recorded, in SI units.
+"""Measured data of the user's own: from the columns of a file to a recording in SI units.
 
-Knows: what columns mean, units, which times can be right, what is held out, what is estimated. Does
-not know: formats (`columns.py`), estimates (`core/derivatives.py`), what is done with them.
-
-A recording is found by the hash of its file's content; the path is known to the process alone.
+A recording is found by the hash of its file's content; only this process knows the path.
 """
 
 from __future__ import annotations
@@ -42,12 +39,12 @@ _paths: dict[str, Path] = {}  # by the hash of their content
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """All that says what is read from a file, and how.
+    """What is read from a file, and how.
 
     - `sha256`: of the file's content.
     - `time`, `trajectory`, `q`, `qdot`, `qddot`, `units`: as `data.columns` has them.
-    - `method`: how velocities and accelerations that are not there are estimated.
-    - `held_out`: share of the trajectories that are tested on.
+    - `method`: estimates velocities and accelerations that the file lacks.
+    - `held_out`: share of the trajectories that is tested on.
     """
 
     sha256: str
@@ -62,12 +59,12 @@ class Reading:
 
     @property
     def estimated(self) -> tuple[str, ...]:
-        """What is not in the file."""
+        """Which rates the file lacks."""
         absent = {"velocities": self.qdot is None, "accelerations": self.qddot is None}
         return tuple(name for name, missing in absent.items() if missing)
 
     def estimate(self) -> str:
-        """How what is not in the file was estimated, for a table."""
+        """How the rates that the file lacks were estimated, for a table."""
         if not self.estimated:
             return "measured"
         method, detail = self.method, f"window {self.method.window}"
@@ -76,7 +73,7 @@ class Reading:
         return f"{' and '.join(self.estimated)} by {_METHODS[method.name]}, {detail}"
 
     def unknown_system(self) -> System:
-        """What is known of a system by its measurements alone. **Raises:** `ConfigError`."""
+        """The system as its measurements alone describe it. **Raises:** `ConfigError`."""
         if not self.q or not self.units:
             key = "data.columns.units" if self.q else "data.columns.q"
             what = "its unit (rad and deg are angles)" if self.q else "a column"
@@ -98,7 +95,7 @@ class Reading:
 
 
 def register(path: str | Path) -> str:
-    """Take note of a file. **Returns:** the SHA-256 of its content. **Raises:** `ConfigError`."""
+    """Remember a file. **Returns:** the SHA-256 of its content. **Raises:** `ConfigError`."""
     path = Path(path)
     try:
         status = path.stat()
@@ -155,11 +152,11 @@ def read(
     D, scale = len(coordinates), _scale(reading, coordinates, whose)
     columns = {"t": table.numbers(reading.time, "data.columns.time")}
     for name in ("q", "qdot", "qddot"):
-        asked = getattr(reading, name)
-        if asked is None and name == "q":
-            asked = tuple(coordinate for coordinate, _ in coordinates)
-        if asked is not None:
-            columns[name] = scale * side_by_side(table, asked, f"data.columns.{name}", D, whose)
+        names = getattr(reading, name)
+        if names is None and name == "q":
+            names = tuple(coordinate for coordinate, _ in coordinates)
+        if names is not None:
+            columns[name] = scale * side_by_side(table, names, f"data.columns.{name}", D, whose)
     labels = None
     if reading.trajectory is not None:
         labels = table.labels(reading.trajectory, "data.columns.trajectory")
@@ -188,7 +185,7 @@ def read(
 
 
 def _scale(reading: Reading, coordinates: tuple[tuple[str, str], ...], whose: str) -> Array:
-    """SI units in one unit of the file, coordinate by coordinate. **Raises:** `ConfigError`."""
+    """The size of each coordinate's unit in SI units. **Raises:** `ConfigError`."""
     given = reading.units
     if given is None:
         return np.ones(len(coordinates))
@@ -201,7 +198,7 @@ def _scale(reading: Reading, coordinates: tuple[tuple[str, str], ...], whose: st
     for unit, (name, wanted) in zip(given, coordinates, strict=True):
         size, si = UNITS.get(unit, (1.0, unit))
         if si != wanted:
-            known = [each for each, (_, same) in UNITS.items() if same == wanted] or [wanted]
+            known = [name for name, (_, base) in UNITS.items() if base == wanted] or [wanted]
             raise ConfigError(f"{listed}: {name} of {whose} is measured in {' or '.join(known)}")
         sizes.append(size)
     return np.array(sizes)
@@ -274,7 +271,7 @@ def _split(parts: list, share: float) -> tuple[list, list]:
 def _motion(
     columns: dict[str, Array], label: str, angles: tuple[bool, ...], reading: Reading, where: str
 ) -> Motion:
-    """One trajectory with what had to be estimated. **Raises:** `ConfigError` if it is short."""
+    """One trajectory, with estimates of missing rates. **Raises:** `ConfigError` if it is short."""
     times, method = columns["t"], reading.method
     fewest = method.fewest if reading.estimated else 2
     if len(times) < fewest:

@@ -1,12 +1,9 @@
 """A system of the user's own: the one place where a file that a command names is run.
 
-Knows: how the file is run, what it must define, what is checked of it before anything trains. Does
-not know: Hydra, cells, folders.
-
-A config can name no other code. The sweep's and the trial's command line (or the user's own
---config-dir) names the file; cells and study folders hold the hash of its content, never a place
-to run anything from. A process that was not started by such a command runs nothing: `system` then
-raises, and status, report and `load_model` need no system.
+The command line of a sweep or a trial (or the user's own --config-dir) names the file; cells and
+study folders hold the hash of its content, and never a place to run anything from. A process that
+such a command did not start runs nothing: `system` then raises, and status, report and `load_model`
+need no system.
 """
 
 from __future__ import annotations
@@ -76,14 +73,14 @@ def allow(hashes: Iterable[str]) -> dict[str, str]:
     """
     os.environ.pop(ALLOWED, None)
     listed = ",".join(sorted(set(hashes)))
-    said = {ALLOWED: listed} if listed else {}
-    os.environ.update(said)
-    return said
+    variables = {ALLOWED: listed} if listed else {}
+    os.environ.update(variables)
+    return variables
 
 
 def allowed() -> list[str]:
     """The hashes that the command which started this process allows."""
-    return [each for each in os.environ.get(ALLOWED, "").split(",") if each]
+    return [digest for digest in os.environ.get(ALLOWED, "").split(",") if digest]
 
 
 def supply(sha256: str, path: Path) -> None:
@@ -92,14 +89,14 @@ def supply(sha256: str, path: Path) -> None:
     **Raises:** `ConfigError` if the command did not, or the copy is another file.
     """
     if sha256 in _loaded or sha256 not in allowed():
-        return  # `system` says why, where it is asked for
+        return  # `system` then raises, with the reason
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ConfigError(f"{path} is not the file that the command named: give the command again")
     load(path)
 
 
 def _only_system(source: bytes, path: Path, digest: str, where: str) -> System:
-    """What the file defines. Run as a module of its own name, as dataclasses in it ask for."""
+    """The one system that the file defines; run as a module, which dataclasses in it need."""
     module = types.ModuleType(f"study_own_{digest[:12]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
@@ -108,18 +105,19 @@ def _only_system(source: bytes, path: Path, digest: str, where: str) -> System:
     except Exception as error:
         del sys.modules[module.__name__]
         raise ConfigError(f"{where} cannot be run{_line(error, path)}: {_said(error)}") from None
-    found = {id(v): (k, v) for k, v in vars(module).items() if isinstance(v, System)}
-    if len(found) != 1:
-        names = ", ".join(name for name, _ in found.values())
+    systems = {id(v): (k, v) for k, v in vars(module).items() if isinstance(v, System)}
+    if len(systems) != 1:
+        names = ", ".join(name for name, _ in systems.values())
+        defined = f"{len(systems)} systems ({names})" if systems else "no System"
         raise ConfigError(
-            f"{where} defines {f'{len(found)} systems ({names})' if found else 'no System'}: it "
-            "should define one, system = System(...) with `from study.core.systems import System`"
+            f"{where} defines {defined}: it should define one, system = System(...) with `from "
+            "study.core.systems import System`"
         )
-    return next(iter(found.values()))[1]
+    return next(iter(systems.values()))[1]
 
 
 def _checked(system: System, where: str) -> System:
-    """The system as it is, once it has been tried. **Raises:** `ConfigError`."""
+    """The system, after a try of its functions at some states. **Raises:** `ConfigError`."""
     _check_fields(system, where)
     try:
         start = system.initial_conditions(np.random.default_rng(0), STATES, system.parameters)
@@ -162,7 +160,7 @@ def _condition(mass: np.ndarray) -> float:
 
 
 def _check_fields(system: System, where: str) -> None:
-    """Names and lengths. **Raises:** `ConfigError`."""
+    """Check names and lengths. **Raises:** `ConfigError`."""
     if not re.fullmatch(r"[A-Za-z]\w{0,49}", str(system.name), re.ASCII):
         raise ConfigError(
             f"{where}: name={system.name!r} should be letters, digits and '_', as a name in Python"
@@ -202,7 +200,7 @@ def _said(error: Exception) -> str:
 
 
 def _line(error: Exception, path: Path) -> str:
-    """Where in the file, so that one sentence is enough to find it."""
+    """The line of the file in which an error was raised, in brackets."""
     lines = [error.lineno] if isinstance(error, SyntaxError) else []
     trace = error.__traceback__
     while trace is not None:

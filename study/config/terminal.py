@@ -1,9 +1,7 @@
-"""What goes to a terminal: text of others without its control characters, to a reader who may go.
+"""Text for a terminal, without control characters; pipes that close early.
 
-Knows: control characters, consoles, pipes. Does not know: what is said.
-
-Names, errors and tracebacks come from files that anyone may have written; an escape sequence in one
-could hide or forge lines, and `[red]` is not for rich to read.
+Names, errors and tracebacks come from files that anyone may have written: an escape sequence in one
+could hide or forge lines, and rich would take `[red]` for markup.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ KEPT = "\n\t"
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Go on without a word where nobody reads any more; rich would end the program."""
+        """Go on silently once nobody reads any more; rich would end the program."""
         self.quiet = True
         _to_nowhere(self.file)
 
@@ -51,7 +49,7 @@ def _visible(character: str) -> str:
 
 @contextlib.contextmanager
 def busy(text: str) -> Iterator[None]:
-    """Show on stderr, if that is a terminal, that something takes its time."""
+    """Show a spinner on stderr, if that is a terminal."""
     shown = console(stderr=True)
     if not shown.is_terminal:
         yield
@@ -62,7 +60,7 @@ def busy(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """Let a reader go before all is said, `| head` say: the rest goes nowhere, without a word."""
+    """Ignore a reader that closes the pipe early, as `| head` does."""
     try:
         yield
         sys.stdout.flush()
@@ -71,5 +69,5 @@ def quiet_pipe() -> Iterator[None]:
 
 
 def _to_nowhere(file: IO[str]) -> None:
-    """What is left of it goes nowhere; else Python would try again when it ends, and complain."""
+    """Discard the rest, which Python would else try to flush when it exits, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
