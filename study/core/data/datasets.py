@@ -1,11 +1,8 @@
 """States and exact accelerations: the pool a replicate trains on, the one test set of a system.
 
-Knows: reference trajectories (DOP853), uniform states, nested subsets, label noise, units, the
-cache on disk. Does not know: networks. Everything is float64 and in physical units here; `units`
-says how to scale it.
-
-Made data are cached under the user's cache folder by the hash of everything they depend on;
-any number of workers may ask at once: each writes whole files under the final name or none.
+Everything is float64 and in physical units here; `units` says how to scale it. Made data are kept
+in `cache_folder()`, named by a hash of everything they depend on. Any number of workers may make
+the same data at once.
 """
 
 from __future__ import annotations
@@ -18,12 +15,12 @@ import zipfile
 from collections.abc import Callable
 
 import numpy as np
-import scipy  # whose parts are loaded when they are used
+import scipy  # its submodules are loaded on first use
 from jaxtyping import Bool, Float, Int
 
 from study.core.files import cache_folder, write_whole
-from study.core.systems import System
 from study.core.systems.lyapunov import finite_time_exponent
+from study.core.systems.mechanics import System
 from study.core.systems.units import Units
 
 Array = np.ndarray
@@ -52,6 +49,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.q)
 
+    @property
+    def states(self) -> Float[Array, "n two_D"]:
+        """q and qdot side by side."""
+        return np.concatenate([self.q, self.qdot], axis=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
@@ -63,12 +65,19 @@ class TrainingSet:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What is fixed once for a system and sampler, from a large clean pool: never from a subset."""
+    """Units and scales of a system and sampler, from a large clean pool, never from a subset."""
 
     units: Units
     label_std: Float[Array, " D"]  # of the accelerations, physical units
     low: Float[Array, " two_D"]  # the central 99 % of each coordinate and velocity
     high: Float[Array, " two_D"]
+
+    @classmethod
+    def of(cls, points: Points, angles: tuple[bool, ...]) -> Reference:
+        """The scales of a pool."""
+        units = Units.of(points.q, points.qddot, angles)
+        low, high = np.quantile(points.states, [0.005, 0.995], axis=0)
+        return cls(units, points.qddot.std(0), low, high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,14 +99,20 @@ class Trajectories:
 class TestSet:
     """The fixed test points of a system.
 
-    `in_range` marks states none of whose coordinates or velocities lies outside the central
-    99 % of the reference pool.
+    `in_range` marks states with all coordinates and velocities in the central 99 % of the
+    reference pool.
     """
 
     points: Points
     in_range: Bool[Array, " n"]
     variance: Float[Array, " D"]  # of the accelerations, (rad or m)^2 / s^4
     units: Units  # that errors of states are measured in, whatever a model was trained in
+
+    @classmethod
+    def of(cls, points: Points, reference: Reference) -> TestSet:
+        """The test points of a pool with this reference."""
+        inside = (points.states >= reference.low) & (points.states <= reference.high)
+        return cls(points, np.all(inside, axis=1), points.qddot.var(0), reference.units)
 
 
 def integrate(
@@ -147,7 +162,7 @@ def checked(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, "
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A system and the way its states are drawn: everything data come from.
+    """A system and the way its states are drawn.
 
     **Arguments:**
 
@@ -185,10 +200,7 @@ class Source:
     def reference(self) -> Reference:
         """Units, label scale and range, from a clean pool of 20,000 points."""
         points, _ = self._pool((REFERENCE,), N_REFERENCE, TEST_TRAJECTORIES)
-        units = Units.of(points.q, points.qddot, self.system.angles)
-        states = np.concatenate([points.q, points.qdot], axis=1)
-        low, high = np.quantile(states, [0.005, 0.995], axis=0)
-        return Reference(units, points.qddot.std(0), low, high)
+        return Reference.of(points, self.system.angles)
 
     def _pool(self, seed: tuple[int, ...], size: int, n_trajectories: int):
         """`size` points in shuffled order, spread evenly over trajectories and their time."""
@@ -196,7 +208,10 @@ class Source:
         def make() -> dict[str, Array]:
             rng = np.random.default_rng(seed)
             if self.sampler == "uniform":
-                states = _uniform(self.system, rng, size)
+                try:
+                    states = self.system.uniform_states(rng, size)
+                except ValueError as error:
+                    raise DataError(str(error)) from None
             else:
                 start = self.system.initial_conditions(rng, n_trajectories, self.system.parameters)
                 times = np.linspace(0, self.system.data_span, -(-size // n_trajectories))
@@ -204,25 +219,14 @@ class Source:
                 states = curves.reshape(-1, 2 * self.system.n_dof)
             along = rng.permutation(len(states))[:size]
             q, qdot = np.split(states[along], 2, axis=1)
-            return {
-                "q": q,
-                "qdot": qdot,
-                "qddot": self.system.acceleration(q, qdot),
-                "along": along,
-            }
+            qddot = self.system.acceleration(q, qdot)
+            return {"q": q, "qdot": qdot, "qddot": qddot, "along": along}
 
         key = ["pool", self.sampler, *seed, size]
         if self.sampler == "trajectories":
             key.append(n_trajectories)
         made = cached(self.system, key, make)
         return Points(made["q"], made["qdot"], made["qddot"]), made["along"]
-
-
-def _uniform(system: System, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
-    try:
-        return system.uniform_states(rng, n)
-    except ValueError as error:
-        raise DataError(str(error)) from None
 
 
 def test_set(system: System) -> TestSet:
@@ -232,15 +236,11 @@ def test_set(system: System) -> TestSet:
     """
     source = Source(system, "trajectories", N_TEST, TEST_TRAJECTORIES)
     points, _ = source._pool((TEST,), N_TEST, TEST_TRAJECTORIES)
-    states = np.concatenate([points.q, points.qdot], axis=1)
-    reference = source.reference()
-    inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
-    return TestSet(points, inside, points.qddot.var(0), reference.units)
+    return TestSet.of(points, source.reference())
 
 
 def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectories:
-    """True motion from n held-out initial conditions; the first k of n are those of k."""
-
+    """True motion from n held-out initial conditions; the first k of n are the same as k alone."""
     start = system.initial_conditions(np.random.default_rng((HELD_OUT,)), n, system.parameters)
     return _motion(system, start, horizon, n_times, ["held_out", n])
 
@@ -248,7 +248,7 @@ def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectori
 def motion_from(
     system: System, start: Float[Array, "K two_D"], horizon: float, n_times: int
 ) -> Trajectories:
-    """True motion from any states; as `held_out`. **Raises:** `DataError` where it fails."""
+    """True motion from any states, as `held_out`. **Raises:** `DataError` if a solver fails."""
     digest = hashlib.sha256(np.ascontiguousarray(start).tobytes()).hexdigest()
     return _motion(system, start, horizon, n_times, ["motion_from", digest])
 
@@ -279,15 +279,15 @@ def _motion(
 
 
 def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
-    """Standard deviations; of an angle modulo full turns, which would else count as its range."""
+    """Standard deviations; those of angles modulo full turns, so that turns do not count."""
     angle = np.array([*system.angles, *[False] * system.n_dof])
     wrapped = np.pi - np.mod(np.pi - states, 2 * np.pi)
     spread = np.where(angle, wrapped, states).std((0, 1))
-    return np.where(spread > 0, spread, 1.0)  # what never moves is compared as it is
+    return np.where(spread > 0, spread, 1.0)  # a constant is compared as it is
 
 
 def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-    """What `make` returns, from the cache if it is there whole; remade if the file is torn."""
+    """The result of `make`, from the cache if it is there whole; made anew if the file is torn."""
     plain = json.dumps([VERSION, _fingerprint(system), *key], sort_keys=True)
     name = f"{system.name}-{key[0]}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}.npz"
     path = cache_folder() / name
@@ -296,8 +296,8 @@ def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> d
             return {k: stored[k] for k in stored.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # absent or torn: made anew
-    # in the memory order in which the cache gives them back: numpy sums in that order, so that
-    # another order would change last bits between whoever makes data and whoever finds them
+    # in the memory order of arrays that come from the cache: numpy sums in that order, so that with
+    # another the process that makes data would get other last bits than those that read them
     made = {field: np.ascontiguousarray(values) for field, values in make().items()}
     for field, values in made.items():
         if not np.isfinite(values).all():
@@ -309,7 +309,7 @@ def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> d
 
 
 def _fingerprint(system: System) -> list:
-    """The system's content in numbers: a changed formula or domain changes them."""
+    """The system's content in numbers, which a changed formula or domain changes."""
     rng = np.random.default_rng(0)
     start = system.initial_conditions(rng, 3, system.parameters)
     drawn = system.box_states(rng, 1000)

@@ -1,10 +1,9 @@
 """Velocities and accelerations from sampled positions, along one trajectory.
 
-Knows: local polynomials (Savitzky and Golay 1964, Anal. Chem. 36, 1627) and quintic splines.
-Does not know: files, units, which coordinates are angles (whoever calls has unwrapped them).
-
-Both are of fourth order in the step for the second derivative of exact positions. Noise in the
-positions is amplified by about 1 / (step window)^2: a longer window, or a smoothing spline.
+By local polynomials (Savitzky and Golay 1964, Anal. Chem. 36, 1627) or quintic splines. Both are of
+fourth order in the step for the second derivative of exact positions. Noise in the positions is
+amplified by about 1 / (step window)^2: use a longer window, or a smoothing spline. Angles have to
+be unwrapped.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import scipy  # whose parts are loaded when they are used: few studies have such data
+import scipy  # its submodules are loaded on first use
 from jaxtyping import Float
 
 Array = np.ndarray
@@ -20,19 +19,19 @@ Array = np.ndarray
 DEGREE = 4  # of the local polynomials: the second derivative's error is then of order step^4
 SHORTEST_WINDOW = DEGREE + 3  # odd, and with one point to spare
 SPLINE_DEGREE = 5
-SPLINE_MARGIN = 3  # points at each end of a spline whose derivatives are of lower order
-UNEVEN = 1e-3  # of the usual step: local polynomials ask for even steps
+SPLINE_MARGIN = 3  # points at each end of a spline with derivatives of lower order
+UNEVEN = 1e-3  # of the usual step: local polynomials need even steps
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """How derivatives are estimated.
+    """A way to estimate derivatives.
 
     **Arguments:**
 
     - `name`: `savgol` or `spline`.
     - `window`: points of a local polynomial, odd.
-    - `smoothing`: standard deviation of the positions' noise, which a spline need not follow.
+    - `smoothing`: standard deviation of the noise that a spline does not follow.
     """
 
     name: str
@@ -41,12 +40,12 @@ class Method:
 
     @property
     def margin(self) -> int:
-        """Points at each end of a trajectory where the estimate is one-sided: not to be used."""
+        """Points at each end of a trajectory with a one-sided estimate: not to be used."""
         return self.window // 2 if self.name == "savgol" else SPLINE_MARGIN
 
     @property
     def fewest(self) -> int:
-        """Points that a trajectory needs, so that two are left."""
+        """Points that a trajectory needs to keep two."""
         return 2 * self.margin + 2
 
     def __call__(

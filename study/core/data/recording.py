@@ -1,10 +1,7 @@
-"""Measured motion: what is trained on, and the held-out trajectories that are tested on.
+"""Measured motion: training points, and held-out trajectories for tests; all in physical units.
 
-Knows: nested subsets, test points, rollouts' starts, all from trajectories that were measured.
-Does not know: files, columns, how derivatives came about. Everything is in physical units.
-
-Where the true system is known the test labels are its accelerations at the measured states, and
-rollouts are compared with its motion from them. Where it is not, both are measured themselves.
+If the true system is known, the test labels are its accelerations at the measured states, and
+rollouts are compared with its motion from them. If not, both are the measured ones.
 """
 
 from __future__ import annotations
@@ -27,8 +24,7 @@ from study.core.data.datasets import (
     Trajectories,
     motion_from,
 )
-from study.core.systems import System
-from study.core.systems.units import Units
+from study.core.systems.mechanics import System
 
 Array = np.ndarray
 
@@ -96,30 +92,23 @@ class Recording:
 
     def reference(self) -> Reference:
         """Units, label scale and range, from all training points, whatever N is."""
-        points = self.points
-        units = Units.of(points.q, points.qddot, self.angles)
-        states = np.concatenate([points.q, points.qdot], axis=1)
-        low, high = np.quantile(states, [0.005, 0.995], axis=0)
-        return Reference(units, points.qddot.std(0), low, high)
+        return Reference.of(self.points, self.angles)
 
     def test_set(self, system: System) -> TestSet:
-        """All held-out points; labels are the true system's where it is known."""
+        """All held-out points, with the labels of the true system if it is known."""
         points = _joined(self.held_out)
         if system.known:
             points = dataclasses.replace(points, qddot=system.acceleration(points.q, points.qdot))
-        states = np.concatenate([points.q, points.qdot], axis=1)
-        reference = self.reference()
-        inside = np.all((states >= reference.low) & (states <= reference.high), axis=1)
-        return TestSet(points, inside, points.qddot.var(0), reference.units)
+        return TestSet.of(points, self.reference())
 
     @property
     def longest(self) -> float:
-        """Seconds over which something that was held out can be compared."""
+        """Seconds of the longest held-out trajectory."""
         return max(motion.duration for motion in self.held_out)
 
     @property
     def shortest(self) -> float:
-        """Seconds over which all that was held out can be compared."""
+        """Seconds of the shortest held-out trajectory."""
         return min(motion.duration for motion in self.held_out)
 
     def starts(self, n: int, room: float) -> list[tuple[Motion, float]]:
@@ -146,9 +135,9 @@ class Recording:
         return starts[:n]
 
     def truth(self, system: System, n: int, horizon: float, n_times: int) -> Trajectories:
-        """What rollouts are compared with: true motion from measured states, or measured motion.
+        """True motion from measured states, or measured motion, to compare rollouts with.
 
-        **Raises:** `DataError` where there is none so long, or the true system cannot go on.
+        **Raises:** `DataError` if none is so long, or a solver of the true system fails.
         """
         if system.known:
             starts = self.starts(n, 0.0)

@@ -1,16 +1,13 @@
 """The error budget: the rollout error of controls, to be set beside that of a trained model.
 
-Knows: the true system, its held-out motion, how large a model's acceleration error is, the solver
-its rollouts are made with. Does not know: the model itself, training, tables.
-
-Each control changes one thing about the true system and measures what a model's rollouts are
-measured by (`rollout_error` of `metrics.py`), on the same trajectories, times and units:
+Each control changes one thing about the true system and has the `rollout_error` of `metrics.py`, on
+the same trajectories, times and units as a model's rollouts:
 
 - `budget_integrator`: nothing but the rollout's own solver and tolerance;
-- `budget_reference`: a second tight solver, which tells how far the truth itself can be trusted;
+- `budget_reference`: a second tight solver, which shows how far the truth can be trusted;
 - `budget_initial`: initial conditions off by 1e-4, after Finzi et al. (2020), arXiv 2010.13581;
-- `budget_white`, `budget_smooth`, `budget_conservative`: the accelerations, off by as much as the
-  model's typically are (`perturbations.py`).
+- `budget_white`, `budget_smooth`, `budget_conservative`: the accelerations, off by the typical
+  error of the model's (`perturbations.py`).
 
 Errors do not add: compare their logarithms.
 """
@@ -40,7 +37,7 @@ from study.core.measures.perturbations import (
     solved,
 )
 from study.core.measures.rollout import LIMIT, rollout_field
-from study.core.systems import System
+from study.core.systems.mechanics import System
 from study.core.systems.units import Units
 
 Array = np.ndarray
@@ -65,7 +62,7 @@ def error_budget(
 
     **Arguments:**
 
-    - `truth`, `test`: what the models' rollouts and accelerations are measured on.
+    - `truth`, `test`: the trajectories and points that the models are measured on.
     - `predicted`: the models' accelerations at the test points, physical units.
     - `units`, `rtol`, `max_steps`: those of the models' rollouts.
     - `seeds`: one tuple a replicate; a replicate's numbers depend on its own alone.
@@ -132,15 +129,8 @@ def integrated_as_rollout(
         )
         return units.to_physical(rolled.states[0].numpy())
 
-    key = [
-        "integrator",
-        rtol,
-        max_steps,
-        units.time,
-        *units.length.tolist(),
-        *units.origin.tolist(),
-    ]
-    return _cached_motion(system, truth, key, make)
+    scales = [units.time, *units.length.tolist(), *units.origin.tolist()]
+    return _cached_motion(system, truth, ["integrator", rtol, max_steps, *scales], make)
 
 
 def second_solution(system: System, truth: Trajectories) -> Float[Array, "K T two_D"]:
@@ -156,10 +146,10 @@ def second_solution(system: System, truth: Trajectories) -> Float[Array, "K T tw
 def _cached_motion(
     system: System, truth: Trajectories, key: list, make: Callable[[], Array]
 ) -> Float[Array, "K T two_D"]:
-    """What does not depend on a model is made once for all of them; NaN is kept apart, for the
-    cache holds finite numbers only."""
-    asked = np.concatenate([truth.states[:, 0].ravel(), truth.times])
-    digest = hashlib.sha256(asked.tobytes()).hexdigest()
+    """Motion that depends on no model, from the cache; NaN is stored apart, because the cache
+    holds finite numbers only."""
+    start_and_times = np.concatenate([truth.states[:, 0].ravel(), truth.times])
+    digest = hashlib.sha256(start_and_times.tobytes()).hexdigest()
 
     def finite() -> dict[str, Array]:
         states = make()
@@ -171,7 +161,7 @@ def _cached_motion(
 
 def initial_offset(units: Units, k: int, width: int) -> Float[Array, "K two_D"]:
     """Gaussian offsets of the initial conditions in physical units, the same for every model; the
-    first k of more are those of k."""
+    first k do not depend on how many there are."""
     rng = np.random.default_rng(INITIAL)
     return units.change_to_physical(OFFSET * rng.standard_normal((k, width)))
 
@@ -187,10 +177,10 @@ def perturbed_motion(
 ) -> dict[str, Float[Array, "_ K T two_D"]]:
     """Motion with each perturbation, (R, K, ...), and from the offset start, `initial` (1, K, ...).
 
-    All in one call of the classical Runge-Kutta method, none feeling another, with steps of at most
-    `step` scaled units of time. What is returned is the truth plus the difference to the
-    unperturbed motion by the same steps: most of their own error drops out, and the effect of
-    perturbations far below it is still told. NaN from where a trajectory passes `rollout.LIMIT`.
+    One call of the classical Runge-Kutta method integrates all of them, with steps of at most
+    `step` scaled units of time. The result is the truth plus the difference to the unperturbed
+    motion by the same steps: most of the error of the steps cancels, so that perturbations far
+    below it still show. NaN once a trajectory passes `rollout.LIMIT`.
     """
     start, D = truth.states[:, 0], system.n_dof
     K, width = start.shape
@@ -231,9 +221,9 @@ def _runge_kutta(
     times: Float[Array, " T"],
     longest: float,
 ) -> Float[Array, "B T W"]:
-    """Order 4, equal steps of at most `longest` from each time to the next; the field is given the
-    middle of the step as its time throughout it. A row that is no longer inside rests where it
-    last was, and is NaN from then on."""
+    """Motion by order 4, with equal steps of at most `longest` from each time to the next. The
+    time of the field is the middle of each step. A row that leaves `inside` stays where it last
+    was, and is NaN from then on."""
     states, moving = start, inside(start)
     out = np.full((len(times), *start.shape), np.nan)
     out[0] = np.where(moving[:, None], states, np.nan)

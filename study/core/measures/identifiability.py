@@ -1,22 +1,19 @@
-"""What the accelerations can see of a network's parameters: the spectrum of d(qddot)/d(theta).
+"""How many parameters of a network the accelerations determine: the spectrum of d(qddot)/d(theta).
 
-Knows: singular values of the Jacobian J (N D x P) of N states, and what follows from them. Does not
-know: where states come from, training.
+N points give N D equations in P unknowns, and the Jacobian J (N D x P) has rank(J) independent ones
+near theta: moving theta in the null space of J changes no acceleration to first order. For a plain
+Lagrangian network two directions are in it whatever the data, because L -> a L + b leaves qddot as
+it is (`gauge`); a mass prior fixes a. The numerical rank depends on the threshold, so it is given
+at three, beside the whole spectrum.
 
-N points give N D equations in P unknowns, of which rank(J) can be told apart near theta: moving
-theta in the null space of J changes no acceleration to first order. For a plain Lagrangian network
-two directions are in it whatever the data, for L -> a L + b leaves qddot as it is (`gauge`); a mass
-prior fixes a. The numerical rank depends on the threshold, so it is stated at three, and the
-spectrum is the answer.
+If a learned mass matrix is nearly singular at a state, its rows of J are many orders larger than
+all others and dominate every threshold relative to the largest singular value. So by default the
+equations of each state are scaled to unit size, which changes neither the null space nor, up to
+rounding, the rank. `equal_states=False` takes J itself, whose J^T J is the curvature of the mean
+squared error.
 
-Where a learned mass matrix is nearly singular, the rows of J are larger by many orders than all
-others, and every threshold relative to the largest singular value is theirs. So by default the
-equations of each state are scaled to unit size. That is no other question: it changes neither the
-null space nor, but for rounding, the rank. With `equal_states=False` it is J as it stands, which
-is what the mean squared error and its curvature J^T J see.
-
-The singular values are those of J itself, or of its triangular factor, never square roots of
-eigenvalues of J^T J: these lose half the digits (Golub and Van Loan, Matrix Computations, 5.3.2).
+The singular values are those of J itself, or of its triangular factor, not square roots of the
+eigenvalues of J^T J, which lose half the digits (Golub and Van Loan, Matrix Computations, 5.3.2).
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ from study.core.models.model import Model
 
 THRESHOLDS = (1e-8, 1e-10, 1e-12)  # of the largest singular value
 ALPHA = 1e-8  # of the largest squared singular value
-FEWEST = 256  # states whose Jacobian is made at once, at least
+FEWEST = 256  # states in one piece of the Jacobian, at least
 
 
 def spectrum(
@@ -42,8 +39,8 @@ def spectrum(
 ) -> Float[Tensor, "R K"]:
     """Singular values of each network's J at its own N states, K = min(N D, P), largest first.
 
-    All in float64 and in the units of the states given. No more is held at once than a few times
-    P^2 numbers, or N D P if that is less. NaN where J is not finite.
+    In float64 and in the units of the states. Memory holds a few times P^2 numbers, or N D P if
+    that is less. NaN if J is not finite.
 
     - `equal_states`: the D rows of each state divided by their Frobenius norm.
     """
@@ -53,7 +50,7 @@ def spectrum(
 
 
 def rank(singular_values: Float[Tensor, "*R K"], threshold: float) -> Float[Tensor, "*R"]:
-    """How many singular values are above `threshold` times the largest; NaN if they are NaN."""
+    """The number of singular values above `threshold` times the largest; NaN if they are NaN."""
     count = (singular_values > threshold * singular_values[..., :1]).sum(-1).double()
     return count.where(torch.isfinite(singular_values).all(-1), torch.nan)
 

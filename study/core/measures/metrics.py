@@ -1,7 +1,6 @@
 """The measures: acceleration error on test points, and rollouts against the truth.
 
-Knows: definitions, each with its source. Does not know: how predictions were made. numpy in,
-numbers out, physical units unless it says otherwise.
+Arrays are numpy's, in physical units unless it says otherwise; each definition has its source.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from study.core.data.datasets import TestSet, Trajectories
-from study.core.systems import System
+from study.core.systems.mechanics import System
 from study.core.systems.units import Units
 
 Array = np.ndarray
@@ -25,14 +24,14 @@ SMALLEST = 1e-12  # relative errors are clamped to [1e-12, 1]
 def point_errors(
     predicted: Float[Array, "*R n D"], true: Float[Array, "*#R n D"], variance: Float[Array, " D"]
 ) -> Float[Array, "*R n"]:
-    """Squared acceleration error of each point over the variance of the test targets, coordinate
-    by coordinate, then averaged; infinite where the prediction is not finite."""
+    """Squared acceleration error of each point over the variance of the test targets, averaged
+    over coordinates; infinite if the prediction is not finite."""
     error = ((predicted - true) ** 2 / variance).mean(-1)
     return np.where(np.isfinite(error), error, np.inf)
 
 
 def acceleration_measures(predicted: Float[Array, "n D"], test: TestSet) -> dict[str, float]:
-    """Mean, median and 99th percentile of the normalised error, in and out of range apart."""
+    """Mean, median and 99th percentile of the normalised error, in and out of range too."""
     error = point_errors(predicted, test.points.qddot, test.variance)
     inside, outside = error[test.in_range], error[~test.in_range]
     squared = (predicted - test.points.qddot) ** 2
@@ -51,8 +50,8 @@ def acceleration_measures(predicted: Float[Array, "n D"], test: TestSet) -> dict
 def singular_fraction(
     learned: Float[Array, "n D D"] | None, true: Float[Array, "n D D"] | None
 ) -> float:
-    """Share of points whose learned mass matrix is indefinite where the true one is definite, or
-    whose condition number passes 1e6; NaN without a learned mass matrix or a true one."""
+    """Share of points whose learned mass matrix is indefinite while the true one is definite, or
+    has a condition number above 1e6; NaN without a learned mass matrix or a true one."""
     if learned is None or true is None:
         return float("nan")
     values = np.linalg.eigvalsh(np.where(np.isfinite(learned), learned, 0.0))
@@ -88,15 +87,15 @@ def rollout_measures(
     - `valid_time`: seconds until the root mean square over components of the error in standard
       deviations passes 0.5; mean over trajectories, each capped at the horizon and at the time to
       which the truth is trusted. `valid_time_lyapunov`: the same times each trajectory's exponent,
-      where that is positive.
+      over trajectories with a positive one.
     - `energy_drift`, `energy_drift_final`: |E(t) - E(0)| by the true energy over the energy scale,
-      mean over time and last, median over trajectories; infinite where diverged.
+      mean over time and last, median over trajectories; infinite once diverged.
       `energy_drift_final_mean`: the last, mean over trajectories, as Cranmer et al. (2020) have it.
-      Missing where the true system is not known.
+      NaN if the true system is not known.
     """
     difference, learned_z, true_z = _differences(learned, truth.states, system, units)
     spread = true_z.std((0, 1))
-    spread[spread == 0] = 1.0  # what never moves is compared as it is
+    spread[spread == 0] = 1.0  # a constant is compared as it is
     normalised = _rms(difference / spread)
     norms = np.linalg.norm(learned_z, axis=-1) + np.linalg.norm(true_z, axis=-1)
     relative = _filled(np.linalg.norm(difference, axis=-1) / norms, 1.0).clip(SMALLEST, 1.0)

@@ -1,17 +1,14 @@
 """Random perturbations of the true accelerations, as large as a given model's typical error.
 
-Knows: the true system, states in physical units, how large a model's error is at the test points.
-Does not know: how perturbed motion is integrated or compared, and nothing else of the model.
+Typical means the median over the test points: rare points with a very wrong acceleration dominate
+the mean, and motion hardly ever meets them. Each replicate has its own draws of three kinds:
 
-Typical means the median over the test points: rare points with a very wrong acceleration own the
-mean and are hardly ever met on the way. Three kinds, drawn apart for each replicate:
-
-- `White`: Gaussian, without correlation between states: drawn anew for every trajectory, held for
-  a stated time.
+- `White`: Gaussian, without correlation between states: drawn for every trajectory, and constant
+  for `HOLD`.
 - `Smooth`: a Gaussian random field over the encoded state (random Fourier features; Rahimi and
   Recht 2007, NeurIPS 20), one for each coordinate, not of any Lagrangian.
-- `Conservative`: what a random potential of the same kind, added to the Lagrangian, does: M^-1 of
-  its force. There is then a conserved energy, though not quite the true one.
+- `Conservative`: M^-1 of the force of a random potential of the same kind, as if it were added to
+  the Lagrangian. There is then a conserved energy, though not quite the true one.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from jaxtyping import Float
 
 from study.core.data.datasets import TestSet
 from study.core.measures.metrics import point_errors
-from study.core.systems import System
+from study.core.systems.mechanics import System
 from study.core.systems.units import Units
 
 Array = np.ndarray
@@ -52,7 +49,7 @@ class Perturbation(abc.ABC):
     ) -> Float[Array, "R K D"]:
         """qddot of the perturbation in physical units; `time` in seconds.
 
-        `mass`: the true mass matrices there, from who knows them.
+        `mass`: the true mass matrices at these states, if they are known.
         """
 
 
@@ -156,7 +153,7 @@ class Smooth(Perturbation):
     ) -> Smooth:
         """The median absolute value of each coordinate over the test points is that of the
         model's error, in every draw."""
-        x = encoded(system, test.units, _states(test))
+        x = encoded(system, test.units, test.points.states)
         fields = _draws(SMOOTH, seeds, n_trajectories, x.shape[1], system.n_dof)
         wanted = typical_error(predicted, test)[:, None]
         field = fields.scaled(wanted / np.median(np.abs(fields.values(x)), axis=-2))
@@ -193,7 +190,7 @@ class Conservative(Perturbation):
         """The median over the test points of the squared error, normalised by the variance of
         the accelerations and averaged over coordinates, is the model's, in every draw: one
         potential cannot match each coordinate apart."""
-        states, points = _states(test), test.points
+        states, points = test.points.states, test.points
         inputs = encoded(system, test.units, points.q).shape[1]
         fields = _draws(CONSERVATIVE, seeds, n_trajectories, inputs, 1)
         unit = cls(system, test.units, fields)
@@ -270,7 +267,3 @@ def _draws(purpose: int, seeds: Seeds, n_trajectories: int, inputs: int, outputs
             for seed in seeds
         ]
     )
-
-
-def _states(test: TestSet) -> Float[Array, "n two_D"]:
-    return np.concatenate([test.points.q, test.points.qdot], axis=1)

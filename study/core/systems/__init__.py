@@ -1,10 +1,7 @@
 """The mechanical systems by name. A new one is one `System` more in the list it belongs to.
 
-Knows: which systems there are. Does not know: formulas (`pendulums.py`, `particles.py`), or how
-accelerations are derived from them (`mechanics.py`).
-
-    from study.core.systems import SYSTEMS
-    SYSTEMS["kepler"].acceleration(q, qdot)
+from study.core.systems import SYSTEMS
+SYSTEMS["kepler"].acceleration(q, qdot)
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Finite-time maximal Lyapunov exponents of the true system, by the variational equation.
 
-Knows: the exact field. Does not know: learned models. The tangent vector is carried by the
-complex step: f(x + i h w) = f(x) + i h J w up to h^2, exact to rounding for analytic fields
-(Squire and Trapp 1998, SIAM Review 40, 110).
+The tangent vector comes from the complex step: f(x + i h w) = f(x) + i h J w up to h^2, exact to
+rounding for analytic fields (Squire and Trapp 1998, SIAM Review 40, 110).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from study.core.systems import System
+from study.core.systems.mechanics import System
 
 Array = np.ndarray
 

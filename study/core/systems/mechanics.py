@@ -1,9 +1,7 @@
-"""What a mechanical system is: a Lagrangian, its constants and its domain; the rest is derived.
+"""`System`: a Lagrangian, its constants and its domain; everything else is derived from them.
 
-Knows: how mass matrix, acceleration and energy come from L(q, qdot), by sympy, once a Lagrangian.
-Does not know: any one system (`systems.py` lists them), networks, files, time stepping. L is
-written once with the functions of `xp`, which is sympy here (what is derived runs in numpy) and
-torch in `euler_lagrange.py` (the reference by automatic differentiation).
+sympy derives mass matrix, acceleration and energy from L(q, qdot), once for each Lagrangian, as
+functions of numpy arrays. L is written once with the functions of `xp`: sympy here, torch in tests.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
 Array = np.ndarray
-DRAWS = 1000  # times as many states as are wanted, at most, to find safe ones
+DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
 Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
 
@@ -34,14 +32,14 @@ class System:
     - `angles`: which coordinates are angles in radians, periodic in 2 pi.
     - `constants`: default values, SI units.
     - `initial_conditions`: draws (n, 2 D) states (q, qdot) that trajectories start from, row by
-      row: the first k of n are those of k.
+      row: the first k of n are the same as k alone.
     - `box`: half widths (2 D) of the states the uniform sampler draws around `centre`.
     - `centre`: centre of the box, (2 D); zero if not given.
-    - `safe`: ((n, 2 D) states, constants) -> (n,) bool, where the system is meant to be studied:
+    - `safe`: ((n, 2 D) states, constants) -> (n,) bool, the states the system is studied at:
       the Lagrangian is regular there, and the motion bounded; all if not given.
     - `horizon`: seconds that rollouts are compared over.
-    - `span`: seconds of motion that data are taken from; the horizon if not given. Shorter where
-      the motion has forgotten its start long before the horizon.
+    - `span`: seconds of motion that data are taken from; the horizon if not given. Shorter if
+      the motion forgets its start long before the horizon.
     - `energy_scale`: constants -> joules that energy errors are measured in.
     """
 
@@ -60,7 +58,7 @@ class System:
 
     @property
     def known(self) -> bool:
-        """Whether there is a Lagrangian: not where only measured motion is to be had."""
+        """Whether the Lagrangian is known; if not, there is only measured motion."""
         return self.lagrangian is not no_lagrangian
 
     @property
@@ -87,7 +85,7 @@ class System:
             if key not in self.constants:
                 raise KeyError(f"{self.name} has no constant {key}")
         changed = {**self.constants, **constants}
-        if repr(changed) == repr(self.constants):  # most often; 1 is not 1.0 in a cell's name
+        if repr(changed) == repr(self.constants):  # the usual case; a cell's name tells 1 from 1.0
             return self
         return dataclasses.replace(self, constants=changed)
 
@@ -107,16 +105,12 @@ class System:
     def energy(
         self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
     ) -> Inexact[Array, "*n"]:
-        """E = qdot . dL/dqdot - L in joules; conserved, for no Lagrangian here knows the time."""
+        """E = qdot . dL/dqdot - L in joules; conserved, because no Lagrangian here has the time."""
         energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
         return _evaluate(energy, q, qdot, self.constants)[..., 0]
 
-    def field(self, state: Inexact[Array, "*n two_D"]) -> Inexact[Array, "*n two_D"]:
-        """d(state)/dt = (qdot, qddot)."""
-        return self.rhs(state)
-
     def rhs(self, state):
-        """`field` for the inner loop of a solver: without shapes to check."""
+        """d(state)/dt = (qdot, qddot) (*n, 2 D); no types, because solvers call it in a loop."""
         q, qdot = state[..., : self.n_dof], state[..., self.n_dof :]
         mass, force = self.mass_and_force(q, qdot)
         return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
@@ -124,7 +118,7 @@ class System:
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
         """n states drawn uniformly from the safe part of the box.
 
-        **Raises:** `ValueError` if hardly anything of the box is safe.
+        **Raises:** `ValueError` if hardly any of the box is safe.
         """
         kept = np.empty((0, 2 * self.n_dof))
         for _ in range(DRAWS):
@@ -161,7 +155,7 @@ def no_lagrangian(q: Any, qdot: Any, c: Any, xp: Any) -> Any:
 
 
 def unknown(coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...]) -> System:
-    """A system of which only measured motion is to be had: whatever needs the truth raises."""
+    """A system with measured motion alone: all that needs the true Lagrangian raises."""
 
     def nowhere(rng: np.random.Generator, n: int, c: Any) -> Array:
         return no_lagrangian(None, None, c, None)

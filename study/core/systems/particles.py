@@ -1,8 +1,4 @@
-"""Particles and springs: systems whose coordinates are lengths.
-
-Knows: their Lagrangians, where they start, the domain each is studied in. Does not know: how
-accelerations are derived (`mechanics.py`).
-"""
+"""Particles and springs: systems whose coordinates are lengths."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Pendulums: systems with angles in a field of gravity g.
-
-Knows: their Lagrangians, where they start, the domain each is studied in. Does not know: how
-accelerations are derived (`mechanics.py`).
-"""
+"""Pendulums: systems with angles in a field of gravity g."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Scaled units: one time for the system, one length and origin a coordinate that is no angle.
 
-Knows: how states and accelerations change with the units. Does not know: where data come from.
-Scaling accelerations while velocities keep theirs would be no change of units: the target would
-no longer be any Lagrangian's.
+Scaling accelerations but not velocities would be no change of units: the targets would no longer
+be those of any Lagrangian.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Units:
 
         Lengths are the coordinates' standard deviations; the time makes the mean square of the
         accelerations' standard deviations one. A coordinate that stays further from zero than it
-        varies is measured from its mean; others keep their zero, which may be a symmetry's.
+        varies is measured from its mean; others keep their zero, which may have a symmetry.
         """
         length = np.where(angles, 1.0, q.std(0))
         away = ~np.asarray(angles) & (np.abs(q.mean(0)) > length)
