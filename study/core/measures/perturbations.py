@@ -13,9 +13,8 @@ the mean, and motion hardly ever meets them. Each replicate has its own draws of
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -37,24 +36,13 @@ MEDIAN = 0.6744897501960817  # of the absolute value of a standard normal variab
 WHITE, SMOOTH, CONSERVATIVE, INITIAL = range(100, 104)
 
 
-class Perturbation(abc.ABC):
-    """An acceleration to be added to the true one, for R replicates of K trajectories each."""
-
-    @abc.abstractmethod
-    def __call__(
-        self,
-        states: Float[Array, "R K two_D"],
-        time: float,
-        mass: Float[Array, "R K D D"] | None = None,
-    ) -> Float[Array, "R K D"]:
-        """qddot of the perturbation in physical units; `time` in seconds.
-
-        `mass`: the true mass matrices at these states, if they are known.
-        """
+# (states (R, K, 2 D), seconds, true mass matrices (R, K, D, D) there or None) -> qddot (R, K, D) to
+# add to the true one, for R replicates of K trajectories each, in physical units
+Perturbation = Callable[[Array, float, Array | None], Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class White(Perturbation):
+class White:
     """`values` (R, K, S, D), each held for `hold` seconds, one after the other."""
 
     values: Float[Array, "R K S D"]
@@ -72,7 +60,7 @@ class White(Perturbation):
         n_trajectories: int,
         horizon: float,
     ) -> White:
-        """The median absolute value of each coordinate is that of the model's error."""
+        """Draws whose median absolute value of each coordinate is that of the model's error."""
         hold = HOLD * test.units.time
         shape = (n_trajectories, int(horizon / hold) + 1, predicted.shape[2])
         drawn = [np.random.default_rng((WHITE, *s)).standard_normal(shape) for s in seeds]
@@ -85,7 +73,7 @@ class RandomField:
     """Sums of cosines of the encoded state x: sum_f weight_f cos(frequency_f . x + phase_f).
 
     `frequency` (*r, I, F), `phase` (*r, F), `weight` (*r, F, O): any number of fields of O outputs.
-    In single precision, in which cosines take a tenth of the time: six digits are enough here.
+    In single precision, whose cosines take a tenth of the time: six digits are enough here.
     """
 
     frequency: Float[Array, "*r I F"]
@@ -94,7 +82,7 @@ class RandomField:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, inputs: int, outputs: int) -> RandomField:
-        """Of unit variance, correlated as exp(-|x - x'|^2 / (2 LENGTH^2))."""
+        """A field of unit variance, correlated as exp(-|x - x'|^2 / (2 LENGTH^2))."""
         frequency = rng.standard_normal((inputs, FEATURES)) / LENGTH
         phase = rng.uniform(0, 2 * np.pi, FEATURES)
         weight = rng.standard_normal((FEATURES, outputs)) * np.sqrt(2 / FEATURES)
@@ -102,7 +90,7 @@ class RandomField:
 
     @classmethod
     def stack(cls, fields: Sequence[RandomField]) -> RandomField:
-        """Many fields side by side along a new first axis."""
+        """Many fields along a new first axis."""
         parts = ([getattr(f, x.name) for f in fields] for x in dataclasses.fields(cls))
         return cls(*map(np.stack, parts))
 
@@ -112,7 +100,7 @@ class RandomField:
         return dataclasses.replace(self, weight=weight)
 
     def of_trajectories(self, k: int) -> RandomField:
-        """(R, DRAWS) fields given out to (R, k, 1) trajectories in turn."""
+        """The (R, DRAWS) fields of (R, k, 1) trajectories, each draw in turn."""
         draw = np.arange(k) % self.phase.shape[1]
         parts = (self.frequency, self.phase, self.weight)
         return RandomField(*(np.take(x, draw, axis=1) for x in parts))
@@ -122,7 +110,7 @@ class RandomField:
         return np.cos(self._argument(x)) @ self.weight
 
     def gradient(self, x: Float[Array, "*n I"]) -> Float[Array, "*m I"]:
-        """Of the sum of the outputs, at the same states as `values`."""
+        """The gradient of the sum of the outputs, at the same states as `values`."""
         slope = -np.sin(self._argument(x)) * self.weight.sum(-1)[..., None, :]
         return slope @ np.swapaxes(self.frequency, -1, -2)
 
@@ -131,7 +119,7 @@ class RandomField:
 
 
 @dataclasses.dataclass(frozen=True)
-class Smooth(Perturbation):
+class Smooth:
     """A random field for each coordinate over (q, qdot)."""
 
     system: System
@@ -151,8 +139,8 @@ class Smooth(Perturbation):
         seeds: Seeds,
         n_trajectories: int,
     ) -> Smooth:
-        """The median absolute value of each coordinate over the test points is that of the
-        model's error, in every draw."""
+        """Draws whose median absolute value of each coordinate over the test points is that of
+        the model's error."""
         x = encoded(system, test.units, test.points.states)
         fields = _draws(SMOOTH, seeds, n_trajectories, x.shape[1], system.n_dof)
         wanted = typical_error(predicted, test)[:, None]
@@ -161,7 +149,7 @@ class Smooth(Perturbation):
 
 
 @dataclasses.dataclass(frozen=True)
-class Conservative(Perturbation):
+class Conservative:
     """-M^-1 dU/dq of a random potential U(q)."""
 
     system: System
@@ -187,9 +175,9 @@ class Conservative(Perturbation):
         seeds: Seeds,
         n_trajectories: int,
     ) -> Conservative:
-        """The median over the test points of the squared error, normalised by the variance of
-        the accelerations and averaged over coordinates, is the model's, in every draw: one
-        potential cannot match each coordinate apart."""
+        """Draws whose median squared size over the test points, normalised by the variance of the
+        accelerations and averaged over coordinates, is that of the model's error: one potential
+        cannot match each coordinate."""
         states, points = test.points.states, test.points
         inputs = encoded(system, test.units, points.q).shape[1]
         fields = _draws(CONSERVATIVE, seeds, n_trajectories, inputs, 1)
@@ -241,7 +229,7 @@ def _pulled_back(
 
 
 def solved(mass: Float[Array, "*n D D"], force: Float[Array, "*m D"]) -> Float[Array, "*m D"]:
-    """M^-1 f; in closed form where D <= 2, which takes a fifth of the time."""
+    """M^-1 f; in closed form if D <= 2, which takes a fifth of the time."""
     if mass.shape[-1] > 2:
         return np.linalg.solve(mass, force[..., None])[..., 0]
     if mass.shape[-1] == 1:
@@ -256,14 +244,9 @@ def solved(mass: Float[Array, "*n D D"], force: Float[Array, "*m D"]) -> Float[A
 
 def _draws(purpose: int, seeds: Seeds, n_trajectories: int, inputs: int, outputs: int):
     """(R, DRAWS) random fields, or as many as there are trajectories if those are fewer."""
-    return RandomField.stack(
-        [
-            RandomField.stack(
-                [
-                    RandomField.draw(np.random.default_rng((purpose, *seed, i)), inputs, outputs)
-                    for i in range(min(DRAWS, n_trajectories))
-                ]
-            )
-            for seed in seeds
-        ]
-    )
+
+    def draw(*seed: int) -> RandomField:
+        return RandomField.draw(np.random.default_rng((purpose, *seed)), inputs, outputs)
+
+    draws = range(min(DRAWS, n_trajectories))
+    return RandomField.stack([RandomField.stack([draw(*s, i) for i in draws]) for s in seeds])

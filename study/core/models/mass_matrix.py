@@ -14,9 +14,7 @@ from torch import Tensor
 FLOOR = {torch.float32: 1e-6, torch.float64: 1e-12}
 
 
-def invert(
-    mass: Float[Tensor, "R D D B"],
-) -> tuple[Float[Tensor, "R D D B"], Bool[Tensor, "R B"]]:
+def invert(mass: Float[Tensor, "R D D B"]) -> tuple[Float[Tensor, "R D D B"], Bool[Tensor, "R B"]]:
     """Inverses of symmetric matrices, and whether each had to be floored."""
     D, floor, tiny = mass.shape[1], FLOOR[mass.dtype], torch.finfo(mass.dtype).tiny
     if D > 3:

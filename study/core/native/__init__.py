@@ -114,37 +114,29 @@ def _run(command: list[str]) -> None:
         raise BuildError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
 
 
+def _fields(**names: str) -> list[tuple[str, type]]:
+    """The fields of a C structure: names by their ctypes type, in order."""
+    return [(name, getattr(ctypes, kind)) for kind, all_ in names.items() for name in all_.split()]
+
+
 class Network(ctypes.Structure):
     """`Shape` of network.hpp: an architecture as C++ knows it."""
 
-    _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in ("model", "n_dof", "width", "depth", "activation", "angles")
-        ),
-        *((name, ctypes.c_double) for name in ("beta", "mass_prior", "floor")),
+    _fields_ = _fields(
+        c_int64="model n_dof width depth activation angles", c_double="beta mass_prior floor"
     )
 
 
 class _States(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("R", "B", "network", "row", "theta_row")),
-        *((name, ctypes.c_void_p) for name in ("theta", "q", "qdot", "target")),
-    )
+    _fields_ = _fields(c_int64="R B network row theta_row", c_void_p="theta q qdot target")
 
 
 class _Step(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_double)
-        for name in ("rate", "beta1", "beta2", "correction1", "correction2", "epsilon", "clip")
-    )
+    _fields_ = _fields(c_double="rate beta1 beta2 correction1 correction2 epsilon clip")
 
 
 class _Course(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("K", "T", "max_steps", "bounded")),
-        *((name, ctypes.c_double) for name in ("tolerance", "limit", "steepest")),
-    )
+    _fields_ = _fields(c_int64="K T max_steps bounded", c_double="tolerance limit steepest")
 
 
 @functools.lru_cache(maxsize=64)
