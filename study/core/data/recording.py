@@ -48,11 +48,9 @@ class Motion:
 
     def states_at(self, times: Float[Array, " T"]) -> Float[Array, "T two_D"]:
         """(q, qdot) between the points, by the cubic that has the derivatives too."""
-        q = scipy.interpolate.CubicHermiteSpline(self.times, self.q, self.qdot, axis=0)(times)
-        qdot = scipy.interpolate.CubicHermiteSpline(self.times, self.qdot, self.qddot, axis=0)(
-            times
-        )
-        return np.concatenate([q, qdot], axis=1)
+        pairs = ((self.q, self.qdot), (self.qdot, self.qddot))
+        hermite = scipy.interpolate.CubicHermiteSpline
+        return np.concatenate([hermite(self.times, *pair, axis=0)(times) for pair in pairs], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

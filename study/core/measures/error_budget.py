@@ -117,7 +117,7 @@ def integrated_as_rollout(
         return torch.from_numpy(units.acceleration_to_scaled(qddot)).mT.unsqueeze(0)
 
     def make() -> Array:
-        start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
+        start = units.to_scaled(truth.states[:, 0])
         rolled = rollout_field(
             acceleration,
             1,
@@ -200,7 +200,7 @@ def perturbed_motion(
         return change
 
     def inside(states: Array) -> Array:
-        scaled = np.concatenate(units.scale(states[:, :D], states[:, D:]), axis=1)
+        scaled = units.to_scaled(states)
         return np.all(np.isfinite(scaled) & (~bounded | (np.abs(scaled) < LIMIT)), axis=1)
 
     everything = np.concatenate(

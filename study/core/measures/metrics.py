@@ -124,13 +124,8 @@ def rollout_measures(
 
 def _differences(learned: Array, true: Array, system: System, units: Units):
     """Difference, learned and true states in scaled units, angles wrapped to (-pi, pi]."""
-    D = system.n_dof
-    angle = np.array([*system.angles, *[False] * D])
-
-    def scaled(states: Array) -> Array:
-        return np.concatenate(units.scale(states[..., :D], states[..., D:]), axis=-1)
-
-    learned_z, true_z = scaled(learned), scaled(true)
+    angle = np.array([*system.angles, *[False] * system.n_dof])
+    learned_z, true_z = units.to_scaled(learned), units.to_scaled(true)
     difference = learned_z - true_z
     return tuple(np.where(angle, _wrap(z), z) for z in (difference, learned_z, true_z))
 

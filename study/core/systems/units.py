@@ -52,6 +52,10 @@ class Units:
         """(q, qdot) from physical to scaled units."""
         return (q - self.origin) / self.length, qdot * self.time / self.length
 
+    def to_scaled(self, states: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
+        """States (q, qdot) side by side from physical to scaled units."""
+        return np.concatenate(self.scale(*np.split(states, 2, axis=-1)), axis=-1)
+
     def to_physical(self, states: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
         """States (q, qdot) side by side from scaled to physical units."""
         origin = np.concatenate([self.origin, np.zeros_like(self.origin)])
