@@ -10,8 +10,8 @@ import pickle
 from pathlib import Path
 
 from study.config.errors import first_line
-from study.tables.files import TableError
 from study.tables.gather import block_folders, load, load_curves
+from study.tables.study_yaml import TableError
 
 __all__ = ["TableError", "load", "load_curves", "load_model"]
 

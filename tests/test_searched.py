@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from study.tables import searches
-from study.tables.files import TableError
+from study.tables.study_yaml import TableError
 
 RANGES = {
     "optimizer.lr": {"kind": "number", "low": 1e-4, "high": 0.1, "step": None, "log": True},

@@ -14,7 +14,6 @@ import pandas as pd
 from study.analysis.words import count, plural
 
 MOST_CELLS = 256  # that answers and figures rest on
-FACTORS = slice("system", "precision")  # columns of the table
 
 
 def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, str]:
@@ -22,7 +21,7 @@ def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, s
 
     Of the number that makes the longest ladder every second value is left out, again and again.
     """
-    cells = rows.drop_duplicates("cell").set_index("cell").loc[:, FACTORS]
+    cells = rows.drop_duplicates("cell").set_index("cell").loc[:, "system":"precision"]
     varying = [name for name in cells.columns if len(cells[name].unique()) > 1]
     numbers = [name for name in varying if pd.api.types.is_numeric_dtype(cells[name])]
     kept = cells.sort_values(varying, kind="stable") if varying else cells

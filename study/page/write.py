@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow
-import yaml
 from joblib import Parallel, cpu_count, delayed
 
 from study.config.errors import first_line
@@ -25,7 +24,7 @@ from study.config.terminal import one_line
 from study.sweeping.local import start
 from study.tables import gather
 from study.tables import searches as searched
-from study.tables.files import TableError
+from study.tables.study_yaml import TableError, read_study
 
 if TYPE_CHECKING:
     from study.page.pending import Standing
@@ -67,7 +66,7 @@ def write(
 
     folder = Path(folder)
     target = folder / "report" / "index.html"
-    settings = _settings(folder)
+    settings = read_study(folder)
     asked = remarks.asked(settings)
     try:
         rows, curves = _tables(folder)
@@ -114,7 +113,7 @@ def begin(folder: str | Path) -> Path:
     from study.page import remarks, standing
 
     folder = Path(folder)
-    settings = _settings(folder)
+    settings = read_study(folder)
     now = standing.standing(folder, None, (), remarks.asked(settings), live=True)
     if now is None:
         raise TableError(no_study(folder))
@@ -179,7 +178,7 @@ def write_across(folder: str | Path) -> Path:
             if rows.empty:
                 missing.append(f"{path.name}: a search, of which nothing was trained again.")
                 continue
-            settings[path.name] = _settings(path)
+            settings[path.name] = read_study(path)
             rows, curves, thinned = _shown(rows, curves)
             missing += [f"{path.name}: {sentence}" for sentence in thinned]
         except TableError as error:
@@ -219,18 +218,6 @@ def _tables(folder: Path):
         raise TableError(
             f"{folder} holds a table that cannot be read: {first_line(error)}"
         ) from None
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    """What `study.yaml` says; nothing if there is none."""
-    path = folder / "study.yaml"
-    if not path.exists():
-        return {}
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), gather.YAML_LOADER)
-    except yaml.YAMLError as error:
-        raise TableError(f"{path} cannot be read: {first_line(error)}") from None
-    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def print_answers(folder: str | Path) -> None:

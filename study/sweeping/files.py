@@ -14,8 +14,8 @@ import yaml
 
 from study.config.errors import first_line
 from study.core.files import temporary_name, write_text
+from study.tables.study_yaml import YAML_LOADER
 
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _KEY = re.compile(r"^(?=\w)", re.MULTILINE)  # where one of a mapping's own keys begins
 

@@ -11,16 +11,14 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from study.config.errors import first_line
 from study.core.files import write_new
-from study.sweeping.files import YAML_LOADER, StudyError, read_json
+from study.sweeping.files import StudyError, read_json
+from study.tables.study_yaml import TableError, read_study
+from study.tables.trials import checked_name
 
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds
@@ -210,14 +208,13 @@ class StudyFolder:
     def read_yaml(self) -> dict[str, Any]:
         """All of `study.yaml`. **Raises:** `StudyError`."""
         path = self.root / "study.yaml"
+        if not path.exists():
+            raise StudyError(f"{self.root} is not a study: it has no study.yaml")
         try:
-            data = yaml.load(path.read_text(), YAML_LOADER)
-        except OSError as error:
-            reason = "it has no study.yaml" if not path.exists() else error.strerror
-            raise StudyError(f"{self.root} is not a study: {reason}") from None
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
-        if not isinstance(data, dict):
+            data = read_study(self.root)
+        except TableError as error:
+            raise StudyError(str(error)) from None
+        if not data:
             raise StudyError(f"{path} is not a mapping")
         return data
 
@@ -269,13 +266,6 @@ class Survey:
         if new:
             self._added.update((cell, number) for number in new)
             self._open[cell] = [*self._open.get(cell, ()), *new]
-
-
-def checked_name(cell: Any) -> str:
-    """A cell's name, which is that of a folder in `cells/`. **Raises:** `ValueError`."""
-    if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
-        raise ValueError(f"{cell!r} names no cell")
-    return str(cell)
 
 
 def _time(attempt: Mapping[str, Any]) -> float:

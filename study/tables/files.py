@@ -1,8 +1,4 @@
-"""Parquet files of tables: written whole, read as data alone, checked against a schema.
-
-Knows: files, schemas, the one sentence about a table that is not as it should be. Does not know:
-which tables there are.
-"""
+"""Parquet files of tables: written whole, read as data alone, checked against a schema."""
 
 from __future__ import annotations
 
@@ -13,16 +9,13 @@ import pandas as pd
 import pyarrow
 
 with warnings.catch_warnings():
-    # torchode holds typeguard at a version pandera remarks on; it uses neither here
+    # torchode holds typeguard at a version that pandera warns about; it uses neither here
     warnings.filterwarnings("ignore", "Using typeguard < 3")
     import pandera.pandas as pa
 
 from study.config.errors import first_line
 from study.core.files import write_whole
-
-
-class TableError(ValueError):
-    """A table that is missing or not of its schema: one sentence."""
+from study.tables.study_yaml import TableError
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
@@ -31,7 +24,7 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A Parquet file: data alone, whatever else is in it. **Raises:** `TableError`."""
+    """The table in a Parquet file; nothing in the file is ever run. **Raises:** `TableError`."""
     try:
         return pd.read_parquet(path, columns=columns)
     except (pyarrow.ArrowException, OSError) as error:
@@ -39,7 +32,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 def checked(table: pd.DataFrame, schema: pa.DataFrameSchema, where: Path) -> pd.DataFrame:
-    """The table as the schema has it. **Raises:** `TableError` where it is not of it."""
+    """The table with the schema's types. **Raises:** `TableError` if it does not fit."""
     try:
         return schema.validate(table)
     except (pa.errors.SchemaError, pa.errors.SchemaErrors) as error:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from study.config.errors import first_line
 from study.tables import blocks, searches
-from study.tables.files import TableError, checked, pa, read, save
+from study.tables.files import checked, pa, read, save
 from study.tables.schema import CURVES, RESULTS
-
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from study.tables.study_yaml import TableError, read_study
+from study.tables.trials import checked_name
 
 
 class NothingYet(TableError):  # noqa: N818  it is a state more than an error
-    """A study of which no block is committed yet."""
+    """No block of the study is committed yet."""
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -48,15 +45,15 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gather the study's committed blocks into `results.parquet` and `curves.parquet`, and what it
     searched into `trials.parquet` and `searches.parquet`.
 
-    Blocks of cells that its `study.yaml` does not list, another budget's say, are left out; so are
-    damaged ones, which are named in the results' `attrs` (`unreadable`).
+    Blocks of cells that its `study.yaml` does not list (of another budget, say) are left out; so
+    are damaged ones, which the results name in their `attrs` (`unreadable`).
 
     **Raises:** `NothingYet` if no block is committed yet, `TableError` if none can be read.
     """
     folder = Path(folder)
-    study = _study(folder)
-    found = block_folders(folder, _cells(folder, study))
-    if not found:
+    study = read_study(folder)
+    folders = block_folders(folder, _cells(folder, study))
+    if not folders:
         raise NothingYet(f"{folder} holds no finished block yet")
     files = {
         "replicates.parquet": [
@@ -64,7 +61,7 @@ def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         ],
         "curves.parquet": list(CURVES.columns),
     }
-    tables, damaged = blocks.gather(found, files)
+    tables, damaged = blocks.gather(folders, files)
     if not tables:
         raise TableError(f"{folder} holds no block that can be read: {damaged[0]}")
     rows, curves = (tables[name] for name in files)
@@ -86,32 +83,19 @@ def unreadable(folder: str | Path) -> list[str]:
     return list(read(path, columns=["cell"]).attrs.get("unreadable", [])) if path.exists() else []
 
 
-def _study(folder: Path) -> dict[str, Any]:
-    """What `study.yaml` says; nothing where there is none, or it is none."""
-    path = folder / "study.yaml"
-    if not path.exists():
-        return {}
-    try:
-        study = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
-    except yaml.YAMLError as error:
-        raise TableError(f"{path} cannot be read: {first_line(error)}") from None
-    return study if isinstance(study, dict) else {}
-
-
 def _cells(folder: Path, study: Mapping[str, Any]) -> list[str] | None:
-    """The cells that belong to the study; all there are where no `study.yaml` says."""
+    """The cells that belong to the study; None for all there are, if no `study.yaml` says."""
     if "cells" not in study:
         return None
     path = folder / "study.yaml"
     searched_cells = searches.complete_cells(folder, study)
     lists = [study["cells"], study.get("earlier_cells", []), searched_cells]
-    if not all(isinstance(each, list) for each in lists):
+    if not all(isinstance(cells, list) for cells in lists):
         raise TableError(f"{path}: cells and earlier_cells are lists of names")
-    found = list(dict.fromkeys(cell for each in lists for cell in each))
-    for cell in found:
-        if not re.fullmatch(r"[0-9A-Za-z_-]+", str(cell)):
-            raise TableError(f"{path}: {cell!r} names no cell")
-    return found
+    try:
+        return list(dict.fromkeys(checked_name(cell) for cells in lists for cell in cells))
+    except ValueError as error:
+        raise TableError(f"{path}: {error}") from None
 
 
 def _load(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:

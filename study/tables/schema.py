@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-
+from study.config.factors import FACTORS, Factor
 from study.tables import searches
 from study.tables.files import pa
 from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS, Measure  # noqa: F401
@@ -11,100 +10,70 @@ from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS,
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 
 
-def _number(low: float | None = None, high: float | None = None, nullable: bool = True):
-    checks = []
-    if low is not None:
-        checks.append(pa.Check.ge(low))
-    if high is not None:
-        checks.append(pa.Check.le(high))
-    return pa.Column(float, checks, nullable=nullable, coerce=True)
+def _number(low: float | None = None, high: float | None = None, **more):
+    checks = [pa.Check.ge(low)] if low is not None else []
+    checks += [pa.Check.le(high)] if high is not None else []
+    return pa.Column(float, checks, coerce=True, **more)
 
 
-def _later(column):
-    """A column that tables of earlier versions do not have."""
-    column = copy.deepcopy(column)
-    column.required = False
-    return column
+def _count(low: int = 0, **more):
+    return pa.Column("int64", pa.Check.ge(low), coerce=True, **more)
 
 
-def _measured(measure: Measure):
+def _text(**more):
+    return pa.Column(str, coerce=True, **more)
+
+
+def _factor(factor: Factor):
+    required = not factor.later
+    if factor.kind is str and factor.nullable:
+        return pa.Column(str, nullable=True, required=required)
+    if factor.kind is str:
+        return _text(required=required)
+    if factor.kind is int:
+        return _count(int(factor.least or 0), required=required)
+    return _number(factor.least, factor.most, nullable=factor.nullable, required=required)
+
+
+def _measure(measure: Measure):
     if measure.column == "converged":
         return pa.Column(bool, coerce=True)
-    column = _number(measure.low, measure.high)
-    return column if measure.required else _later(column)
+    return _number(measure.low, measure.high, nullable=True, required=measure.required)
 
 
-_text = pa.Column(str, coerce=True)
-_maybe = pa.Column(str, nullable=True)
-_count = pa.Column("int64", pa.Check.ge(0), coerce=True)
-_positive = pa.Column("int64", pa.Check.ge(1), coerce=True)
+_cell = pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$"))
 
 RESULTS = pa.DataFrameSchema(
     {
-        "study": _text,
-        "cell": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
-        "replicate": _count,
-        "data_seed": _count,
-        "init_seed": _count,
+        "study": _text(),
+        "cell": _cell,
+        "replicate": _count(),
+        "data_seed": _count(),
+        "init_seed": _count(),
         # whether it was trained to choose by, and what was chosen: `searches.with_roles`
-        "role": _later(pa.Column(str, pa.Check.isin(searches.ROLES))),
-        "tuned": _later(pa.Column(str)),
-        "system": _text,
-        "system.constants": _text,
-        "data.n_train": _positive,
-        "data.noise": _number(0, nullable=False),
-        "data.sampler": _text,
-        "data.order": _text,
-        "data.n_trajectories": _positive,
-        "data.units": _text,
-        "data.pool_size": _positive,
-        "model": _text,
-        "model.width": _positive,
-        "model.depth": _positive,
-        "model.activation": _text,
-        "model.beta": _number(0, nullable=False),
-        "model.encoding": _text,
-        "model.mass_prior": _number(0, nullable=False),
-        "model.init": _text,
-        "optimizer": _text,
-        "optimizer.lr": _number(0, nullable=False),
-        "optimizer.steps": _count,
-        "optimizer.batch_size": _count,
-        "optimizer.schedule": _text,
-        "optimizer.clip": _number(0),
-        "optimizer.loss": _later(pa.Column(str, coerce=True)),
-        "optimizer.iterations": _later(pa.Column("int64", pa.Check.ge(0), coerce=True)),
-        "rollout.horizon": _number(0, nullable=False),
-        "rollout.n_trajectories": _later(_positive),
-        "rollout.n_times": _later(_positive),
-        "rollout.rtol": _later(_number(0, nullable=False)),
-        "rollout.max_steps": _later(_positive),
-        # of cells made from files of the user's: hashes of what is in them, what was estimated
-        "system.file": _later(_maybe),
-        "data.file": _later(_maybe),
-        "data.estimate": _later(_maybe),
-        "data.held_out": _later(_number(0, 1)),
-        "precision": _text,
-        "coordinates": _later(_text),
-        "n_params": _positive,
-        "n_equations": _positive,
-        "n_over_p": _number(0, nullable=False),
-        "equations_per_param": _number(0, nullable=False),
-        **{measure.column: _measured(measure) for measure in MEASURES.values()},
-        "stop_reason": _text,
+        "role": pa.Column(str, pa.Check.isin(searches.ROLES), required=False),
+        "tuned": pa.Column(str, required=False),
+        **{name: _factor(factor) for name, factor in FACTORS.items()},
+        "coordinates": _text(required=False),
+        "n_params": _count(1),
+        "n_equations": _count(1),
+        "n_over_p": _number(0),
+        "equations_per_param": _number(0),
+        **{measure.column: _measure(measure) for measure in MEASURES.values()},
+        "stop_reason": _text(),
     },
     unique=["cell", "replicate"],
-    strict=False,  # later measures may be added; none is renamed
+    strict=False,  # tables of later versions may have more measures
 )
 
 CURVES = pa.DataFrameSchema(
     {
-        "cell": pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
-        "replicate": _count,
+        "cell": _cell,
+        "replicate": _count(),
         "curve": pa.Column(str, pa.Check.isin(["training", "rollout", "spectrum"])),
-        "x": _number(nullable=False),
-        "metric": _text,
-        "value": _number(),
+        "x": _number(),
+        "metric": _text(),
+        "value": _number(nullable=True),
     },
     strict=True,
 )

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.tables.files import TableError, checked, pa, read, save
+from study.tables.files import checked, pa, read, save
+from study.tables.study_yaml import TableError
 from study.tables.trials import STATES, read_best, read_trials
 
 ROLES = ("grid", "trial", "rerun", "former")

@@ -77,7 +77,7 @@ def read_trials(root: Path, search: str) -> Iterator[TrialRecord]:
         try:
             record = TrialRecord(
                 number=int(data["number"]),
-                cell=_checked_name(data["cell"]),
+                cell=checked_name(data["cell"]),
                 params=dict(data["params"]),
                 state=str(data["state"]),
                 values=tuple(float(value) for value in data.get("values", ())),
@@ -99,7 +99,7 @@ def read_best(root: Path, search: str) -> Best | None:
     data = _read(folder_of(root, search) / "best.json")
     try:
         return Best(
-            _checked_name(data["cell"]),
+            checked_name(data["cell"]),
             int(data["number"]),
             float(data["value"]),
             dict(data["at_edge"]),
@@ -134,7 +134,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _checked_name(cell: Any) -> str:
+def checked_name(cell: Any) -> str:
     """**Raises:** `ValueError` for what names no folder in `cells/`."""
     if not _NAME.fullmatch(str(cell)):
         raise ValueError(f"{cell!r} names no cell")
