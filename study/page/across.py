@@ -1,6 +1,5 @@
 """The page of several studies: every verdict, what it rests on, and the figures.
 
-Knows: pooled verdicts, the figures of each study. Does not know: how either was found.
 Everything that comes from a config, a table or a file name is escaped.
 """
 
@@ -12,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
 import numpy as np
 
 from study.analysis import answers as of_study
 from study.analysis.evidence import Pooled, Study
 from study.analysis.style import Drawn, Plot
 from study.analysis.words import number
+from study.core.files import write_text
 from study.page import page
 
 TITLE = "N, P and the trajectory of a Lagrangian network: the verdicts"
@@ -65,17 +63,11 @@ def render(
     - `sections`: heading -> verdicts.
     - `missing`: a sentence for each thing that is not there.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(page.HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plural"] = _plural
     shown = {each.id: each.title for each in drawn}
     keys = {(e.study, e.figure): figure_id(e.study, e.figure) for s in sections.values() for e in s}
-    return environment.get_template("across.html.jinja").render(
+    return page.filled(
+        "across.html.jinja",
+        plural=_plural,
         title=TITLE,
         folder=folder,
         studies=[_study(study, settings.get(study.name, {})) for study in studies],
@@ -86,7 +78,6 @@ def render(
         figures=[page.figure(each) for each in drawn],
         figure_ids=keys,
         figure_titles={key: shown[id] for key, id in keys.items() if id in shown},
-        css=markupsafe.Markup((page.HERE / "page.css").read_text(encoding="utf-8")),
     )
 
 
@@ -100,7 +91,7 @@ def write_json(answers: Sequence[Pooled], path: Path) -> None:
         ]
         entries.append(of_study.plain(entry))
     text = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False)
-    page.write(text + "\n", path)
+    write_text(path, text + "\n")
 
 
 def _study(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:

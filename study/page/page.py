@@ -1,6 +1,5 @@
-"""`report/index.html`: one file with everything in it, that needs no network.
+"""The text of `report/index.html`: one file with everything in it, which needs no network.
 
-Knows: answers, saved figures, the table, `study.yaml`. Does not know: how any of them was found.
 Everything that comes from a config, a table or a file name is escaped.
 """
 
@@ -8,8 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, plural
 from study.page.cells import CellTable
-from study.page.pending import Standing
+from study.page.unfinished import Unfinished
 
 HERE = Path(__file__).parent / "templates"
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
@@ -50,7 +48,7 @@ def render(
     settings: Mapping[str, Any],
     missing: Sequence[str],
     notes: Sequence[str] = (),
-    now: Standing | None = None,
+    now: Unfinished | None = None,
 ) -> str:
     """The page as text.
 
@@ -58,8 +56,8 @@ def render(
 
     - `rows`: the results; `table`: the cells with their medians, as the CSV has them.
     - `settings`: what `study.yaml` holds; may be empty.
-    - `missing`: a sentence for each thing that is not there; `notes`: others to be read first.
-    - `now`: how the study stands, where it is not finished.
+    - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
+    - `now`: what is still missing, if the study is not finished.
     """
     study = str(rows["study"].iloc[0])
     shown = table.text.head(MOST_ROWS)
@@ -80,7 +78,7 @@ def render(
     )
 
 
-def render_empty(study: str, settings: Mapping[str, Any], now: Standing) -> str:
+def render_empty(study: str, settings: Mapping[str, Any], now: Unfinished) -> str:
     """The page of a study of which nothing is done yet, as text."""
     return _render(
         study,
@@ -100,17 +98,11 @@ def render_empty(study: str, settings: Mapping[str, Any], now: Standing) -> str:
 
 
 def _render(study: str, settings: Mapping[str, Any], **more: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plural"] = plural
     provenance = settings.get("provenance")
     provenance = provenance if isinstance(provenance, Mapping) else {}
-    return environment.get_template("page.html.jinja").render(
+    return filled(
+        "page.html.jinja",
+        plural=plural,
         study=study,
         title=settings.get("question") or study,
         budget=settings.get("budget"),
@@ -127,35 +119,36 @@ def _render(study: str, settings: Mapping[str, Any], **more: Any) -> str:
             )
             if settings.get(key)
         ],
-        css=markupsafe.Markup((HERE / "page.css").read_text(encoding="utf-8")),
         **more,
     )
 
 
-def write(text: str, path: Path) -> None:
-    """Write the page whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # half a surrogate pair, as a file name that is not UTF-8 gives, is no text
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def filled(template: str, *, plural: Callable[..., str], **values: Any) -> str:
+    """A template with the page's style and these values."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plural"] = plural
+    css = markupsafe.Markup((HERE / "page.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(css=css, **values)
 
 
 def _grouped(answers: Sequence[Answer]) -> list[list[Answer]]:
-    """Answers to the same question together, in the order of the first."""
+    """The answers in one list a question, in the order of each question's first answer."""
     groups: dict[str, list[Answer]] = {}
-    for each in answers:
-        groups.setdefault(each.question, []).append(each)
+    for answer in answers:
+        groups.setdefault(answer.question, []).append(answer)
     return list(groups.values())
 
 
 def _verdicts(groups: Sequence[Sequence[Answer]]) -> str:
     """How many there are of each."""
-    found = [each.verdict for group in groups for each in group]
-    counts = [(verdict, found.count(verdict)) for verdict in ("yes", "no", "undecided")]
+    verdicts = [answer.verdict for group in groups for answer in group]
+    counts = [(verdict, verdicts.count(verdict)) for verdict in ("yes", "no", "undecided")]
     return ", ".join(f"{n} {verdict}" for verdict, n in counts if n)
 
 
@@ -175,16 +168,16 @@ def figure(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _provenance(settings: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
-        ("command", settings.get("command") or found.get("command")),
+        ("command", settings.get("command") or recorded.get("command")),
         ("replicates", settings.get("replicates")),
         ("block size", settings.get("block_size")),
-        ("started", _date(found.get("started"))),
+        ("started", _date(recorded.get("started"))),
     ]
     skip = {"command", "started", "versions"}
-    lines += [(str(k).replace("_", " "), v) for k, v in found.items() if k not in skip]
-    versions = found.get("versions")
+    lines += [(str(k).replace("_", " "), v) for k, v in recorded.items() if k not in skip]
+    versions = recorded.get("versions")
     if isinstance(versions, Mapping):
         lines.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
     return [

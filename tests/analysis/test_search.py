@@ -17,7 +17,7 @@ from study.analysis import answers
 from study.analysis.design import counted
 from study.analysis.questions import pareto
 from study.analysis.searches import searches
-from study.page import search_notes
+from study.page import notes
 from study.tables import searches as searched
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
@@ -95,7 +95,7 @@ def test_a_best_value_at_the_edge_is_a_warning(width: int, edge: bool) -> None:
     (inside,) = (a for a in answers.answer(rows, None, search) if a.id == "search_inside.0")
     assert inside.verdict == ("no" if edge else "yes")
     assert (sentence in inside.sentence) == edge
-    assert search_notes.missing(rows, search, None) == ([sentence] if edge else [])
+    assert notes.missing_of_searches(rows, search, None) == ([sentence] if edge else [])
 
 
 def tuned_study(bias: float = 1.0) -> tuple[pd.DataFrame, list]:
