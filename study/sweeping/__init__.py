@@ -1,6 +1,7 @@
-"""Running many blocks: plan, claims, worker, ledger, monitor, and the head that starts them.
+"""Running many blocks: plan, orders, workers, searches, ledger, monitor, and the head above them.
 
-`plan` turns a config and its grid into checked cells; `folder` knows what lies where in a study;
-`head` starts workers through a launcher; a `worker` claims, trains and commits blocks; `ledger`
-tells Optuna; `monitor` says how far it is, from the folder alone.
+`plan` turns a config and its grid into checked cells, `orders` writes them down, and `head` has
+`local` or `slurm` start workers. A `worker` claims, trains and commits blocks of the `folder`; its
+`searcher` asks a `search` for trials in a `space`. `ledger` tells Optuna's `storage`, and `monitor`
+says how far a study is, from the folder alone.
 """

@@ -1,8 +1,5 @@
 """From a command to checked cells: the grid is expanded, every cell validated, the order fixed.
 
-Knows: how arms and sweeps combine, and what a study does first. Does not know: Hydra's internals
-(it is given a function that composes), folders, processes.
-
 A grid of 10,000 cells needs no 10,000 compositions: Hydra composes once for each combination of
 groups, and values are then set on the plain config.
 """
@@ -37,7 +34,7 @@ class Plan:
     - `config`: the composed config without the grid; `arms`: the grid of the chosen budget.
     - `swept`: the factors that vary between cells, each with its values.
     - `compile`: what `compile=auto` came to.
-    - `searches`: one for each point of the grid where keys are searched; there are no cells then.
+    - `searches`: one for each point of the grid if keys are searched; there are no cells then.
     """
 
     run: Run
@@ -51,10 +48,10 @@ class Plan:
 
     def own_code(self) -> set[str]:
         """Hashes of the user's own files that its workers are to run."""
-        found = {cell.system.sha256 for cell in self.cells}
+        hashes = {cell.system.sha256 for cell in self.cells}
         for search in self.searches:
-            found |= {config["system"].get("sha256") for config in search.configs.values()}
-        return {sha256 for sha256 in found if sha256}
+            hashes |= {config["system"].get("sha256") for config in search.configs.values()}
+        return {sha256 for sha256 in hashes if sha256}
 
 
 def make_plan(command: CommandLine, compose: Compose, decided: bool | None = None) -> Plan:
@@ -86,9 +83,8 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
 
 
 def _check_crossing(cell: Cell, run: Run) -> None:
-    """Each data seed has all its initialisations, or the parts of the variance are lopsided."""
-    c = cell.inits_per_data
-    n = run.n_blocks * run.block_size
+    """Refuse a design in which some data seed lacks initialisations: its variance is lopsided."""
+    c, n = cell.inits_per_data, run.replicates
     if c and n % c:
         fewer = n - n % c
         raise ConfigError(
@@ -113,7 +109,7 @@ def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run
 
 
 def _arms(base: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The chosen budget's arms; one empty arm, the config as it is, where there is no grid."""
+    """The arms of the chosen budget; one empty arm, the config as it is, if there is no grid."""
     grid = base.get("grid") or {}
     budget = base["budget"]
     if not isinstance(grid, Mapping):
@@ -254,4 +250,4 @@ def _varying(cells: Sequence[Cell]) -> dict[str, list[Any]]:
     """Factors, under their names in the table, that take more than one value."""
     factors = [cell.factors() for cell in cells]
     values = {key: list({f[key]: None for f in factors}) for key in factors[0]}
-    return {k: found for k, found in values.items() if len(found) > 1 and k not in DERIVED}
+    return {key: v for key, v in values.items() if len(v) > 1 and key not in DERIVED}

@@ -1,12 +1,10 @@
 """Adaptive search by many workers on one storage: ask for settings, tell what came of them.
 
-Knows: Optuna's ask and tell, claims. Does not know: what a trial trains, or how a sweep is run.
-
-Asking is done in turn, under a claim in the study's folder, so the budget is kept exactly and each
-proposal knows all before it. The worker of a trial holds a claim on it. A trial that is running
-without one has lost its worker, wherever and however, and the next to ask continues it under its
-number and with its settings: no heartbeat of Optuna's does this for ask and tell. Every operation
-may be repeated, so a server that restarts costs nothing but the wait.
+Workers ask in turn, under a claim in the study's folder, so the budget is kept exactly and each
+proposal rests on all earlier ones. The worker of a trial holds a claim on it. A trial that runs
+without a claim has lost its worker, and the next worker to ask continues it under its number and
+with its settings: Optuna's heartbeat does not do this for ask and tell. Every operation may be
+repeated, so a server that restarts costs only the wait.
 
 What is proposed for a trial depends on the seed, its number and what was told, not on who asks
 (but for one whose worker died in the milliseconds of its being proposed).
@@ -41,7 +39,7 @@ class Asked:
 
     - `number`: its name, from 0 to the budget.
     - `params`: its settings, under their config keys.
-    - `resumed`: whether a worker that is gone began it.
+    - `resumed`: whether a worker that is gone had begun it.
     """
 
     number: int
@@ -59,7 +57,7 @@ class Search:
     - `space`: config key -> what it may be.
     - `n_trials`: how many trials there are in all, whoever runs them; failed and pruned ones too.
     - `directions`: minimize or maximize, for each objective.
-    - `heed`: called while the storage or the others are waited for; what it raises ends the wait.
+    - `heed`: called while it waits for the storage or other workers; what it raises ends the wait.
 
     **Raises:** `ConfigError` for a sampler or pruner that is not known, or cannot do this.
     """
@@ -112,10 +110,10 @@ class Search:
             return patiently(self._next, before_again=beat)
 
     def tell(self, number: int, value: float | Sequence[float]) -> bool:
-        """Complete a trial. Whether this value counts: the first to be told does.
+        """Complete a trial. Returns whether this value counts: only the first that is told does.
 
-        A value that is not finite is the worst there can be: samplers learn nothing from trials
-        that have none, and would go on where networks diverge.
+        A value that is not finite becomes the worst there can be, because samplers learn nothing
+        from trials without a value, and would go on to propose settings at which networks diverge.
         """
         from optuna.trial import TrialState
 
@@ -140,10 +138,10 @@ class Search:
         self._finish(number, TrialState.PRUNED, None)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Tell a held trial's value so far. Whether it should be pruned.
+        """Tell a held trial's value so far. Returns whether it should be pruned.
 
-        A step told before, by a worker that is gone perhaps, keeps its first value; one that the
-        trial has passed is not judged again.
+        A step that was told before, perhaps by a worker that is gone, keeps its first value. A step
+        that the trial has passed is not judged again.
         """
         trial, _ = self._held[number]
 
@@ -172,7 +170,7 @@ class Search:
             claim.beat()
 
     def release(self) -> None:
-        """Put the held trials back: the next worker to ask continues them."""
+        """Put the held trials back; the next worker that asks continues them."""
         for number in list(self._held):
             self._held.pop(number)[1].release()
 
@@ -185,7 +183,7 @@ class Search:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[claims.Claim]:
-        """Wait for the others to have asked."""
+        """Wait until no other worker asks."""
         while (turn := claims.take(self._folder / "ask.lock")) is None:
             self._wait()
             time.sleep(random.uniform(0.005, 0.05))
@@ -209,7 +207,7 @@ class Search:
         return asked or self._next()  # another took it while this turn was overslept
 
     def _begin(self, found: FrozenTrial, claim: claims.Claim, resumed: bool) -> Asked | None:
-        """Hold a trial; None if it is finished, or one too many after a turn that was overslept."""
+        """Hold a trial; None if it is finished, or beyond the budget after an overslept turn."""
         import optuna
 
         try:
@@ -235,7 +233,7 @@ class Search:
         values: list[float] | None,
         error: str | None = None,
     ) -> FrozenTrial:
-        """Told once, however often the connection is lost and whoever else tells it."""
+        """Tell a trial once, even if the connection is lost or another worker tells it too."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         trial, claim = self._held[number]

@@ -1,7 +1,5 @@
 """Where Optuna's storage is: a journal in the study's folder, or a database that many share.
 
-Knows: URLs, engines, lost connections. Does not know: what is stored.
-
 `storage` in the config is null (the journal), a URL without a password, or `from STUDY_STORAGE`:
 the URL in that environment variable, with its password. The variable is only the default, so what
 a command line says, null included, wins. Only `from STUDY_STORAGE` and the server's place are
@@ -24,7 +22,7 @@ from urllib.parse import quote, unquote
 from study.config.credentials import FROM_VARIABLE, VARIABLE, place
 from study.config.errors import ConfigError, first_line, nearest
 
-if TYPE_CHECKING:  # both take a moment to import, and most commands need neither
+if TYPE_CHECKING:  # both take a moment to import, and few commands need them
     from optuna.storages import BaseStorage, RDBStorage
     from sqlalchemy import URL, Engine
     from sqlalchemy.engine import ExceptionContext
@@ -60,14 +58,14 @@ _LIBPQ = {
 
 
 class LostError(Exception):
-    """The connection to the database is gone, or there is none to be had now.
+    """The connection to the database is lost, or none can be opened now.
 
     Whether the last statement was carried out is unknown.
     """
 
 
 def record_of(storage: str | None) -> str | None:
-    """What `study.yaml` says of a storage: never a user or a password."""
+    """A storage as `study.yaml` names it, without user and password."""
     if storage is None or not storage.startswith(FROM_VARIABLE):
         return storage
     return f"{FROM_VARIABLE}: {_place(_url(storage))}"
@@ -132,12 +130,12 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
 def own_name(
     storage: BaseStorage, name: str, owner: str, directions: Sequence[Direction] = ("minimize",)
 ) -> str:
-    """The name of a study in a database where others may have one of the same name.
+    """The name of a study in a database in which others may have one of the same name.
 
     **Arguments:**
 
-    - `name`: what it is called, which is its name for whoever comes first.
-    - `owner`: what tells it from all others; appended for those who come later.
+    - `name`: what it is called; the first study of this name keeps it.
+    - `owner`: what tells it from all others; appended to the names of later studies.
     """
     import optuna
 
@@ -154,7 +152,7 @@ def patiently(
     patience: float = PATIENCE,
     before_again: Callable[[], None] = lambda: None,
 ) -> T:
-    """What an operation on a storage returns, tried again while the connection is lost.
+    """Carry out an operation on a storage, again while the connection is lost; what it returns.
 
     **Arguments:**
 
@@ -179,7 +177,7 @@ def patiently(
 
 
 def _url(storage: str) -> URL:
-    """The URL that is meant. **Raises:** `ConfigError` where there is none to be read."""
+    """The URL of a database. **Raises:** `ConfigError` if none can be read."""
     import sqlalchemy.exc
 
     text = storage
@@ -210,7 +208,7 @@ def _url(storage: str) -> URL:
 
 
 def _place(url: URL) -> str:
-    """Which server and database, from its parts: a text may hold spaces and quotes."""
+    """Server and database, from the parts of the URL: its text may hold spaces and quotes."""
     return place(str(url.set(username=None, password=None, query={})))
 
 
@@ -218,7 +216,7 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _let_go() -> None:
-    """A forked process leaves its parent's connections alone, and makes its own."""
+    """In a forked process: leave the parent's connections alone, and open new ones."""
     for engine in list(_engines):
         engine.dispose(close=False)
 
@@ -263,8 +261,8 @@ def _connect(url: URL) -> RDBStorage:
 def _notice(context: ExceptionContext) -> None:
     """Turn the database's ways of saying that the connection is gone into `LostError`.
 
-    Unlike these, `LostError` passes through Optuna's own repetitions, which would do a thing twice
-    whose acknowledgement alone was lost.
+    Optuna repeats an operation after those, and would do it twice if only its acknowledgement was
+    lost. It does not repeat one after `LostError`.
     """
     import sqlalchemy.exc
 
@@ -284,7 +282,7 @@ def _begin_session(connection: Any, _: object) -> None:
 
 
 def _without_secrets(text: str, url: URL) -> str:
-    """Whatever a driver says, without the password in any spelling."""
+    """A driver's message without the password, however it is spelt."""
     given = [url.password or "", *(v for k, v in url.query.items() if "passw" in k.lower())]
     for secret in map(str, given):
         for spelling in {secret, quote(secret, safe=""), unquote(secret)} - {""}:
