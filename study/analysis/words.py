@@ -99,6 +99,11 @@ def _recipe(factors: tuple[str, ...], level: tuple) -> str | None:
     return None
 
 
+def with_article(label: str) -> str:
+    """A label within a sentence: a recipe's takes the article."""
+    return f"the {label}" if label.startswith(tuple(RECIPES)) else label
+
+
 def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 

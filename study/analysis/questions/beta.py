@@ -44,7 +44,7 @@ from study.analysis.style import (
     look,
     ratio_axis,
 )
-from study.analysis.words import estimate, number, plural
+from study.analysis.words import estimate, number
 from study.tables.measures import TEST
 
 MATCHED, MOVING = "beta_matched", "fan_in"
@@ -98,18 +98,16 @@ def spreads(rows: pd.DataFrame) -> dict[str, Spread]:
     for init in (MOVING, MATCHED):
         chosen = rows.loc[rows["model.init"] == init]
         comparison = Design(chosen).compare(("model.beta",)) if len(chosen) else None
-        if comparison is not None:
-            by_init[init] = _spread(chosen, comparison)
-    return by_init if len(by_init) == 2 else {}
-
-
-def _spread(rows: pd.DataFrame, comparison: Comparison) -> Spread:
-    medians = curve(rows, comparison.cells, TEST)
-    n_betas = len(comparison.levels)
-    value = float(_statistic(medians.middle, n_betas))
-    low, high = (float(limit) for limit in interval(_chosen_ratio(medians, n_betas)))
-    factor = Estimate(value, low, high, int(medians.counts.min()), medians.independent)
-    return Spread(factor, _by_chance(medians.table, n_betas), comparison, medians)
+        if comparison is None:
+            return {}
+        medians = curve(chosen, comparison.cells, TEST)
+        n_betas, n = len(comparison.levels), int(medians.counts.min())
+        value = float(_statistic(medians.middle, n_betas))
+        low, high = (float(limit) for limit in interval(_chosen_ratio(medians, n_betas)))
+        factor = Estimate(value, low, high, n, medians.independent)
+        chance = _by_chance(medians.table, n_betas)
+        by_init[init] = Spread(factor, chance, comparison, medians)
+    return by_init
 
 
 def _statistic(middle: np.ndarray, n_betas: int) -> np.ndarray:
@@ -153,9 +151,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
         return
     moving, held = by_init[MOVING], by_init[MATCHED]
     levels, n_groups = held.comparison.levels, len(held.comparison.groups)
-    over = (
-        f", geometric mean over {plural(n_groups, 'setting')} of the rest" if n_groups > 1 else ""
-    )
+    over = f", geometric mean over {n_groups} settings of the rest" if n_groups > 1 else ""
     lowest, highest = (levels[i].split()[-1] for i in (0, -1))
     sentence = (
         f"With the initial scale held, the worst of {len(levels)} values of beta ({lowest} to "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -28,11 +27,11 @@ from study.analysis.answer import (
 )
 from study.analysis.design import Comparison, Design
 from study.analysis.questions.beta import as_it_comes
-from study.analysis.statistics.medians import LEVEL, Estimate, Medians
+from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, errorbars, finish, look
-from study.analysis.words import RECIPES, capital, estimate, number, plural, span
-from study.tables.measures import TEST, VALID_TIME, Measure
+from study.analysis.words import capital, estimate, number, plural, span, with_article
+from study.tables.measures import TEST, VALID_TIME
 from study.tables.schema import RESULTS
 
 ASKS: dict[tuple[str, ...], str] = {
@@ -65,54 +64,36 @@ def answers(tables: Tables) -> Iterator[Answer]:
         yield _matters(rows, comparison)
 
 
-@dataclass(frozen=True)
-class _Levels:
-    """The cells of a comparison as columns: level-major, one column a group within a level."""
-
-    curve: Medians
-    n_groups: int
-
-    def ratio(self, i: int, j: int, level: float) -> Estimate:
-        """Level i over level j, geometric mean over the groups."""
-        n = self.n_groups
-        return mean_ratio([(self.curve, i * n + g, j * n + g) for g in range(n)], level)
-
-    def centre(self, i: int) -> float:
-        """Geometric mean over the groups of the level's medians."""
-        with np.errstate(divide="ignore"):
-            logs = np.log(self.curve.middle[i * self.n_groups : (i + 1) * self.n_groups])
-        return float(np.exp(logs.mean()))
-
-
-def _levels(rows: pd.DataFrame, comparison: Comparison, measure: Measure) -> _Levels:
-    groups = list(comparison.groups.values())
-    cells = tuple(group[i] for i in range(len(comparison.levels)) for group in groups)
-    return _Levels(curve(rows, cells, measure), len(groups))
-
-
 def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
-    test, times = (_levels(rows, comparison, measure) for measure in (TEST, VALID_TIME))
-    names, n_levels = comparison.levels, len(comparison.levels)
-    best, *others = sorted(range(n_levels), key=test.centre)
-    worst = others[-1]
+    names, n_groups = comparison.levels, len(comparison.groups)
+    by_level = np.array(list(comparison.groups.values())).T
+    columns = np.arange(by_level.size).reshape(by_level.shape)  # of the medians: levels by groups
+    test, times = (curve(rows, tuple(by_level.flat), measure) for measure in (TEST, VALID_TIME))
+    with np.errstate(divide="ignore"):  # geometric means over the groups
+        error, time = (np.exp(np.log(m.middle[columns]).mean(axis=1)) for m in (test, times))
+    best, *others = np.argsort(error, kind="stable").tolist()
+    worst, n_levels = others[-1], len(names)
     # the two were chosen among all pairs of levels by what they show, so the interval is widened
     level = 1 - (1 - LEVEL) / (n_levels * (n_levels - 1) / 2)
-    factor = test.ratio(worst, best, level)
-    equal = [names[i] for i in others if test.ratio(i, best, level).verdict() != "yes"]
+
+    def over_best(i: int) -> Estimate:
+        pairs = zip(columns[i], columns[best], strict=True)
+        return mean_ratio([(test, int(a), int(b)) for a, b in pairs], level)
+
+    factor = over_best(worst)
+    equal = [names[i] for i in others if over_best(i).verdict() != "yes"]
     ties = ""
     if n_levels > 2:
         ties = f" {capital(names[best])} is best of {n_levels} beyond the intervals."
         if equal:
             more = f" and {len(equal) - 4} more" if len(equal) > 4 else ""
             ties = f" Of {n_levels}, not told apart from the best: {'; '.join(equal[:4])}{more}."
-    groups = len(comparison.groups)
-    over = f", over {plural(groups, 'setting')} of the rest" if groups > 1 else ""
+    over = f", over {plural(n_groups, 'setting')} of the rest" if n_groups > 1 else ""
     sentence = (
-        f"The {TEST.words} with {_the(names[worst])} is {estimate(factor)} times that with "
-        f"{_the(names[best])} "
-        f"({number(test.centre(worst))} against {number(test.centre(best))}), and the valid time "
-        f"{number(times.centre(worst))} s against {number(times.centre(best))} s{over}, "
-        f"all else equal.{ties}{diverged_remark(test.curve)}"
+        f"The {TEST.words} with {with_article(names[worst])} is {estimate(factor)} times that with "
+        f"{with_article(names[best])} ({number(error[worst])} against {number(error[best])}), and "
+        f"the valid time {number(time[worst])} s against {number(time[best])} s{over}, all else "
+        f"equal.{ties}{diverged_remark(test)}"
     )
     question = f"Does it matter which {comparison.name}?"
     if comparison.name == "recipe":
@@ -127,11 +108,6 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
         comparison.cells,
         figure_id(comparison),
     )
-
-
-def _the(level: str) -> str:
-    """A level within a sentence; a recipe takes the article."""
-    return f"the {level}" if level in RECIPES else level
 
 
 def figure_id(comparison: Comparison) -> str:

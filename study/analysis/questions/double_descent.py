@@ -16,48 +16,26 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
 from study.analysis.questions.ladder_curves import (
+    crosses,
     draw_ladders,
     ladder_answer,
+    ladder_peak,
     ladder_table,
+    ladder_threshold,
+    mark,
     medians_are,
     undrawn,
 )
-from study.analysis.statistics.medians import Estimate, Medians
-from study.analysis.statistics.peaks import MATTERS, TEST_LEVEL, Peak, peak
-from study.analysis.statistics.thresholds import CLEAN, NOISY, Threshold, threshold, tolerance
+from study.analysis.statistics.medians import Estimate
+from study.analysis.statistics.peaks import MATTERS, TEST_LEVEL, Peak
+from study.analysis.statistics.thresholds import CLEAN, NOISY, Threshold, tolerance
 from study.analysis.style import REFERENCE, Plot, decade_axis
 from study.analysis.words import count, estimate, number, plural
 from study.tables.measures import TEST, TRAIN
 
 NEAR = 0.05  # 'at' a mark: within 5 %
 FITS = 0.9  # N*D = P counts as fitted from so many equations a parameter on
-RUNGS = 5  # a ladder with fewer is too coarse to show a peak
-CLOSE = 1.5  # one rung is within this factor of N*D = P, with others on both sides
 SHOWN = 1e-6  # smaller parts of the tolerance are drawn at this one: they are all rounding
-
-RANK = "jacobian_rank_1e-10"
-
-
-def crosses(ladder: Ladder) -> bool:
-    """Whether its rungs go through N*D = P closely enough to show what happens there."""
-    off = np.log(ladder.equations_per_param)
-    return bool(
-        len(off) >= RUNGS and off.min() < 0 < off.max() and np.abs(off).min() <= np.log(CLOSE)
-    )
-
-
-def ladder_peak(test: Medians, ladder: Ladder) -> Peak | None:
-    """The most prominent interior point of the median test error along a ladder, tested."""
-    return peak(test.table, ladder.steps, test.groups)
-
-
-def ladder_threshold(rows: pd.DataFrame, ladder: Ladder) -> Threshold:
-    """Where the ladder stops being fitted, by its train errors."""
-    ranks = np.full(len(ladder.cells), np.nan)
-    if RANK in rows:
-        ranks = rows.groupby("cell")[RANK].median().loc[list(ladder.cells)].to_numpy(float)
-    train, steps = curve(rows, ladder.cells, TRAIN), ladder.steps
-    return threshold(train, ladder.axis, steps, ladder.equations_per_param, ladder.noise, ranks)
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
@@ -66,8 +44,10 @@ def answers(tables: Tables) -> Iterator[Answer]:
         ladders = [(k, each) for k, each in enumerate(tables.design.ladders(axis)) if crosses(each)]
         for k, ladder in sorted(ladders, key=lambda numbered: numbered[1].control):
             say = partial(ladder_answer, tables.rows, ladder, k)
-            test = curve(tables.rows, ladder.cells, TEST)
-            end = ladder_threshold(tables.rows, ladder)
+            test, end = (
+                curve(tables.rows, ladder.cells, TEST),
+                ladder_threshold(tables.rows, ladder),
+            )
             if (top := ladder_peak(test, ladder)) is not None:
                 question, verdict = _asks(ladder, top)
                 sentence = f"{_height(ladder, top)} {_place(ladder, top, end)}"
@@ -202,19 +182,6 @@ def _rank(ladder: Ladder, end: Threshold) -> str:
     if _inside(end):
         text += f": N·D over rank is {number(end.at.value * ladder.dof / end.rank)} there"
     return f"{text}."
-
-
-def mark(rows: pd.DataFrame, ladder: Ladder, table: pd.DataFrame) -> pd.DataFrame:
-    """A ladder's table with what is to be marked in its figure.
-
-    `peak`: true for the rung that is one by the test; `threshold`: N*D/P where fitting ends, NaN
-    if that is not on the ladder.
-    """
-    ratio = ladder_threshold(rows, ladder).ratio.value
-    inside = crosses(ladder) and 0 < ratio < np.inf
-    top = ladder_peak(curve(rows, ladder.cells, TEST), ladder) if crosses(ladder) else None
-    at = top.at if top is not None and top.verdict == "yes" else -1
-    return table.assign(peak=np.arange(len(table)) == at, threshold=ratio if inside else np.nan)
 
 
 def plots(tables: Tables) -> Iterator[Plot]:

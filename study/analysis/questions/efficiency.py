@@ -40,7 +40,8 @@ class Race:
     """The ladders of several models over the same numbers of points.
 
     - `points`: (K,) ascending; `cells[model]`: (K,) of them, the plain network first.
-    - `others`: what sets this race apart from another of the study; '' for the only one.
+    - `others`: what sets this race apart from the others of the study, in brackets; '' if it is
+      the only one.
     """
 
     points: np.ndarray
@@ -57,11 +58,6 @@ class Race:
         first = list(self.cells).index(model) * len(self.points)
         return range(first, first + len(self.points))
 
-    @property
-    def remark(self) -> str:
-        """What sets this race apart, in brackets."""
-        return f" ({self.others})" if self.others else ""
-
 
 def races(design: Design) -> list[Race]:
     """Ladders of N grouped by all that does not go with the model."""
@@ -73,25 +69,20 @@ def races(design: Design) -> list[Race]:
     for ladder in design.ladders("N"):
         row = design.cells.loc[ladder.cells[0]]
         groups.setdefault(tuple(row[f] for f in apart), []).append(ladder)
-    all_races = [_race(key, apart, ladders) for key, ladders in groups.items()]
-    return [race for race in all_races if race is not None]
-
-
-def _race(key: tuple, apart: list[str], ladders: list[Ladder]) -> Race | None:
-    by_model = {ladder.model: ladder for ladder in ladders}
-    if PLAIN not in by_model or len(by_model) < 2 or len(by_model) < len(ladders):
-        return None
-    common = sorted(set.intersection(*(set(ladder.n_points) for ladder in ladders)))
-    if len(common) < LEAST:
-        return None
-    cells, n_params = {}, {}
-    for model in sorted(by_model, key=lambda model: (model != PLAIN, model)):
-        ladder = by_model[model]
-        kept = np.isin(ladder.n_points, common)
-        cells[model] = tuple(np.array(ladder.cells)[kept].tolist())
-        n_params[model] = int(ladder.n_params[0])
-    others = ", ".join(f"{f.split('.')[-1]} {v}" for f, v in zip(apart, key, strict=True))
-    return Race(np.array(common), cells, n_params, others)
+    all_races = []
+    for key, ladders in groups.items():
+        by_model = {ladder.model: ladder for ladder in ladders}
+        common = sorted(set.intersection(*(set(ladder.n_points) for ladder in ladders)))
+        if PLAIN not in by_model or len(by_model) < max(2, len(ladders)) or len(common) < LEAST:
+            continue
+        cells, n_params = {}, {}
+        for model in sorted(by_model, key=lambda model: (model != PLAIN, model)):
+            ladder = by_model[model]
+            cells[model] = tuple(np.array(ladder.cells)[np.isin(ladder.n_points, common)].tolist())
+            n_params[model] = int(ladder.n_params[0])
+        others = ", ".join(f"{f.split('.')[-1]} {v}" for f, v in zip(apart, key, strict=True))
+        all_races.append(Race(np.array(common), cells, n_params, f" ({others})" if others else ""))
+    return all_races
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
@@ -112,7 +103,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
                 for i in (0, (last + 1) // 2, last)
             )
             sentence = (
-                f"Beside the plain LNN{race.remark}, the {name} "
+                f"Beside the plain LNN{race.others}, the {name} "
                 f"(P = {count(race.n_params[model])} against {count(race.n_params[PLAIN])}) has a "
                 f"{TEST.words} lower by a factor of {estimate(lower)} over all N ({at_same_n}), "
                 f"and a rollout error lower by {estimate(in_rollout)}. "
@@ -201,7 +192,7 @@ def _plot(rows: pd.DataFrame, race: Race, id: str) -> Plot:
     return Plot(
         id=id,
         title="Error against N by kind of model",
-        caption=f"Median test error and rollout error against the number of points{race.remark}; "
+        caption=f"Median test error and rollout error against the number of points{race.others}; "
         f"{bars_are(data['replicates'])}. Finzi et al. (2020), arXiv 2010.13581, give for a "
         "structured network on chain pendulums a geometric-mean relative error of 0.395 at N = 10, "
         "0.017 at 100 and 1.9·10⁻⁴ at 10,000; that is another system with other data, not to be "

@@ -20,7 +20,7 @@ from scipy import stats
 
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.design import CONTROL, Design, replicate_groups, table_of
-from study.analysis.statistics.medians import LEVEL, Estimate, Medians, interval, medians
+from study.analysis.statistics.medians import LEVEL, Medians, interval, medians
 from study.analysis.statistics.peaks import TEST_LEVEL, Peak, peak
 from study.analysis.style import Plot, canvas, decade_axis, finish, log_axis, look, ring
 from study.analysis.words import capital, count, estimate, number, plural, span
@@ -55,22 +55,18 @@ class Course:
         """Index of the steps of the most prominent point."""
         return int(self.kept[self.peak.at])
 
-    def final_over_best(self) -> Estimate:
-        """The last test error over the lowest on the way."""
-        return self.test.ratio(-1, int(np.argmin(self.test.middle)))
-
 
 def courses(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Course]:
     """Of every network's cell whose training curves are long enough for the test."""
     training = curves.loc[(curves["curve"] == "training") & (curves["x"] > 0)]
     training = training.loc[training["metric"].isin([TRAIN.column, TEST.column])]
     networks = rows.loc[rows["model"] != CONTROL]
-    of_cell = dict(list(networks.groupby("cell", sort=False)))
-    all_courses = [
+    of_cell = {str(cell): table for cell, table in networks.groupby("cell", sort=False)}
+    all_courses = (
         _course(of_cell[str(cell)], lines, str(cell))
         for cell, lines in training.groupby("cell", sort=False)
         if str(cell) in of_cell and lines["x"].nunique() >= FEWEST
-    ]
+    )
     return [course for course in all_courses if course is not None]
 
 
@@ -109,7 +105,8 @@ def answers(tables: Tables) -> Iterator[Answer]:
         sure = [course for course in arm if course.peak.verdict == "yes"]
         course = max(sure or arm, key=lambda course: course.peak.prominence.value)
         top = course.peak
-        longest = max((c.final_over_best() for c in arm), key=lambda e: (e.low, e.value))
+        final_over_best = [c.test.ratio(-1, int(np.argmin(c.test.middle))) for c in arm]
+        longest = max(final_over_best, key=lambda ratio: (ratio.low, ratio.value))
         start = f"With label noise {noise:g}, in" if noisy else "In"
         at = f" ({label})" if (label := tables.design.label(course.cell)) else ""
         sentence = (
@@ -131,9 +128,9 @@ def answers(tables: Tables) -> Iterator[Answer]:
 
 def _verdict(arm: list[Course], n_sure: int) -> str:
     """Yes if there are more peaks than the level of the test makes of cells without one."""
-    chance = float(stats.binom.sf(n_sure - 1, len(arm), 1 - TEST_LEVEL))
     if all(course.peak.verdict == "no" for course in arm):
         return "no"
+    chance = float(stats.binom.sf(n_sure - 1, len(arm), 1 - TEST_LEVEL))
     return "yes" if chance < 1 - LEVEL else "undecided"
 
 
@@ -176,8 +173,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
         axis.set_ylabel(f"{noise}error (normalised square)")
     axes[-1].set_xlabel("optimiser step")
     for k, name in enumerate(names):  # the lines of all panels, in the first one's legend
-        style: dict[str, Any] = look(k, len(names)) | {"markersize": 3.5}
-        axes[0].plot([], [], label=name, **style)
+        axes[0].plot([], [], label=name, markersize=3.5, **look(k, len(names)))
     finish(figure, axes[0])
     data = pd.concat(drawn, ignore_index=True)
     rings = plural(int(data["peak"].to_numpy(bool).sum()), "peak")
@@ -214,8 +210,8 @@ def _label(design: Design, course: Course, panels: bool) -> str:
 
 def _draw(axis: Axes, course: Course, name: str, style: dict[str, Any]) -> pd.DataFrame:
     """Draw both errors of a course; what was drawn."""
-    thin = style | {"markersize": 3.5, "markevery": max(1, len(course.steps) // 8)}
-    dotted = thin | {"linestyle": ":", "marker": ""}
+    thin: dict[str, Any] = {**style, "markersize": 3.5, "markevery": len(course.steps) // 8 or 1}
+    dotted: dict[str, Any] = {**thin, "linestyle": ":", "marker": ""}
     for errors, line in ((course.test, thin), (course.train, dotted)):
         positive = np.isfinite(errors.middle) & (errors.middle > 0)
         axis.plot(course.steps, np.where(positive, errors.middle, np.nan), **line)

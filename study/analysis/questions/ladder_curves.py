@@ -1,4 +1,4 @@
-"""What all questions along a ladder share: the frame of a sentence, the table, and its curves."""
+"""What all questions along a ladder share: frame of a sentence, table, peak, marks and curves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.analysis.answer import Answer, diverged_remark, make, medians_of
+from study.analysis.answer import Answer, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics.medians import Estimate, Medians
+from study.analysis.statistics.peaks import Peak, peak
+from study.analysis.statistics.thresholds import Threshold, threshold
 from study.analysis.style import (
     REFERENCE,
     bars_are,
@@ -23,10 +25,13 @@ from study.analysis.style import (
     ratio_axis,
     ring,
 )
-from study.analysis.words import RECIPES, plural, span
-from study.tables.measures import Measure
+from study.analysis.words import plural, span, with_article
+from study.tables.measures import TEST, TRAIN, Measure
 
+RANK = "jacobian_rank_1e-10"
 FULL = 0.995  # N*D/P or N/P from which on it counts as 1, because sizes are rounded
+RUNGS = 5  # a ladder with fewer is too coarse to show a peak
+CLOSE = 1.5  # one rung is within this factor of N*D = P, with others on both sides
 
 
 def networks(design: Design, axis: str) -> list[tuple[int, Ladder]]:
@@ -55,11 +60,31 @@ def ladder_answer(
     - `counted`: the medians whose diverged replicates the sentence mentions.
     - `verdict`, `cells`: by default the verdict of `deciding`, and all cells of the ladder.
     """
-    recipe = any(ladder.label.startswith(name) for name in RECIPES)
-    label = f"the {ladder.label}" if recipe else ladder.label
-    text = f"At {label}, {sentence}{diverged_remark(*counted)}"
+    text = f"At {with_article(ladder.label)}, {sentence}{diverged_remark(*counted)}"
     verdict, cells = verdict or deciding.verdict(), cells or ladder.cells
     return make(f"{id}.{number}", question, verdict, text, deciding, rows, cells, figure)
+
+
+def crosses(ladder: Ladder) -> bool:
+    """Whether its rungs go through N*D = P closely enough to show what happens there."""
+    off = np.log(ladder.equations_per_param)
+    return bool(
+        len(off) >= RUNGS and off.min() < 0 < off.max() and np.abs(off).min() <= np.log(CLOSE)
+    )
+
+
+def ladder_peak(test: Medians, ladder: Ladder) -> Peak | None:
+    """The most prominent interior point of the median test error along a ladder, tested."""
+    return peak(test.table, ladder.steps, test.groups)
+
+
+def ladder_threshold(rows: pd.DataFrame, ladder: Ladder) -> Threshold:
+    """Where the ladder stops being fitted, by its train errors."""
+    ranks = np.full(len(ladder.cells), np.nan)
+    if RANK in rows:
+        ranks = rows.groupby("cell")[RANK].median().loc[list(ladder.cells)].to_numpy(float)
+    train, steps = curve(rows, ladder.cells, TRAIN), ladder.steps
+    return threshold(train, ladder.axis, steps, ladder.equations_per_param, ladder.noise, ranks)
 
 
 def ladder_table(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:
@@ -74,6 +99,19 @@ def ladder_table(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.Dat
         P=ladder.n_params.astype(int),
         equations_per_param=ladder.equations_per_param,
     )
+
+
+def mark(rows: pd.DataFrame, ladder: Ladder, table: pd.DataFrame) -> pd.DataFrame:
+    """A ladder's table with what is to be marked in its figure.
+
+    `peak`: true for the rung that is one by the test; `threshold`: N*D/P where fitting ends, NaN
+    if that is not on the ladder.
+    """
+    ratio = ladder_threshold(rows, ladder).ratio.value
+    inside = crosses(ladder) and 0 < ratio < np.inf
+    top = ladder_peak(curve(rows, ladder.cells, TEST), ladder) if crosses(ladder) else None
+    at = top.at if top is not None and top.verdict == "yes" else -1
+    return table.assign(peak=np.arange(len(table)) == at, threshold=ratio if inside else np.nan)
 
 
 def draw_ladders(
@@ -100,7 +138,8 @@ def draw_ladders(
             triangle |= {"transform": panel.get_xaxis_transform(), "clip_on": False, "zorder": 5}
             panel.plot(table["threshold"].iloc[0], 0.0, color=style["color"], **triangle)
     for k, table in enumerate(hollow):
-        style = look(k, len(ladders)) | {"linestyle": ":", "markerfacecolor": "white"}
+        style = look(k, len(ladders))
+        style |= {"linestyle": ":", "markerfacecolor": "white"}
         errorbars(panel, "equations_per_param", table, **style)
     data = pd.concat([*tables, *hollow], ignore_index=True)
     _equations_axis(panel, data["equations_per_param"].to_numpy(), {x.dof for x in ladders})

@@ -15,23 +15,22 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
-from study.analysis.questions.double_descent import mark
 from study.analysis.questions.ladder_curves import (
     FULL,
     draw_ladders,
     ladder_answer,
     ladder_table,
+    mark,
     medians_are,
     networks,
     undrawn,
 )
 from study.analysis.statistics.medians import Estimate, Medians
-from study.analysis.statistics.ratios import flattens_at, rises
+from study.analysis.statistics.ratios import NEEDED, flattens_at, rises
 from study.analysis.style import Plot, decade_axis
 from study.analysis.words import capital, count, estimate, multiple, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN, VALID_TIME, Measure
 
-NEEDED = 2.0  # 'needed' and 'flat' mean: a factor of two
 FIGURE = "test_error_by_n"
 
 Say = Callable[..., Answer]  # `ladder_answer` of one ladder

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
-from study.analysis.design import Design, Ladder
+from study.analysis.design import Ladder
 from study.analysis.questions.ladder_curves import (
     FULL,
     ladder_answer,
@@ -42,39 +42,8 @@ class Side:
     law: Law
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """The sides of one ladder that have points enough for a law.
-
-    - `number`: of the ladder, among all along its axis.
-    """
-
-    number: int
-    ladder: Ladder
-    test: Medians
-    sides: list[Side]
-
-    @property
-    def label(self) -> str:
-        """For a legend: the ladder and its exponents."""
-        laws = (
-            f"{side.symbols}: "
-            + (f"exponent {estimate(side.law.alpha)}" if side.law.supported else "no law")
-            for side in self.sides
-        )
-        return f"{self.ladder.label}\n{'; '.join(laws)}"
-
-
-def scalings(rows: pd.DataFrame, design: Design, axis: str) -> list[Scaling]:
-    """The networks' ladders along 'N' or 'P' that have points enough on a side."""
-    fitted = []
-    for k, ladder in networks(design, axis):
-        test = curve(rows, ladder.cells, TEST)
-        fitted.append(Scaling(k, ladder, test, _sides(test, ladder)))
-    return [scaling for scaling in fitted if scaling.sides]
-
-
-def _sides(test: Medians, ladder: Ladder) -> list[Side]:
+def sides(test: Medians, ladder: Ladder) -> list[Side]:
+    """The sides of a ladder that have points enough for a law."""
     under = ladder.equations_per_param >= FULL
     fitted = []
     for words, symbols, inside in (
@@ -90,21 +59,24 @@ def _sides(test: Medians, ladder: Ladder) -> list[Side]:
 def answers(tables: Tables) -> Iterator[Answer]:
     """One answer for each network's ladder that has points enough on a side."""
     for axis in ("N", "P"):
-        for scaling in scalings(tables.rows, tables.design, axis):
-            ladder, sides = scaling.ladder, scaling.sides
-            supported = [side for side in sides if side.law.supported]
+        for k, ladder in networks(tables.design, axis):
+            test = curve(tables.rows, ladder.cells, TEST)
+            if not (fitted := sides(test, ladder)):
+                continue
+            supported = [side for side in fitted if side.law.supported]
+            id = f"scaling_{axis.lower()}"
             yield ladder_answer(
                 tables.rows,
                 ladder,
-                scaling.number,
-                f"scaling_{axis.lower()}",
+                k,
+                id,
                 f"Does the test error fall with {axis} as a power law?",
-                (supported or sides)[0].law.alpha,
-                f"{'; '.join(_clause(axis, side) for side in sides)}.",
-                f"scaling_{axis.lower()}",
-                scaling.test,
-                verdict="yes" if len(supported) == len(sides) else "undecided",
-                cells=tuple(ladder.cells[i] for side in sides for i in side.chosen),
+                (supported or fitted)[0].law.alpha,
+                f"{'; '.join(_clause(axis, side) for side in fitted)}.",
+                id,
+                test,
+                verdict="yes" if len(supported) == len(fitted) else "undecided",
+                cells=tuple(ladder.cells[i] for side in fitted for i in side.chosen),
             )
 
 
@@ -130,23 +102,28 @@ def _clause(axis: str, side: Side) -> str:
 def plots(tables: Tables) -> Iterator[Plot]:
     """Medians along N and along P with the laws of their sides."""
     for axis in ("N", "P"):
-        if fitted := scalings(tables.rows, tables.design, axis):
+        ladders = [ladder for _, ladder in networks(tables.design, axis)]
+        pairs = [(x, sides(curve(tables.rows, x.cells, TEST), x)) for x in ladders]
+        if fitted := [(ladder, laws) for ladder, laws in pairs if laws]:
             yield _plot(tables.rows, fitted, axis)
 
 
-def _plot(rows: pd.DataFrame, fitted: list[Scaling], axis: str) -> Plot:
+def _plot(rows: pd.DataFrame, fitted: list[tuple[Ladder, list[Side]]], axis: str) -> Plot:
     figure, (panel,) = canvas(height=3.8)
-    drawn = []
-    for k, scaling in enumerate(fitted):
-        style, steps = look(k, len(fitted)), scaling.ladder.steps
-        table = ladder_table(rows, scaling.ladder, TEST).assign(law=np.nan, supported=False)
-        for side in scaling.sides:
+    drawn, labels = [], []
+    for k, (ladder, ladder_sides) in enumerate(fitted):
+        style, exponents = look(k, len(fitted)), []
+        table = ladder_table(rows, ladder, TEST).assign(law=np.nan, supported=False)
+        for side in ladder_sides:
             law = side.law
-            table.loc[side.chosen, "law"] = law(steps[side.chosen])
+            table.loc[side.chosen, "law"] = law(ladder.steps[side.chosen])
             table.loc[side.chosen, "supported"] = law.supported
             x = np.geomspace(law.x[0], law.x[-1], 100)
             panel.plot(x, law(x), color=style["color"], linestyle="-" if law.supported else ":")
-        errorbars(panel, steps, table, scaling.label, linestyle="none", **style)
+            exponent = f"exponent {estimate(law.alpha)}" if law.supported else "no law"
+            exponents.append(f"{side.symbols}: {exponent}")
+        labels.append(f"{ladder.label}\n{'; '.join(exponents)}")
+        errorbars(panel, ladder.steps, table, labels[-1], linestyle="none", **style)
         drawn.append(table)
     data = pd.concat(drawn, ignore_index=True)
     decade_axis(panel, "x")
@@ -154,7 +131,7 @@ def _plot(rows: pd.DataFrame, fitted: list[Scaling], axis: str) -> Plot:
     panel.set_xlabel(f"{axis}, {'training points' if axis == 'N' else 'parameters'}")
     panel.set_ylabel(TEST.axis)
     finish(figure, panel, columns=1)
-    laws = [side.law for scaling in fitted for side in scaling.sides]
+    laws = [side.law for _, ladder_sides in fitted for side in ladder_sides]
     n_supported = sum(law.supported for law in laws)
     return Plot(
         id=f"scaling_{axis.lower()}",
@@ -164,7 +141,7 @@ def _plot(rows: pd.DataFrame, fitted: list[Scaling], axis: str) -> Plot:
         f"({n_supported} of {plural(len(laws), 'fit')}), dotted where they do not. Exponents "
         f"with 95 % bootstrap intervals.{undrawn(data)}",
         alt=f"Test error against {axis} on logarithmic axes with fitted power laws: "
-        + "; ".join(scaling.label.replace("\n", ", ") for scaling in fitted),
+        + "; ".join(labels).replace("\n", ", "),
         data=data,
         figure=figure,
     )

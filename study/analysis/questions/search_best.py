@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_of
-from study.analysis.questions.points_and_parameters import NEEDED
 from study.analysis.searches import HISTORY, SearchResults, exactly, plain, spread
 from study.analysis.statistics.medians import Estimate
+from study.analysis.statistics.ratios import NEEDED
 from study.analysis.style import (
     COLOURS,
     REFERENCE,

@@ -19,6 +19,8 @@ from study.analysis.statistics.medians import (
     resamples,
 )
 
+NEEDED = 2.0  # 'needed', 'flat' and 'holds' mean: a factor of two
+
 
 def mean_ratio(pairs: Sequence[tuple[Medians, int, int]], level: float = LEVEL) -> Estimate:
     """Geometric mean over pairs of cells of their ratio of medians.
@@ -84,7 +86,7 @@ def _ranks_higher(curve: Medians, at: int, above: int, steps: int, pairs: int) -
     return bool(stats.mannwhitneyu(high, low, alternative="greater").pvalue <= level)
 
 
-def flattens_at(curve: Medians, x: np.ndarray, factor: float = 2.0) -> Estimate:
+def flattens_at(curve: Medians, x: np.ndarray, factor: float = NEEDED) -> Estimate:
     """The smallest x whose median is within `factor` of the best; x ascending."""
 
     def first(values: np.ndarray) -> np.ndarray:
