@@ -14,14 +14,13 @@ from typing import Any
 from study.config.cell import Cell, by_content, make_cell, wants_cpp
 from study.config.command_line import COMMAND_KEYS, CommandLine
 from study.config.errors import ConfigError
+from study.config.factors import DERIVED
 from study.config.run import Run, make_run
 from study.config.schema import GROUPS, TOP
 from study.sweeping import cost, space
 from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
 Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
-DERIVED = ("n_params", "n_equations", "n_over_p", "equations_per_param")  # from the other factors
 
 
 @dataclasses.dataclass(frozen=True)
