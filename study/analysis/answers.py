@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from study.analysis.answer import Answer, Tables
 from study.analysis.questions import registered
 from study.analysis.searches import SearchResults
 from study.analysis.style import RC, Drawn, Plot, draw
+from study.core.files import write_text
 
 # what one search finds and another does not may set cells apart as much as their sizes do
 OF_TUNED = (
@@ -92,12 +92,7 @@ def write(answers: Sequence[Answer], path: Path) -> None:
         ensure_ascii=False,
         allow_nan=False,
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, text + "\n", fsync=False)
 
 
 def plain(value: Any) -> Any:

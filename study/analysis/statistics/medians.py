@@ -53,12 +53,6 @@ class Estimate:
         return "undecided"
 
 
-def worst_for_nonfinite(values: np.ndarray, worst: float) -> np.ndarray:
-    """The values with NaN and both infinities replaced by `worst`."""
-    values = np.asarray(values, float)
-    return np.where(np.isfinite(values), values, worst)
-
-
 @functools.lru_cache(maxsize=256)
 def resamples(n: int, key: int = 0) -> np.ndarray:
     """Indices (DRAWS, n) of bootstrap samples of n things; each `key` has draws of its own."""
