@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from study.tables.measures import Measure
 if TYPE_CHECKING:
     from study.analysis.searches import SearchResults
     from study.analysis.style import Plot
+
+MOST_REPLICATES = 100  # times as many as there are: beyond, a value sits on its threshold
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,16 @@ def make(
     rows: pd.DataFrame,
     cells: tuple[str, ...],
     figure: str,
+    *,
+    threshold: float | None = None,
 ) -> Answer:
-    """An answer about the given cells; the sentence ends in what limits it."""
+    """An answer about the given cells; the sentence ends in what limits it.
+
+    **Arguments:**
+
+    - `threshold`: of `deciding`, a ratio, if an undecided verdict may say how many replicates would
+      decide it.
+    """
     cells = tuple(dict.fromkeys(cells))
     chosen = rows[rows["cell"].isin(cells)]
     if not deciding.enough:
@@ -115,6 +126,8 @@ def make(
             few = plural(deciding.draws, "data seed")
         sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
+    elif verdict == "undecided" and threshold is not None:
+        sentence += more_replicates(deciding, threshold)
     return Answer(
         id=id,
         question=question,
@@ -127,6 +140,28 @@ def make(
         rows=cells,
         figure=figure,
     )
+
+
+def more_replicates(ratio: Estimate, threshold: float) -> str:
+    """A sentence on how many replicates would decide whether a ratio is above a threshold; empty if
+    its interval is not one of positive numbers around the threshold.
+
+    An interval is about 1 / sqrt(n) as wide with n replicates, here in logarithms, because a ratio
+    is as likely to be too large by a factor as too small by it.
+    """
+    inside = ratio.low <= threshold <= ratio.high and ratio.low <= ratio.value <= ratio.high
+    if not (inside and ratio.low > 0 and ratio.high < math.inf):
+        return ""
+    distance = math.log(ratio.value / threshold)
+    width = (
+        math.log(ratio.value / ratio.low) if distance > 0 else math.log(ratio.high / ratio.value)
+    )
+    if width >= abs(distance) * math.sqrt(MOST_REPLICATES):
+        return (
+            f" More than {MOST_REPLICATES} times as many replicates would be needed to decide it."
+        )
+    needed = math.ceil(ratio.n * (width / distance) ** 2)
+    return f" About {plural(max(needed, ratio.n + 1), 'replicate')} a cell would decide it."
 
 
 def curve(rows: pd.DataFrame, cells: tuple[str, ...], measure: Measure) -> Medians:

@@ -107,6 +107,7 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
         rows,
         comparison.cells,
         figure_id(comparison),
+        threshold=1.0,
     )
 
 

@@ -61,8 +61,17 @@ def ladder_answer(
     - `verdict`, `cells`: by default the verdict of `deciding`, and all cells of the ladder.
     """
     text = f"At {with_article(ladder.label)}, {sentence}{diverged_remark(*counted)}"
-    verdict, cells = verdict or deciding.verdict(), cells or ladder.cells
-    return make(f"{id}.{number}", question, verdict, text, deciding, rows, cells, figure)
+    return make(
+        f"{id}.{number}",
+        question,
+        verdict or deciding.verdict(),
+        text,
+        deciding,
+        rows,
+        cells or ladder.cells,
+        figure,
+        threshold=None if verdict else 1.0,
+    )
 
 
 def crosses(ladder: Ladder) -> bool:

@@ -1,0 +1,44 @@
+"""How many replicates would decide a verdict that is undecided."""
+
+import numpy as np
+import pytest
+
+from study.analysis.answer import more_replicates
+from study.analysis.statistics.medians import Estimate
+
+
+@pytest.mark.parametrize(
+    ("estimate", "sentence"),
+    [
+        # twice as narrow on a logarithmic scale: four times as many
+        (Estimate(2.0, 0.5, 8.0, 5), " About 20 replicates a cell would decide it."),
+        (Estimate(0.5, 0.125, 2.0, 5), " About 20 replicates a cell would decide it."),
+        (Estimate(2.0, 1.0, 4.0, 5), " About 6 replicates a cell would decide it."),
+        (
+            Estimate(1.0, 0.5, 2.0, 5),
+            " More than 100 times as many replicates would be needed to decide it.",
+        ),
+        (Estimate(2.0, 0.0, 8.0, 5), ""),
+        (Estimate(2.0, 1.5, 8.0, 5), ""),
+        (Estimate(np.nan, np.nan, np.nan, 5), ""),
+        (Estimate(2.0, 0.5, np.inf, 5), ""),
+    ],
+)
+def test_more_replicates(estimate, sentence):
+    assert more_replicates(estimate, 1.0) == sentence
+
+
+def test_that_many_replicates_do_decide():
+    """Medians of log-normal draws: with that many, about half of the verdicts are decided."""
+    rng, scatter, effect = np.random.default_rng(0), 1.0, 0.4
+
+    def interval(n):
+        draws = np.exp(rng.normal(effect, scatter, n))
+        error = 1.96 * scatter * np.sqrt(np.pi / 2 / n)
+        middle = np.median(draws)
+        return Estimate(middle, middle * np.exp(-error), middle * np.exp(error), n)
+
+    first = Estimate(np.exp(effect), *np.exp(effect + np.array([-1, 1]) * 1.1), 5)
+    needed = int(more_replicates(first, 1.0).split()[1])
+    decided = [interval(needed).verdict() == "yes" for _ in range(400)]
+    assert 0.35 < np.mean(decided) < 0.75
