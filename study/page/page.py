@@ -9,7 +9,7 @@ import base64
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import markupsafe
@@ -21,7 +21,9 @@ from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, plural
 from study.page.cells import CellTable
-from study.page.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from study.page.unfinished import Unfinished
 
 HERE = Path(__file__).parent / "templates"
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
