@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -21,9 +22,6 @@ from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, plural
 from study.page.cells import CellTable
-
-if TYPE_CHECKING:
-    from study.page.unfinished import Unfinished
 
 HERE = Path(__file__).parent / "templates"
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
@@ -40,6 +38,40 @@ RULES = (
     "coordinate; rollout error is the geometric mean over time of the relative error of the state; "
     "valid time is how long the error stays below half a standard deviation."
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A curve or a comparison, and how much of it is done.
+
+    - `cells`: hashes; `complete`: how many of them have all their replicates.
+    - `replicates`, `wanted`: over all its cells.
+    """
+
+    name: str
+    cells: frozenset[str]
+    complete: int
+    replicates: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A study that is not finished.
+
+    - `done`, `total`: blocks.
+    - `lines`: sentences for the reader.
+    - `parts`: the curves and comparisons that lack most; `more`: how many others lack something.
+    - `waits`: answer id -> what the answer waits for.
+    """
+
+    title: str
+    done: int
+    total: int
+    lines: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+    more: int = 0
+    waits: dict[str, str] = field(default_factory=dict)
 
 
 def render(

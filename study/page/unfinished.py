@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -17,46 +16,13 @@ from study.analysis.design import Design
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.words import plural
 from study.config.terminal import one_line
+from study.page.page import Part, Unfinished
 from study.sweeping.files import StudyError
 from study.sweeping.folder import Orders
 from study.sweeping.monitor import Monitor, Snapshot, describe
 
 MOST_CELLS = 1000  # of a design that is worth taking apart
 SHOWN = 20  # curves and comparisons that are named
-
-
-@dataclass(frozen=True)
-class Part:
-    """A curve or a comparison, and how much of it is done.
-
-    - `cells`: hashes; `complete`: how many of them have all their replicates.
-    - `replicates`, `wanted`: over all its cells.
-    """
-
-    name: str
-    cells: frozenset[str]
-    complete: int
-    replicates: int
-    wanted: int
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A study that is not finished.
-
-    - `done`, `total`: blocks.
-    - `lines`: sentences for the reader.
-    - `parts`: the curves and comparisons that lack most; `more`: how many others lack something.
-    - `waits`: answer id -> what the answer waits for.
-    """
-
-    title: str
-    done: int
-    total: int
-    lines: tuple[str, ...]
-    parts: tuple[Part, ...] = ()
-    more: int = 0
-    waits: dict[str, str] = field(default_factory=dict)
 
 
 def unfinished(
