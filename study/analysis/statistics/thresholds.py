@@ -61,7 +61,8 @@ def threshold(
     train: Medians,
     axis: str,
     steps: np.ndarray,
-    equations_per_param: np.ndarray,
+    equations: np.ndarray,
+    params: np.ndarray,
     noise: float,
     ranks: np.ndarray,
 ) -> Threshold:
@@ -71,6 +72,7 @@ def threshold(
 
     - `train`: medians (K,) of the train error.
     - `axis`: 'N' or 'P'; `steps`: (K,) N or P of each rung, ascending.
+    - `equations`, `params`: (K,) N*D and P of each rung.
     - `noise`: standard deviation of the label noise over that of the targets.
     - `ranks`: (K,) numerical rank of d(qddot)/d(theta); NaN where it was not measured.
     """
@@ -86,11 +88,10 @@ def threshold(
         return Estimate(value, low, high, int(train.counts.min()), train.independent)
 
     if axis == "N":
-        scale = equations_per_param[0] / steps[0]
+        scale = round(equations[0] / steps[0]) / params[0]
         ratio = estimated(value * scale, low * scale, high * scale)
     else:
-        equations = equations_per_param[0] * steps[0]
-        ratio = estimated(*(equations / p if p > 0 else np.inf for p in (value, high, low)))
+        ratio = estimated(*(equations[0] / p if p > 0 else np.inf for p in (value, high, low)))
         ranks = ranks[steps == far]
     ranks = ranks[np.isfinite(ranks)]
     return Threshold(
