@@ -93,7 +93,8 @@ def ladder_threshold(rows: pd.DataFrame, ladder: Ladder) -> Threshold:
     if RANK in rows:
         ranks = rows.groupby("cell")[RANK].median().loc[list(ladder.cells)].to_numpy(float)
     train, steps = curve(rows, ladder.cells, TRAIN), ladder.steps
-    return threshold(train, ladder.axis, steps, ladder.equations_per_param, ladder.noise, ranks)
+    sizes = ladder.n_equations, ladder.n_params
+    return threshold(train, ladder.axis, steps, *sizes, ladder.noise, ranks)
 
 
 def ladder_table(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:
