@@ -92,9 +92,15 @@ def ladder_threshold(rows: pd.DataFrame, ladder: Ladder) -> Threshold:
     ranks = np.full(len(ladder.cells), np.nan)
     if RANK in rows:
         ranks = rows.groupby("cell")[RANK].median().loc[list(ladder.cells)].to_numpy(float)
-    train, steps = curve(rows, ladder.cells, TRAIN), ladder.steps
-    sizes = ladder.n_equations, ladder.n_params
-    return threshold(train, ladder.axis, steps, *sizes, ladder.noise, ranks)
+    return threshold(
+        curve(rows, ladder.cells, TRAIN),
+        ladder.axis,
+        ladder.steps,
+        ladder.n_equations,
+        ladder.n_params,
+        ladder.noise,
+        ranks,
+    )
 
 
 def ladder_table(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:

@@ -39,6 +39,7 @@ HUBER = 1.345
 REFITS = 1000  # bootstrap draws
 ITERATIONS = 100  # of Gauss-Newton at most
 DEEPEST = 12.0  # how far below the smallest median, in log, a floor may lie
+FLAT = 1e-3  # of the loss: fits as good as that are equal, and the least exponent is taken
 
 
 @dataclass(frozen=True)
@@ -240,4 +241,6 @@ def _best(scale: np.ndarray, logs: np.ndarray, turn: float, starts) -> np.ndarra
         )
         for start in starts
     ]
-    return min(fits, key=lambda fit: fit.cost).x
+    least = min(fit.cost for fit in fits)
+    equal = [fit.x for fit in fits if fit.cost <= least * (1 + FLAT)]
+    return min(equal, key=lambda theta: theta[1])
