@@ -159,6 +159,7 @@ def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> Non
     assert_same(study, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_past_a_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "mine"
     often = "trial.CHECKPOINT_SECONDS = 0.0"
@@ -184,6 +185,7 @@ def test_a_worker_killed_past_a_checkpoint(undisturbed: Path, tmp_path: Path) ->
     assert_same(study, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_block_that_kills_its_worker_is_listed_and_costs_no_other(tmp_path: Path) -> None:
     deadly = """
 real = trial.run_block

@@ -350,6 +350,7 @@ print(last.numpy().tobytes().hex())
 """
 
 
+@pytest.mark.slow
 def test_compiled_gradients_are_the_same_and_do_not_depend_on_what_came_before():
     def run(sizes):
         done = subprocess.run(

@@ -301,6 +301,7 @@ assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # never anew
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["structured_lnn", "acceleration_mlp"])
 def test_compiled_gradients_are_the_same_for_all_sizes(name):
     done = subprocess.run(

@@ -93,6 +93,7 @@ def check_records(block: Block, kinds: Sequence[str]) -> None:
     assert all(faults.DEATH in record["error"] for record in records), records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_walk_over_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Path, seed: int

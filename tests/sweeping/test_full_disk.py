@@ -71,6 +71,7 @@ def ends_with(printed: str, *words: str) -> bool:
     return all(word in last for word in words) and "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_a_sweep_costs_nothing_that_was_computed(
     disk: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

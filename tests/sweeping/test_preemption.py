@@ -46,7 +46,9 @@ def only_block(study: Path) -> Block:
     return block
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", [OPTIMIZERS[0], *(pytest.param(o, marks=pytest.mark.slow) for o in OPTIMIZERS[1:])]
+)
 def test_preempted_again_and_again_a_block_is_the_undisturbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_cell_proposed_again_costs_nothing(
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 def test_another_seed_searches_the_same_cells_in_another_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +167,7 @@ def test_the_tables_of_the_search_are_its_records(undisturbed: Path) -> None:
     assert set(results.load(undisturbed)["role"]) == {"trial"}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_trials(undisturbed: Path, tmp_path: Path) -> None:
     study = tmp_path / "outputs" / "mine"
     often = "trial.CHECKPOINT_SECONDS = 0.0"
@@ -185,6 +187,7 @@ def again(folder: Path) -> Any:
     return start(folder, *SEARCH, "workers=1")
 
 
+@pytest.mark.slow
 def test_workers_share_a_search(undisturbed: Path, tmp_path: Path) -> None:
     said = end(start(tmp_path, *SEARCH, "workers=3"))
     assert "10 trained, 0 were done before" in said
@@ -237,6 +240,7 @@ def test_records_that_a_loss_of_power_tore_are_written_again(
     assert (study / best).read_bytes() == (undisturbed / best).read_bytes()
 
 
+@pytest.mark.slow
 def test_each_point_of_a_grid_is_searched_and_its_best_trained_again(tmp_path: Path) -> None:
     command = (
         *TINY,
@@ -276,6 +280,7 @@ def test_each_point_of_a_grid_is_searched_and_its_best_trained_again(tmp_path: P
     assert {"search_best.0", "search_inside.1", "search_keys.0"} - said.keys() == {"search_keys.0"}
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_a_trial_is_trained_costs_it_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +303,7 @@ def test_a_worker_that_dies_once_a_trial_is_trained_costs_it_nothing(
     assert [trial.state.name for trial in book.trials] == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
 def test_settings_that_exclude_each_other_cost_a_trial_and_no_more(tmp_path: Path) -> None:
     command = (
         *[s for s in TINY if not s.startswith("data.n_train")],
@@ -336,6 +342,7 @@ def test_two_objectives(tmp_path: Path) -> None:
     assert set(drawn.loc[drawn["on_front"], "cell"]) == front
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "figures"),
     [

@@ -72,6 +72,7 @@ def left_beside(study: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dates_files", [(), ("--dates-files",)])
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_hosts_whose_clocks_are_an_hour_apart_have_one_result_of_each_block(
@@ -94,6 +95,7 @@ def test_hosts_whose_clocks_are_an_hour_apart_have_one_result_of_each_block(
     assert_same(study, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_worker_that_sleeps_past_its_claim_finds_its_result_refused(
     study: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

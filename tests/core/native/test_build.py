@@ -69,6 +69,7 @@ def test_no_compiler_and_a_broken_one_are_told(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.so"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", ["", "-mavx2 -mfma"] if platform.machine() == "x86_64" else [""])
 def test_processors_with_shorter_vectors_give_the_same(tmp_path: Path, flags: str) -> None:
     shorter = script(
