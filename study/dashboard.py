@@ -18,8 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from study.config.errors import ConfigError
 from study.config.terminal import one_line
-from study.sweeping.files import StudyError
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.storage import LostError, open_storage
 
 PATIENCE = 10.0  # seconds to wait for a database

@@ -22,7 +22,7 @@ from rich.table import Table
 from study.config import terminal
 from study.config.folder_argument import Parser, is_study, no_study
 from study.config.terminal import one_line, plain, quiet_pipe
-from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe, duration
 
 TABLES = ("results.parquet", "curves.parquet")

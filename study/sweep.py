@@ -93,7 +93,7 @@ def conduct(
     """
     from study.page.live import LivePage
     from study.sweeping import head
-    from study.sweeping.files import StudyError
+    from study.sweeping.folder import StudyError
     from study.sweeping.worker import work
 
     launcher = launch.Launcher(context, function, config, work)

@@ -18,7 +18,7 @@ import pytest
 
 from study import dashboard, results, sweep
 from study.config.errors import ConfigError
-from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyError
 from tests.servers.postgres import PASSWORD, server
 from tests.sweeping.commands import HEAR_CTRL_C, HERE, QUICK, TINY, run_here
 

@@ -14,7 +14,7 @@ from study.config.cell import Cell, make_cell
 from study.config.command_line import CommandLine, compose
 from study.config.hydra import register
 from study.sweeping import cost
-from study.sweeping.files import read_config, write_config
+from study.sweeping.cell_config import read_config, write_config
 from study.sweeping.plan import make_plan
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -17,8 +17,7 @@ from study.config.cell import Cell, make_cell
 from study.config.command_line import compose
 from study.config.errors import ConfigError
 from study.config.hydra import register
-from study.sweeping.cell_config import read_cell
-from study.sweeping.files import read_config
+from study.sweeping.cell_config import read_cell, read_config
 from tests.sweeping.commands import HERE, TINY, last_given, measures, run_here
 
 ROOT = Path(__file__).parents[1]

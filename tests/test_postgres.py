@@ -22,8 +22,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from study import results, sweep
 from study.sweeping import ledger
-from study.sweeping.files import write_yaml
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyFolder, write_yaml
 from study.sweeping.search import Search
 from study.sweeping.storage import FROM_VARIABLE, open_storage
 from tests.servers.postgres import PASSWORD, Server, server

@@ -24,8 +24,8 @@ from hydra.utils import instantiate
 from study import report, results, status
 from study.block import run
 from study.config.errors import ConfigError
-from study.sweeping.files import StudyError, read_config
-from study.sweeping.folder import StudyFolder
+from study.sweeping.cell_config import read_config
+from study.sweeping.folder import StudyError, StudyFolder
 from study.tables import files, gather
 from tests.bombs import Bomb, as_pickle
 from tests.sweeping.commands import HERE, TINY, run_here

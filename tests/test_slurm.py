@@ -15,8 +15,7 @@ import pytest
 
 from study import sweep
 from study.sweeping import slurm as slurm_jobs
-from study.sweeping.files import StudyError
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.orders import outputs_folder
 from tests.servers.slurm import NODES, Cluster, cluster

@@ -17,8 +17,7 @@ import yaml
 
 from study import status
 from study.sweeping import claims
-from study.sweeping.files import write_json, write_yaml
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyFolder, write_json, write_yaml
 from tests.sweeping.commands import one_worker, prepare, wait_for
 
 CELLS = ("aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc")

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from study import results, status, sweep
-from study.sweeping.files import StudyError
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.monitor import Monitor, Snapshot
 from study.sweeping.orders import earlier_decision
 from study.tables import gather

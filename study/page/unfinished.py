@@ -17,8 +17,7 @@ from study.analysis.statistics.medians import ENOUGH
 from study.analysis.words import plural
 from study.config.terminal import one_line
 from study.page.page import Part, Unfinished
-from study.sweeping.files import StudyError
-from study.sweeping.folder import Orders
+from study.sweeping.folder import Orders, StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe
 
 MOST_CELLS = 1000  # of a design that is worth taking apart

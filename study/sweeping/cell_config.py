@@ -1,14 +1,23 @@
-"""A cell, read back from its folder."""
+"""A cell's config in its folder: written, and read back as a cell."""
 
-from __future__ import annotations
-
+import contextlib
+import functools
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from study.config import inputs
 from study.config.cell import Cell, make_cell
-from study.sweeping.files import read_config, sentence
+from study.config.errors import first_line
+from study.core.files import write_text
+from study.sweeping.folder import StudyError, as_yaml, sentence
+from study.tables.study_yaml import YAML_LOADER
+
+_KEY = re.compile(r"^(?=\w)", re.MULTILINE)  # where one of a mapping's own keys begins
 
 
 def read_cell(folder: Path) -> Cell:
@@ -18,7 +27,7 @@ def read_cell(folder: Path) -> Cell:
         config = read_config(path)
         inputs.supply(config, folder.parents[1])
         cell = make_cell(config, compile=config["compile"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is torn ({sentence(error)}): the sweep's command, given again, writes it anew"
         ) from None
@@ -28,3 +37,58 @@ def read_cell(folder: Path) -> Cell:
             "the sweep's command, given again, writes it anew"
         )
     return cell
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A cell's `config.yaml`, to be read only: cells share what they have in common.
+
+    **Raises:** `StudyError` if it cannot be read.
+    """
+    try:
+        data = _from_yaml(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
+    if not isinstance(data, dict):
+        raise StudyError(f"{path} is not a mapping")
+    return data
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write a cell's `config.yaml`, unless it is there as it should be.
+
+    Not worth an fsync, which would be most of the cost of planning: after a power cut the command
+    that is given again finds what is torn, and writes it anew.
+    """
+    text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
+    try:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text.encode())  # nobody has heard of this cell yet
+        return
+    except FileExistsError:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if path.read_text() == text:
+                return
+    write_text(path, text, fsync=False)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _as_yaml(data: str) -> str:
+    """JSON as YAML; most cells of a study share most of their groups."""
+    return as_yaml(json.loads(data))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _read_key(text: str) -> Any:
+    """What one key's lines say; most cells of a study share most of their groups."""
+    return yaml.load(text, YAML_LOADER)
+
+
+def _from_yaml(text: str) -> Any:
+    """YAML read key by key, as `write_config` writes it; as a whole if that does not do."""
+    data = {}
+    try:
+        for key in filter(None, _KEY.split(text)):
+            data.update(_read_key(key).items())
+    except (yaml.YAMLError, AttributeError):
+        data.clear()
+    return data or yaml.load(text, YAML_LOADER)

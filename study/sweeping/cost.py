@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from study.config.cell import Cell
 from study.config.errors import first_line
 from study.core import native
-from study.sweeping.files import read_json
-from study.sweeping.folder import Orders, StudyFolder
+from study.sweeping.folder import Orders, StudyFolder, read_json
 
 # Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
 # units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64; in C++ 0.8, 1.2, 2.2, 4.3

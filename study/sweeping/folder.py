@@ -1,4 +1,4 @@
-"""What lies where in `outputs/<study>/`.
+"""What lies where in `outputs/<study>/`, and the small files there: whole or not at all.
 
 study.yaml  ledger.log  cells/<hash>/config.yaml
 cells/<hash>/block-000/                     committed, by one rename
@@ -11,27 +11,36 @@ import contextlib
 import dataclasses
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core.files import write_new
-from study.sweeping.files import StudyError, read_json
+import yaml
+
+from study.config.errors import first_line
+from study.core.files import write_new, write_text
 from study.tables.study_yaml import TableError, read_study
 from study.tables.trials import checked_name
 
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds
+SPARE = 1 << 16  # bytes that must be free before it is worth training
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class StudyError(ValueError):
+    """A study's folder that cannot be used: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Where one block of one cell lives."""
+    """Where one block of one cell lives; done once `folder` holds `replicates.parquet`."""
 
     cell: str
     number: int
     folder: Path
-    """The committed folder; once it holds `replicates.parquet` the block is done."""
 
     def beside(self, suffix: str) -> Path:
         """A file of this block that lives only until it is committed."""
@@ -55,27 +64,20 @@ class Block:
 
     def failures(self, run: str | None = None) -> list[dict[str, Any]]:
         """Its failed attempts, oldest first; with `run`, those of one command only."""
-        records = [read_json(path) for path in self._failure_records()]
-        attempts = [a for a in records if a and (run is None or a.get("run") == run)]
+        records = map(read_json, self._failure_records())
+        attempts = [a for a in records if a and run in (None, a.get("run"))]
         return sorted(attempts, key=_time)
 
     def add_failure(self, attempt: Mapping[str, Any]) -> None:
         """Record a failed attempt under the next free number; several workers may do so at once."""
-        number = len(self._failure_records()) + 1
-        while not write_new(
-            self.beside(f"failed-{number}.json"),
-            json.dumps({"attempt": number, **attempt}, indent=1),
-            fsync=False,
-        ):
+        number, added = len(self._failure_records()), False
+        while not added:
             number += 1
+            text = json.dumps({"attempt": number, **attempt}, indent=1)
+            added = write_new(self.beside(f"failed-{number}.json"), text, fsync=False)
 
     def _failure_records(self) -> list[Path]:
-        begin, parent = f"{self.folder.name}.failed-", self.folder.parent
-        try:
-            names = os.listdir(parent)
-        except FileNotFoundError:
-            return []
-        return [parent / name for name in names if name.startswith(begin) and name[-5:] == ".json"]
+        return list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +125,10 @@ class StudyFolder:
     def name(self) -> str:
         return self.root.resolve().name
 
+    @property
+    def _yaml(self) -> Path:
+        return self.root / "study.yaml"
+
     def cell(self, cell: str) -> Path:
         return self.root.joinpath("cells", cell)
 
@@ -131,9 +137,7 @@ class StudyFolder:
 
     def blocks(self, orders: Orders) -> Iterator[Block]:
         """All blocks the study asks for, in the order they are to be run."""
-        for cell in orders.cells:
-            for number in range(orders.n_blocks):
-                yield self.block(cell, number)
+        return (self.block(cell, k) for cell in orders.cells for k in range(orders.n_blocks))
 
     def last_commit(self, orders: Orders) -> float:
         """When the newest block was committed, in seconds since the epoch; 0 if there is none."""
@@ -148,13 +152,14 @@ class StudyFolder:
 
     def untidy(self, orders: Orders) -> list[str]:
         """Cells with more in their folders than a config and blocks."""
-        untidy = []
-        for cell in orders.cells:
-            with contextlib.suppress(FileNotFoundError):
-                names = os.listdir(self.cell(cell))
-                if any("." in name and name != "config.yaml" for name in names):
-                    untidy.append(cell)
-        return untidy
+        return [c for c in orders.cells if any("." in n for n in self._names(c) - {"config.yaml"})]
+
+    def _names(self, cell: str) -> set[str]:
+        """What is in a cell's folder; nothing if there is none."""
+        try:
+            return set(os.listdir(self.cell(cell)))
+        except FileNotFoundError:
+            return set()
 
     def read_orders(self) -> Orders:
         """What `study.yaml` says of the work. **Raises:** `StudyError`."""
@@ -162,37 +167,29 @@ class StudyFolder:
 
     def orders_in(self, data: Mapping[str, Any]) -> Orders:
         """The same of what is to be written there."""
-        try:
-            replicates, swept = data["replicates"], dict(data["swept"])
-            compiled = dict(data.get("decisions") or {}).get("compile", False)
-            devices = dict(data.get("config") or {}).get("device"), *swept.get("device", ())
+        with self._sentences():
+            replicates = data["replicates"]
             return Orders(
                 cells=tuple(checked_name(cell) for cell in data["cells"]),
                 # auto, in studies of before: one block of each cell, and more as was decided
                 n_blocks=1 if replicates == "auto" else int(replicates // data["block_size"]),
-                compiled=compiled is True and "cpu" in devices,
+                compiled=bool(data.get("compiled")),
                 retries=int(data["retries"]),
                 storage=data["storage"],
                 time_limit=data.get("time_limit"),
                 code=data.get("code"),
                 run=data["provenance"]["run"],
                 started=float(data["provenance"]["started"]),
-                swept=swept,
+                swept=dict(data["swept"]),
                 seconds={c: float(s) for c, s in dict(data["seconds_per_block"]).items()},
                 search=dict(data.get("search") or {}),
                 searches=tuple(dict(search) for search in data.get("searches", ())),
             )
-        except KeyError as error:
-            raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise StudyError(
-                f"{self.root / 'study.yaml'} is not of this project: {error}"
-            ) from None
 
     def changed(self) -> tuple[int, int]:
         """Another value whenever `study.yaml` has been written anew."""
         try:
-            status = (self.root / "study.yaml").stat()
+            status = self._yaml.stat()
         except OSError:
             return (0, 0)
         return (status.st_mtime_ns, status.st_ino)
@@ -200,22 +197,29 @@ class StudyFolder:
     def owner(self) -> str:
         """What tells it from others of its name: its first command. **Raises:** `StudyError`."""
         data = self.read_yaml()
-        try:
+        with self._sentences():
             return str([*data.get("history", []), data["provenance"]][0]["run"])
-        except (KeyError, TypeError) as error:
-            raise StudyError(f"{self.root / 'study.yaml'} lacks {error}") from None
+
+    @contextlib.contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Turn what reading an unexpected `study.yaml` raises into `StudyError`."""
+        try:
+            yield
+        except KeyError as error:
+            raise StudyError(f"{self._yaml} lacks {error}") from None
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise StudyError(f"{self._yaml} is not of this project: {error}") from None
 
     def read_yaml(self) -> dict[str, Any]:
         """All of `study.yaml`. **Raises:** `StudyError`."""
-        path = self.root / "study.yaml"
-        if not path.exists():
+        if not self._yaml.exists():
             raise StudyError(f"{self.root} is not a study: it has no study.yaml")
         try:
             data = read_study(self.root)
         except TableError as error:
             raise StudyError(str(error)) from None
         if not data:
-            raise StudyError(f"{path} is not a mapping")
+            raise StudyError(f"{self._yaml} is not a mapping")
         return data
 
 
@@ -234,7 +238,7 @@ class Survey:
     def __init__(self, folder: StudyFolder, orders: Orders):
         self._folder = folder
         self._open: dict[str, Sequence[int]] = dict.fromkeys(orders.cells, range(orders.n_blocks))
-        self._added: set[tuple[str, int]] = set()
+        self._added: set[str] = set()
 
     def look(self) -> Iterator[Sighting]:
         """What the files of each block say at a glance, if it was not done at the last look.
@@ -242,33 +246,64 @@ class Survey:
         One listing a cell, whatever its blocks.
         """
         for cell, numbers in list(self._open.items()):
-            try:
-                names = set(os.listdir(self._folder.cell(cell)))
-            except FileNotFoundError:
-                names = set()
+            names = self._folder._names(cell)
             left = []
             for number in numbers:
                 block = self._folder.block(cell, number)
                 name = block.folder.name
-                failed = any(n.startswith(f"{name}.failed-") for n in names)
                 done = name in names and block.done
                 if not done:
                     left.append(number)
+                failed = any(n.startswith(f"{name}.failed-") for n in names)
                 yield Sighting(block, done, f"{name}.lock" in names, failed)
-            if left:
-                self._open[cell] = left
-            else:
-                del self._open[cell]
+            self._open[cell] = left
+        self._open = {cell: numbers for cell, numbers in self._open.items() if numbers}
 
     def add(self, cell: str, numbers: Sequence[int]) -> None:
-        """Look at these blocks too, from the next look on; to add them again changes nothing."""
-        new = [number for number in numbers if (cell, number) not in self._added]
-        if new:
-            self._added.update((cell, number) for number in new)
-            self._open[cell] = [*self._open.get(cell, ()), *new]
+        """Look at these blocks too, from the next look on; to add a cell again changes nothing."""
+        if cell not in self._added:
+            self._added.add(cell)
+            self._open[cell] = [*self._open.get(cell, ()), *numbers]
+
+
+def as_yaml(data: Mapping[str, Any]) -> str:
+    """A mapping as YAML, keys in the order given."""
+    return yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100)
+
+
+def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a small file by YAML, keys in the order given."""
+    write_text(path, as_yaml(data))
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a small file that others poll; it is not worth an fsync."""
+    write_text(path, json.dumps(data), fsync=False)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The file's mapping, or None if it is missing or cannot be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        data = json.loads(path.read_text())
+        if isinstance(data, dict):
+            return data
+    return None
+
+
+def check_space(folder: Path) -> None:
+    """Learn at once whether a folder takes files. **Raises:** `OSError` if it does not."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(SPARE))
+        probe.flush()
+
+
+def sentence(error: BaseException) -> str:
+    """An exception's type and the first line of its message."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
 
 
 def _time(attempt: Mapping[str, Any]) -> float:
     """When it was; 0 if the record does not say."""
     time = attempt.get("time")
-    return float(time) if isinstance(time, int | float) else 0.0
+    return time if isinstance(time, int | float) else 0.0

@@ -19,9 +19,9 @@ from study.config.cell import make_cell
 from study.config.schema import GROUPS
 from study.core.models import ACTIVATIONS, INITS, MODELS
 from study.core.systems import SYSTEMS
+from study.sweeping.cell_config import read_config
 from study.sweeping.claims import holder
-from study.sweeping.files import read_config, read_json
-from study.sweeping.folder import Block, Orders, StudyFolder, Survey
+from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_json
 from study.sweeping.storage import open_storage, own_name, patiently
 from study.tables.measures import MEASURES
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from joblib import Parallel, delayed
 
-from study.sweeping.files import sentence
+from study.sweeping.folder import sentence
 from study.sweeping.leaving import HEAD
 
 if TYPE_CHECKING:  # a command that ends the processes before there is a study needs neither

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from study.sweeping.claims import holder
-from study.sweeping.files import read_json
-from study.sweeping.folder import Block, Orders, StudyFolder, Survey
+from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_json
 from study.tables.trials import best_cells, read_best, read_trials
 
 

@@ -14,8 +14,8 @@ from study.config import inputs
 from study.config.cell import Cell
 from study.config.errors import ConfigError
 from study.config.run import check_study
-from study.sweeping.files import StudyError, check_space, read_config, write_config, write_yaml
-from study.sweeping.folder import Orders, StudyFolder
+from study.sweeping.cell_config import read_config, write_config
+from study.sweeping.folder import Orders, StudyError, StudyFolder, check_space, write_yaml
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
 from study.sweeping.provenance import code_version, provenance
@@ -67,6 +67,7 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "code": code_version(),
         "storage": record_of(run.storage),
         "decisions": {"compile": plan.compile},
+        "compiled": _in_cpp(plan),
         "provenance": {"command": command, **provenance()},
         "history": [
             *before.get("history", []),
@@ -92,6 +93,13 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
                 inputs.keep(config, folder.root)
         write_yaml(folder.root / "study.yaml", study)
     return folder.orders_in(study)
+
+
+def _in_cpp(plan: Plan) -> bool:
+    """Whether some of its cells train in C++: compiled, and on the CPU."""
+    if plan.searches:
+        return plan.compile and plan.config["device"] == "cpu"
+    return any(cell.compile and cell.device == "cpu" for cell in plan.cells)
 
 
 def check_writable(folder: StudyFolder) -> None:

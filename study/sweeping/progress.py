@@ -23,8 +23,7 @@ from rich.text import Text
 
 from study.config.terminal import console, one_line
 from study.sweeping import cost
-from study.sweeping.files import StudyError
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.monitor import Monitor, describe, duration
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from study.config.cell import Cell
 from study.config.errors import ConfigError
 from study.config.run import SearchConfig
 from study.sweeping import cost
-from study.sweeping.files import read_json, write_config
-from study.sweeping.folder import Block, Orders, StudyFolder
+from study.sweeping.cell_config import write_config
+from study.sweeping.folder import Block, Orders, StudyFolder, read_json
 from study.sweeping.samplers import RUNGS
 from study.sweeping.search import Asked, Search
 from study.sweeping.space import SearchSpec, at_edge, choices

@@ -53,7 +53,7 @@ class Work:
 
     def __call__(self, number: int) -> None:
         os.environ.update(self.environment)
-        from study.sweeping.files import StudyError
+        from study.sweeping.folder import StudyError
         from study.sweeping.leaving import Preempted
         from study.sweeping.storage import LostError
 

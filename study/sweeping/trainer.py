@@ -21,8 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, Any
 
-from study.sweeping.files import sentence
-from study.sweeping.folder import Block
+from study.sweeping.folder import Block, sentence
 from study.sweeping.leaving import SIGNALS
 
 BEAT = 1.0  # seconds between heartbeats

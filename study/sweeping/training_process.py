@@ -20,7 +20,7 @@ from typing import IO
 
 from study.core.training.train import Stopped
 from study.sweeping.cell_config import read_cell
-from study.sweeping.files import check_space, write_json
+from study.sweeping.folder import check_space, write_json
 from study.sweeping.leaving import SIGNALS, die_with
 from study.sweeping.trainer import (
     LEFT,

@@ -25,8 +25,7 @@ from typing import Any
 from study.sweeping import claims, ledger
 from study.sweeping.claims import HERE, Claim, Committer, Machine
 from study.sweeping.cost import cpp_trouble
-from study.sweeping.files import StudyError, write_json
-from study.sweeping.folder import Block, Orders, StudyFolder, Survey
+from study.sweeping.folder import Block, Orders, StudyError, StudyFolder, Survey, write_json
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial

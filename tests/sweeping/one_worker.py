@@ -19,7 +19,7 @@ from typing import Any
 
 from study.block import run
 from study.sweeping import claims, leaving, worker
-from study.sweeping.files import StudyError
+from study.sweeping.folder import StudyError
 
 parser = argparse.ArgumentParser()
 parser.add_argument("root", type=Path)

@@ -5,8 +5,7 @@ import dataclasses
 from study.config.cell import make_cell
 from study.config.command_line import compose
 from study.config.hydra import register
-from study.sweeping.files import write_yaml
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyFolder, write_yaml
 from study.sweeping.orders import _earlier_cells
 
 

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.sweeping.files import StudyError, read_config, write_config
+from study.sweeping.cell_config import read_config, write_config
+from study.sweeping.folder import StudyError
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 CONFIGS = st.dictionaries(

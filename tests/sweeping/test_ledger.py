@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from study.sweeping import ledger
-from study.sweeping.files import read_json
-from study.sweeping.folder import StudyFolder, Survey
+from study.sweeping.folder import StudyFolder, Survey, read_json
 from study.sweeping.monitor import Monitor
 
 

@@ -10,8 +10,7 @@ import yaml
 
 from study import results
 from study.sweeping import claims
-from study.sweeping.files import StudyError, write_json, write_yaml
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyError, StudyFolder, write_json, write_yaml
 from study.sweeping.monitor import Monitor, describe
 
 CELLS = ("aaaaaaaaaaaa", "bbbbbbbbbbbb")

@@ -21,8 +21,7 @@ import pytest
 from study.block import run
 from study.config.cell import Cell
 from study.sweeping import claims, ledger
-from study.sweeping.files import read_json
-from study.sweeping.folder import Block, StudyFolder
+from study.sweeping.folder import Block, StudyFolder, read_json
 from study.sweeping.leaving import Requests
 from study.sweeping.monitor import Monitor
 from study.sweeping.orders import outputs_folder
@@ -307,6 +306,18 @@ worker.work({str(study)!r})
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     assert done.stdout.splitlines()[0] == "True True"
     assert "and this worker is another" in done.stderr
+
+
+def test_a_worker_without_a_compiler_does_what_needs_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = prepare("model=random_features", "optimizer=least_squares", "compile=true")
+    environment = {"STUDY_CACHE": str(tmp_path / "empty"), "CXX": "no-such-compiler"}
+    without = one_worker(study, environment=environment)
+    said, _ = without.communicate(timeout=180)
+    assert without.returncode == 0, said
+    assert Monitor(study).look().done == 1
 
 
 def test_a_worker_without_a_compiler_leaves_the_study_to_those_with_one(
