@@ -13,7 +13,7 @@ from study.config.folder_argument import Parser, studies_in
 from study.config.terminal import busy, one_line, plain, quiet_pipe
 from study.page.write import MOST, print_answers, write, write_across
 from study.tables import gather
-from study.tables.study_yaml import TableError
+from study.tables.records import TableError
 
 HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.

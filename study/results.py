@@ -11,7 +11,7 @@ from pathlib import Path
 
 from study.config.errors import first_line
 from study.tables.gather import block_folders, load, load_curves
-from study.tables.study_yaml import TableError
+from study.tables.records import TableError
 
 __all__ = ["TableError", "load", "load_curves", "load_model"]
 

@@ -114,7 +114,7 @@ def _finish(outcome: Outcome, workers: int) -> None:
     """
     from study.page import write
     from study.sweeping.progress import summarise
-    from study.tables import files, gather
+    from study.tables import gather
 
     page = outcome.folder / "report" / "index.html"
     if outcome.detached:
@@ -130,7 +130,7 @@ def _finish(outcome: Outcome, workers: int) -> None:
             write.print_answers(outcome.folder)
             if damaged := gather.unreadable(outcome.folder):
                 trouble = "\n".join(f"error: {sentence}" for sentence in damaged)
-        except (files.TableError, OSError) as error:
+        except (gather.TableError, OSError) as error:
             trouble = f"error: the page cannot be made: {error}"
     summarise(outcome, page if page.exists() else None)
     if trouble or not outcome.complete:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from study import report, results
-from study.tables import blocks, files, gather
+from study.tables import blocks, gather
 from tests.sweeping.commands import HERE, TINY, assert_same, run_here
 
 COMMAND = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "data.n_train=32,48")
@@ -82,7 +82,7 @@ def test_every_block_damaged_is_an_error(smoke_study: Path, tmp_path: Path) -> N
     shutil.copytree(smoke_study, study)
     for block in gather.block_folders(study):
         torn(block / "curves.parquet")
-    with pytest.raises(files.TableError, match="holds no block that can be read: cell "):
+    with pytest.raises(gather.TableError, match="holds no block that can be read: cell "):
         gather.compact(study)
 
 

@@ -26,7 +26,7 @@ from study.block import run
 from study.config.errors import ConfigError
 from study.sweeping.cell_config import read_config
 from study.sweeping.folder import StudyError, StudyFolder
-from study.tables import files, gather
+from study.tables import gather
 from tests.bombs import Bomb, as_pickle
 from tests.sweeping.commands import HERE, TINY, run_here
 
@@ -98,7 +98,7 @@ def test_the_bombs_work(tmp_path: Path, crater: Path) -> None:
 def test_weights(plant: Any, study: Path, crater: Path) -> None:
     block = block_of(study)
     plant(block / "weights.pt", Bomb(crater))
-    with pytest.raises(files.TableError, match=r"weights\.pt cannot be read") as raised:
+    with pytest.raises(gather.TableError, match=r"weights\.pt cannot be read") as raised:
         results.load_model(study, block.parent.name, 0)
     assert "\n" not in str(raised.value)
 
@@ -147,7 +147,7 @@ def test_tables_of_a_study(plant: Any, study: Path, crater: Path) -> None:
     shutil.rmtree(study / "cells")
     plant(study / "results.parquet", Bomb(crater))
     assert report.main([str(study)]) == 2
-    with pytest.raises(files.TableError) as raised:
+    with pytest.raises(gather.TableError) as raised:
         results.load(study)
     assert "\n" not in str(raised.value)
 
@@ -223,7 +223,7 @@ def test_a_study_yaml_that_names_cells_elsewhere(cell: str, study: Path) -> None
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"cells": [cell]}))
     with pytest.raises(StudyError, match="names no cell"):
         StudyFolder(study).read_orders()
-    with pytest.raises(files.TableError, match="names no cell"):
+    with pytest.raises(gather.TableError, match="names no cell"):
         gather.compact(study)
 
 

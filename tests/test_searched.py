@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from study.tables import searches
-from study.tables.study_yaml import TableError
+from study.tables import gather
+from study.tables.records import TableError, at_edge
 
 RANGES = {
     "optimizer.lr": {"kind": "number", "low": 1e-4, "high": 0.1, "step": None, "log": True},
@@ -56,9 +56,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_row_is_what_became_of_a_trial(folder: Path) -> None:
-    made = searches.compact(folder, study(spec(ONE)))
+    made = gather.compact_searches(folder, study(spec(ONE)))
     assert made is not None
-    trials, keys = searches.load_trials(folder), searches.load_searches(folder)
+    trials, keys = gather.load_trials(folder), gather.load_searches(folder)
     assert trials is not None
     assert keys is not None
     for table, read in zip(made, (trials, keys), strict=True):
@@ -81,7 +81,7 @@ def test_a_point_is_what_sets_its_search_apart(folder: Path) -> None:
         spec(ONE, **{"data.n_train": 64, "optimizer.steps": 100}),
         spec(TWO, **{"data.n_train": 128, "optimizer.steps": 100}),
     )
-    trials, keys = searches.compact(folder, study(*specs)) or (None, None)
+    trials, keys = gather.compact_searches(folder, study(*specs)) or (None, None)
     assert trials is not None
     assert keys is not None
     assert [json.loads(p) for p in dict.fromkeys(keys["point"])] == [
@@ -92,26 +92,26 @@ def test_a_point_is_what_sets_its_search_apart(folder: Path) -> None:
 
 
 def test_what_a_later_command_does_not_search_is_gone(folder: Path) -> None:
-    searches.compact(folder, study(spec(ONE)))
-    assert searches.compact(folder, {"cells": [A]}) is None
-    assert searches.load_trials(folder) is None
-    assert searches.load_searches(folder) is None
+    gather.compact_searches(folder, study(spec(ONE)))
+    assert gather.compact_searches(folder, {"cells": [A]}) is None
+    assert gather.load_trials(folder) is None
+    assert gather.load_searches(folder) is None
 
 
 def test_a_study_that_does_not_say_what_it_searched_is_one_sentence(folder: Path) -> None:
     torn = study({k: v for k, v in spec(ONE).items() if k != "ranges"})
     with pytest.raises(TableError, match="does not say what was searched"):
-        searches.compact(folder, torn)
+        gather.compact_searches(folder, torn)
 
 
 def test_roles(folder: Path) -> None:
     # A is the best of a finished search; C was, before it went on; D is of a grid
     best = {"cell": A, "number": 0, "value": 0.5, "at_edge": {}}
     (folder / "searches" / ONE / "best.json").write_text(json.dumps(best))
-    tables = searches.compact(folder, study(spec(ONE)))
+    tables = gather.compact_searches(folder, study(spec(ONE)))
     rows = pd.DataFrame([(cell, k) for cell in (A, C, "d" * 12) for k in range(4)])
     rows.columns = ["cell", "replicate"]
-    found = searches.with_roles(rows, tables, 2)
+    found = gather.with_roles(rows, tables, 2)
     roles = {cell: list(part["role"]) for cell, part in found.groupby("cell")}
     assert roles == {
         A: ["trial", "trial", "rerun", "rerun"],
@@ -120,7 +120,7 @@ def test_roles(folder: Path) -> None:
     }
     assert set(found.loc[found["cell"] == A, "tuned"]) == {" ".join(RANGES)}
     assert set(found.loc[found["role"] == "grid", "tuned"]) == {""}
-    assert set(searches.with_roles(rows, None, 2)["role"]) == {"grid"}
+    assert set(gather.with_roles(rows, None, 2)["role"]) == {"grid"}
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ def test_roles(folder: Path) -> None:
     ],
 )
 def test_edge(low: float, high: float, log: bool, value: float, edge: bool) -> None:
-    assert searches.at_edge(low, high, log, value) is edge
+    assert at_edge(low, high, log, value) is edge
 
 
 def test_hostile_orders_name_no_file_elsewhere(folder: Path) -> None:
     orders = yaml.safe_load(yaml.safe_dump(study(spec("../../secret"))))
-    assert searches.complete_cells(folder, orders) == []
-    assert searches.complete_cells(folder, {"searches": "all"}) == []
+    assert gather.complete_cells(folder, orders) == []
+    assert gather.complete_cells(folder, {"searches": "all"}) == []

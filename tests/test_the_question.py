@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from study.page import write as report
-from study.tables import files
+from study.tables import gather
 from tests import notebooks
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
@@ -18,9 +18,9 @@ NAME = "the_question"
 def write(folder: Path, rows, spectra=None) -> None:
     """Finished tables, as they are committed."""
     folder.mkdir()
-    files.save(rows, folder / "results.parquet")
+    gather.save(rows, folder / "results.parquet")
     curves = synthetic.curves(rows) if spectra is None else spectra
-    files.save(curves, folder / "curves.parquet")
+    gather.save(curves, folder / "curves.parquet")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from study.config.command_line import compose
 from study.config.hydra import register
 from study.core.systems import SYSTEMS
 from study.core.training.adam import Adam
-from study.tables import files, schema
+from study.tables import gather, schema
 from tests.sweeping.commands import last_given
 
 SMALL = [
@@ -289,7 +289,7 @@ def test_weights_load_and_answer_in_physical_units(block, tmp_path):
     predicted = model.acceleration(points.q, points.qdot)
     error = ((predicted - points.qddot) ** 2 / setup.test.variance).mean(1)
     assert np.median(error) == pytest.approx(block.replicates.test_nmse_median[1], rel=1e-6)
-    with pytest.raises(files.TableError, match="replicate 7"):
+    with pytest.raises(gather.TableError, match="replicate 7"):
         results.load_model(tmp_path, cell.hash, 7)
 
 

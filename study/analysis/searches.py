@@ -16,7 +16,7 @@ from study.analysis.statistics.importance import Importance, importances
 from study.analysis.statistics.medians import ENOUGH, Estimate
 from study.analysis.words import count, level_name, plural
 from study.tables.measures import MEASURES, Measure
-from study.tables.searches import at_edge
+from study.tables.records import at_edge
 
 HISTORY = "search_history"  # the figure that shows every trial
 
@@ -106,7 +106,7 @@ def searches(trials: pd.DataFrame | None, keys: pd.DataFrame | None) -> list[Sea
 
     **Arguments:**
 
-    - `trials`, `keys`: `load_trials(...)` and `load_searches(...)` of `study.tables.searches`.
+    - `trials`, `keys`: `load_trials(...)` and `load_searches(...)` of `study.tables.gather`.
     """
     if trials is None or keys is None:
         return []

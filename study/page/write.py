@@ -18,8 +18,7 @@ from study.config.terminal import one_line
 from study.core.files import write_text
 from study.sweeping.local import start
 from study.tables import gather
-from study.tables.searches import load_searches, load_trials
-from study.tables.study_yaml import TableError, read_study
+from study.tables.records import TableError, read_study
 
 MOST = 4  # processes; more would wait for the longest of answers and figures
 
@@ -65,7 +64,7 @@ def write(
         every, all_curves = _tables(folder)
     except gather.NothingYet:
         return _write_empty(folder, live=live)
-    searched = searches(load_trials(folder), load_searches(folder))
+    searched = searches(gather.load_trials(folder), gather.load_searches(folder))
     rows, curves, missing = _thinned(every, all_curves)
     if stop():
         return target

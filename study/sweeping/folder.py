@@ -20,8 +20,7 @@ import yaml
 
 from study.config.errors import first_line
 from study.core.files import write_new, write_text
-from study.tables.study_yaml import TableError, read_study
-from study.tables.trials import checked_name
+from study.tables.records import TableError, checked_name, read_study
 
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds

@@ -17,7 +17,7 @@ from typing import Any
 
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_json
-from study.tables.trials import best_cells, read_best, read_trials
+from study.tables.records import best_cells, read_best, read_trials
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,8 @@ from study.sweeping.samplers import RUNGS
 from study.sweeping.search import Asked, Search
 from study.sweeping.space import SearchSpec, at_edge, choices
 from study.sweeping.storage import Direction, open_storage, own_name
-from study.tables import trials
-from study.tables.trials import NO_CELL, Best, TrialRecord
+from study.tables import records
+from study.tables.records import NO_CELL, Best, TrialRecord
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -112,7 +112,7 @@ class Searcher:
             self._searches[spec.name] = Search(
                 storage,
                 name,
-                trials.folder_of(self._folder.root, spec.name),
+                records.folder_of(self._folder.root, spec.name),
                 spec.distributions(),
                 n_trials=settings.n_trials,
                 sampler=settings.sampler,
@@ -164,13 +164,13 @@ class Searcher:
 
     def _finish(self, spec: SearchSpec, search: Search) -> None:
         """Make the records whole, and note the best cell; every worker writes the same."""
-        records = {r.number: r for r in trials.read_trials(self._folder.root, spec.name)}
+        recorded = {r.number: r for r in records.read_trials(self._folder.root, spec.name)}
         for told in search.ended():
-            if told.number not in records or records[told.number].state == "running":
+            if told.number not in recorded or recorded[told.number].state == "running":
                 self._write(spec, self._from_storage(spec, told))
         done = [
             record
-            for record in trials.read_trials(self._folder.root, spec.name)
+            for record in records.read_trials(self._folder.root, spec.name)
             if record.state == "complete"
         ]
         if len(self._settings.objectives) > 1 or not done:
@@ -179,7 +179,7 @@ class Searcher:
         allowed = spec.distributions()
         edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
         best = Best(best.cell, best.number, best.values[0], edges)
-        trials.write_best(self._folder.root, spec.name, best)
+        records.write_best(self._folder.root, spec.name, best)
 
     def _from_storage(self, spec: SearchSpec, told: FrozenTrial) -> TrialRecord:
         """The record of a finished trial whose own a loss of power tore, or took back."""
@@ -207,7 +207,7 @@ class Searcher:
 
     def _write(self, spec: SearchSpec, record: TrialRecord, **changes: Any) -> None:
         record = dataclasses.replace(record, **changes)
-        trials.write_trial(self._folder.root, spec.name, record)
+        records.write_trial(self._folder.root, spec.name, record)
 
     @staticmethod
     def _ended(cell: Cell, state: str, trained: float) -> dict[str, Any]:
@@ -222,6 +222,6 @@ class Searcher:
             and other.state == "complete"
             and other.trained > 0
             and other.number != record.number
-            for other in trials.read_trials(self._folder.root, spec.name)
+            for other in records.read_trials(self._folder.root, spec.name)
         )
         return 0.0 if any(before) else 1.0

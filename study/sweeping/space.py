@@ -29,7 +29,7 @@ from study.config.cell import Cell, make_cell
 from study.config.errors import ConfigError, first_line, flat_keys, nearest, unknown_key
 from study.config.run import SearchConfig
 from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
-from study.tables import searches
+from study.tables import records
 from study.tables.measures import MEASURES
 
 if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
@@ -202,7 +202,7 @@ def at_edge(allowed: BaseDistribution, value: Any) -> bool:
 
     if not isinstance(allowed, FloatDistribution | IntDistribution):
         return False
-    return searches.at_edge(allowed.low, allowed.high, allowed.log, value)
+    return records.at_edge(allowed.low, allowed.high, allowed.log, value)
 
 
 def described(allowed: BaseDistribution) -> dict[str, Any]:

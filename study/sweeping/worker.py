@@ -39,7 +39,7 @@ from study.sweeping.trainer import (
     Trainer,
 )
 from study.sweeping.training_process import serve
-from study.tables.trials import best_cells
+from study.tables.records import best_cells
 
 log = logging.getLogger("study.worker")
 

@@ -1,13 +1,20 @@
-"""Columns of the tables `results` and `curves`: their types and what they must hold."""
+"""The columns of a study's four tables: their types and what they must hold."""
 
 from __future__ import annotations
 
+import warnings
+
 from study.config.factors import FACTORS, Factor
-from study.tables import searches
-from study.tables.files import pa
-from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS, Measure  # noqa: F401
+from study.tables.measures import MEASURES, Measure
+from study.tables.records import STATES
+
+with warnings.catch_warnings():
+    # torchode holds typeguard at a version that pandera warns about; it uses neither here
+    warnings.filterwarnings("ignore", "Using typeguard < 3")
+    import pandera.pandas as pa
 
 KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
+ROLES = ("grid", "trial", "rerun", "former")
 
 
 def _number(low: float | None = None, high: float | None = None, **more):
@@ -22,6 +29,10 @@ def _count(low: int = 0, **more):
 
 def _text(**more):
     return pa.Column(str, coerce=True, **more)
+
+
+def _one_of(*values: str, **more):
+    return pa.Column(str, pa.Check.isin(values), **more)
 
 
 def _factor(factor: Factor):
@@ -41,17 +52,17 @@ def _measure(measure: Measure):
     return _number(measure.low, measure.high, nullable=True, required=measure.required)
 
 
-_cell = pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$"))
+_hash = pa.Column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$"))
 
 RESULTS = pa.DataFrameSchema(
     {
         "study": _text(),
-        "cell": _cell,
+        "cell": _hash,
         "replicate": _count(),
         "data_seed": _count(),
         "init_seed": _count(),
-        # whether it was trained to choose by, and what was chosen: `searches.with_roles`
-        "role": pa.Column(str, pa.Check.isin(searches.ROLES), required=False),
+        # whether it was trained to choose by, and what was chosen: `gather.with_roles`
+        "role": _one_of(*ROLES, required=False),
         "tuned": pa.Column(str, required=False),
         **{name: _factor(factor) for name, factor in FACTORS.items()},
         "coordinates": _text(required=False),
@@ -68,12 +79,51 @@ RESULTS = pa.DataFrameSchema(
 
 CURVES = pa.DataFrameSchema(
     {
-        "cell": _cell,
+        "cell": _hash,
         "replicate": _count(),
-        "curve": pa.Column(str, pa.Check.isin(["training", "rollout", "spectrum"])),
+        "curve": _one_of("training", "rollout", "spectrum"),
         "x": _number(),
         "metric": _text(),
         "value": _number(nullable=True),
     },
+    strict=True,
+)
+
+TRIALS = pa.DataFrameSchema(
+    {
+        "study": _text(),
+        "search": _hash,
+        "number": _count(),  # in the order in which they were asked for, from 0
+        "state": _one_of(*STATES),
+        "cell": _text(),  # its block 0 is trained; 'none' for settings that exclude each other
+        "steps": _count(),  # of its training that it took
+        "last": _number(nullable=True),  # median test error there, of a pruned one
+        "error": _text(),  # why it failed, or is impossible
+    },
+    unique=["search", "number"],
+    # and, under their own names, the objectives (missing unless complete; inf if diverged) and
+    # the searched keys
+    strict=False,
+)
+
+SEARCHES = pa.DataFrameSchema(
+    {
+        "study": _text(),
+        "search": _hash,
+        "point": _text(),  # its point of the grid, as JSON: the settings that set it apart
+        "key": _text(),
+        "kind": _one_of("number", "whole", "choice"),
+        "low": _number(nullable=True),
+        "high": _number(nullable=True),
+        "step": _number(nullable=True),
+        "log": pa.Column(bool, coerce=True),
+        "choices": _text(),  # as JSON; empty for a range
+        "sampler": _text(),
+        "pruner": _text(),
+        "n_trials": _count(),  # how many were asked for
+        "objectives": _text(),  # measures of the results, all minimised; separated by spaces
+        "best": _text(),  # cell of a finished search; empty before, and with two objectives
+    },
+    unique=["search", "key"],
     strict=True,
 )

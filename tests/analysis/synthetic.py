@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from study.tables import schema
+from study.tables import measures, schema
 
 D = 2
 
@@ -66,7 +66,7 @@ BASE = {
 }
 
 # tests that want these set them
-UNMEASURED = [*schema.BUDGET, "lyapunov", *schema.IDENTIFIABILITY]
+UNMEASURED = [*measures.BUDGET, "lyapunov", *measures.IDENTIFIABILITY]
 
 
 def parameters(width: int, depth: int, inputs: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.tables import schema
-from study.tables.schema import THRESHOLDS
+from study.tables.measures import THRESHOLDS
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 

@@ -18,7 +18,7 @@ from study.analysis.design import counted
 from study.analysis.questions import pareto
 from study.analysis.searches import searches
 from study.page import notes
-from study.tables import searches as searched
+from study.tables import schema
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 
@@ -56,8 +56,8 @@ def tables(
     about = {"study": "synthetic", "search": name, "point": json.dumps(point or {}), "n_trials": n}
     about |= {"objectives": objectives, "best": best}
     own = pd.DataFrame([{**ABOUT, **about, **key} for key in keys])
-    own = own.astype({"low": float, "high": float})[list(searched.SEARCHES.columns)]
-    return searched.TRIALS.validate(trials), searched.SEARCHES.validate(own)
+    own = own.astype({"low": float, "high": float})[list(schema.SEARCHES.columns)]
+    return schema.TRIALS.validate(trials), schema.SEARCHES.validate(own)
 
 
 def tried(settings: list[dict], law: Law | None = None, seed: int = 0) -> pd.DataFrame:

@@ -19,8 +19,7 @@ from study.sweeping.folder import StudyFolder
 from study.sweeping.monitor import Monitor
 from study.sweeping.space import SearchSpec
 from study.sweeping.storage import open_storage
-from study.tables import searches
-from study.tables import trials as records
+from study.tables import gather, records
 from tests.sweeping.commands import HERE, QUICK, TINY, run_here, start, wait_for
 
 SEARCH = (
@@ -145,7 +144,7 @@ def test_the_table_holds_the_complete_trials(undisturbed: Path) -> None:
 
 
 def test_the_tables_of_the_search_are_its_records(undisturbed: Path) -> None:
-    table, keys = searches.load_trials(undisturbed), searches.load_searches(undisturbed)
+    table, keys = gather.load_trials(undisturbed), gather.load_searches(undisturbed)
     assert table is not None
     assert keys is not None
     found = list(trials(undisturbed).values())

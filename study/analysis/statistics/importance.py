@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from study.tables.searches import as_text
+from study.tables.records import as_text
 
 if TYPE_CHECKING:
     from optuna import Study
