@@ -15,7 +15,7 @@ from study.config.cell import Cell, make_cell
 from study.config.errors import first_line
 from study.core.files import write_text
 from study.sweeping.folder import StudyError, as_yaml, sentence
-from study.tables.study_yaml import YAML_LOADER
+from study.tables.records import YAML_LOADER
 
 _KEY = re.compile(r"^(?=\w)", re.MULTILINE)  # where one of a mapping's own keys begins
 
