@@ -41,7 +41,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import rankdata
 
-from study.sweeping.samplers import RUNGS
+from study.sweeping.search import RUNGS
 
 HERE = Path(__file__).resolve()
 TABLE = HERE.with_name("search_grid.parquet")

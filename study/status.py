@@ -8,8 +8,7 @@ and after the sweep died. Long lists are shortened here, never in the JSON. Exit
 there is no study.
 """
 
-from __future__ import annotations
-
+import dataclasses
 import json
 import sys
 import time
@@ -19,9 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from study.config import terminal
 from study.config.folder_argument import Parser, is_study, no_study
-from study.config.terminal import one_line, plain, quiet_pipe
+from study.config.terminal import console, one_line, plain, quiet_pipe
 from study.sweeping.folder import StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe, duration
 
@@ -57,7 +55,11 @@ def main() -> None:
     name = folder.resolve().name
     with quiet_pipe():
         if arguments.json:
-            known = now.as_dict() if now else {"study": name, "tables": tables, "cells": False}
+            known = (
+                dataclasses.asdict(now)
+                if now
+                else {"study": name, "tables": tables, "cells": False}
+            )
             print(json.dumps(known, indent=1))
         elif now is None:
             print(
@@ -67,7 +69,7 @@ def main() -> None:
             )
         else:
             width = None if sys.stdout.isatty() else PIPED
-            show(now, terminal.console(width=width), tracebacks=arguments.traceback)
+            show(now, console(width=width), tracebacks=arguments.traceback)
 
 
 def tables_alone(folder: Path) -> list[str]:
@@ -77,53 +79,44 @@ def tables_alone(folder: Path) -> list[str]:
     return [name for name in TABLES if (folder / name).exists()]
 
 
-def show(now: Snapshot, console: Console, *, tracebacks: bool = False) -> None:
+def show(now: Snapshot, out: Console, *, tracebacks: bool = False) -> None:
     """Print a snapshot: one line, then tables of running and failed blocks, hosts, versions."""
     if not now.total:
-        console.print(f"{one_line(now.study)}: no cell yet", soft_wrap=True)
+        out.print(f"{one_line(now.study)}: no cell yet", soft_wrap=True)
         return
     missing = f", {now.missing} missing" if now.missing else ""
-    console.print(f"{one_line(now.study)}: {describe(now)}{missing}", soft_wrap=True)
-    _print(
-        console,
-        ("running", "block", "where", "since", "done"),
-        [
-            (b.cell, b.block, f"{b.host}, pid {b.pid}", _ago(b.started), f"{b.fraction:.0%}")
-            for b in now.running
-        ],
-    )
-    _print(
-        console,
-        ("failed", "block", "attempts", "where", "why"),
-        [(b.cell, b.block, b.attempts, b.host, b.error) for b in now.failed],
-    )
-    _print(
-        console,
-        ("host", "done", "running", "last finished"),
-        [(h.name, h.done, h.running, _ago(h.last) if h.last else "") for h in now.hosts],
-    )
+    out.print(f"{one_line(now.study)}: {describe(now)}{missing}", soft_wrap=True)
+    running = [
+        (b.cell, b.block, f"{b.host}, pid {b.pid}", _ago(b.started), f"{b.fraction:.0%}")
+        for b in now.running
+    ]
+    failed = [(b.cell, b.block, b.attempts, b.host, b.error) for b in now.failed]
+    hosts = [(h.name, h.done, h.running, _ago(h.last) if h.last else "") for h in now.hosts]
+    _print(out, ("running", "block", "where", "since", "done"), running)
+    _print(out, ("failed", "block", "attempts", "where", "why"), failed)
+    _print(out, ("host", "done", "running", "last finished"), hosts)
     if len(now.codes) > 1:
-        _print(console, ("code", "blocks"), list(now.codes.items()))
+        _print(out, ("code", "blocks"), list(now.codes.items()))
     if tracebacks:
         for block in now.failed:
-            console.print(f"\ncell {block.cell}, block {block.block}:")
-            console.print(plain(block.traceback), soft_wrap=True)
+            out.print(f"\ncell {block.cell}, block {block.block}:")
+            out.print(plain(block.traceback), soft_wrap=True)
     if not now.finished and not now.running:
-        console.print(
+        out.print(
             "Nothing runs now. The sweep's command, given again, goes on from here.", soft_wrap=True
         )
 
 
-def _print(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def _print(out: Console, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table of the first rows, and how many more there are; nothing if there is none."""
     if not rows:
         return
     table = Table(*columns)
     for row in rows[:SHOWN]:
         table.add_row(*map(one_line, row))
-    console.print(table)
+    out.print(table)
     if len(rows) > SHOWN:
-        console.print(f"and {len(rows) - SHOWN} more; --json has all")
+        out.print(f"and {len(rows) - SHOWN} more; --json has all")
 
 
 def _ago(then: float) -> str:

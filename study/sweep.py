@@ -116,20 +116,20 @@ def _finish(outcome: Outcome, workers: int) -> None:
     from study.sweeping.progress import summarise
     from study.tables import gather
 
-    page = outcome.folder / "report" / "index.html"
+    folder = outcome.folder
+    page = folder / "report" / "index.html"
     if outcome.detached:
-        write.write(outcome.folder, live=True)
+        write.write(folder, live=True)
         return
-    trouble = None
+    trouble = ""
     if outcome.trained + outcome.kept or page.exists():
         try:
             old = not page.exists() or page.stat().st_mtime < outcome.changed
-            if outcome.trained or old or gather.unreadable(outcome.folder):
+            if outcome.trained or old or gather.unreadable(folder):
                 with terminal.busy("tables, answers, figures, page"):
-                    write.write(outcome.folder, processes=workers)
-            write.print_answers(outcome.folder)
-            if damaged := gather.unreadable(outcome.folder):
-                trouble = "\n".join(f"error: {sentence}" for sentence in damaged)
+                    write.write(folder, processes=workers)
+            write.print_answers(folder)
+            trouble = "\n".join(f"error: {sentence}" for sentence in gather.unreadable(folder))
         except (gather.TableError, OSError) as error:
             trouble = f"error: the page cannot be made: {error}"
     summarise(outcome, page if page.exists() else None)

@@ -26,8 +26,8 @@ class LivePage:
     """
 
     def __init__(self, root: Path, say: Callable[[str], None]):
-        self._root, self._say = root, say
-        self._over, self._trouble = threading.Event(), ""
+        self._root, self._say, self._trouble = root, say, ""
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="live-page", daemon=True)
 
     def __enter__(self) -> LivePage:

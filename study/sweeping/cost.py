@@ -33,9 +33,8 @@ DATA_SECONDS = 1.0  # read from the cache
 
 def block_seconds(cell: Cell) -> float:
     """Estimated seconds of one block on one core."""
-    return (
-        DATA_SECONDS + training_seconds(cell) + _second_order_seconds(cell) + _rollout_seconds(cell)
-    )
+    first_order = DATA_SECONDS + training_seconds(cell)
+    return first_order + _second_order_seconds(cell) + _rollout_seconds(cell)
 
 
 def _second_order_seconds(cell: Cell) -> float:
@@ -91,14 +90,8 @@ def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:
         return True
     eager = sum(training_seconds(cell) for cell in cells) * n_blocks / workers
     saved = eager * (1 - 1 / COMPILED_SPEEDUP)
-    shapes = {
-        (
-            cell.mechanics.angles,
-            cell.precision,
-            dataclasses.replace(cell.model, width=1, init="fan_in"),
-        )
-        for cell in cells
-    }
+    models = [dataclasses.replace(cell.model, width=1, init="fan_in") for cell in cells]
+    shapes = {(c.mechanics.angles, c.precision, m) for c, m in zip(cells, models, strict=True)}
     return saved > 3 * COMPILE_SECONDS * len(shapes)
 
 

@@ -22,12 +22,7 @@ from study.sweeping import claims, ledger, local, slurm
 from study.sweeping.folder import Orders, StudyFolder, Survey
 from study.sweeping.launch import Launcher
 from study.sweeping.monitor import GivenUp, Monitor
-from study.sweeping.orders import (
-    check_writable,
-    earlier_decision,
-    outputs_folder,
-    write_orders,
-)
+from study.sweeping.orders import check_writable, earlier_decision, outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
 from study.sweeping.progress import ProgressBar, print_plan
 from study.sweeping.storage import open_storage
@@ -151,7 +146,10 @@ def run_plan(
     _tidy(folder, orders)
     committed = folder.last_commit(orders)
     if after.done > before.done or _changed(folder.root / "ledger.log") < committed:
-        _reconcile(folder, orders)
+        try:
+            ledger.reconcile(ledger.open_ledger(folder, orders.storage, 30.0), folder, orders)
+        except Exception as error:
+            print(f"the ledger is not complete: {error}", file=sys.stderr)
     return Outcome(
         folder=folder.root,
         trained=after.done - before.done,
@@ -179,13 +177,6 @@ def _tidy(folder: StudyFolder, orders: Orders) -> None:
             if not block.lock.exists():
                 block.progress.unlink(missing_ok=True)
                 block.checkpoint.unlink(missing_ok=True)
-
-
-def _reconcile(folder: StudyFolder, orders: Orders) -> None:
-    try:
-        ledger.reconcile(ledger.open_ledger(folder, orders.storage, 30.0), folder, orders)
-    except Exception as error:
-        print(f"the ledger is not complete: {error}", file=sys.stderr)
 
 
 def _changed(path: Path) -> float:

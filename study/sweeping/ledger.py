@@ -67,9 +67,7 @@ def _study(opened: BaseStorage, folder: StudyFolder, storage: str | None) -> Stu
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = folder.name if storage is None else own_name(opened, folder.name, folder.owner())
-    return optuna.create_study(
-        storage=opened, study_name=name, direction="minimize", load_if_exists=True
-    )
+    return optuna.create_study(storage=opened, study_name=name, load_if_exists=True)
 
 
 class Recorder:
@@ -141,50 +139,54 @@ class Book:
 
     def done(self, block: Block, about: Mapping[str, Any]) -> None:
         """One committed block as one completed trial: its value is the median over replicates."""
-        found = about.get("measures") or {}
+        known = about.get("measures") or {}
         shown = [measure.column for measure in MEASURES.values() if measure.shown]
-        measures = {name: found[name] for name in [*shown, "train_seconds"] if name in found}
+        measures = {name: known[name] for name in [*shown, "train_seconds"] if name in known}
         value = measures.get(OBJECTIVE, math.nan)
-        self._add(block, about.get("factors"), value, measures)
+        # a block all of whose replicates diverged is done, but has no value to complete with
+        self._add(block, about.get("factors"), value, {**measures, "diverged": math.isnan(value)})
 
     def failed(self, block: Block, error: str) -> None:
         """One failed attempt at a block as one failed trial."""
-        self._add(block, None, None, {"error": error})
+        self._add(block, None, math.nan, {"error": error, "diverged": False})
 
     def _add(
         self,
         block: Block,
         factors: Mapping[str, Any] | None,
-        value: float | None,
+        value: float,
         attributes: Mapping[str, Any],
     ) -> None:
         from optuna.trial import TrialState, create_trial
 
         if factors is None:
-            factors = _factors(self._folder, block)
+            config = read_config(self._folder.cell(block.cell) / "config.yaml")
+            inputs.supply(config, self._folder.root)
+            factors = make_cell(config, compile=config["compile"]).factors()
         params = {k: factors[k] for k in self._distributions if factors.get(k) is not None}
-        finite = value is not None and not math.isnan(value)
-        record = uuid.uuid4().hex
-        # a block all of whose replicates diverged is done, but has no value to complete with
-        attrs = {
-            "record": record,
-            "cell": block.cell,
-            "block": block.number,
-            "diverged": value is not None and not finite,
+        complete = not math.isnan(value)
+        attrs = {"record": uuid.uuid4().hex, "cell": block.cell, "block": block.number}
+        # JSON has no NaN
+        attrs |= {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in attributes.items()
         }
         trial = create_trial(
-            state=TrialState.COMPLETE if finite else TrialState.FAIL,
-            value=value if finite else None,
+            state=TrialState.COMPLETE if complete else TrialState.FAIL,
+            value=value if complete else None,
             params=params,
             distributions={key: self._distributions[key] for key in params},
-            user_attrs={**attrs, **{k: _plain(v) for k, v in attributes.items()}},
+            user_attrs=attrs,
         )
         tries = itertools.count()
 
         def add() -> None:
             # a connection may be lost when the trial is in, and only the answer is not
-            if next(tries) == 0 or not _holds(self._ledger, record):
-                self._ledger.add_trial(trial)
+            if next(tries):
+                trials = self._ledger.get_trials(deepcopy=False)
+                if any(t.user_attrs.get("record") == attrs["record"] for t in trials):
+                    return
+            self._ledger.add_trial(trial)
 
         patiently(add, PATIENCE)
 
@@ -208,10 +210,11 @@ def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
         and not (s.locked and (by := holder(s.block.lock)) and by.alive)
         and s.block.folder.stat().st_ctime < settled
     ]
-    known = set()
-    for trial in patiently(lambda: ledger.get_trials(deepcopy=False), PATIENCE):
-        if trial.state == TrialState.COMPLETE or trial.user_attrs.get("diverged"):
-            known.add((trial.user_attrs.get("cell"), trial.user_attrs.get("block")))
+    known = {
+        (trial.user_attrs.get("cell"), trial.user_attrs.get("block"))
+        for trial in patiently(lambda: ledger.get_trials(deepcopy=False), PATIENCE)
+        if trial.state == TrialState.COMPLETE or trial.user_attrs.get("diverged")
+    }
     book = Book(ledger, folder, orders)
     missing = [block for block in ripe if (block.cell, block.number) not in known]
     for block in missing:
@@ -232,17 +235,6 @@ def _about(block: Block) -> dict[str, Any]:
     return about
 
 
-def _factors(folder: StudyFolder, block: Block) -> dict[str, Any]:
-    config = read_config(folder.cell(block.cell) / "config.yaml")
-    inputs.supply(config, folder.root)
-    return make_cell(config, compile=config["compile"]).factors()
-
-
-def _holds(ledger: Study, record: str) -> bool:
-    trials = ledger.get_trials(deepcopy=False)
-    return any(trial.user_attrs.get("record") == record for trial in trials)
-
-
 def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
     """The range of a factor in this study; of names all there are, which Optuna wants fixed."""
     from optuna.distributions import (
@@ -253,20 +245,10 @@ def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
 
     given = [value for value in values if value is not None]
     if any(isinstance(value, (bool, str)) for value in given):
-        return CategoricalDistribution(sorted(_choices(key) | set(given), key=str))
+        group, _, field = key.partition(".")
+        hints = get_type_hints(GROUPS[group]) if group in GROUPS else {}
+        known = _NAMES.get(key) or [n for n in get_args(hints.get(field)) if isinstance(n, str)]
+        return CategoricalDistribution(sorted({*known, *given}, key=str))
     if all(isinstance(value, int) for value in given):
         return IntDistribution(min(given), max(given))
     return FloatDistribution(min(given), max(given))
-
-
-def _choices(key: str) -> set[Any]:
-    if key in _NAMES:
-        return set(_NAMES[key])
-    group, _, field = key.partition(".")
-    hints = get_type_hints(GROUPS[group]) if group in GROUPS else {}
-    return {v for v in get_args(hints.get(field)) if isinstance(v, str)}
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

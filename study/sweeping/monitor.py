@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,26 @@ class Host:
 
 
 @dataclasses.dataclass(frozen=True)
+class Done:
+    """What the record of a finished block says; None or "" for what is torn or missing."""
+
+    cell: str
+    run: str
+    host: str
+    code: str
+    started: float | None
+    seconds: float | None
+    measures: Mapping[str, float]
+
+    @property
+    def end(self) -> float | None:
+        """In seconds since the epoch."""
+        if self.started is None or self.seconds is None:
+            return None
+        return self.started + self.seconds
+
+
+@dataclasses.dataclass(frozen=True)
 class Snapshot:
     """A study at one moment.
 
@@ -92,10 +112,6 @@ class Snapshot:
         """Whether a block was done, tried again or given up since."""
         before = (earlier.done, earlier.retried, len(earlier.failed))
         return (self.done, self.retried, len(self.failed)) != before
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return dataclasses.asdict(self)
 
 
 def describe(now: Snapshot) -> str:
@@ -137,15 +153,14 @@ class Monitor:
 
     def __init__(self, root: str | Path, orders: Orders | None = None):
         self._folder = StudyFolder(Path(root).resolve())
+        self.root = self._folder.root
         self.orders = orders or self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
-        self._done: dict[Path | tuple[str, int], dict[str, Any]] = {}
+        names = self.orders.search.get("objectives")
+        names = names if isinstance(names, list) else []
+        self._objectives = [name for name in names if isinstance(name, str)]
+        self._done: dict[Path | tuple[str, int], Done] = {}
         self._looking = threading.Lock()
-
-    @property
-    def root(self) -> Path:
-        """The study's folder."""
-        return self._folder.root
 
     def look(self) -> Snapshot:
         """The study now."""
@@ -168,76 +183,66 @@ class Monitor:
                 failed.append(_failed(block, attempts))
             retried += bool(attempts)
         searches = self._look_at_searches(running, failed)
-        missing = len(open_blocks) + searches - len(running) - len(failed)
+        codes = Counter(done.code for done in self._done.values() if done.code)
+        best: dict[str, float] = {}
+        for done in self._done.values():
+            for name, value in done.measures.items():
+                best[name] = min(value, best.get(name, value))
         return Snapshot(
             study=self._folder.name,
             total=len(self._done) + len(open_blocks) + searches,
             done=len(self._done),
             running=tuple(running),
             failed=tuple(failed),
-            missing=missing,
+            missing=len(open_blocks) + searches - len(running) - len(failed),
             retried=retried - len(failed),
             blocks_per_minute=self._rate(),
             seconds_left=self._seconds_left(open_blocks, running, failed, searches),
             hosts=_hosts(self._done.values(), running),
-            codes=dict(Counter(d["code"] for d in self._done.values() if d["code"]).most_common()),
-            best=self._best(),
+            codes=dict(codes.most_common()),
+            best=best,
         )
-
-    def _best(self) -> dict[str, float]:
-        best: dict[str, float] = {}
-        for done in self._done.values():
-            for name, value in done["measures"].items():
-                best[name] = min(value, best.get(name, value))
-        return best
-
-    def _objectives(self) -> list[str]:
-        names = self.orders.search.get("objectives")
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def _look_at_searches(self, running: list[Running], failed: list[GivenUp]) -> int:
         """Trials that are not done, and blocks that wait for the best of them."""
         left = 0
         for search in self.orders.searches:
-            name = str(search["name"])
-            n_trials = left_here = self.orders.search["n_trials"]
+            name, n_trials = str(search["name"]), self.orders.search["n_trials"]
+            left += n_trials
             for trial in read_trials(self.root, name):
+                block = self._folder.block(trial.cell, 0)
                 if trial.number >= n_trials:  # of a command that asked for more
                     continue
-                block = self._folder.block(trial.cell, 0)
                 if trial.state in ("complete", "pruned", "impossible"):
-                    self._remember((search["name"], trial.number), block)
-                    left_here -= 1
+                    self._remember((name, trial.number), block)
+                    left -= 1
                 elif trial.state == "failed":
                     failed.append(_failed(block, block.failures() or [{"error": trial.error}]))
                 elif now := _running(block):
                     running.append(now)
-            left += left_here
             if self.orders.search.get("rerun") and read_best(self.root, name) is None:
                 left += self.orders.n_blocks
         return left
 
     def _remember(self, key: Path | tuple[str, int], block: Block) -> None:
-        if key not in self._done:
-            about = read_json(block.folder / "run.json") or {}
-            self._done[key] = {
-                "cell": block.cell,
-                **{key: str(about.get(key, "")) for key in ("run", "host", "code")},
-                **{key: _number(about.get(key)) for key in ("started", "seconds")},
-                "measures": self._measured(about.get("measures")),
-            }
-
-    def _measured(self, measures: Any) -> dict[str, float]:
-        """What a block's record says of the objectives; only numbers."""
-        if not isinstance(measures, Mapping):
-            return {}
-        values = {name: _number(measures.get(name)) for name in self._objectives()}
-        return {name: value for name, value in values.items() if value is not None}
+        if key in self._done:
+            return
+        about = read_json(block.folder / "run.json") or {}
+        measures = about.get("measures")
+        measures = measures if isinstance(measures, Mapping) else {}
+        values = {name: _number(measures.get(name)) for name in self._objectives}
+        self._done[key] = Done(
+            block.cell,
+            *(str(about.get(key, "")) for key in ("run", "host", "code")),
+            started=_number(about.get("started")),
+            seconds=_number(about.get("seconds")),
+            measures={name: value for name, value in values.items() if value is not None},
+        )
 
     def _rate(self) -> float | None:
         """Blocks a minute of this command, up to now while it runs."""
-        recent = [d for d in self._done.values() if d["run"] == self.orders.run]
-        ends = [end for d in recent if (end := _end(d)) is not None]
+        recent = [done for done in self._done.values() if done.run == self.orders.run]
+        ends = [done.end for done in recent if done.end is not None]
         if not ends:
             return None
         return 60 * len(recent) / max(1.0, max(ends) - self.orders.started)
@@ -252,39 +257,25 @@ class Monitor:
             return 0.0
         if not running:
             return None
+        estimates = self.orders.seconds
         if others:  # trials of searches, of which only the time that earlier ones took is known
-            took = [d["seconds"] or 0.0 for d in self._done.values()]
+            took = [done.seconds or 0.0 for done in self._done.values()]
             return (others + len(left)) * sum(took) / len(took) / len(running) if took else None
         fractions = {(r.cell, r.block): r.fraction for r in running}
         costs = [
-            self.orders.seconds.get(b.cell, 0.0) * (1 - fractions.get((b.cell, b.number), 0.0))
-            for b in left
+            estimates.get(b.cell, 0.0) * (1 - fractions.get((b.cell, b.number), 0.0)) for b in left
         ]
-        scale = self._scale()
+        timed = [d for d in self._done.values() if d.cell in estimates and d.seconds is not None]
+        measured = sum(done.seconds or 0.0 for done in timed)
+        estimated = sum(estimates[done.cell] for done in timed)
+        scale = measured / estimated if measured and estimated else 1.0
         # not less than the costliest of them, however many workers there are
         return scale * max(sum(costs) / len(running), max(costs))
 
-    def _scale(self) -> float:
-        timed = [
-            d
-            for d in self._done.values()
-            if d["cell"] in self.orders.seconds and d["seconds"] is not None
-        ]
-        measured = sum(d["seconds"] for d in timed)
-        estimated = sum(self.orders.seconds[d["cell"]] for d in timed)
-        return measured / estimated if measured and estimated else 1.0
-
 
 def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> GivenUp:
-    last = attempts[-1]
-    return GivenUp(
-        block.cell,
-        block.number,
-        len(attempts),
-        str(last.get("error", "")),
-        str(last.get("traceback", "")),
-        str(last.get("host", "")),
-    )
+    last = {key: str(attempts[-1].get(key, "")) for key in ("error", "traceback", "host")}
+    return GivenUp(block.cell, block.number, len(attempts), **last)
 
 
 def _running(block: Block) -> Running | None:
@@ -293,34 +284,20 @@ def _running(block: Block) -> Running | None:
     if held is None or not held.alive:
         return None
     state = read_json(block.progress) or {}
-    return Running(
-        block.cell,
-        block.number,
-        held.host,
-        held.pid,
-        _number(state.get("started")) or time.time(),
-        min(1.0, max(0.0, _number(state.get("fraction")) or 0.0)),
-    )
+    started = _number(state.get("started")) or time.time()
+    fraction = min(1.0, max(0.0, _number(state.get("fraction")) or 0.0))
+    return Running(block.cell, block.number, held.host, held.pid, started, fraction)
 
 
-def _hosts(done: Iterable[Mapping[str, Any]], running: Iterable[Running]) -> tuple[Host, ...]:
-    counts: Counter[str] = Counter()
+def _hosts(done: Collection[Done], running: Iterable[Running]) -> tuple[Host, ...]:
+    counts = Counter(block.host for block in done if block.host)
+    now = Counter(block.host for block in running)
     last: dict[str, float] = {}
     for block in done:
-        if host := block["host"]:
-            counts[host] += 1
-            if (end := _end(block)) is not None:
-                last[host] = max(end, last.get(host, end))
-    now = Counter(block.host for block in running)
+        if block.end is not None:
+            last[block.host] = max(block.end, last.get(block.host, block.end))
     hosts = [Host(name, counts[name], now[name], last.get(name)) for name in {*counts, *now}]
     return tuple(sorted(hosts, key=lambda host: (-host.done, -host.running, host.name)))
-
-
-def _end(done: Mapping[str, Any]) -> float | None:
-    """When a finished block ended, in seconds since the epoch; None if its record is torn."""
-    if done["started"] is None or done["seconds"] is None:
-        return None
-    return done["started"] + done["seconds"]
 
 
 def _number(value: Any) -> float | None:

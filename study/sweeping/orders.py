@@ -1,25 +1,39 @@
-"""What a command asks of a study: `study.yaml` and each cell's config, which workers read."""
+"""What a command asks of a study: `study.yaml` and each cell's config, which workers read.
 
-from __future__ import annotations
+`study.yaml` also says where and by what the study is made: commit, versions, host, time.
+"""
 
 import contextlib
 import dataclasses
 import errno
+import functools
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from study.config import inputs
+from study.config import inputs, own_system
 from study.config.cell import Cell
 from study.config.errors import ConfigError
 from study.config.run import check_study
 from study.sweeping.cell_config import read_config, write_config
+from study.sweeping.claims import this_host
 from study.sweeping.folder import Orders, StudyError, StudyFolder, check_space, write_yaml
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
-from study.sweeping.provenance import code_version, provenance
 from study.sweeping.storage import record_of
+
+VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
+NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
+SOURCES = ("*.py", "*.cpp", "*.hpp")
+ROOMS = ("core", "config", "block")  # what can change a number; the others run it or read it
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def outputs_folder(study: str) -> StudyFolder:
@@ -54,7 +68,16 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
     **Raises:** `ConfigError` if the folder cannot be written.
     """
     run, before = plan.run, _read(folder)
-    if _asks_nothing_new(plan, folder, before):
+    cells = [cell.hash for cell in plan.cells]
+    search = dataclasses.asdict(run.search)
+    searches = [spec.as_dict() for spec in plan.searches]
+    same = before.get("cells") == cells and before.get("replicates") == run.replicates
+    if searches or before.get("searches"):
+        same &= before.get("search") == search and before.get("searches") == searches
+        finished = same and Monitor(folder.root).look().finished
+    else:
+        finished = same and all(block.done for block in folder.blocks(folder.read_orders()))
+    if finished:  # who made it, and when, is not overwritten
         return folder.read_orders()
     study = {
         "study": run.study,
@@ -68,7 +91,7 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "storage": record_of(run.storage),
         "decisions": {"compile": plan.compile},
         "compiled": _in_cpp(plan),
-        "provenance": {"command": command, **provenance()},
+        "provenance": {"command": command, **_provenance()},
         "history": [
             *before.get("history", []),
             *([before["provenance"]] if "provenance" in before else []),
@@ -76,11 +99,11 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "config": dict(plan.config),
         "grid": [dict(arm) for arm in plan.arms],
         "swept": {key: list(values) for key, values in plan.swept.items()},
-        "cells": [cell.hash for cell in plan.cells],
+        "cells": cells,
         "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
         "seconds_per_block": dict(plan.seconds),
-        "search": dataclasses.asdict(run.search),
-        "searches": [search.as_dict() for search in plan.searches],
+        "search": search,
+        "searches": searches,
     }
     with _writing(folder):
         (folder.root / "cells").mkdir(parents=True, exist_ok=True)
@@ -88,9 +111,8 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
             config = cell.as_dict()
             inputs.keep(config, folder.root)
             write_config(folder.cell(cell.hash) / "config.yaml", config)
-        for search in plan.searches:
-            for config in search.configs.values():
-                inputs.keep(config, folder.root)
+        for config in (config for spec in plan.searches for config in spec.configs.values()):
+            inputs.keep(config, folder.root)
         write_yaml(folder.root / "study.yaml", study)
     return folder.orders_in(study)
 
@@ -117,19 +139,8 @@ def _read(folder: StudyFolder) -> dict[str, Any]:
         return {}
 
 
-def _asks_nothing_new(plan: Plan, folder: StudyFolder, before: Mapping[str, Any]) -> bool:
-    """Whether all of the same study is done: who made it, and when, is then not overwritten."""
-    asked = [cell.hash for cell in plan.cells]
-    same = before.get("cells") == asked and before.get("replicates") == plan.run.replicates
-    if plan.searches or before.get("searches"):
-        same = before.get("search") == dataclasses.asdict(plan.run.search)
-        same &= before.get("searches") == [search.as_dict() for search in plan.searches]
-        return same and Monitor(folder.root).look().finished
-    return same and all(block.done for block in folder.blocks(folder.read_orders()))
-
-
 def _earlier_cells(
-    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Sequence[Cell]
+    folder: StudyFolder, before: Mapping[str, Any], budget: str, cells: Iterable[Cell]
 ) -> list[str]:
     """Cells that earlier commands of the same budget trained, at least in part, and this one lacks.
 
@@ -139,15 +150,15 @@ def _earlier_cells(
     """
     if before.get("budget") != budget:
         return []
-    known = [*before.get("cells", []), *before.get("earlier_cells", [])]
-    now = {cell.hash for cell in cells}
-    asked = {_networks(cell.as_dict()) for cell in cells}
-    kept = []
-    for cell in dict.fromkeys(known):
-        done = cell not in now and any(folder.cell(cell).glob("block-*/replicates.parquet"))
-        if done and _networks(read_config(folder.cell(cell) / "config.yaml")) not in asked:
-            kept.append(cell)
-    return kept
+    known = dict.fromkeys([*before.get("cells", []), *before.get("earlier_cells", [])])
+    networks = {cell.hash: _networks(cell.as_dict()) for cell in cells}
+    return [
+        cell
+        for cell in known
+        if cell not in networks
+        and any(folder.cell(cell).glob("block-*/replicates.parquet"))
+        and _networks(read_config(folder.cell(cell) / "config.yaml")) not in networks.values()
+    ]
 
 
 def _networks(config: Mapping[str, Any]) -> str:
@@ -167,3 +178,58 @@ def _writing(folder: StudyFolder) -> Iterator[None]:
         raise ConfigError(
             f"study={folder.name} cannot be written to {folder.root}: {error.strerror}; {remedy}"
         ) from None
+
+
+def code_version() -> str:
+    """A hash of the sources that can change a result, and the versions of numerical packages.
+
+    If a command names a system of the user's own, that is code too. Workers of one study must agree
+    in it.
+    """
+    versions = [f"{name} {_version(name)}" for name in NUMERICAL]
+    own = [f"own code {digest[:12]}" for digest in own_system.allowed()]
+    return ", ".join([f"source {source_hash(PACKAGE)}", *versions, *own])
+
+
+_version = functools.cache(metadata.version)
+
+
+@functools.cache
+def source_hash(package: Path) -> str:
+    """A hash of the names and contents of the source files in `ROOMS` of a copy of the package."""
+    digest = hashlib.sha256()
+    for path in sorted(
+        path for room in ROOMS for kind in SOURCES for path in (package / room).rglob(kind)
+    ):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _provenance() -> dict[str, Any]:
+    """Where and by what a study is made; `started` in seconds since the epoch."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "run": uuid.uuid4().hex[:12],
+        "git_commit": commit,
+        "git_dirty": bool(changes) if commit else None,
+        "versions": versions,
+        "host": this_host(),
+        "started": time.time(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout that this code runs from; None if it runs from none."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

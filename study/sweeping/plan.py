@@ -7,6 +7,7 @@ groups, and values are then set on the plain config.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,10 +18,19 @@ from study.config.errors import ConfigError
 from study.config.factors import DERIVED
 from study.config.run import Run, make_run
 from study.config.schema import GROUPS, TOP
-from study.sweeping import cost, space
-from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
+from study.sweeping import cost
+from study.sweeping.space import (
+    TWINS,
+    SearchSpec,
+    check_objectives,
+    choices,
+    distribution,
+    extremes,
+    set_key,
+)
 
 Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Configs = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,42 +76,45 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     """
     base = dict(compose({}))
     run = make_run(base)
+    if not isinstance(base["compile"], bool) and base["compile"] != "auto":
+        raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
     arms = _arms(base)
     config = {key: value for key, value in base.items() if key != "grid"}
+    where = f"grid.{run.budget}"
+    configs = _composer(command, compose)
     if searched := _searched(command, run):
-        searches = _searches(command, compose, arms, searched, f"grid.{run.budget}", run, base)
-        return Plan(run, (), {}, config, arms, {}, searches[0].compile, searches)
-    eager = _cells(command, compose, arms, where=f"grid.{run.budget}")
-    for cell in eager:
-        _check_crossing(cell, run)
-    compiled = _decide_compile(base["compile"], decided, eager, run)
-    cells = [cell.with_compile(compiled) for cell in eager]
+        check_objectives(run.search)
+        compiled = wants_cpp(base) and not cost.cpp_trouble()
+        searches = _searches(command, configs, arms, searched, where, compiled)
+        return Plan(run, (), {}, config, arms, {}, compiled, searches)
+    n, eager = run.replicates, {}
+    for settings in _expand(arms, command, where):
+        cell = make_cell(configs(settings), compile=False)
+        eager.setdefault(cell.hash, cell)
+        c = cell.inits_per_data
+        if c and n % c:  # some data seed would lack initialisations: its variance is lopsided
+            raise ConfigError(
+                f"replicates={n} is not a multiple of inits_per_data={c}: "
+                f"use replicates={n - n % c or c}"
+            )
+    compiled = _decide_compile(base["compile"], decided, list(eager.values()), run)
+    cells = [cell.with_compile(compiled) for cell in eager.values()]
     seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
     ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
 
 
-def _check_crossing(cell: Cell, run: Run) -> None:
-    """Refuse a design in which some data seed lacks initialisations: its variance is lopsided."""
-    c, n = cell.inits_per_data, run.replicates
-    if c and n % c:
-        fewer = n - n % c
-        raise ConfigError(
-            f"replicates={n} is not a multiple of inits_per_data={c}: use replicates={fewer or c}"
-        )
-
-
-def _decide_compile(asked: Any, decided: bool | None, cells: Sequence[Cell], run: Run) -> bool:
-    if not isinstance(asked, bool) and asked != "auto":
-        raise ConfigError(f"compile={asked} is not known: use auto, true or false")
+def _decide_compile(
+    wanted: bool | str, decided: bool | None, cells: Sequence[Cell], run: Run
+) -> bool:
     trouble = cost.cpp_trouble()
-    if asked and decided and trouble:
+    if wanted and decided and trouble:
         raise ConfigError(
-            f"compile={str(asked).lower()}: this study trains compiled, and that cannot be done "
+            f"compile={str(wanted).lower()}: this study trains compiled, and that cannot be done "
             f"here, or begin another study: {trouble}"
         )
-    if isinstance(asked, bool):
-        return asked and not trouble
+    if isinstance(wanted, bool):
+        return wanted and not trouble
     if decided is not None:
         return decided
     return cost.worth_compiling(cells, run.n_blocks, run.workers)
@@ -123,35 +136,46 @@ def _arms(base: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(arm) for arm in arms]
 
 
-def _cells(
-    command: CommandLine, compose: Compose, arms: Sequence[Mapping[str, Any]], where: str
-) -> list[Cell]:
-    """The union of the arms' products, each cell once."""
-    composed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    cells: dict[str, Cell] = {}
-    for settings in _expand(arms, command, where):
-        choices = tuple((k, str(v)) for k, v in settings.items() if k in GROUPS)
-        if choices not in composed:
-            composed[choices] = _settle(compose(dict(choices)), command)
-        plain = _copy(composed[choices])
+def _composer(command: CommandLine, compose: Compose) -> Configs:
+    """A function of settings: the plain config they give; it composes each choice of groups once.
+
+    If the command line fixes `data.n_over_p`, the default's `data.n_train` is unset.
+    """
+
+    @functools.cache
+    def composed(groups: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+        plain = _copy(compose(dict(groups)))
+        for key in (command.keys - command.swept.keys()) & TWINS.keys():
+            if TWINS[key] not in command.keys:
+                set_key(plain, key, plain["data"][key.partition(".")[2]])
+        return plain
+
+    def config(settings: Mapping[str, Any]) -> dict[str, Any]:
+        plain = _copy(composed(tuple((k, str(v)) for k, v in settings.items() if k in GROUPS)))
         for key, value in settings.items():
             if key not in GROUPS:
                 set_key(plain, key, value)
-        cell = make_cell(plain, compile=False)
-        cells.setdefault(cell.hash, cell)
-    return list(cells.values())
+        return plain
+
+    return config
 
 
 def _searched(command: CommandLine, run: Run) -> dict[str, str]:
     """Keys to search in: those of the config that the command does not set, and the command's."""
+    for key, value in run.search.space.items():
+        if not isinstance(value, str):
+            raise ConfigError(
+                f"search.space.{key}={value} is one value: write a range to search in, or set "
+                f"{key} itself"
+            )
     given = {
         key: text
-        for key, text in space.texts(run.search.space).items()
+        for key, text in run.search.space.items()
         if key not in command.keys and TWINS.get(key) not in command.keys
     }
-    asked = given or command.ranges or "search" in command.keys
-    searched = given | dict(command.ranges) | (dict(command.options) if asked else {})
-    if asked and not searched:
+    wanted = given or command.ranges or "search" in command.keys
+    searched = given | dict(command.ranges) | (dict(command.options) if wanted else {})
+    if wanted and not searched:
         raise ConfigError(
             f"search={run.search.sampler}: no key is searched: give one a range, "
             "optimizer.lr='tag(log,interval(1e-4,1e-1))' for instance"
@@ -161,42 +185,33 @@ def _searched(command: CommandLine, run: Run) -> dict[str, str]:
 
 def _searches(
     command: CommandLine,
-    compose: Compose,
+    configs: Configs,
     arms: Sequence[Mapping[str, Any]],
     searched: Mapping[str, str],
     where: str,
-    run: Run,
-    base: Mapping[str, Any],
+    compiled: bool,
 ) -> tuple[SearchSpec, ...]:
     """One search for each point of the grid, checked at the ends of all ranges."""
-    check_objectives(run.search)
-    if base["compile"] not in ("auto", True, False):
-        raise ConfigError(f"compile={base['compile']} is not known: use auto, true or false")
-    compiled = wants_cpp(base) and not cost.cpp_trouble()
     fixed_keys = dataclasses.replace(
         command, swept={k: v for k, v in command.swept.items() if k not in searched}
     )
     groups = {
-        key: space.extremes(space.distribution(key, searched[key], whole=False))
+        key: extremes(distribution(key, searched[key], whole=False))
         for key in sorted(searched)
         if key in GROUPS
     }
     searches: dict[str, SearchSpec] = {}
     for settings in _expand(arms, fixed_keys, where):
-        configs = {}
-        for chosen in itertools.product(*groups.values()):
-            named = dict(zip(groups, chosen, strict=True))
-            chosen_groups = {k: v for k, v in {**settings, **named}.items() if k in GROUPS}
-            plain = _settle(compose(chosen_groups), command)
-            for key, value in settings.items():
-                if key not in GROUPS and key not in searched:
-                    set_key(plain, key, value)
+        kept = {k: v for k, v in settings.items() if k not in searched}
+        chosen: dict[str, dict[str, Any]] = {}
+        for values in itertools.product(*groups.values()):
+            named = dict(zip(groups, values, strict=True))
+            plain = configs({**kept, **named})
             plain = {key: plain[key] for key in (*GROUPS, *TOP)}
             # workers find files of the user's by what is in them
             plain["system"], plain["data"] = by_content(plain["system"], plain["data"])
-            configs[choices(named)] = plain
-        kept = {k: v for k, v in settings.items() if k not in searched}
-        search = SearchSpec(kept, dict(searched), configs, compiled)
+            chosen[choices(named)] = plain
+        search = SearchSpec(kept, dict(searched), chosen, compiled)
         for _ in search.corners():  # raises for what cannot be right
             pass
         searches.setdefault(search.name, search)
@@ -211,34 +226,21 @@ def _expand(
     for arm in arms:
         lists: dict[str, Sequence[Any]] = {}
         for key, values in arm.items():
-            _check_arm_key(key, values, where)
+            if not isinstance(key, str) or isinstance(values, Mapping):
+                raise ConfigError(
+                    f"{where}: {key}={values} is not an arm's setting: write model.width: 8"
+                )
+            if key.partition(".")[0] in COMMAND_KEYS:
+                raise ConfigError(
+                    f"{where}: {key}={values} belongs to the whole study, so no arm can set it"
+                )
+            if values == []:
+                raise ConfigError(f"{where}: {key}=[] holds no value: give at least one")
             if key not in replaced:
                 lists[key] = values if isinstance(values, list) else [values]
         lists |= command.swept
         for values in itertools.product(*lists.values()):
             yield dict(zip(lists, values, strict=True))
-
-
-def _check_arm_key(key: Any, values: Any, where: str) -> None:
-    if not isinstance(key, str) or isinstance(values, Mapping):
-        raise ConfigError(f"{where}: {key}={values} is not an arm's setting: write model.width: 8")
-    if key.partition(".")[0] in COMMAND_KEYS:
-        raise ConfigError(
-            f"{where}: {key}={values} belongs to the whole study, so no arm can set it"
-        )
-    if values == []:
-        raise ConfigError(f"{where}: {key}=[] holds no value: give at least one")
-
-
-def _settle(plain: Mapping[str, Any], command: CommandLine) -> dict[str, Any]:
-    """A fixed `data.n_over_p=...` on the command line unsets the default's `data.n_train`."""
-    settled = _copy(plain)
-    for key in command.keys & TWINS.keys():
-        if TWINS[key] not in command.keys and key not in command.swept:
-            data = settled["data"]
-            if data[key.partition(".")[2]] is not None:
-                data[TWINS[key].partition(".")[2]] = None
-    return settled
 
 
 def _copy(plain: Mapping[str, Any]) -> dict[str, Any]:

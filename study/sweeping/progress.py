@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EVERY = 0.5  # seconds between looks for the bar
 LOOKING = 30  # pause between looks, in units of the duration of a look
 SHOWN = 60  # rows of the plan's table
-LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+LINE_EVERY = 30.0  # seconds between lines if there is no terminal
 
 
 def print_plan(plan: Plan, folder: StudyFolder, out: Console, *, table: bool = True) -> None:
@@ -57,21 +57,19 @@ def print_plan(plan: Plan, folder: StudyFolder, out: Console, *, table: bool = T
     total = run.n_blocks * len(plan.cells)
     missing = total - sum(done.values())
     seconds = scale * sum(plan.seconds[cell] * (run.n_blocks - n) for cell, n in done.items())
-    left = seconds / min(run.workers, max(1, missing))
-    workers = f"{run.workers} worker{'s' * (run.workers > 1)}"
-    about = f", about {duration(left)} with {workers}" if missing else ""
+    left = duration(seconds / min(run.workers, max(1, missing)))
+    about = f", about {left} with {run.workers} worker{'s' * (run.workers > 1)}" if missing else ""
     trouble = None if plan.compile else cost.cpp_trouble()
-    training = f"{'compiled' if plan.compile else 'eager'} training"
     out.print(
         f"study {run.study}, budget {run.budget}: {len(plan.cells)} cells of "
         f"{run.replicates} replicates, {total} blocks, {total - missing} done, "
-        f"{missing} to run{about}; {training}" + (f" ({trouble})" if trouble else "")
+        f"{missing} to run{about}; {'compiled' if plan.compile else 'eager'} training"
+        + (f" ({trouble})" if trouble else "")
     )
 
 
 def _print_searches(plan: Plan, out: Console) -> None:
-    run, search = plan.run, plan.run.search
-    n, first = len(plan.searches), plan.searches[0]
+    run, search, n = plan.run, plan.run.search, len(plan.searches)
     rerun = f", the best of each trained again with {run.replicates} replicates"
     pruner = "" if search.pruner == "none" else f", pruned by {search.pruner.replace('_', ' ')}"
     out.print(
@@ -80,7 +78,7 @@ def _print_searches(plan: Plan, out: Console) -> None:
         f"{' and '.join(search.objectives)}, by {search.sampler}{pruner}"
         f"{rerun if search.rerun else ''}"
     )
-    for key, text in first.space.items():
+    for key, text in plan.searches[0].space.items():
         out.print(f"  {key}: {text}")
 
 
@@ -89,9 +87,10 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
     table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
     for cell in plan.cells[:SHOWN]:
         values = cell.factors()
+        shown = (values[key] for key in factors)
         table.add_row(
             cell.hash,
-            *(_text(values[key]) for key in factors),
+            *(f"{value:g}" if isinstance(value, float) else one_line(value) for value in shown),
             str(cell.n_train),
             str(cell.n_params),
             f"{values['equations_per_param']:.3g}",
@@ -102,21 +101,13 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
     return table
 
 
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else one_line(value)
-
-
 class Bar(Progress):
     """A bar, and the words below it: a terminal of 80 columns has no room for both in a line."""
 
     @classmethod
     def get_default_columns(cls) -> tuple[ProgressColumn, ...]:
-        return (
-            SpinnerColumn(),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-        )
+        bar = BarColumn(bar_width=None)
+        return SpinnerColumn(), bar, TaskProgressColumn(), TimeElapsedColumn()
 
     def get_renderables(self) -> Iterator[RenderableType]:
         yield self.make_tasks_table(self.tasks)
@@ -162,22 +153,19 @@ class ProgressBar:
                     return
 
     def _print(self) -> None:
-        printed = time.monotonic()
-        while not self._stop.wait(EVERY):
-            if time.monotonic() - printed >= LINE_EVERY:
-                printed = time.monotonic()
-                print(describe(self._monitor.look()), file=sys.stderr, flush=True)
+        while not self._stop.wait(LINE_EVERY):
+            print(describe(self._monitor.look()), file=sys.stderr, flush=True)
 
 
 def summarise(outcome: Outcome, page: Path | None) -> None:
     """Print what a command came to: counts, why blocks failed, where table and page are."""
     out = console(stderr=True)
-    parts = [f"{outcome.trained} trained", f"{outcome.kept} were done before"]
-    if outcome.failed:
-        parts.append(f"{len(outcome.failed)} failed")
-    if outcome.missing:
-        parts.append(f"{outcome.missing} missing")
-    out.print(f"{', '.join(parts)}; {duration(outcome.seconds)}")
+    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+    missing = f", {outcome.missing} missing" if outcome.missing else ""
+    out.print(
+        f"{outcome.trained} trained, {outcome.kept} were done before{failed}{missing}; "
+        f"{duration(outcome.seconds)}"
+    )
     for failure in outcome.failed:
         out.print(
             f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "

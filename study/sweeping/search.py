@@ -17,20 +17,34 @@ import dataclasses
 import math
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config.errors import ConfigError
+from study.config.errors import ConfigError, nearest
 from study.sweeping import claims
-from study.sweeping.samplers import make_pruner, make_sampler, suggest
 from study.sweeping.storage import Direction, patiently
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
+
+# not cmaes, which unpickles what it finds in the storage; not grid and brute force, which propose
+# twice or for ever if trials are asked for
+SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tpe": ("TPESampler", {"constant_liar": True}),
+    "random": ("RandomSampler", {}),
+    "qmc": ("QMCSampler", {"scramble": True, "warn_independent_sampling": False}),
+    "nsga2": ("NSGAIISampler", {}),
+    "gp": ("GPSampler", {}),
+}
+FACTOR = 3  # of the trials that reach a rung, one in so many goes on
+RUNGS = (1 / 27, 1 / 9, 1 / 3)  # fractions of its training at which a trial is judged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +73,7 @@ class Search:
     - `directions`: minimize or maximize, for each objective.
     - `heed`: called while it waits for the storage or other workers; what it raises ends the wait.
 
-    **Raises:** `ConfigError` for a sampler or pruner that is not known, or cannot do this.
+    **Raises:** `ConfigError` for a sampler that is not known, or a pruner that cannot do this.
     """
 
     def __init__(
@@ -81,22 +95,19 @@ class Search:
         if len(directions) > 1 and pruner != "none":
             raise ConfigError(f"pruner={pruner}: a search with several objectives cannot prune")
         self.n_trials = n_trials
-        self._folder = folder
-        self._heed = heed
-        self._space = dict(space)
-        self._sampler = lambda number: make_sampler(sampler, seed, number)
+        self._folder, self._heed, self._space = folder, heed, dict(space)
+        self._sampler = lambda number: _make_sampler(sampler, seed, number)
         self._held: dict[int, tuple[Trial, claims.Claim]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._study = patiently(
+        self._study = self._patiently(
             lambda: optuna.create_study(
                 storage=storage,
                 study_name=name,
                 sampler=self._sampler(0),
-                pruner=make_pruner(pruner),
+                pruner=_make_pruner(pruner),
                 directions=list(directions),
                 load_if_exists=True,
-            ),
-            before_again=heed,
+            )
         )
 
     def ask(self) -> Asked | None:
@@ -115,27 +126,21 @@ class Search:
         A value that is not finite becomes the worst there can be, because samplers learn nothing
         from trials without a value, and would go on to propose settings at which networks diverge.
         """
-        from optuna.trial import TrialState
-
         directions = self._study.directions
         given = [float(v) for v in ([value] if isinstance(value, int | float) else value)]
         values = [
             v if math.isfinite(v) else (-math.inf if d.name == "MAXIMIZE" else math.inf)
             for v, d in zip(given, directions, strict=True)
         ]
-        return self._finish(number, TrialState.COMPLETE, values).values == values
+        return self._finish(number, "COMPLETE", values).values == values
 
     def fail(self, number: int, error: str) -> None:
         """Give a trial up for good: it counts in the budget, but samplers do not learn from it."""
-        from optuna.trial import TrialState
-
-        self._finish(number, TrialState.FAIL, None, error)
+        self._finish(number, "FAIL", None, error)
 
     def prune(self, number: int) -> None:
         """End a trial early; its last reported value is its value."""
-        from optuna.trial import TrialState
-
-        self._finish(number, TrialState.PRUNED, None)
+        self._finish(number, "PRUNED", None)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Tell a held trial's value so far. Returns whether it should be pruned.
@@ -171,8 +176,8 @@ class Search:
 
     def release(self) -> None:
         """Put the held trials back; the next worker that asks continues them."""
-        for number in list(self._held):
-            self._held.pop(number)[1].release()
+        while self._held:
+            self._held.popitem()[1][1].release()
 
     def _patiently(self, operation: Callable[[], Any]) -> Any:
         return patiently(operation, before_again=self._wait)
@@ -193,48 +198,50 @@ class Search:
     def _next(self) -> Asked | None:
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            if trial.state.name == "RUNNING" and trial.number not in self._held:
-                claim = claims.take(self._lock(trial.number))
-                if claim is not None and (asked := self._begin(trial, claim, resumed=True)):
-                    return asked
+            lost = trial.state.name == "RUNNING" and trial.number not in self._held
+            if lost and (asked := self._begin(trial, resumed=True)):
+                return asked
         if len(trials) >= self.n_trials:
             return None
         self._study.sampler = self._sampler(len(trials))
         number = self._study.ask().number
         trial = self._study.get_trials(deepcopy=False)[number]
-        claim = claims.take(self._lock(number))
-        asked = None if claim is None else self._begin(trial, claim, resumed=False)
-        return asked or self._next()  # another took it while this turn was overslept
+        # else another took it while this turn was overslept
+        return self._begin(trial, resumed=False) or self._next()
 
-    def _begin(self, found: FrozenTrial, claim: claims.Claim, resumed: bool) -> Asked | None:
-        """Hold a trial; None if it is finished, or beyond the budget after an overslept turn."""
+    def _begin(self, frozen: FrozenTrial, resumed: bool) -> Asked | None:
+        """Hold a trial.
+
+        None if another worker has it, or it is finished, or beyond the budget after an overslept
+        turn.
+        """
         import optuna
 
+        claim = claims.take(self._folder / f"trial-{frozen.number}.lock")
+        if claim is None:
+            return None
         try:
-            self._study.sampler = self._sampler(found.number)
-            trial = optuna.Trial(self._study, found._trial_id)
-            finished = trial.storage.get_trial(found._trial_id).state.is_finished()
-            if found.number >= self.n_trials and not finished:
-                self._study.tell(found.number, state=optuna.trial.TrialState.FAIL)
+            self._study.sampler = self._sampler(frozen.number)
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            finished = trial.storage.get_trial(frozen._trial_id).state.is_finished()
+            if frozen.number >= self.n_trials and not finished:
+                self._study.tell(frozen.number, state=optuna.trial.TrialState.FAIL)
             elif not finished:
                 # what its worker had set before it died stays as it is
                 params = {key: suggest(trial, key, self._space[key]) for key in self._space}
-                self._held[found.number] = (trial, claim)
-                return Asked(found.number, params, resumed)
+                self._held[frozen.number] = (trial, claim)
+                return Asked(frozen.number, params, resumed)
         finally:
-            if found.number not in self._held:
+            if frozen.number not in self._held:
                 claim.release()
         return None
 
     def _finish(
-        self,
-        number: int,
-        state: TrialState,
-        values: list[float] | None,
-        error: str | None = None,
+        self, number: int, state: str, values: list[float] | None, error: str | None = None
     ) -> FrozenTrial:
         """Tell a trial once, even if the connection is lost or another worker tells it too."""
         from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
 
         trial, claim = self._held[number]
 
@@ -242,7 +249,7 @@ class Search:
             with contextlib.suppress(UpdateFinishedTrialError):  # another was faster
                 if error is not None:
                     trial.set_user_attr("error", error)
-                self._study.tell(number, values, state, skip_if_finished=True)
+                self._study.tell(number, values, TrialState[state], skip_if_finished=True)
             return trial.storage.get_trial(trial._trial_id)
 
         told = self._patiently(finish)
@@ -250,5 +257,64 @@ class Search:
         claim.release()
         return told
 
-    def _lock(self, number: int) -> Path:
-        return self._folder / f"trial-{number}.lock"
+
+def suggest(trial: Trial, key: str, allowed: BaseDistribution) -> Any:
+    """A trial's setting: the one it has, or a new one."""
+    from optuna.distributions import IntDistribution
+
+    value = trial._suggest(key, allowed)
+    return int(value) if isinstance(allowed, IntDistribution) else value
+
+
+def _make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+    """A sampler for one trial. With one seed for all, workers would propose the same."""
+    import numpy as np
+    import optuna
+
+    if name not in SAMPLERS:
+        raise ConfigError(f"sampler={name} is not known: {nearest(name, SAMPLERS)}")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    if name != "qmc":  # which is one sequence for all: the storage counts its elements
+        seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    sampler, options = SAMPLERS[name]
+    return getattr(optuna.samplers, sampler)(seed=seed, **options)
+
+
+def _make_pruner(name: str) -> BasePruner:
+    from optuna import pruners
+
+    known = {
+        "none": pruners.NopPruner(),
+        "median": pruners.MedianPruner(n_startup_trials=8),
+        "successive_halving": successive_halving(FACTOR),
+    }
+    return known[name]
+
+
+def successive_halving(factor: int) -> BasePruner:
+    """Asynchronous successive halving (Li et al., 2020, arXiv:1810.05934), without promotions.
+
+    At each step that it reports, a trial goes on if it is among the best 1/`factor` of those that
+    have reported there. While fewer than `factor` have, only the best goes on. NaN is worst.
+
+    Optuna's own pruner notes in the storage that a rung is passed before it says whether: asked
+    again by the next worker after a death in between, it lets the trial go on. This one depends
+    only on the values that were reported before, so it repeats its verdict.
+    """
+    from optuna.pruners import BasePruner
+
+    class SuccessiveHalving(BasePruner):
+        def prune(self, study: Study, trial: FrozenTrial) -> bool:
+            step = trial.last_step
+            if step is None:
+                return False
+            value = trial.intermediate_values[step]
+            others = [
+                other.intermediate_values[step]
+                for other in study.get_trials(deepcopy=False)
+                if step in other.intermediate_values and other.number != trial.number
+            ]
+            better = sum(other < value for other in others)
+            return math.isnan(value) or better >= max(1, (len(others) + 1) // factor)
+
+    return SuccessiveHalving()

@@ -5,12 +5,13 @@ How a block is claimed, trained and committed is the worker's `attempt`, which i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.config import inputs
@@ -20,8 +21,7 @@ from study.config.run import SearchConfig
 from study.sweeping import cost
 from study.sweeping.cell_config import write_config
 from study.sweeping.folder import Block, Orders, StudyFolder, read_json
-from study.sweeping.samplers import RUNGS
-from study.sweeping.search import Asked, Search
+from study.sweeping.search import RUNGS, Asked, Search
 from study.sweeping.space import SearchSpec, at_edge, choices
 from study.sweeping.storage import Direction, open_storage, own_name
 from study.tables import records
@@ -102,26 +102,27 @@ class Searcher:
         return SearchConfig(**self._orders.search)
 
     def _search(self, spec: SearchSpec) -> Search:
-        if spec.name not in self._searches:
-            settings = self._settings
-            storage = open_storage(self._orders.storage, self._folder.root / "ledger.log")
-            directions: list[Direction] = ["minimize"] * len(settings.objectives)
-            name = f"{self._folder.name}: {spec.label}"
-            if self._orders.storage is not None:
-                name = own_name(storage, name, self._folder.owner(), directions)
-            self._searches[spec.name] = Search(
-                storage,
-                name,
-                records.folder_of(self._folder.root, spec.name),
-                spec.distributions(),
-                n_trials=settings.n_trials,
-                sampler=settings.sampler,
-                seed=(spec.seed + settings.seed) % 2**31,
-                pruner=settings.pruner,
-                directions=directions,
-                heed=self._heed,
-            )
-        return self._searches[spec.name]
+        if spec.name in self._searches:
+            return self._searches[spec.name]
+        settings = self._settings
+        storage = open_storage(self._orders.storage, self._folder.root / "ledger.log")
+        directions: list[Direction] = ["minimize"] * len(settings.objectives)
+        name = f"{self._folder.name}: {spec.label}"
+        if self._orders.storage is not None:
+            name = own_name(storage, name, self._folder.owner(), directions)
+        self._searches[spec.name] = search = Search(
+            storage,
+            name,
+            records.folder_of(self._folder.root, spec.name),
+            spec.distributions(),
+            n_trials=settings.n_trials,
+            sampler=settings.sampler,
+            seed=(spec.seed + settings.seed) % 2**31,
+            pruner=settings.pruner,
+            directions=directions,
+            heed=self._heed,
+        )
+        return search
 
     def _run(
         self, spec: SearchSpec, search: Search, asked: Asked, attempt: Attempt, given_up: GivenUp
@@ -133,8 +134,7 @@ class Searcher:
             self._write(spec, record, state="impossible", error=str(error))
             search.fail(asked.number, str(error))
             return
-        record = dataclasses.replace(record, cell=cell.hash)
-        self._write(spec, record)
+        record = self._write(spec, record, cell=cell.hash)
         block = self._folder.block(cell.hash, 0)
         write_config(block.folder.parent / "config.yaml", cell.as_dict())
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
@@ -147,13 +147,12 @@ class Searcher:
         # recorded first: a worker that dies in between leaves a trial that is asked for, and told,
         # again
         if trial.pruned:
-            ended = self._ended(cell, "pruned", trial.trained)
-            self._write(spec, record, **ended, last=trial.value)
+            self._write(spec, record, **_ended(cell, "pruned", trial.trained), last=trial.value)
             search.prune(asked.number)
         elif block.done:
             measures = (read_json(block.folder / "run.json") or {}).get("measures", {})
             values = tuple(measures.get(name, math.inf) for name in self._settings.objectives)
-            ended = self._ended(cell, "complete", self._trained(spec, record))
+            ended = _ended(cell, "complete", self._trained(spec, record))
             self._write(spec, record, **ended, values=values)
             search.tell(asked.number, values)
         else:
@@ -164,15 +163,11 @@ class Searcher:
 
     def _finish(self, spec: SearchSpec, search: Search) -> None:
         """Make the records whole, and note the best cell; every worker writes the same."""
-        recorded = {r.number: r for r in records.read_trials(self._folder.root, spec.name)}
+        written = {record.number: record for record in self._records(spec)}
         for told in search.ended():
-            if told.number not in recorded or recorded[told.number].state == "running":
-                self._write(spec, self._from_storage(spec, told))
-        done = [
-            record
-            for record in records.read_trials(self._folder.root, spec.name)
-            if record.state == "complete"
-        ]
+            if told.number not in written or written[told.number].state == "running":
+                self._restore(spec, told)
+        done = [record for record in self._records(spec) if record.state == "complete"]
         if len(self._settings.objectives) > 1 or not done:
             return
         best = min(done, key=lambda record: (record.values[0], record.number))
@@ -181,23 +176,24 @@ class Searcher:
         best = Best(best.cell, best.number, best.values[0], edges)
         records.write_best(self._folder.root, spec.name, best)
 
-    def _from_storage(self, spec: SearchSpec, told: FrozenTrial) -> TrialRecord:
-        """The record of a finished trial whose own a loss of power tore, or took back."""
-        record = TrialRecord(told.number, NO_CELL, dict(told.params), "impossible")
-        record = dataclasses.replace(record, error=str(told.user_attrs.get("error", "")))
-        try:
+    def _restore(self, spec: SearchSpec, told: FrozenTrial) -> None:
+        """Write the record of a finished trial whose own a loss of power tore, or took back."""
+        error = str(told.user_attrs.get("error", ""))
+        record = TrialRecord(told.number, NO_CELL, dict(told.params), "impossible", error=error)
+        changes: dict[str, Any] = {}
+        with contextlib.suppress(ConfigError, KeyError):
             cell = self._cell(spec, told.params)
-        except (ConfigError, KeyError):
-            return record
-        record = dataclasses.replace(record, cell=cell.hash)
-        match told.state.name:
-            case "COMPLETE":
-                ended = self._ended(cell, "complete", self._trained(spec, record))
-                return dataclasses.replace(record, **ended, values=tuple(told.values or ()))
-            case "PRUNED":  # at a rung, of which the storage has the number and the value
-                ended = self._ended(cell, "pruned", RUNGS[0] * (told.last_step or 0))
-                return dataclasses.replace(record, **ended, last=told.value)
-        return dataclasses.replace(record, state="failed")
+            record = dataclasses.replace(record, cell=cell.hash)
+            match told.state.name:
+                case "COMPLETE":
+                    changes = _ended(cell, "complete", self._trained(spec, record))
+                    changes["values"] = tuple(told.values or ())
+                case "PRUNED":  # at a rung, of which the storage has the number and the value
+                    changes = _ended(cell, "pruned", RUNGS[0] * (told.last_step or 0))
+                    changes["last"] = told.value
+                case _:
+                    changes["state"] = "failed"
+        self._write(spec, record, **changes)
 
     def _cell(self, spec: SearchSpec, params: Mapping[str, Any]) -> Cell:
         """The cell with a trial's settings. **Raises:** `ConfigError` if they exclude each other,
@@ -205,23 +201,26 @@ class Searcher:
         inputs.supply(spec.configs[choices(params)], self._folder.root)
         return spec.cell(params)
 
-    def _write(self, spec: SearchSpec, record: TrialRecord, **changes: Any) -> None:
+    def _records(self, spec: SearchSpec) -> Iterator[TrialRecord]:
+        return records.read_trials(self._folder.root, spec.name)
+
+    def _write(self, spec: SearchSpec, record: TrialRecord, **changes: Any) -> TrialRecord:
         record = dataclasses.replace(record, **changes)
         records.write_trial(self._folder.root, spec.name, record)
-
-    @staticmethod
-    def _ended(cell: Cell, state: str, trained: float) -> dict[str, Any]:
-        steps = round(trained * (cell.optimizer.steps + cell.optimizer.iterations))
-        return {"state": state, "trained": trained, "steps": steps}
+        return record
 
     def _trained(self, spec: SearchSpec, record: TrialRecord) -> float:
-        """The share of its steps that a complete trial took: none if another had trained its
-        cell."""
-        before = (
+        """The share of its steps that a complete trial took: none if another trained its cell."""
+        before = any(
             other.cell == record.cell
             and other.state == "complete"
             and other.trained > 0
             and other.number != record.number
-            for other in records.read_trials(self._folder.root, spec.name)
+            for other in self._records(spec)
         )
-        return 0.0 if any(before) else 1.0
+        return 0.0 if before else 1.0
+
+
+def _ended(cell: Cell, state: str, trained: float) -> dict[str, Any]:
+    steps = round(trained * (cell.optimizer.steps + cell.optimizer.iterations))
+    return {"state": state, "trained": trained, "steps": steps}

@@ -57,11 +57,7 @@ class SearchSpec:
     @property
     def name(self) -> str:
         """A hash of what it searches in."""
-        about = {
-            "space": dict(self.space),
-            "configs": _plain(self.configs),
-            "compile": self.compile,
-        }
+        about = {"space": self.space, "configs": self.configs, "compile": self.compile}
         canonical = json.dumps(about, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -170,15 +166,13 @@ def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
             values = list(numbers)  # half-open, as everywhere in Hydra
             if not values:
                 raise ConfigError(f"{key}={text} holds no value: give at least one")
-            low, high, step = min(values), max(values), sweep.step
+            low, high, step = min(values), max(values), abs(sweep.step)
             if isinstance(numbers, FloatRange):
-                return FloatDistribution(low, high, step=abs(float(step)))
-            return IntDistribution(low, high, step=abs(int(step)))
-        case ChoiceSweep():
+                return FloatDistribution(low, high, step=float(step))
+            return IntDistribution(low, high, step=int(step))
+        case ChoiceSweep():  # which Hydra's grammar allows no empty one of
             # as Hydra types a single value
             values: list[Any] = list(map(Override._convert_value, override.sweep_iterator()))
-            if not values:
-                raise ConfigError(f"{key}={text} holds no value: give at least one")
             return CategoricalDistribution(values)
     raise ConfigError(
         f"{key}={text} is nothing to search in: write interval(low,high), "
@@ -188,21 +182,14 @@ def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
 
 def extremes(allowed: BaseDistribution) -> list[Any]:
     """The values between which all others lie: ends of a range, every choice."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(allowed, CategoricalDistribution):
-        return list(allowed.choices)
-    assert isinstance(allowed, FloatDistribution | IntDistribution)
-    return [allowed.low, allowed.high]
+    ends = described(allowed)
+    return ends.get("choices") or [ends["low"], ends["high"]]
 
 
 def at_edge(allowed: BaseDistribution, value: Any) -> bool:
     """Whether a better value may lie beyond the range; a choice has no edge."""
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    if not isinstance(allowed, FloatDistribution | IntDistribution):
-        return False
-    return records.at_edge(allowed.low, allowed.high, allowed.log, value)
+    ends = described(allowed)
+    return "low" in ends and records.at_edge(ends["low"], ends["high"], ends["log"], value)
 
 
 def described(allowed: BaseDistribution) -> dict[str, Any]:
@@ -222,17 +209,6 @@ def check_objectives(search: SearchConfig) -> None:
     for name in search.objectives:
         if name not in MEASURES:
             raise ConfigError(f"search.objectives={name} is no measure: {nearest(name, MEASURES)}")
-
-
-def texts(space: Mapping[str, Any]) -> dict[str, str]:
-    """A config's `search.space` as text. **Raises:** `ConfigError` for what is no text."""
-    for key, value in space.items():
-        if not isinstance(value, str):
-            raise ConfigError(
-                f"search.space.{key}={value} is one value: write a range to search in, or set "
-                f"{key} itself"
-            )
-    return {str(key): value for key, value in space.items()}
 
 
 def _plain(data: Any) -> Any:

@@ -99,8 +99,7 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
                 "command makes it anew from the cells"
             ) from None
     url = _url(storage)
-    said = VARIABLE if storage.startswith(FROM_VARIABLE) else "storage"
-    shown = f"{said}={_place(url)}"
+    shown = f"{VARIABLE if storage.startswith(FROM_VARIABLE) else 'storage'}={_place(url)}"
     if (scheme := url.get_backend_name()) not in _DATABASES:
         raise ConfigError(
             f"{shown}: {scheme} is no known database: {nearest(scheme, _DATABASES[:-1])}"
@@ -139,12 +138,12 @@ def own_name(
     """
     import optuna
 
-    found = optuna.create_study(
+    first = optuna.create_study(
         storage=storage, study_name=name, directions=list(directions), load_if_exists=True
     )
-    if "owner" not in found.user_attrs:
-        found.set_user_attr("owner", owner)
-    return name if found.user_attrs["owner"] == owner else f"{name}-{owner}"
+    if "owner" not in first.user_attrs:
+        first.set_user_attr("owner", owner)
+    return name if first.user_attrs["owner"] == owner else f"{name}-{owner}"
 
 
 def patiently(
@@ -162,38 +161,36 @@ def patiently(
 
     **Raises:** `LostError` when patience is at an end; whatever else the operation raises, at once.
     """
-    end, pause, again = time.monotonic() + patience, 0.05, False
+    end, pause = time.monotonic() + patience, 0.05
     while True:
         try:
-            if again:
-                before_again()
             return operation()
         except LostError:
             left = end - time.monotonic()
             if left <= 0:
                 raise
             time.sleep(min(left, pause * random.uniform(0.5, 1.5)))
-            pause, again = min(2 * pause, LONGEST_PAUSE), True
+            pause = min(2 * pause, LONGEST_PAUSE)
+        before_again()
 
 
 def _url(storage: str) -> URL:
     """The URL of a database. **Raises:** `ConfigError` if none can be read."""
     import sqlalchemy.exc
 
-    text = storage
-    if storage.startswith(FROM_VARIABLE):
-        text = os.environ.get(VARIABLE, "")
-        if not text:
-            raise ConfigError(
-                f"storage is '{FROM_VARIABLE}', and that environment variable is not set here: "
-                "set it to the database's URL; blocks are trained and kept without it"
-            )
+    from_variable = storage.startswith(FROM_VARIABLE)
+    text = os.environ.get(VARIABLE, "") if from_variable else storage
+    if from_variable and not text:
+        raise ConfigError(
+            f"storage is '{FROM_VARIABLE}', and that environment variable is not set here: "
+            "set it to the database's URL; blocks are trained and kept without it"
+        )
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):  # its words may hold part of the password
         url = None
     if url is None or "@" in f"{url.host}{url.database}":
-        if storage.startswith(FROM_VARIABLE):  # of which no part may be shown
+        if from_variable:  # of which no part may be shown
             raise ConfigError(
                 f"{VARIABLE} is not a URL such as postgresql://user:password@host/database: write "
                 "each of @ : / ? # % in user and password as %40 %3A %2F %3F %23 %25"
@@ -213,15 +210,8 @@ def _place(url: URL) -> str:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    """In a forked process: leave the parent's connections alone, and open new ones."""
-    for engine in list(_engines):
-        engine.dispose(close=False)
-
-
-os.register_at_fork(after_in_child=_let_go)
+# a forked process leaves its parent's connections alone, and opens new ones
+os.register_at_fork(after_in_child=lambda: [e.dispose(close=False) for e in list(_engines)])
 
 
 def _connect(url: URL) -> RDBStorage:
@@ -230,13 +220,11 @@ def _connect(url: URL) -> RDBStorage:
     import sqlalchemy.exc
     from optuna.storages import RDBStorage
 
-    options: dict[str, Any] = {}
     postgres = url.get_backend_name() == "postgresql"
     server = url.get_backend_name() != "sqlite"
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}}  # seconds, for another writer
     if server:
-        options |= {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 1, "pool_timeout": 60}
-    else:
-        options["connect_args"] = {"timeout": 60}  # seconds to wait for another writer
+        options = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 1, "pool_timeout": 60}
     if postgres and url.get_driver_name() in ("psycopg", "psycopg2"):
         options["connect_args"] = {k: v for k, v in _LIBPQ.items() if k not in url.query}
     # Optuna takes braces for a template

@@ -27,7 +27,7 @@ from study.sweeping.claims import HERE, Claim, Committer, Machine
 from study.sweeping.cost import cpp_trouble
 from study.sweeping.folder import Block, Orders, StudyError, StudyFolder, Survey, write_json
 from study.sweeping.leaving import Preempted, Requests, stay_with_head
-from study.sweeping.provenance import code_version
+from study.sweeping.orders import code_version
 from study.sweeping.searcher import Searcher, Trial
 from study.sweeping.trainer import (
     Ending,

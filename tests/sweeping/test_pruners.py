@@ -10,8 +10,7 @@ import optuna
 import pytest
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 
-from study.sweeping.samplers import successive_halving
-from study.sweeping.search import Search
+from study.sweeping.search import Search, successive_halving
 from tests.sweeping.test_search import make
 
 FACTOR = 3

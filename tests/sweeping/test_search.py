@@ -16,8 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from study.config.errors import ConfigError
 from study.sweeping import claims
 from study.sweeping import search as search_module
-from study.sweeping.samplers import SAMPLERS
-from study.sweeping.search import Asked, Search
+from study.sweeping.search import SAMPLERS, Asked, Search
 from study.sweeping.storage import LostError, open_storage
 
 SPACE = {
