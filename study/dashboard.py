@@ -8,8 +8,6 @@ changed or deleted in it is changed in the storage: of a grid only the record, o
 trials. Exit status: 0 when ended by Ctrl-C, 1 if there is nothing to serve.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,12 +1,11 @@
 """The page of a running sweep, which its head makes anew as blocks are done."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from study.config.terminal import one_line
 
@@ -30,7 +29,7 @@ class LivePage:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="live-page", daemon=True)
 
-    def __enter__(self) -> LivePage:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -3,8 +3,6 @@
 It is good to a factor of two; finished blocks of the study correct it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 

@@ -3,8 +3,6 @@
 It trains nothing, and the page of the study is made by what is handed in: pages lie above.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import sys

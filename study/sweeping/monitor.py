@@ -4,8 +4,6 @@ It works while a sweep runs, from any machine that sees the folder, and after th
 writes nothing, and a small file that is torn counts as one that says nothing.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import threading
@@ -13,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_json
@@ -108,7 +106,7 @@ class Snapshot:
         """How many workers may have something to do at once, those that work already included."""
         return self.total - self.done - len(self.failed)
 
-    def moved_from(self, earlier: Snapshot) -> bool:
+    def moved_from(self, earlier: Self) -> bool:
         """Whether a block was done, tried again or given up since."""
         before = (earlier.done, earlier.retried, len(earlier.failed))
         return (self.done, self.retried, len(self.failed)) != before

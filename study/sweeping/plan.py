@@ -4,8 +4,6 @@ A grid of 10,000 cells needs no 10,000 compositions: Hydra composes once for eac
 groups, and values are then set on the plain config.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools

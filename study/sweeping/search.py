@@ -18,7 +18,7 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +112,15 @@ class Search:
 
     def ask(self) -> Asked | None:
         """The next trial: one whose worker is gone, else a new one; None if the budget is spent."""
-        with self._turn() as turn:
+        while (turn := claims.take(self._folder / "ask.lock")) is None:  # another worker asks
+            self._wait()
+            time.sleep(random.uniform(0.005, 0.05))
 
-            def beat() -> None:
-                turn.beat()
-                self._wait()
+        def beat() -> None:
+            turn.beat()
+            self._wait()
 
+        with turn:
             return patiently(self._next, before_again=beat)
 
     def tell(self, number: int, value: float | Sequence[float]) -> bool:
@@ -185,15 +188,6 @@ class Search:
     def _wait(self) -> None:
         self.beat()
         self._heed()
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[claims.Claim]:
-        """Wait until no other worker asks."""
-        while (turn := claims.take(self._folder / "ask.lock")) is None:
-            self._wait()
-            time.sleep(random.uniform(0.005, 0.05))
-        with turn:
-            yield turn
 
     def _next(self) -> Asked | None:
         trials = self._study.get_trials(deepcopy=False)

@@ -1,7 +1,4 @@
-"""A worker's part in the searches of its study: ask, have the cell trained, tell.
-
-How a block is claimed, trained and committed is the worker's `attempt`, which is handed in.
-"""
+"""A worker's part in the searches of its study: ask, have the cell trained, tell."""
 
 from __future__ import annotations
 
@@ -58,22 +55,30 @@ class Trial:
         return not self.pruned
 
 
-Attempt = Callable[[Block, Trial], bool]
-GivenUp = Callable[[Block], bool]
-
-
 class Searcher:
     """What a worker remembers of the searches it takes part in.
 
-    `heed` is called while a database or other workers are waited for; what it raises ends the wait.
+    **Arguments:**
+
+    - `attempt`: claims, trains and commits a block; False if another worker has it.
+    - `given_up`: whether a block has failed too often.
+    - `heed`: called while it waits for a database or other workers; what it raises ends the wait.
     """
 
-    def __init__(self, folder: StudyFolder, orders: Orders, heed: Callable[[], None]):
+    def __init__(
+        self,
+        folder: StudyFolder,
+        orders: Orders,
+        attempt: Callable[[Block, Trial], bool],
+        given_up: Callable[[Block], bool],
+        heed: Callable[[], None],
+    ):
         self._folder, self._orders, self._heed = folder, orders, heed
+        self._attempt, self._given_up = attempt, given_up
         self._open = [SearchSpec.from_dict(search) for search in orders.searches]
         self._searches: dict[str, Search] = {}
 
-    def step(self, attempt: Attempt, given_up: GivenUp) -> bool | None:
+    def step(self) -> bool | None:
         """Run one trial. False if others run all that are left; None if none is left.
 
         **Raises:** what `attempt` raises; the trial is then free.
@@ -83,7 +88,7 @@ class Searcher:
             asked = search.ask()
             if asked is not None:
                 try:
-                    self._run(spec, search, asked, attempt, given_up)
+                    self._run(spec, search, asked)
                 finally:
                     search.release()
                 return True
@@ -124,9 +129,7 @@ class Searcher:
         )
         return search
 
-    def _run(
-        self, spec: SearchSpec, search: Search, asked: Asked, attempt: Attempt, given_up: GivenUp
-    ) -> None:
+    def _run(self, spec: SearchSpec, search: Search, asked: Asked) -> None:
         record = TrialRecord(asked.number, NO_CELL, dict(asked.params), "running")
         try:
             cell = self._cell(spec, asked.params)
@@ -140,8 +143,8 @@ class Searcher:
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
         rungs = RUNGS if self._settings.pruner != "none" else ()
         trial = Trial(search, asked.number, rungs, limit)
-        while not (block.done or trial.pruned or given_up(block)):
-            if not attempt(block, trial):
+        while not (block.done or trial.pruned or self._given_up(block)):
+            if not self._attempt(block, trial):
                 search.beat()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
         # recorded first: a worker that dies in between leaves a trial that is asked for, and told,

@@ -85,7 +85,7 @@ class Worker:
                 todo = self.todo()
                 passed: bool | None = sum(self.attempt(block) for block in todo) > 0
                 if not todo:
-                    passed = self._searcher.step(self.attempt, self._given_up)
+                    passed = self._searcher.step()
                     if passed is None:
                         return
                 if passed:
@@ -103,7 +103,9 @@ class Worker:
         self._read = self.folder.changed()
         self.orders = _read_orders(self.folder, self._machine)
         self._survey = Survey(self.folder, self.orders)
-        self._searcher = Searcher(self.folder, self.orders, self._heed)
+        self._searcher = Searcher(
+            self.folder, self.orders, self.attempt, self._given_up, self._heed
+        )
         self._recorder = ledger.Recorder(self.folder, self.orders)
 
     def todo(self) -> list[Block]:
