@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from study.config import measured, own_system
+from study.config import inputs, measured, own_system
 from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
 from study.config.schema import (
@@ -235,7 +235,7 @@ def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict
     if data.get("sampler") == "file":
         path = data.pop("path", None)
         if path is not None:
-            data["sha256"] = measured.register(path)
+            data["sha256"] = inputs.register(path)
         elif not data.get("sha256"):
             raise ConfigError(
                 "data.path is not given: data=file needs data.path=measured.csv (or .npz, .parquet)"

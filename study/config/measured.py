@@ -1,21 +1,14 @@
-"""Measured data of the user's own: from the columns of a file to a recording in SI units.
-
-A recording is found by the hash of its file's content; only this process knows the path.
-"""
-
-from __future__ import annotations
+"""Measured data of the user's own: from the columns of a file to a recording in SI units."""
 
 import dataclasses
 import functools
-import hashlib
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
-from study.config.columns import Table, one_length, side_by_side
 from study.config.errors import ConfigError
+from study.config.inputs import Table
 from study.core.data.datasets import HELD_OUT
 from study.core.data.derivatives import SHORTEST_WINDOW, Method, uneven_step
 from study.core.data.recording import Motion, Recording
@@ -33,8 +26,6 @@ UNITS = {
     "mm": (0.001, "m"),
 }
 _METHODS = {"savgol": "Savitzky-Golay", "spline": "a quintic spline"}
-
-_paths: dict[str, Path] = {}  # by the hash of their content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,41 +85,6 @@ class Reading:
         return unknown(tuple(zip(names, si, strict=True)), angles)
 
 
-def register(path: str | Path) -> str:
-    """Remember a file. **Returns:** the SHA-256 of its content. **Raises:** `ConfigError`."""
-    path = Path(path)
-    try:
-        status = path.stat()
-        digest = _digest(path.resolve(), status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        reason = "there is no such file" if not path.exists() else error.strerror
-        raise ConfigError(f"data.path={path}: {reason}") from None
-    _paths[digest] = path.resolve()
-    return digest
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, changed: int, size: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def content(sha256: str) -> tuple[bytes, Path]:
-    """A file's content and its name. **Raises:** `ConfigError` if it is gone or another."""
-    path = _paths.get(sha256)
-    if path is None:
-        raise ConfigError(
-            f"data=file: no file with the data of this cell (SHA-256 {sha256[:12]}...) is known: "
-            "give data.path=FILE"
-        )
-    try:
-        read = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"data.path={path} cannot be read: {error.strerror}") from None
-    if hashlib.sha256(read).hexdigest() != sha256:
-        raise ConfigError(f"data.path={path} changed while it was used: give the command again")
-    return read, path
-
-
 @functools.lru_cache(maxsize=8)
 def read(
     reading: Reading, coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...], whose: str
@@ -141,44 +97,40 @@ def read(
 
     **Raises:** `ConfigError`, one sentence with row and column, for what cannot be right.
     """
-    table = Table(*content(reading.sha256))
-    method = reading.method
-    local = bool(reading.estimated) and method.name == "savgol"
+    table, method = Table(reading.sha256), reading.method
+    where, local = table.where, bool(reading.estimated) and method.name == "savgol"
     if local and (method.window < SHORTEST_WINDOW or method.window % 2 == 0):
         raise ConfigError(
             f"data.window={method.window} is not allowed: it should be odd and at least "
             f"{SHORTEST_WINDOW} points"
         )
     D, scale = len(coordinates), _scale(reading, coordinates, whose)
-    columns = {"t": table.numbers(reading.time, "data.columns.time")}
-    for name in ("q", "qdot", "qddot"):
-        names = getattr(reading, name)
-        if names is None and name == "q":
-            names = tuple(coordinate for coordinate, _ in coordinates)
+    times = table.numbers(reading.time, "data.columns.time")
+    columns = {"t": times}
+    named = {"q": reading.q or tuple(name for name, _ in coordinates)}
+    for name, names in (named | {"qdot": reading.qdot, "qddot": reading.qddot}).items():
         if names is not None:
-            columns[name] = scale * side_by_side(table, names, f"data.columns.{name}", D, whose)
-    labels = None
+            columns[name] = scale * table.side_by_side(names, f"data.columns.{name}", D, whose)
+    labelled = {}
     if reading.trajectory is not None:
-        labels = table.labels(reading.trajectory, "data.columns.trajectory")
-    if columns["t"].ndim != 1:
-        raise ConfigError(
-            f"{table.where}: {reading.time} has shape {columns['t'].shape}: one a row"
-        )
-    n = one_length({**columns, **({} if labels is None else {"trajectory": labels})}, table.where)
-    parts = []
-    for label, rows in _trajectories(labels, n):
-        _check_times(columns["t"][rows], rows, label, reading, table.where)
-        parts.append((label, {name: values[rows] for name, values in columns.items()}))
-    training, held_out = _split(parts, reading.held_out)
-    made = [
-        tuple(_motion(part, label, angles, reading, table.where) for label, part in side)
-        for side in (training, held_out)
-    ]
-    recording = Recording(made[0], made[1], angles)
+        labelled["trajectory"] = table.labels(reading.trajectory, "data.columns.trajectory")
+    if times.ndim != 1:
+        raise ConfigError(f"{where}: {reading.time} has shape {times.shape}: one a row")
+    labels = labelled.get("trajectory", np.full(table.n_rows(columns | labelled), ""))
+    trajectories = []
+    for label in dict.fromkeys(labels.tolist()):  # in the order in which they begin
+        rows = np.flatnonzero(labels == label)
+        _check_times(times[rows], rows, label, reading, where)
+        trajectories.append((label, {name: values[rows] for name, values in columns.items()}))
+    training, held_out = (
+        tuple(_motion(values, label, angles, reading, where) for label, values in side)
+        for side in _split(trajectories, reading.held_out)
+    )
+    recording = Recording(training, held_out, angles)
     for (name, _), moved in zip(coordinates, np.ptp(recording.points.q, axis=0), strict=True):
         if not moved:
             raise ConfigError(
-                f"{table.where}: {name} never changes in what is trained on: leave it out of the "
+                f"{where}: {name} never changes in what is trained on: leave it out of the "
                 "coordinates"
             )
     return recording
@@ -204,67 +156,53 @@ def _scale(reading: Reading, coordinates: tuple[tuple[str, str], ...], whose: st
     return np.array(sizes)
 
 
-def _trajectories(labels: Array | None, n: int) -> Iterator[tuple[str, Array]]:
-    """(name, rows) of each trajectory, in the order in which they begin."""
-    if labels is None:
-        yield "", np.arange(n)
-        return
-    for label in dict.fromkeys(labels.tolist()):
-        yield str(label), np.flatnonzero(labels == label)
-
-
 def _check_times(times: Array, rows: Array, label: str, reading: Reading, where: str) -> None:
     """Refuse times that repeat, go back, or leave a gap. **Raises:** `ConfigError`."""
     steps = np.diff(times)
-
-    def place(k: int) -> str:
-        of = f" (trajectory {label})" if label else ""
-        return f"{where}, row {rows[k + 1] + 1}, column {reading.time}{of}"
-
-    if (steps <= 0).any():
-        k = int((steps <= 0).argmax())
-        if steps[k] == 0:
-            raise ConfigError(
-                f"{place(k)}: the time {times[k]:g} is there twice: leave one row out"
-            )
-        hint = (
-            "sort the rows by time"
-            if label
-            else "name the column that tells trajectories apart, data.columns.trajectory, or sort "
-            "the rows"
-        )
-        raise ConfigError(
-            f"{place(k)}: time goes back from {times[k]:g} to {times[k + 1]:g}: {hint}"
-        )
     usual = float(np.median(steps)) if len(steps) else 0.0
-    if (steps > GAP * usual).any():
-        k = int((steps > GAP * usual).argmax())
-        raise ConfigError(
-            f"{place(k)}: a gap of {steps[k]:g} s, where steps are {usual:g} s: give what comes "
-            "after it another name in data.columns.trajectory"
+
+    def refuse(k: int, problem: str) -> NoReturn:
+        of = f" (trajectory {label})" if label else ""
+        row = f"{where}, row {rows[k + 1] + 1}, column {reading.time}{of}"
+        raise ConfigError(f"{row}: {problem}")
+
+    for k in np.flatnonzero(steps <= 0)[:1]:
+        if steps[k] == 0:
+            refuse(k, f"the time {times[k]:g} is there twice: leave one row out")
+        hint = "name the column that tells trajectories apart, data.columns.trajectory, or "
+        refuse(
+            k,
+            f"time goes back from {times[k]:g} to {times[k + 1]:g}: {'' if label else hint}sort "
+            f"the rows{' by time' if label else ''}",
+        )
+    for k in np.flatnonzero(steps > GAP * usual)[:1]:
+        refuse(
+            k,
+            f"a gap of {steps[k]:g} s, where steps are {usual:g} s: give what comes after it "
+            "another name in data.columns.trajectory",
         )
     local = reading.estimated and reading.method.name == "savgol" and len(times) > 2
     if local and (k := uneven_step(times)) is not None:
-        raise ConfigError(
-            f"{place(k)}: a step of {steps[k]:g} s, where others are {usual:g} s: "
-            "Savitzky-Golay needs even steps; use data.estimate=spline"
+        refuse(
+            k,
+            f"a step of {steps[k]:g} s, where others are {usual:g} s: Savitzky-Golay needs even "
+            "steps; use data.estimate=spline",
         )
 
 
-def _split(parts: list, share: float) -> tuple[list, list]:
+def _split(trajectories: list, share: float) -> tuple[list, list]:
     """Training and held-out trajectories; a single one is cut in time."""
-    K = len(parts)
+    K = len(trajectories)
     if K == 1:
-        label, columns = parts[0]
+        label, columns = trajectories[0]
         cut = round(len(columns["t"]) * (1 - share))
         begin, end = ({k: v[s] for k, v in columns.items()} for s in (slice(cut), slice(cut, None)))
         return [(label, begin)], [(label, end)]
-    held = np.random.default_rng((HELD_OUT,)).permutation(K)
-    n_held = min(K - 1, max(1, round(share * K)))
-    apart = set(held[:n_held].tolist())
+    order = np.random.default_rng((HELD_OUT,)).permutation(K)
+    held_out = set(order[: min(K - 1, max(1, round(share * K)))].tolist())
     return (
-        [part for k, part in enumerate(parts) if k not in apart],
-        [part for k, part in enumerate(parts) if k in apart],
+        [one for k, one in enumerate(trajectories) if k not in held_out],
+        [one for k, one in enumerate(trajectories) if k in held_out],
     )
 
 
