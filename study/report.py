@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from study.config.folder_argument import Parser, studies_in
-from study.config.terminal import busy, one_line, plain, quiet_pipe
+from study.config.terminal import Parser, busy, one_line, plain, quiet_pipe, studies_in
 from study.page.write import MOST, print_answers, write, write_across
 from study.tables import gather
 from study.tables.records import TableError

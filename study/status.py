@@ -18,8 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from study.config.folder_argument import Parser, is_study, no_study
-from study.config.terminal import console, one_line, plain, quiet_pipe
+from study.config.terminal import Parser, console, is_study, no_study, one_line, plain, quiet_pipe
 from study.sweeping.folder import StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe, duration
 

@@ -24,9 +24,8 @@ from omegaconf import DictConfig
 
 from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
-from study.config.command_line import compose_first, read_overrides
+from study.config.command_line import compose_first, flags_first, read_flags, read_overrides
 from study.config.errors import ConfigError
-from study.config.flags import flags_first, read_flags
 from study.sweeping import launch, local
 
 if TYPE_CHECKING:  # what loads pandas is imported once a command is known to need it

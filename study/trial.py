@@ -18,7 +18,7 @@ from study.block.run import run_block, write_block
 from study.config import inputs
 from study.config.cell import check_device, make_cell, wants_cpp
 from study.config.errors import ConfigError
-from study.config.run import make_run
+from study.config.schema import make_run
 from study.config.terminal import console
 from study.core import native
 from study.core.data.datasets import DataError
@@ -29,8 +29,7 @@ from study.tables.measures import MEASURES
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
     from study.config import help
-    from study.config.command_line import compose
-    from study.config.flags import refuse_unknown
+    from study.config.command_line import compose, refuse_unknown
     from study.config.hydra import register
 
     register()

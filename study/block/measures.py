@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ SHOWN = 2  # true and learned trajectories of the first replicate kept for the p
 AMPLE = 2**31  # a data seed far from any replicate's: states whose number is not what limits a rank
 CHUNK = 512  # states evaluated at once: small enough to stay in the cache
 
+Measured = tuple[dict[str, float], list[pa.Table]]  # columns and curves of one replicate
+
 
 def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
     """Predicted qddot (R, n, D) in physical units at scaled rows (R or 1, n, 2 D or more)."""
@@ -45,17 +48,12 @@ def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
     return torch.tensor(np.concatenate(scaled, axis=1))[None]
 
 
-def _errors(setup: Setup, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    return metrics.point_errors(predicted, true, setup.test.variance)
-
-
 def _train_errors(setup: Setup, theta: Tensor, n: int | None = None) -> np.ndarray:
     """Normalised errors (R, n) on the replicates' own training points, noisy labels included."""
     rows = setup.data.rows[:, :n]
     labels = rows[:, :, 2 * setup.system.n_dof :].cpu().double().numpy()
-    return _errors(
-        setup, _accelerations(setup, theta, rows), setup.units.acceleration_to_physical(labels)
-    )
+    true = setup.units.acceleration_to_physical(labels)
+    return metrics.point_errors(_accelerations(setup, theta, rows), true, setup.test.variance)
 
 
 def curve_measure(setup: Setup) -> Callable[[Tensor], dict[str, list[float]]]:
@@ -63,7 +61,8 @@ def curve_measure(setup: Setup) -> Callable[[Tensor], dict[str, list[float]]]:
     test_rows, true = _test_rows(setup, CURVE_POINTS), setup.test.points.qddot[:CURVE_POINTS]
 
     def measure(theta: Tensor) -> dict[str, list[float]]:
-        test = _errors(setup, _accelerations(setup, theta, test_rows), true)
+        predicted = _accelerations(setup, theta, test_rows)
+        test = metrics.point_errors(predicted, true, setup.test.variance)
         return {
             "train_nmse": _train_errors(setup, theta, CURVE_POINTS).mean(1).tolist(),
             "test_nmse": test.mean(1).tolist(),
@@ -75,13 +74,10 @@ def curve_measure(setup: Setup) -> Callable[[Tensor], dict[str, list[float]]]:
 
 def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     """The table's rows up to the rollout, measured in float64."""
-    cell, theta = setup.cell, state.theta.double()
+    cell, theta, points = setup.cell, state.theta.double(), setup.test.points
     rows = _test_rows(setup)
-    predicted = _accelerations(setup, theta, rows)
-    train_error = _train_errors(setup, theta)
-    points = setup.test.points
-    known = setup.system.known
-    true_mass = setup.system.mass_matrix(points.q, points.qdot) if known else None
+    predicted, train_error = _accelerations(setup, theta, rows), _train_errors(setup, theta)
+    true_mass = setup.system.mass_matrix(points.q, points.qdot) if setup.system.known else None
     table = []
     # of the loss that was minimised last
     loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
@@ -103,7 +99,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
                 ),
                 "floored_fraction": float(state.floored[r]) / cell.optimizer.steps
                 if cell.optimizer.adam
-                else float("nan"),
+                else math.nan,
                 "train_seconds": state.seconds / len(theta),
                 "relative_gradient": float(slope[r]),
                 "converged": converged,
@@ -121,14 +117,15 @@ def _label_error(setup: Setup, r: int) -> dict[str, float]:
     rows = setup.data.rows[r].cpu().double().numpy()
     true = setup.system.rhs(units.to_physical(rows[:, : 2 * D]))[:, D:]
     labels = units.acceleration_to_physical(rows[:, 2 * D :])
-    return {"label_nmse": float(_errors(setup, labels, true).mean())}
+    return {"label_nmse": float(metrics.point_errors(labels, true, setup.test.variance).mean())}
 
 
-def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
+def budget_columns(setup: Setup, state: State) -> Iterator[Measured]:
     """The error budget of each replicate; NaN if it is not asked for, or has no true system."""
     if not (setup.cell.diagnostics.error_budget and setup.system.known):
-        return [dict.fromkeys([*BUDGET, "lyapunov"], float("nan")) for _ in setup.replicates]
-    return error_budget(
+        yield from ((dict.fromkeys([*BUDGET, "lyapunov"], math.nan), []) for _ in setup.replicates)
+        return
+    budgets = error_budget(
         setup.system,
         setup.truth,
         setup.test,
@@ -138,42 +135,38 @@ def budget_columns(setup: Setup, state: State) -> list[dict[str, float]]:
         max_steps=setup.cell.rollout.max_steps,
         seeds=list(zip(setup.data_seeds, setup.init_seeds, strict=True)),
     )
+    yield from ((budget, []) for budget in budgets)
 
 
-def identifiability_columns(
-    setup: Setup, state: State
-) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
+def identifiability_columns(setup: Setup, state: State) -> Iterator[Measured]:
     """(measures, spectra) of each replicate, as initialised on ample data and as trained.
 
     Ample: twice as many equations as parameters, from a pool of training states of its own, or all
     that was measured.
     """
     if not setup.cell.diagnostics.identifiability:
-        yield from ((dict.fromkeys(IDENTIFIABILITY, float("nan")), []) for _ in setup.replicates)
+        yield from ((dict.fromkeys(IDENTIFIABILITY, math.nan), []) for _ in setup.replicates)
         return
     D = setup.system.n_dof
     most = -(-2 * setup.model.n_params // D)  # points; more say no more
     ample = _ample_states(setup, most)
-    begun = setup.initial_parameters()
+    begun, trained = setup.initial_parameters(), state.theta.double()
     for r, replicate in enumerate(setup.replicates):
-        own = setup.data.rows[r : r + 1, :most].mT
-        found = {}
-        tables = []
-        for name, theta, states in (
-            ("initial", begun, ample),
-            ("trained", state.theta.double(), own),
+        own, columns, tables = setup.data.rows[r : r + 1, :most].mT, dict[str, float](), []
+        for name, prefix, theta, states in (
+            ("initial", "initial", begun, ample),
+            ("trained", "jacobian", trained, own),
         ):
             values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])
             values = values[0].cpu()
-            prefix = "initial" if name == "initial" else "jacobian"
             for threshold in THRESHOLDS:
-                found[f"{prefix}_rank_{threshold}"] = float(rank(values, float(threshold)))
+                columns[f"{prefix}_rank_{threshold}"] = float(rank(values, float(threshold)))
             if name == "trained":
-                found["effective_dimension"] = float(effective_dimension(values))
-                found["jacobian_condition"] = float(condition(values))
+                columns["effective_dimension"] = float(effective_dimension(values))
+                columns["jacobian_condition"] = float(condition(values))
             x, relative = np.arange(1, len(values) + 1), values / values[0]
             tables.append(_curve(setup, replicate, "spectrum", name, x, relative))
-        yield found, tables
+        yield columns, tables
 
 
 def _ample_states(setup: Setup, n: int) -> Tensor:
@@ -217,7 +210,7 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
     )
 
 
-def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], list[pa.Table]]]:
+def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
     start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
@@ -231,33 +224,24 @@ def rollouts(setup: Setup, state: State) -> Iterator[tuple[dict[str, float], lis
         rtol=settings.rtol,
         max_steps=settings.max_steps,
     )
-    learned, diverged = (
-        units.to_physical(rolled.states.cpu().numpy()),
-        rolled.diverged.cpu().numpy(),
-    )
+    learned = units.to_physical(rolled.states.cpu().numpy())
+    diverged = rolled.diverged.cpu().numpy()
     computed = {m.column: m.compute for m in MEASURES.values() if m.compute}
     predicted = _accelerations(setup, state.theta.double(), _test_rows(setup)) if computed else ()
     for r, replicate in enumerate(setup.replicates):
-        measured = metrics.rollout_measures(
-            learned[r], diverged[r], truth, system, setup.test.units
-        )
+        rolls = (learned[r], diverged[r], truth, system)
+        measured = metrics.rollout_measures(*rolls, setup.test.units)
         own = {
-            column: float(
-                compute(
-                    Predictions(predicted[r], setup.test, learned[r], diverged[r], truth, system)
-                )
-            )
+            column: float(compute(Predictions(predicted[r], setup.test, *rolls)))
             for column, compute in computed.items()
         }
-        shown = _shown(setup, learned[r]) if r == 0 else {}
-        yield (
-            measured.measures | own,
-            [
-                _curve(setup, replicate, "rollout", metric, truth.times, values)
-                for metric, values in {**measured.curves, **shown}.items()
-                if system.known or "energy" not in metric
-            ],
-        )
+        curves = measured.curves | (_shown(setup, learned[r]) if r == 0 else {})
+        tables = [
+            _curve(setup, replicate, "rollout", metric, truth.times, values)
+            for metric, values in curves.items()
+            if system.known or "energy" not in metric
+        ]
+        yield measured.measures | own, tables
 
 
 def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,17 +3,15 @@
 What needs a trained model is measured here, because an analysis only reads tables.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import logging
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -31,14 +29,10 @@ log = logging.getLogger("study")
 
 CHECKPOINT_SECONDS = 20.0
 
-ROLLED = ("rollouts", "error budget", "identifiability")  # parts in `rollout_seconds`
-
 CURVE = "test_nmse_median"  # the metric of a training curve that a judge sees
 
 Judge = Callable[[int, float], bool]
 """(rung, counted from 0, value there) -> whether training is worth going on with."""
-
-Measured = TypeVar("Measured")
 
 
 class Pruned(Exception):  # noqa: N818  not an error
@@ -98,10 +92,14 @@ def run_block(
     for data that cannot be made; whatever else goes wrong.
     """
     torch.set_num_threads(1)
-    clock = _Clock()
+    begun, seconds = time.perf_counter(), dict[str, float]()
+
+    def lap(part: str) -> None:
+        seconds[part] = time.perf_counter() - begun - sum(seconds.values())
+
     setup = set_up(cell, block)
     state = _resume(checkpoint, setup)
-    clock.lap("set-up")
+    lap("set-up")
     state = train(
         setup.model,
         setup.data,
@@ -115,44 +113,28 @@ def run_block(
         every_seconds=CHECKPOINT_SECONDS,
     )
     _save(checkpoint, setup, state)
-    clock.lap("training")
+    lap("training")
     rows = measures.acceleration_rows(setup, state)
-    clock.lap("accelerations")
     curves = [*measures.training_curves(setup, state)]
-    for r, (measured, table) in enumerate(_until(stop, measures.rollouts(setup, state))):
-        rows[r] |= measured
-        curves += table
-    clock.lap("rollouts")
-    for row, columns in zip(rows, measures.budget_columns(setup, state), strict=True):
-        row |= columns
-    clock.lap("error budget")
-    identified = _until(stop, measures.identifiability_columns(setup, state))
-    for row, (measured, tables) in zip(rows, identified, strict=True):
-        row |= measured
-        curves += tables
-    clock.lap("identifiability")
-    seconds = sum(clock.seconds[part] for part in ROLLED) / len(rows)
+    lap("accelerations")
+    rolled = {
+        "rollouts": measures.rollouts,
+        "error budget": measures.budget_columns,
+        "identifiability": measures.identifiability_columns,
+    }
+    for part, measure in rolled.items():
+        for row, (columns, tables) in zip(rows, measure(setup, state), strict=True):
+            if stop():
+                raise Stopped
+            row |= columns
+            curves += tables
+        lap(part)
     for row in rows:
-        row["rollout_seconds"] = seconds
+        row["rollout_seconds"] = sum(seconds[part] for part in rolled) / len(rows)
     progress(1.0)
-    log.info("cell %s block %d: %s", cell.hash, block, clock)
+    spent = ", ".join(f"{part} {taken:.2f} s" for part, taken in seconds.items())
+    log.info("cell %s block %d: %s", cell.hash, block, spent)
     return BlockResult(rows, pa.concat_tables(curves), _weights(setup, state))
-
-
-class _Clock:
-    """Wall-clock seconds of one part after another."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._begun = time.perf_counter()
-
-    def lap(self, part: str) -> None:
-        """Count the time since the last lap as this part's."""
-        now = time.perf_counter()
-        self.seconds[part], self._begun = now - self._begun, now
-
-    def __str__(self) -> str:
-        return ", ".join(f"{part} {seconds:.2f} s" for part, seconds in self.seconds.items())
 
 
 def _judged(
@@ -189,14 +171,6 @@ def rung_steps(rungs: Sequence[float], stages: Sequence[Stage]) -> list[int]:
     ]
 
 
-def _until(stop: Callable[[], bool], measured: Iterable[Measured]) -> Iterator[Measured]:
-    """Measure one replicate after another. **Raises:** `Stopped` if `stop` returns True."""
-    for each in measured:
-        if stop():
-            raise Stopped
-        yield each
-
-
 def write_block(result: BlockResult, folder: Path) -> None:
     """Write a block's three files into an existing folder; whoever commits it syncs it to disk."""
     blocks.write(blocks.from_rows(result.rows), folder / "replicates.parquet")
@@ -208,17 +182,9 @@ def write_block(result: BlockResult, folder: Path) -> None:
 
 def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Median over a block's replicates of each measure, without NaN."""
-    found = {}
-    for name in MEASURES:
-        values = [value for row in rows if _is_number(value := row.get(name, math.nan))]
-        if values:
-            found[name] = float(statistics.median(values))
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is a number other than NaN; a bool is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    table = pd.DataFrame(rows)
+    table = table[[name for name in MEASURES if name in table and table[name].dtype != bool]]
+    return table.apply(pd.to_numeric, errors="coerce").median().dropna().to_dict()
 
 
 def _resume(checkpoint: Path | None, setup: Setup) -> State:

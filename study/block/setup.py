@@ -1,7 +1,5 @@
 """What a block needs before its first step: system, units, model, data, test set, truth."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -88,18 +86,16 @@ def set_up(cell: Cell, block: int) -> Setup:
 
 def _stages(cell: Cell) -> list[Stage]:
     """The cell's optimisers in their order."""
-    o = cell.optimizer
-    stages: list[Stage] = []
+    o, dtype = cell.optimizer, getattr(torch, cell.precision)
+    first: list[Stage] = []
     if o.adam:
-        dtype = getattr(torch, cell.precision)
-        stages.append(
-            Adam(o.steps, o.batch_size, o.lr, o.schedule, o.clip, o.loss, dtype, cell.compile)
-        )
+        rates = (o.lr, o.schedule, o.clip, o.loss)
+        first = [Adam(o.steps, o.batch_size, *rates, dtype, cell.compile)]
     match o.name:
         case "levenberg_marquardt" | "adam_lm":
-            stages.append(LevenbergMarquardt(o.iterations))
+            return [*first, LevenbergMarquardt(o.iterations)]
         case "adam_lbfgs":
-            stages.append(LBFGS(cell.block_size, o.iterations))
+            return [*first, LBFGS(cell.block_size, o.iterations)]
         case "least_squares":
-            stages.append(LeastSquares(cell.block_size))
-    return stages
+            return [LeastSquares(cell.block_size)]
+    return first

@@ -41,6 +41,8 @@ from study.core.systems import System
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
 UNUSED_TRAJECTORIES = 100  # data.n_trajectories of states that are drawn uniformly
 
+_groups: dict[tuple[str, str], Any] = {}  # those made, by name and values
+
 
 @dataclass(frozen=True, config=STRICT)
 class Cell:
@@ -137,22 +139,18 @@ class Cell:
             "model": self.model.name,
             "optimizer": self.optimizer.name,
             "precision": self.precision,
-        }
-        # cells that are made from files have these too; a file is named by its content
-        from_files = {
+            # only cells that are made from files have these; a file is named by its content
             "system.file": self.system.sha256 and self.system.sha256[:12],
             "data.file": reading and reading.sha256[:12],
             "data.estimate": reading and reading.estimate(),
             "data.held_out": reading and self.data.held_out,
         }
-        named |= {key: value for key, value in from_files.items() if value is not None}
         columns: dict[str, Any] = {}
-        for key in FACTORS:
+        for key, factor in FACTORS.items():
             group, _, field = key.partition(".")
-            if key in named:
-                columns[key] = named[key]
-            elif key not in from_files:
-                columns[key] = getattr(getattr(self, group), field)
+            value = named[key] if key in named else getattr(getattr(self, group), field)
+            if value is not None or not (factor.nullable and factor.later):
+                columns[key] = value
         n_equations = self.n_train * mechanics.n_dof
         return columns | {
             "coordinates": ", ".join(f"{name} ({unit})" for name, unit in mechanics.coordinates),
@@ -175,12 +173,10 @@ class Cell:
         Data seeds and initialisations are paired; with `inits_per_data=c` they are crossed, and
         replicate k has data k // c and initialisation k % c. Another `seed` gives other seeds.
         """
-        first, c = block * self.block_size, self.inits_per_data
-        seeds = []
-        for k in range(first, first + self.block_size):
-            data, init = divmod(k, c) if c else (k, k)
-            seeds.append((k, self.seed * 10_000 + data, self.seed * 10_000 + init))
-        return seeds
+        first, c, base = block * self.block_size, self.inits_per_data, self.seed * 10_000
+        replicates = range(first, first + self.block_size)
+        pairs = ((k, *(divmod(k, c) if c else (k, k))) for k in replicates)
+        return [(k, base + data, base + init) for k, data, init in pairs]
 
 
 def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
@@ -223,24 +219,23 @@ def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict
 
     The file of a system is run. **Raises:** `ConfigError` for one that cannot be used.
     """
-    system, data = dict(system), dict(data)
-    if system.get("name") == "file":
-        path = system.pop("path", None)
-        if path is not None:
-            system["sha256"] = own_system.load(path)
-        elif not system.get("sha256"):
-            raise ConfigError(
-                "system.path is not given: system=file needs system.path=my_system.py"
-            )
-    if data.get("sampler") == "file":
-        path = data.pop("path", None)
-        if path is not None:
-            data["sha256"] = inputs.register(path)
-        elif not data.get("sha256"):
-            raise ConfigError(
-                "data.path is not given: data=file needs data.path=measured.csv (or .npz, .parquet)"
-            )
-    return system, data
+    groups = dict(system), dict(data)
+    for group, kind, load, hint in zip(
+        groups,
+        ("name", "sampler"),
+        (own_system.load, inputs.register),
+        (
+            "system.path is not given: system=file needs system.path=my_system.py",
+            "data.path is not given: data=file needs data.path=measured.csv (or .npz, .parquet)",
+        ),
+        strict=True,
+    ):
+        if group.get(kind) == "file":
+            if (path := group.pop("path", None)) is not None:
+                group["sha256"] = load(path)
+            elif not group.get("sha256"):
+                raise ConfigError(hint)
+    return groups
 
 
 def _constants_apart(system: dict[str, Any]) -> dict[str, Any]:
@@ -295,9 +290,7 @@ def _mechanics(system: SystemConfig, data: DataConfig) -> System:
 def _recording(data: DataConfig, system: System) -> Recording | None:
     """What was measured; None for data that are made. **Raises:** `ConfigError`, by row."""
     reading = _reading(data)
-    if reading is None:
-        return None
-    return measured.read(reading, system.coordinates, system.angles, system.name)
+    return reading and measured.read(reading, system.coordinates, system.angles, system.name)
 
 
 def _counted(
@@ -316,13 +309,9 @@ def _counted(
             f"data.n_train={data.n_train} is more than was measured: {n} points are left to train "
             "on; leave it out to take all of them"
         )
-    whole = data.n_train is None and data.n_over_p is None
-    data = altered(
-        data,
-        n_train=n if whole else data.n_train,
-        n_trajectories=len(recording.training),
-        pool_size=n,
-    )
+    n_train = n if data.n_train is None and data.n_over_p is None else data.n_train
+    n_trajectories = len(recording.training)
+    data = altered(data, n_train=n_train, n_trajectories=n_trajectories, pool_size=n)
     if system.known:
         horizon, room = rollout.horizon or system.horizon, 0.0
     else:
@@ -345,9 +334,6 @@ def _n_train(data: DataConfig, model: ModelConfig, system: System) -> int:
     if data.n_over_p is None:
         return data.n_train or DEFAULT_N_TRAIN
     return max(1, round(data.n_over_p * n_parameters(system.angles, dataclasses.asdict(model))))
-
-
-_groups: dict[tuple[str, str], Any] = {}
 
 
 def _group(name: str, values: dict[str, Any]) -> Any:

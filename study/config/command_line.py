@@ -1,48 +1,136 @@
-"""Overrides taken apart, checked and composed; a mistake is one sentence.
+"""A command line taken apart, checked and composed; a mistake is one sentence.
 
 A command line that is right is composed once. Only one that cannot be composed is looked at again,
-for the sentence that says why.
+for the sentence that says why. Flags are Hydra's, and those that could run code are refused.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from hydra import compose as hydra_compose
+from hydra._internal.utils import get_args_parser  # what hydra.main itself reads flags with
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig, OmegaConf
 
-from study.config import credentials, own_system
-from study.config.errors import ConfigError, flat_keys, nearest, unknown_key
-from study.config.guard import check_composed
+from study.config import own_system
+from study.config.errors import (
+    ConfigError,
+    close_name,
+    flat_keys,
+    nearest,
+    refuse_passwords,
+    unknown_key,
+)
 from study.config.hydra import (
     LAUNCHER,
     ONLY,
     OWN_SYSTEM,
     ROOT,
+    check_composed,
     offer_own_system,
     opened,
     plain,
     sentences,
 )
-from study.config.run import Run
-from study.config.schema import GROUPS
+from study.config.schema import GROUPS, TOP, Run
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
-COMMAND_KEYS = frozenset(f.name for f in dataclasses.fields(Run)) | {
-    "experiment",
-    "grid",
-    "question",
-    "compile",
-    OWN_SYSTEM,
-}
-TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | {"seed", "inits_per_data", "precision", "device"}
+_RUN = frozenset(f.name for f in dataclasses.fields(Run))
+COMMAND_KEYS = _RUN | {"experiment", "grid", "question", "compile", OWN_SYSTEM}
+TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | frozenset(TOP)
+# flags that Hydra answers, and that start no study
+_ANSWERED_BY_HYDRA = ("cfg", "info", "hydra_help", "package", "resolve", "shell_completion")
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """A command line taken apart.
+
+    - `config_dir`: a folder of the user's own configs.
+    - `completion`: whether a shell asks how the line may go on.
+    - `for_hydra`: whether Hydra is asked to show something.
+    """
+
+    overrides: tuple[str, ...]
+    config_dir: Path | None
+    completion: bool
+    for_hydra: bool
+
+
+def read_flags(arguments: Sequence[str]) -> Flags:
+    """Take a command line apart as Hydra does.
+
+    **Raises:** `ConfigError` for a password, for a flag that is none of Hydra's, and for one that
+    would replace the project's config or unpickle one.
+    """
+    refuse_passwords(arguments)
+    parser = get_args_parser()
+    refuse_unknown(arguments, parser._option_string_actions)
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(message)
+
+    parser.error = refuse  # type: ignore[method-assign]
+    flags = parser.parse_args(flags_first(arguments))
+    if flags.experimental_rerun is not None:
+        raise ConfigError(
+            f"--experimental-rerun={flags.experimental_rerun} would unpickle a file: give the "
+            "study's command again, it goes on from there"
+        )
+    for flag in ("config_path", "config_name"):
+        if (value := getattr(flags, flag)) is not None:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')}={value} replaces the project's config: keep your own "
+                "configs in a folder and give --config-dir=FOLDER"
+            )
+    folder = None if flags.config_dir is None else Path(flags.config_dir).absolute()
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--config-dir={flags.config_dir} is not a folder")
+    for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
+    return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The command line with its flags first: argparse takes no override after flags among them."""
+    known = get_args_parser()._option_string_actions
+    flags, overrides, left = list[str](), list[str](), iter(arguments)
+    for argument in left:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in known and known[argument].nargs is None:
+            flags += itertools.islice(left, 1)
+    return [*flags, *overrides]
+
+
+def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:
+    """Refuse a flag that is not spelt as one of `known`, which argparse would complete.
+
+    **Raises:** `ConfigError`, with the setting that was meant.
+    """
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        flag, _, value = argument.partition("=")
+        if not flag.startswith("-") or flag in known or (flag[:2] in known and flag[1] != "-"):
+            continue
+        name = flag.lstrip("-").replace("-", "_")
+        close = close_name(flag.strip("-"), [k.strip("-") for k in known], cutoff=0.7)
+        if close and name != "experiment":
+            raise ConfigError(f"unknown flag {flag}: did you mean --{close}?")
+        if len(name) < 2:
+            raise ConfigError(f"unknown flag {flag}: --help shows what can be given")
+        plus = "+" if name == "experiment" else ""
+        value = value or (following if following and "=" not in following else "true")
+        raise ConfigError(
+            f"unknown flag {flag}: settings have no dashes, so write {plus}{name}={value}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +233,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 
     **Raises:** `ConfigError`, one sentence, for an override that cannot be right.
     """
-    credentials.refuse(overrides)
+    refuse_passwords(overrides)
     with opened() as loader:
         command = read_overrides(overrides, loader)
         for key in (*command.swept, *command.ranges):
@@ -168,14 +256,18 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     groups = loader.list_groups("")
     choices = [o for o in command.parsed if o.key_or_group in groups and not _is_mapping(o)]
     settings = [o for o in command.parsed if o not in choices]
-    for override in choices:
-        _check_choice(override, command, loader)
+    chosen = [_choice(override, command, loader) for override in choices]
     for override in settings:
-        _check_form(override, groups)
-    chosen = [_first(override, command) for override in choices]
+        key, line = override.key_or_group, override.input_line
+        if key == LAUNCHER.replace("/", ".") and not _is_mapping(override):
+            raise ConfigError(f"{line} names a launcher: write {LAUNCHER}={override.value()}")
+        if key in groups and not key.startswith("hydra"):
+            raise ConfigError(
+                f"{line} replaces the group {key}: name one, or set its keys one by one"
+            )
     overrides = [str(o.input_line) for o in settings if not o.is_sweep_override()] + chosen
     offer_own_system({})
-    file = _offer(_own_file(settings)) if "system=file" in chosen else None
+    offered = _offer(_own_file(settings)) if "system=file" in chosen else None
 
     def diagnosed() -> DictConfig:
         """Compose once every key is known. **Raises:** `ConfigError` for one that is not."""
@@ -195,7 +287,7 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
             config = diagnosed()
     base = plain(config)
     system = base.get("system")
-    if isinstance(system, Mapping) and system.get("name") == "file" and system["path"] != file:
+    if isinstance(system, Mapping) and system.get("name") == "file" and system["path"] != offered:
         _offer(system["path"])  # a config of the user's own names the file
         config = _composed(overrides)
         base = plain(config)
@@ -212,13 +304,6 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         return hydra_compose(ROOT, list(overrides), return_hydra_config=True)
 
 
-def _first(override: Override, command: CommandLine) -> str:
-    """The choice of a group with one value."""
-    if not override.is_sweep_override():
-        return str(override.input_line)
-    return f"{override.get_key_element()}={command.swept[override.key_or_group][0]}"
-
-
 def _adds_key(override: Override) -> bool:
     """Whether it begins with a plus, which Hydra takes for any key."""
     key = override.key_or_group
@@ -229,12 +314,12 @@ def _adds_key(override: Override) -> bool:
 def _own_file(settings: Sequence[Override]) -> str | None:
     """The file of system=file, if the command line names it."""
     for override in settings:
+        if override.key_or_group == OWN_SYSTEM and override.is_sweep_override():
+            raise ConfigError(
+                f"{override.input_line} names several systems, each with constants of its own: "
+                "give each a study"
+            )
         if override.key_or_group == OWN_SYSTEM:
-            if override.is_sweep_override():
-                raise ConfigError(
-                    f"{override.input_line} names several systems, each with constants of its own: "
-                    "give each a study"
-                )
             return str(override.value())
     return None
 
@@ -246,8 +331,8 @@ def _offer(path: str | None) -> str | None:
     return path
 
 
-def _check_choice(override: Override, command: CommandLine, loader: ConfigLoader) -> None:
-    """A group's option must exist, and '+' is for groups that are not in the defaults."""
+def _choice(override: Override, command: CommandLine, loader: ConfigLoader) -> str:
+    """The (first) choice of a group, checked: '+' is for groups that are not in the defaults."""
     group, line = override.key_or_group, str(override.input_line)
     options = loader.get_group_options(group)
     if override.is_interval_sweep():
@@ -260,15 +345,7 @@ def _check_choice(override: Override, command: CommandLine, loader: ConfigLoader
         raise ConfigError(f"{line} needs a plus: write +{line}")
     if group != "experiment" and override.is_add():
         raise ConfigError(f"{line} adds a second {group}: write {line.lstrip('+')}")
-
-
-def _check_form(override: Override, groups: Sequence[str]) -> None:
-    """A group is named or its keys are set, and so is a launcher."""
-    key, line = override.key_or_group, override.input_line
-    if key == LAUNCHER.replace("/", ".") and not _is_mapping(override):
-        raise ConfigError(f"{line} names a launcher: write {LAUNCHER}={override.value()}")
-    if key in groups and not key.startswith("hydra"):
-        raise ConfigError(f"{line} replaces the group {key}: name one, or set its keys one by one")
+    return f"{override.get_key_element()}={command.swept[group][0]}" if swept else line
 
 
 def _check_keys(

@@ -1,16 +1,25 @@
-"""One sentence for a setting that cannot be right: key, value, and what would be."""
+"""One sentence for a setting that cannot be right: key, value, and what would be.
 
-from __future__ import annotations
+Passwords in URLs are found and refused here too: nothing that is saved or shown may hold one.
+"""
 
 import dataclasses
 import difflib
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 T = TypeVar("T")
+
+VARIABLE = "STUDY_STORAGE"  # a database's URL may stand here, password and all
+FROM_VARIABLE = f"from {VARIABLE}"
+
+# up to the last @, because a password may hold anything; [?&]: libpq takes one as a parameter too
+_URL = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)(?P<user>[^\s'\"]*@)?(?P<rest>[^\s'\"]*)")
+_PARAMETER = re.compile(r"(?i)\b(?:ssl)?passw(?:or)?d\s*=")
 
 # pydantic's words -> those of a reader
 _BETTER = {
@@ -21,6 +30,8 @@ _BETTER = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
+# pydantic puts the branch of a union into the place of an error
+_BRANCHES = ("constrained-", "int", "float", "none", "function-")
 
 
 class ConfigError(ValueError):
@@ -47,11 +58,22 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f"did you mean {close}?" if close else f"known are {', '.join(known)}"
 
 
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """All values with their dotted keys; those of a list have the key of the list."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from leaves(inner, key)
+    else:
+        yield key, value
+
+
 def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
     """All dotted keys of a nested mapping, inner nodes included."""
-    keys: set[str] = set()
+    keys = {f"{prefix}{key}" for key in config}
     for key, value in config.items():
-        keys.add(f"{prefix}{key}")
         if isinstance(value, Mapping):
             keys |= flat_keys(value, f"{prefix}{key}.")
     return keys
@@ -68,9 +90,8 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     meant = [k for k in known if "." in k and k.rpartition(".")[2] == last]
     beside = [k for k in known if k.rpartition(".")[0] == parent]
     if not meant and parent and beside:
-        names = {k.rpartition(".")[2]: k for k in beside}
-        close = close_name(last, names)
-        meant = [names[close]] if close else []
+        close = close_name(last, [k.rpartition(".")[2] for k in beside])
+        meant = [f"{parent}.{close}"] if close else []
     elif not meant:
         close = close_name(key, known, cutoff=0.6)
         meant = [close] if close else []
@@ -80,7 +101,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def altered(instance: T, **values: Any) -> T:
-    """`dataclasses.replace`, checked anew; the same instance where nothing differs."""
+    """`dataclasses.replace`, checked anew; the same instance if nothing differs."""
     if all(getattr(instance, key) == value for key, value in values.items()):
         return instance
     return dataclasses.replace(instance, **values)  # type: ignore[type-var]
@@ -101,29 +122,54 @@ def build(kind: type[T], values: dict[str, Any], prefix: str) -> T:
 def _sentence(error: ValidationError, prefix: str) -> str:
     """The first failing setting of a pydantic error as one sentence."""
     first = error.errors()[0]
-    raised = first.get("ctx", {}).get("error")
-    if isinstance(raised, ConfigError):
+    if isinstance(raised := first.get("ctx", {}).get("error"), ConfigError):
         return str(raised)
-    place = [str(part) for part in first["loc"] if not _is_type_tag(str(part))]
-    if prefix == "system." and place[:1] == ["constants"]:
-        place = place[1:]
-    key = prefix + ".".join(place)
-    wants = re.sub(r"^Input should be ", "", first["msg"])
-    if first["type"] == "missing" or first["input"] is None:
+    steps = [str(step) for step in first["loc"] if not str(step).startswith(_BRANCHES)]
+    key = (prefix + ".".join(steps)).replace("system.constants.", "system.")
+    wants, value = first["msg"].removeprefix("Input should be "), first["input"]
+    if first["type"] == "missing" or value is None:
         return f"{key} is not given: it should be {wants.replace('Field required', 'set')}"
-    value = first["input"]
     if first["type"] == "literal_error" and isinstance(value, str):
         options = re.findall(r"'([^']*)'", wants)
         # a guess between two is no help: cpu for gpu
         hint = nearest(value, options) if len(options) > 2 else f"known are {', '.join(options)}"
         return f"{key}={value} is not known: {hint}"
-    for said, better in _BETTER.items():
-        wants = wants.replace(said, better)
+    for words, better in _BETTER.items():
+        wants = wants.replace(words, better)
     if isinstance(value, float) and value.is_integer() and "whole number" in wants:
         wants += f", {value:.0f} for instance"
     return f"{key}={value} is not allowed: it should be {wants}"
 
 
-def _is_type_tag(part: str) -> bool:
-    """pydantic puts the branch of a union into the location; a reader does not want it."""
-    return part.startswith(("constrained-", "int", "float", "none", "function-"))
+def default_storage() -> str | None:
+    """The default of the key `storage`: the variable's name, never its content."""
+    return FROM_VARIABLE if os.environ.get(VARIABLE) else None
+
+
+def holds_password(text: str) -> bool:
+    """Whether a text holds a URL with a password, or `password=`."""
+    users = (match["user"] or "" for match in _URL.finditer(text))
+    return any(":" in user for user in users) or bool(_PARAMETER.search(text))
+
+
+def place(url: str) -> str:
+    """Which server and database a URL means, without user, password and parameters."""
+    return _URL.sub(lambda match: match["scheme"] + match["rest"].partition("?")[0], url)
+
+
+def refuse_passwords(settings: Iterable[str] | Mapping[str, Any]) -> None:
+    """Refuse a command line or a composed config that holds a password, and do not repeat it.
+
+    **Raises:** `ConfigError`.
+    """
+    if isinstance(settings, Mapping):
+        texts = {key: value for key, value in leaves(settings) if holds_password(str(value))}
+    else:
+        bad = [argument for argument in settings if holds_password(argument)]
+        texts = {a.partition("=")[0].lstrip("+~") if "=" in a else a: a for a in bad}
+    for key in texts:
+        raise ConfigError(
+            f"{'the command line' if holds_password(key) else key} holds a password, which process "
+            "titles and study.yaml would show: put the URL into the environment variable "
+            f"{VARIABLE}, or the password into a pgpass file or service"
+        )

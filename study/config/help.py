@@ -16,11 +16,9 @@ from rich.table import Table
 
 from study.config import terminal
 from study.config.cell import Cell
-from study.config.command_line import compose_first, read_overrides
-from study.config.flags import read_flags
+from study.config.command_line import compose_first, read_flags, read_overrides
 from study.config.hydra import CONF, LAUNCHER, opened, plain
-from study.config.run import Run, SearchConfig
-from study.config.schema import GROUPS, ColumnsConfig, meanings
+from study.config.schema import GROUPS, ColumnsConfig, Run, SearchConfig, meanings
 
 SWEEP = """\
 Train a grid of cells, or search among them; answer, draw the page. The same command resumes.

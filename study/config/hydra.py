@@ -2,12 +2,15 @@
 
 Systems have no files in `conf/`: the group `system` has one option for each entry of the core's
 registry, and those for a user's own file and for measurements alone.
-"""
 
-from __future__ import annotations
+A config may not make Hydra run or import what it names, because it may come from a folder of
+somebody else's. A launcher's own settings, `setup` of a SLURM job for instance, are shell commands
+by nature, and belong to whoever runs the command.
+"""
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,12 +22,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config import credentials
-from study.config.errors import ConfigError, first_line, nearest
+from study.config.errors import ConfigError, default_storage, first_line, leaves, nearest
 from study.config.schema import FROM_FILE
 from study.core.systems import SYSTEMS
 
@@ -39,6 +43,16 @@ ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
     f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
 }
 
+SWEEPER = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
+_FORMATTER = "colorlog.ColoredFormatter"  # of Hydra's colorlog plugin
+_LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
+_STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+# an interpolation may stand for a text elsewhere in the config, or for a variable
+_PLAIN = re.compile(r"\$\{([\w.\[\]]+|oc\.env:[\w ,./-]+)\}")
+# other variables can make a job load or run another program: LD_PRELOAD, CXX, OMP_TOOL_LIBRARIES
+_THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "STUDY_CACHE", *_THREADS)
+
 
 def cores() -> int:
     """Processor cores this process may use."""
@@ -47,18 +61,16 @@ def cores() -> int:
 
 def register() -> None:
     """Tell Hydra what `conf/` does not hold: the systems, and what this process can use."""
-    OmegaConf.register_new_resolver("cores", lambda *_: cores(), replace=True)
-    # never the URL itself, which would be saved with the config
-    OmegaConf.register_new_resolver(
-        "study_storage", lambda *_: credentials.default_storage(), replace=True
-    )
-    OmegaConf.register_new_resolver(
-        "by_budget",
-        lambda smoke, laptop, full, *, _root_: {"smoke": smoke, "laptop": laptop, "full": full}[
-            _root_.budget
-        ],
-        replace=True,
-    )
+
+    def by_budget(smoke: Any, laptop: Any, full: Any, *, _root_: Any) -> Any:
+        return {"smoke": smoke, "laptop": laptop, "full": full}[_root_.budget]
+
+    for resolver, function in {
+        "cores": lambda *_: cores(),
+        "study_storage": lambda *_: default_storage(),  # never the URL, which would be saved
+        "by_budget": by_budget,
+    }.items():
+        OmegaConf.register_new_resolver(resolver, function, replace=True)
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_\w+' is validated against")
     store = ConfigStore.instance()
@@ -127,3 +139,56 @@ def opened(own: Path | None = None) -> Iterator[ConfigLoader]:
             loader = type(loader)(places)  # type: ignore[call-arg]
             GlobalHydra.instance().hydra.config_loader = loader  # type: ignore[union-attr]
         yield loader
+
+
+def check_composed(config: DictConfig) -> None:
+    """Refuse a composed config by which Hydra would run or import something that it names.
+
+    **Raises:** `ConfigError`.
+    """
+    hydra: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    launchers = [f"{c.__module__}.{c.__name__}" for c in Plugins.instance().discover(Launcher)]
+    targets = {"hydra.launcher._target_": launchers, "hydra.sweeper._target_": [SWEEPER]}
+    for key, value in leaves(hydra, "hydra"):
+        name, text = key.rpartition(".")[2], str(value)
+        logs = key.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
+        runs = name.startswith("_") and name.endswith("_") and key not in targets
+        called = logs and name == "()" and text != _FORMATTER
+        if runs or called or key.startswith("hydra.callbacks."):
+            raise ConfigError(f"{key}={text} names something to run: remove it")
+        if key in targets and value not in targets[key]:
+            raise ConfigError(
+                f"{key}={text} is no plugin of Hydra's: {nearest(text, targets[key])}"
+            )
+        if logs and name == "class" and not _LOGGING.fullmatch(text):
+            raise ConfigError(f"{key}={text} is not one of Python's logging handlers or formatters")
+        if logs and re.match(r"(ext|cfg)://", text) and text not in _STREAMS:
+            raise ConfigError(f"{key}={text} would be imported: use {' or '.join(_STREAMS)}")
+        if key.startswith("hydra.job.env_set.") and name not in _ENVIRONMENT:
+            raise ConfigError(
+                f"{key} can make a job load or run another program: set it in your shell, whose "
+                "variables jobs inherit"
+            )
+        if "${" in text and (_hides(config, text) or (logs and name == "stream")):
+            raise ConfigError(f"{key}={text} hides what it names: write it out")
+    # a study lies in outputs/<study>/, and nothing of it anywhere else
+    own = f"outputs/{config.study}"
+    places = {"run.dir": own, "sweep.dir": own, "sweep.subdir": ".", "output_subdir": None}
+    for key, right in {"mode": "MULTIRUN", **places, "job.chdir": False}.items():
+        value = OmegaConf.select(config.hydra, key)
+        value = getattr(value, "name", value)
+        if value != right:
+            raise ConfigError(
+                f"hydra.{key}={value} is not for a study to choose: leave it out (it is {right}); "
+                "cd to where outputs/ is to be, or make outputs/ a link"
+            )
+
+
+def _hides(config: DictConfig, text: str) -> bool:
+    """Whether an interpolation calls a resolver, or stands for a mapping, which is not seen."""
+    if "${" in _PLAIN.sub("", text):
+        return True
+    with contextlib.suppress(OmegaConfBaseException):  # some of Hydra's own are known in a job
+        places = (OmegaConf.select(config, name) for name in _PLAIN.findall(text))
+        return any(OmegaConf.is_config(place) for place in places)
+    return False

@@ -6,15 +6,14 @@ such a command did not start runs nothing: `system` then raises, and status, rep
 need no system.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os
 import re
 import sys
+import traceback
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +45,9 @@ def load(path: str | Path) -> str:
         raise ConfigError(f"{where}: {reason}") from None
     digest = hashlib.sha256(source).hexdigest()
     if digest not in _loaded:
-        _loaded[digest] = _checked(_only_system(source, Path(path), digest, where), where)
-        _sources[digest] = source
+        defined = _only_system(source, Path(path), digest, where)
+        _check(defined, where)
+        _loaded[digest], _sources[digest] = defined, source
     return digest
 
 
@@ -104,7 +104,7 @@ def _only_system(source: bytes, path: Path, digest: str, where: str) -> System:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except Exception as error:
         del sys.modules[module.__name__]
-        raise ConfigError(f"{where} cannot be run{_line(error, path)}: {_said(error)}") from None
+        raise ConfigError(f"{where} cannot be run{_line(error, path)}: {_words(error)}") from None
     systems = {id(v): (k, v) for k, v in vars(module).items() if isinstance(v, System)}
     if len(systems) != 1:
         names = ", ".join(name for name, _ in systems.values())
@@ -116,95 +116,80 @@ def _only_system(source: bytes, path: Path, digest: str, where: str) -> System:
     return next(iter(systems.values()))[1]
 
 
-def _checked(system: System, where: str) -> System:
-    """The system, after a try of its functions at some states. **Raises:** `ConfigError`."""
-    _check_fields(system, where)
+def _check(system: System, where: str) -> None:
+    """Try the system's functions at some states. **Raises:** `ConfigError`."""
+    for wrong in _wrong_fields(system):
+        raise ConfigError(f"{where}: {wrong}")
+    constants, mass = system.parameters, np.empty(0)
     try:
-        start = system.initial_conditions(np.random.default_rng(0), STATES, system.parameters)
+        start = system.initial_conditions(np.random.default_rng(0), STATES, constants)
         start = np.asarray(start, float)
     except Exception as error:
-        raise ConfigError(f"{where}: initial_conditions raises {_said(error)}") from None
+        raise ConfigError(f"{where}: initial_conditions raises {_words(error)}") from None
     if start.shape != (STATES, 2 * system.n_dof) or not np.isfinite(start).all():
         raise ConfigError(
             f"{where}: initial_conditions(rng, {STATES}, c) gives an array of shape {start.shape}: "
             f"it should be ({STATES}, {2 * system.n_dof}) finite numbers, coordinates then "
             "velocities"
         )
-    q, qdot = np.split(start, 2, axis=1)
-    try:
-        with np.errstate(all="ignore"):
-            mass = system.mass_matrix(q, qdot)
-    except Exception as error:
-        raise ConfigError(f"{where}: the Lagrangian {_why(error, system)}") from None
-    for field, call in {
-        "energy_scale": lambda: float(system.energy_scale(system.parameters)),
+    for function, call in {
+        "the Lagrangian": lambda: system.mass_matrix(*np.split(start, 2, axis=1)),
+        "energy_scale": lambda: float(system.energy_scale(constants)),
         "safe": lambda: system.is_safe(start),
     }.items():
         try:
-            call()
+            with np.errstate(all="ignore"):
+                value = call()
         except Exception as error:
-            raise ConfigError(f"{where}: {field} {_why(error, system)}") from None
+            raise ConfigError(f"{where}: {function} {_why(error, system)}") from None
+        mass = value if function == "the Lagrangian" else mass
     with np.errstate(all="ignore"):
-        condition = np.array([_condition(m) for m in mass])
-    if not (condition < SINGULAR).all():
-        state = ", ".join(f"{x:.3g}" for x in start[(~(condition < SINGULAR)).argmax()])
+        regular = [np.isfinite(m).all() and np.linalg.cond(m) < SINGULAR for m in mass]
+    if not all(regular):
+        state = ", ".join(f"{x:.3g}" for x in start[regular.index(False)])
         raise ConfigError(
             f"{where}: the mass matrix d2L/dqdot2 of {system.name} is singular at (q, qdot) = "
             f"({state}): L should hold a kinetic energy of every coordinate"
         )
-    return system
 
 
-def _condition(mass: np.ndarray) -> float:
-    return float(np.linalg.cond(mass)) if np.isfinite(mass).all() else math.inf
-
-
-def _check_fields(system: System, where: str) -> None:
-    """Check names and lengths. **Raises:** `ConfigError`."""
+def _wrong_fields(system: System) -> Iterator[str]:
+    """What is wrong with names and lengths."""
     if not re.fullmatch(r"[A-Za-z]\w{0,49}", str(system.name), re.ASCII):
-        raise ConfigError(
-            f"{where}: name={system.name!r} should be letters, digits and '_', as a name in Python"
-        )
+        yield f"name={system.name!r} should be letters, digits and '_', as a name in Python"
     D = len(system.coordinates)
-    lengths = {"angles": D, "box": 2 * D, "centre": 2 * D}
-    for field, wanted in lengths.items():
+    for field, wanted in {"angles": D, "box": 2 * D, "centre": 2 * D}.items():
         given = getattr(system, field)
         if given is not None and len(given) != wanted:
-            raise ConfigError(
-                f"{where}: {field} has {len(given)} entries, and {D} coordinates need {wanted}"
-            )
+            yield f"{field} has {len(given)} entries, and {D} coordinates need {wanted}"
     for field, value in {"horizon": system.horizon, "span": system.data_span}.items():
         if not (isinstance(value, int | float) and 0 < value < math.inf):
-            raise ConfigError(f"{where}: {field}={value!r} should be a positive number of seconds")
+            yield f"{field}={value!r} should be a positive number of seconds"
     for key, value in system.constants.items():
         if not str(key).isidentifier() or key in KEYS:
-            raise ConfigError(f"{where}: a constant cannot be called {key!r}: give it another name")
+            yield f"a constant cannot be called {key!r}: give it another name"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{where}: constants[{key!r}]={value!r} should be a number")
+            yield f"constants[{key!r}]={value!r} should be a number"
 
 
 def _why(error: Exception, system: System) -> str:
     missing = getattr(error, "name", None)
-    if isinstance(error, AttributeError) and isinstance(error.obj, types.SimpleNamespace):
-        return (
-            f"reads the constant {missing}, which is not in constants: it has "
-            f"{', '.join(system.constants) or 'none'}"
-        )
-    if isinstance(error, AttributeError) and getattr(error.obj, "__name__", "") == "sympy":
+    owner = error.obj if isinstance(error, AttributeError) else None
+    if isinstance(owner, types.SimpleNamespace):
+        known = ", ".join(system.constants) or "none"
+        return f"reads the constant {missing}, which is not in constants: it has {known}"
+    if getattr(owner, "__name__", "") == "sympy":
         return f"calls xp.{missing}, which is not known: xp has sin, cos, sqrt, exp, log"
-    return f"raises {_said(error)}"
+    return f"raises {_words(error)}"
 
 
-def _said(error: Exception) -> str:
+def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
 def _line(error: Exception, path: Path) -> str:
     """The line of the file in which an error was raised, in brackets."""
     lines = [error.lineno] if isinstance(error, SyntaxError) else []
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            lines.append(trace.tb_lineno)
-        trace = trace.tb_next
+    trace = traceback.extract_tb(error.__traceback__)
+    lines += [frame.lineno for frame in trace if frame.filename == str(path)]
     return f" (line {lines[-1]})" if lines and lines[-1] else ""

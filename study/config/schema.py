@@ -1,12 +1,17 @@
-"""The schema of the config groups of `conf/`, a class each: types, ranges, meanings.
+"""The schema of what a user may say, a class for each group of keys: types, ranges, meanings.
 
 The text beside a type is what `--help` says of the key.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
+import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -14,7 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from study.config import own_system
-from study.config.errors import ConfigError, altered, nearest
+from study.config.errors import ConfigError, altered, build, nearest, refuse_passwords
 from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 
@@ -67,20 +72,16 @@ class SystemConfig:
         if self.name in SYSTEMS and not changed:
             return  # it moves; to see that it does takes the second in which sympy is loaded
         given = ", ".join(f"system.{k}={v}" for k, v in changed.items()) or "its constants"
-        with np.errstate(all="ignore"):
-            try:
-                scale = float(system.energy_scale(system.parameters))
-            except (ArithmeticError, ValueError):
-                scale = math.nan
-            try:
-                start = system.initial_conditions(np.random.default_rng(0), 8, system.parameters)
-                moves = bool(np.isfinite(start).all() and np.isfinite(system.rhs(start)).all())
-            except (ArithmeticError, ValueError, np.linalg.LinAlgError):
-                moves = False
+        scale, moves, bad = math.nan, False, (ArithmeticError, ValueError)
+        with np.errstate(all="ignore"), contextlib.suppress(*bad):
+            scale = float(system.energy_scale(system.parameters))
         if not 0 < scale < math.inf:
             raise ConfigError(
                 f"{given} give {name} an energy scale of {scale:g} J: it should be positive"
             )
+        with np.errstate(all="ignore"), contextlib.suppress(*bad, np.linalg.LinAlgError):
+            start = system.initial_conditions(np.random.default_rng(0), 8, system.parameters)
+            moves = bool(np.isfinite(start).all() and np.isfinite(system.rhs(start)).all())
         if not moves:
             raise ConfigError(
                 f"{given} leave {name} without a motion: starts or accelerations are no "
@@ -149,12 +150,10 @@ class DataConfig:
         """Set keys that are not used to their defaults, so that equal cells hash equally."""
         columns = self.columns if self.sampler == "file" else None
         estimated = columns is not None and None in (columns.qdot, columns.qddot)
-        unused: dict[str, Any] = {}
-        if not estimated:
-            unused |= {"estimate": "savgol", "window": 11, "smoothing": 0.0}
-        elif self.estimate == "spline":
+        unused: dict[str, Any] = {} if estimated else {"estimate": "savgol"}
+        if not estimated or self.estimate == "spline":
             unused["window"] = 11
-        else:
+        if not estimated or self.estimate == "savgol":
             unused["smoothing"] = 0.0
         if columns is None:
             unused |= {"sha256": None, "columns": None, "held_out": 0.2}
@@ -181,19 +180,18 @@ class ModelConfig:
     ]
 
     def __post_init__(self) -> None:
-        if self.name not in MODELS:
-            raise ConfigError(f"unknown model {self.name}: {nearest(self.name, MODELS)}")
-        if self.activation == "relu":
+        if self.activation == "relu" and self.name in MODELS:
             raise ConfigError(
                 "model.activation=relu cannot learn a Lagrangian: its second derivative is zero, "
                 f"so the mass matrix is too; use one of {', '.join(sorted(ACTIVATIONS))}"
             )
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(
-                f"unknown activation {self.activation}: {nearest(self.activation, ACTIVATIONS)}"
-            )
-        if self.init not in INITS:
-            raise ConfigError(f"unknown init {self.init}: {nearest(self.init, INITS)}")
+        for what, value, known in (
+            ("model", self.name, MODELS),
+            ("activation", self.activation, ACTIVATIONS),
+            ("init", self.init, INITS),
+        ):
+            if value not in known:
+                raise ConfigError(f"unknown {what} {value}: {nearest(value, known)}")
 
     def normal(self) -> ModelConfig:
         """Set keys that the model does not use to one value, so that equal cells hash equally."""
@@ -230,24 +228,19 @@ class OptimizerConfig:
         return self.name not in ("adam", "least_squares")
 
     def __post_init__(self) -> None:
-        needed = ["steps", "batch_size", "lr"] if self.adam else []
-        if self.iterates:
-            needed.append("iterations")
+        needed = ("steps", "batch_size", "lr") * self.adam + ("iterations",) * self.iterates
         for key in needed:
-            if not getattr(self, key):
+            if not (value := getattr(self, key)):
                 raise ConfigError(
-                    f"optimizer.{key}={getattr(self, key)} is not allowed: "
-                    f"{self.name} needs more than 0"
+                    f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
                 )
 
     def normal(self) -> OptimizerConfig:
         """Set keys that the method does not use to zero, so that equal cells hash equally."""
-        unused: dict[str, Any] = {}
+        unused: dict[str, Any] = {} if self.iterates else {"iterations": 0}
         if not self.adam:
-            unused = {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
+            unused |= {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
             unused |= {"schedule": "constant", "loss": "squared"}
-        if not self.iterates:
-            unused["iterations"] = 0
         return altered(self, **unused)
 
 
@@ -286,13 +279,111 @@ GROUPS: dict[str, type] = {
 }
 
 
+@dataclass(frozen=True, config=STRICT)
+class SearchConfig:
+    """How searched keys are searched."""
+
+    sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
+    n_trials: Annotated[Count, "of each search, pruned and failed ones too"]
+    pruner: Annotated[
+        Literal["none", "median", "successive_halving"],
+        "none, median, successive_halving: end hopeless trials early",
+    ]
+    objectives: Annotated[
+        list[Name], Field(min_length=1), "measures to minimise; several make a front"
+    ]
+    space: Annotated[dict[str, Any], "key -> what it may be, as on the command line"]
+    rerun: Annotated[bool, "whether the best of each search is trained again with all replicates"]
+    seed: Annotated[
+        int, Field(ge=0), "of the sampler: another searches the same cells in another way"
+    ] = 0
+
+    def __post_init__(self) -> None:
+        if (n := len(self.objectives)) == 1:
+            return
+        if self.pruner != "none":
+            raise ConfigError(
+                f"search.pruner={self.pruner}: a search with {n} objectives cannot prune: use "
+                "search.pruner=none"
+            )
+        if self.rerun:
+            raise ConfigError(
+                f"search.rerun=true: a search with {n} objectives has no best cell: use one "
+                "objective"
+            )
+
+
+@dataclass(frozen=True, config=STRICT)
+class Run:
+    """What surrounds the cells: how many replicates, by how many workers, where recorded."""
+
+    study: Annotated[str, "the folder outputs/<study>/"]
+    budget: Name
+    replicates: Annotated[Count, "of each cell, each with a data seed and an initialisation seed"]
+    block_size: Count
+    workers: Annotated[Count, "one torch thread each"]
+    retries: Annotated[int, Field(ge=0), "how often a failed block is tried again"]
+    time_limit: Annotated[
+        Positive | None,
+        "seconds a block may take; null: 50 times its estimated cost, half an hour at least",
+    ]
+    storage: Annotated[str | None, "null: a journal in the study's folder; or a database's URL"]
+    dry_run: Annotated[bool, "print the plan and its cost, and train nothing"]
+    detach: Annotated[
+        bool, "return when a cluster's jobs are submitted; the same command looks in again"
+    ]
+    search: SearchConfig
+
+    def __post_init__(self) -> None:
+        check_study(self.study)
+        refuse_passwords({"storage": self.storage})
+        if self.replicates % self.block_size:
+            fewer = max(1, self.replicates // self.block_size) * self.block_size
+            raise ConfigError(
+                f"replicates={self.replicates} is not a multiple of block_size={self.block_size}: "
+                f"use replicates={fewer} or block_size={self.replicates}"
+            )
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of each cell."""
+        return self.replicates // self.block_size
+
+
+def check_study(name: str) -> None:
+    """Whether it names a folder under outputs/. **Raises:** `ConfigError` if it does not."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ConfigError(
+            f"study={name!r} is not a folder name under outputs/: "
+            "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        )
+    if name == "reference":
+        raise ConfigError(
+            "study=reference is kept for the committed reference tables: choose another name"
+        )
+    path = Path("outputs") / name
+    if path.is_symlink():
+        raise ConfigError(
+            f"study={name}: {path} is a link to {os.readlink(path)}, and a study is a folder of "
+            "its own: make outputs/ the link, or choose another name"
+        )
+
+
+def make_run(plain: Mapping[str, Any]) -> Run:
+    """The checked settings around the cells. **Raises:** `ConfigError`."""
+    settings = {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}
+    settings["search"] = build(SearchConfig, mapping("search", plain.get("search")), "search.")
+    return build(Run, settings, "")
+
+
 def meanings(kind: Any, prefix: str = "") -> dict[str, str]:
     """What the schema says of each key of a class, under its dotted name."""
-    said: dict[str, str] = {}
-    for field, hint in get_type_hints(kind, include_extras=True).items():
-        for text in (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, str)):
-            said[f"{prefix}{field}"] = text
-    return said
+    return {
+        f"{prefix}{field}": text
+        for field, hint in get_type_hints(kind, include_extras=True).items()
+        for text in getattr(hint, "__metadata__", ())
+        if isinstance(text, str)
+    }
 
 
 def mapping(key: str, value: Any) -> dict[str, Any]:

@@ -13,8 +13,7 @@ import pyarrow
 from joblib import Parallel, cpu_count, delayed
 
 from study.config.errors import first_line
-from study.config.folder_argument import is_study, no_study, studies_in
-from study.config.terminal import one_line
+from study.config.terminal import is_study, no_study, one_line, studies_in
 from study.core.files import write_text
 from study.sweeping.local import start
 from study.tables import gather

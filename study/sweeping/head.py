@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from study.config import credentials, own_system
+from study.config import own_system
 from study.config.cell import check_device
 from study.config.command_line import read_overrides
-from study.config.errors import ConfigError
+from study.config.errors import ConfigError, refuse_passwords
 from study.config.terminal import console
 from study.sweeping import claims, ledger, local, slurm
 from study.sweeping.folder import Orders, StudyFolder, Survey
@@ -90,7 +90,7 @@ def conduct(
                 f"detach=true: workers of hydra/launcher={launcher.name} end with this "
                 "command; use hydra/launcher=submitit_slurm, or leave detach out"
             )
-    credentials.refuse_settings(plan.config)
+    refuse_passwords(plan.config)
     if plan.run.dry_run:
         print_plan(plan, folder, console(width=None if sys.stdout.isatty() else 160))
         return None

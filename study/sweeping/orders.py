@@ -21,7 +21,7 @@ from typing import Any
 from study.config import inputs, own_system
 from study.config.cell import Cell
 from study.config.errors import ConfigError
-from study.config.run import check_study
+from study.config.schema import check_study
 from study.sweeping.cell_config import read_config, write_config
 from study.sweeping.claims import this_host
 from study.sweeping.folder import Orders, StudyError, StudyFolder, check_space, write_yaml

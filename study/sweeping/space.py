@@ -27,8 +27,7 @@ from hydra.errors import HydraException
 
 from study.config.cell import Cell, make_cell
 from study.config.errors import ConfigError, first_line, flat_keys, nearest, unknown_key
-from study.config.run import SearchConfig
-from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
+from study.config.schema import GROUPS, TOP, SearchConfig, takes_numbers, takes_whole_numbers
 from study.tables import records
 from study.tables.measures import MEASURES
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote, unquote
 
-from study.config.credentials import FROM_VARIABLE, VARIABLE, place
-from study.config.errors import ConfigError, first_line, nearest
+from study.config.errors import FROM_VARIABLE, VARIABLE, ConfigError, first_line, nearest, place
 
 if TYPE_CHECKING:  # both take a moment to import, and few commands need them
     from optuna.storages import BaseStorage, RDBStorage

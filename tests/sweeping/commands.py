@@ -19,8 +19,7 @@ from omegaconf import DictConfig
 
 from study import sweep
 from study.config import hydra
-from study.config.command_line import CommandLine, compose_first, read_overrides
-from study.config.flags import read_flags
+from study.config.command_line import CommandLine, compose_first, read_flags, read_overrides
 from study.sweeping.orders import outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
 from study.tables import gather
