@@ -3,8 +3,6 @@
 python -m study.trial model.width=32 data.n_train=4096
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile
@@ -58,27 +56,18 @@ def main(arguments: list[str]) -> None:
             write_block(result, Path(workspace))
             text = yaml.safe_dump(cell.as_dict(), sort_keys=False).encode()
             write_whole(folder / "config.yaml", lambda file: file.write(text))
-            _commit(Path(workspace), block)
-    print(_summary(pd.read_parquet(block / "replicates.parquet")))
+            for path in (*Path(workspace).iterdir(), Path(workspace)):
+                sync(path)
+            try:
+                os.rename(workspace, block)
+            except OSError:  # a block with something in it: whoever came first is kept
+                if not block.exists():
+                    raise
+    rows = pd.read_parquet(block / "replicates.parquet")
+    table = rows[[name for name in rows if name in MEASURES]].astype(float)
+    table = table.agg(["median", "min", "max"]).T
+    print(table.to_string(float_format=lambda value: f"{value:.3g}"))
     print(f"in {block}")
-
-
-def _commit(workspace: Path, block: Path) -> None:
-    """A rename onto a folder with something in it fails: whoever came first is kept."""
-    for path in (*workspace.iterdir(), workspace):
-        sync(path)
-    try:
-        os.rename(workspace, block)
-    except OSError:
-        if not block.exists():
-            raise
-
-
-def _summary(rows: pd.DataFrame) -> str:
-    """Median and range over replicates of each measure."""
-    names = [name for name in rows.columns if name in MEASURES]
-    table = rows[names].astype(float).agg(["median", "min", "max"]).T
-    return table.to_string(float_format=lambda value: f"{value:.3g}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hydra._internal.utils import get_args_parser  # what hydra.main itself read
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from study.config import own_system
 from study.config.errors import (
@@ -154,33 +154,38 @@ class CommandLine:
     parsed: tuple[Override, ...] = ()
 
 
-def read_overrides(overrides: Sequence[str], loader: ConfigLoader) -> CommandLine:
-    """Take a command line's overrides apart. **Raises:** `ConfigError`."""
-    return _read(tuple(overrides), loader)
-
-
 @functools.lru_cache(maxsize=1)
-def _read(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandLine:
+def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandLine:
+    """Take a command line's overrides apart. **Raises:** `ConfigError`."""
     parsed = _parse(overrides, loader)
-    _check_once(parsed)
+    given: dict[str, str] = {}
     swept: dict[str, tuple[Any, ...]] = {}
     ranges, options = {}, {}
     for override in parsed:
-        key, text = override.key_or_group, _value(override)
-        if override.is_sweep_override() and key.partition(".")[0] in COMMAND_KEYS:
+        key, line = override.key_or_group, str(override.input_line)
+        text, of_command = line.partition("=")[2], key.partition(".")[0] in COMMAND_KEYS
+        if given.setdefault(key, text) != text:  # Hydra would take the last
+            one = of_command or key.startswith("hydra")
+            both = "" if one else f", or both values as {key}={given[key]},{text}"
             raise ConfigError(
-                f"{override.input_line} sweeps over {key}, which belongs to the whole command: "
-                "give it one value"
+                f"{key} is given twice, as {given[key]} and as {text}: give it once{both}"
+            )
+        if override.is_sweep_override() and of_command:
+            raise ConfigError(
+                f"{line} sweeps over {key}, which belongs to the whole command: give it one value"
             )
         if override.is_interval_sweep():
             ranges[key] = text
         elif override.is_sweep_override():
-            swept[key] = _values(override, loader)
+            with sentences():  # typed as Hydra types single values
+                values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if not values:
+                raise ConfigError(f"{line} holds no value: give at least one")
+            swept[key] = tuple(o.value() for o in _parse(values, loader))
             if override.value_type in (ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP):
                 options[key] = text
     fixed = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
-    keys = frozenset(o.key_or_group for o in parsed)
-    return CommandLine(fixed, swept, ranges, options, keys, tuple(parsed))
+    return CommandLine(fixed, swept, ranges, options, frozenset(given), tuple(parsed))
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
@@ -198,32 +203,6 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
     return parsed
 
 
-def _values(override: Override, loader: ConfigLoader) -> tuple[Any, ...]:
-    """All values of a sweep, typed as Hydra types single ones."""
-    with sentences():
-        options = [f"{override.key_or_group}={v}" for v in override.sweep_string_iterator()]
-        if not options:
-            raise ConfigError(f"{override.input_line} holds no value: give at least one")
-        return tuple(o.value() for o in _parse(options, loader))
-
-
-def _check_once(parsed: Sequence[Override]) -> None:
-    """Hydra takes the last of several; who wrote them may have meant all."""
-    given: dict[str, str] = {}
-    for override in parsed:
-        key, text = override.key_or_group, _value(override)
-        if given.setdefault(key, text) != text:
-            one = key.partition(".")[0] in COMMAND_KEYS or key.startswith("hydra")
-            both = "" if one else f", or both values as {key}={given[key]},{text}"
-            raise ConfigError(
-                f"{key} is given twice, as {given[key]} and as {text}: give it once{both}"
-            )
-
-
-def _value(override: Override) -> str:
-    return str(override.input_line).partition("=")[2]
-
-
 def _is_mapping(override: Override) -> bool:
     return isinstance(override._value, dict)
 
@@ -235,7 +214,7 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """
     refuse_passwords(overrides)
     with opened() as loader:
-        command = read_overrides(overrides, loader)
+        command = read_overrides(tuple(overrides), loader)
         for key in (*command.swept, *command.ranges):
             raise ConfigError(
                 f"{key} has several values, and one cell takes one: give one, or use "
@@ -381,20 +360,13 @@ def _check_launcher(override: Override, settings: Sequence[Override], loader: Co
     (launcher,) = named[:1] or ["joblib"]
     if launcher not in options:
         raise ConfigError(f"unknown {LAUNCHER} {launcher}: {nearest(launcher, options)}")
-    known = _launcher_keys(launcher)
-    if key in known:
-        return
-    for option in options:
-        if key in _launcher_keys(option):
-            raise ConfigError(
-                f"{override.input_line} is a key of {LAUNCHER}={option}: give that too"
-            )
-    raise ConfigError(unknown_key(key, known))
+    if key not in (known := _launcher_keys(launcher)):
+        line = override.input_line
+        for option in (option for option in options if key in _launcher_keys(option)):
+            raise ConfigError(f"{line} is a key of {LAUNCHER}={option}: give that too")
+        raise ConfigError(unknown_key(key, known))
 
 
 def _launcher_keys(option: str) -> set[str]:
-    launcher = OmegaConf.to_container(
-        _composed([f"{LAUNCHER}={option}"]).hydra.launcher, resolve=False
-    )
-    assert isinstance(launcher, dict)
+    launcher = _composed([f"{LAUNCHER}={option}"]).hydra.launcher
     return {f"hydra.launcher.{name}" for name in launcher}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,17 +46,13 @@ class SystemConfig:
     @property
     def default(self) -> System:
         """The system with its usual constants. **Raises:** `ConfigError` if it was not loaded."""
-        if self.name == "file":
-            return own_system.system(str(self.sha256))
-        return SYSTEMS[self.name]
+        own = self.name == "file"
+        return own_system.system(str(self.sha256)) if own else SYSTEMS[self.name]
 
     def __post_init__(self) -> None:
         if self.name == "unknown":
-            if self.constants:
-                raise ConfigError(
-                    f"unknown key system.{next(iter(self.constants))}: system=unknown has no "
-                    "constants"
-                )
+            for key in self.constants:
+                raise ConfigError(f"unknown key system.{key}: system=unknown has no constants")
             return
         if self.name not in SYSTEMS and self.name != "file":
             raise ConfigError(
@@ -351,7 +346,7 @@ class Run:
 
 
 def check_study(name: str) -> None:
-    """Whether it names a folder under outputs/. **Raises:** `ConfigError` if it does not."""
+    """Refuse a name that is no folder of its own under outputs/. **Raises:** `ConfigError`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise ConfigError(
             f"study={name!r} is not a folder name under outputs/: "
@@ -361,10 +356,9 @@ def check_study(name: str) -> None:
         raise ConfigError(
             "study=reference is kept for the committed reference tables: choose another name"
         )
-    path = Path("outputs") / name
-    if path.is_symlink():
+    if (path := Path("outputs") / name).is_symlink():
         raise ConfigError(
-            f"study={name}: {path} is a link to {os.readlink(path)}, and a study is a folder of "
+            f"study={name}: {path} is a link to {path.readlink()}, and a study is a folder of "
             "its own: make outputs/ the link, or choose another name"
         )
 

@@ -75,7 +75,7 @@ def conduct(
     **Raises:** `ConfigError`, `StudyError`: one sentence. `SystemExit(130)` for Ctrl-C, unless that
     comes before the study has orders; what is committed is kept.
     """
-    overrides = read_overrides(arguments, launcher.context.config_loader)
+    overrides = read_overrides(tuple(arguments), launcher.context.config_loader)
     folder = outputs_folder(str(launcher.config.study))
     decided = earlier_decision(folder, str(launcher.config.budget))
     plan = make_plan(overrides, launcher.compose, decided)

@@ -129,7 +129,7 @@ def planned(*arguments: str) -> Plan:
     """The plan of a command line, composed by Hydra as the sweep composes it."""
     hydra.register()
     with hydra.opened() as loader:
-        command = read_overrides(last_given(arguments), loader)
+        command = read_overrides(tuple(last_given(arguments)), loader)
         return make_plan(command, lambda choices: compose_choices(command, choices))
 
 

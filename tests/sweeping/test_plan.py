@@ -25,7 +25,7 @@ class Planner:
         self.composed = 0
 
     def __call__(self, *overrides: str, decided: bool | None = None) -> Plan:
-        command = read_overrides(overrides, self._loader)
+        command = read_overrides(tuple(overrides), self._loader)
 
         def compose(choices: Mapping[str, Any]) -> dict[str, Any]:
             self.composed += 1
