@@ -3,15 +3,12 @@
 The schema says what a key means. With `system=kepler --help` the keys are that system's.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from study.config import terminal
@@ -46,12 +43,7 @@ def asked(flags: Sequence[str]) -> bool:
 
 
 def show(text: str, arguments: Sequence[str]) -> None:
-    """Print how a command is used.
-
-    **Arguments:**
-
-    - `text`: what it does, and examples.
-    - `arguments`: the command line, whose other settings count.
+    """Print `text`, what a command does, and what it takes beside its `arguments`.
 
     **Raises:** `ConfigError`.
     """
@@ -62,13 +54,23 @@ def show(text: str, arguments: Sequence[str]) -> None:
         groups = [group for group in loader.list_groups("") if group not in ("hydra", "experiment")]
         options = {group: loader.get_group_options(group) for group in (*groups, LAUNCHER)}
     first = {key: values[0] for key, values in command.swept.items()}
+    chosen = config.hydra.runtime.choices
     with terminal.quiet_pipe():
         console = terminal.console(width=None if sys.stdout.isatty() else PIPED)
         console.print(text, soft_wrap=True)
-        _print(console, "Experiments: +experiment=NAME", _experiments())
-        chosen = config.hydra.runtime.choices
-        _print(console, "Groups: group=option, [chosen]", _groups(options, chosen))
-        _print(console, "Keys: key=value", _keys(dict(_flat(plain(config))) | first))
+        for title, rows in {
+            "Experiments: +experiment=NAME": _experiments(),
+            "Groups: group=option, [chosen]": (
+                (group, ", ".join(f"[{o}]" if o == chosen.get(group) else o for o in names))
+                for group, names in options.items()
+            ),
+            "Keys: key=value": _keys(dict(_flat(plain(config))) | first),
+        }.items():
+            table = Table.grid(padding=(0, 2))
+            for row in rows:
+                table.add_row("", *row)
+            console.print(f"\n{title}")
+            console.print(table)
         console.print(
             "\nA key of the command replaces the experiment's own. --config-dir=FOLDER adds "
             "configs of yours.\n"
@@ -77,38 +79,24 @@ def show(text: str, arguments: Sequence[str]) -> None:
         )
 
 
-def _print(console: Console, title: str, rows: Iterator[tuple[str, ...]]) -> None:
-    table = Table.grid(padding=(0, 2))
-    for row in rows:
-        table.add_row("", *row)
-    console.print(f"\n{title}")
-    console.print(table)
-
-
 def _experiments() -> Iterator[tuple[str, str]]:
     """Each with the question that it asks."""
     for path in sorted((CONF / "experiment").glob("*.yaml")):
-        found = QUESTION.search(path.read_text(encoding="utf-8"))
-        yield path.stem, found[1].strip() if found else ""
-
-
-def _groups(
-    options: Mapping[str, Sequence[str]], chosen: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
-    for group, names in options.items():
-        yield group, ", ".join(f"[{o}]" if o == chosen.get(group) else o for o in names)
+        question = QUESTION.search(path.read_text(encoding="utf-8"))
+        yield path.stem, question[1].strip() if question else ""
 
 
 def _keys(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Key, value, meaning; those at the top first."""
-    said = meanings(Cell) | meanings(Run) | meanings(SearchConfig, "search.")
-    for group, kind in GROUPS.items():
-        said |= meanings(kind, f"{group}.")
-    said |= meanings(ColumnsConfig, "data.columns.")
+    prefixes = {"": Cell, **{f"{group}.": kind for group, kind in GROUPS.items()}}
+    prefixes |= {"search.": SearchConfig, "data.columns.": ColumnsConfig}
+    texts = meanings(Run)
+    for prefix, kind in prefixes.items():
+        texts |= meanings(kind, prefix)
     for key in sorted(values, key=lambda key: ("." in key, key not in TOP, key.partition(".")[0])):
         named = key in GROUPS or (key.endswith((".name", ".sampler")) and key != "search.sampler")
         if not named and key.partition(".")[0] != "grid":
-            yield key, _text(values[key]), said.get(key, "")
+            yield key, _text(values[key]), texts.get(key, "")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
