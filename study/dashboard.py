@@ -38,9 +38,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="outputs/<study>")
     parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1: for this machine alone")
     parser.add_argument("--port", type=int, default=8080, help="8080; 0 for any that is free")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        server = serve(given.folder, given.host, given.port)
+        server = serve(arguments.folder, arguments.host, arguments.port)
     except (StudyError, ConfigError, LostError) as error:
         sys.exit(f"error: {one_line(error)}")
     host, port = server.server_address[:2]

@@ -112,7 +112,7 @@ def _finish(outcome: Outcome, workers: int) -> None:
     **Raises:** `SystemExit` unless every block is done and every table is whole.
     """
     from study.page import write
-    from study.sweeping.progress import summarise
+    from study.sweeping.head import summarise
     from study.tables import gather
 
     folder = outcome.folder

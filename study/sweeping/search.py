@@ -173,7 +173,7 @@ class Search:
         return self.n_trials - len(self.ended())
 
     def beat(self) -> None:
-        """Renew the claims of the trials that are held, where due."""
+        """Renew the claims of the trials that are held, if it is time."""
         for _, claim in self._held.values():
             claim.beat()
 

@@ -76,7 +76,7 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
     **Arguments:**
 
     - `storage`: None, a URL, or `from STUDY_STORAGE`.
-    - `journal`: the file to use where it is None.
+    - `journal`: the file to use if it is None.
     - `patience`: seconds to wait for a server that does not answer.
 
     **Raises:** `ConfigError`, one sentence without the password, if it cannot be opened.
@@ -106,23 +106,20 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
     try:
         return patiently(lambda: _connect(url), patience)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"{shown}: {error.name} is not installed: pip install 'study[postgres]'"
-        ) from None
+        trouble = f": {error.name} is not installed: pip install 'study[postgres]'"
     except ImportError:
-        raise ConfigError(
-            f"{shown}: there is no driver for {scheme} here: install one, or use postgresql"
-        ) from None
+        trouble = f": there is no driver for {scheme} here: install one, or use postgresql"
     except LostError as error:
-        raise ConfigError(
-            f"{shown} does not answer ({_without_secrets(first_line(error), url)}): start the "
-            f"server or correct the URL, or give storage=null to do without"
-        ) from None
+        trouble = (
+            f" does not answer ({_without_secrets(error, url)}): start the server or correct the "
+            "URL, or give storage=null to do without"
+        )
     except Exception as error:
-        raise ConfigError(
-            f"{shown} cannot be opened: {_without_secrets(first_line(error), url)}: use null, or "
-            "a URL such as postgresql://user@host/database or sqlite:////absolute/path.db"
-        ) from None
+        trouble = (
+            f" cannot be opened: {_without_secrets(error, url)}: use null, or a URL such as "
+            "postgresql://user@host/database or sqlite:////absolute/path.db"
+        )
+    raise ConfigError(shown + trouble)
 
 
 def own_name(
@@ -268,10 +265,11 @@ def _begin_session(connection: Any, _: object) -> None:
     connection.commit()
 
 
-def _without_secrets(text: str, url: URL) -> str:
-    """A driver's message without the password, however it is spelt."""
-    given = [url.password or "", *(v for k, v in url.query.items() if "passw" in k.lower())]
-    for secret in map(str, given):
+def _without_secrets(error: Exception, url: URL) -> str:
+    """The first line of a driver's message without the password, however it is spelt."""
+    text = first_line(error)
+    secrets = [url.password or "", *(v for k, v in url.query.items() if "passw" in k.lower())]
+    for secret in map(str, secrets):
         for spelling in {secret, quote(secret, safe=""), unquote(secret)} - {""}:
             text = text.replace(spelling, "***")
     return text
