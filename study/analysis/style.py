@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,29 @@ def errorbars(
         axis.errorbar(values[shown], places[shown], xerr=lengths, **look)
     else:
         axis.errorbar(places[shown], values[shown], yerr=lengths, **look)
+
+
+def lines(axis: Axes, x: str, tables: Mapping[str, pd.DataFrame], **look_of: Any) -> None:
+    """Draw one line with error bars for each table along its column `x`, named in the legend."""
+    for k, (label, table) in enumerate(tables.items()):
+        errorbars(axis, x, table, label or "all", **look(k, len(tables)), **look_of)
+
+
+def dot_plot(
+    axis: Axes, labels: Sequence[str], tables: Mapping[str, pd.DataFrame], **look_of: Any
+) -> np.ndarray:
+    """Draw horizontal error bars on one line for each label, from the top; where the lines stand.
+
+    - `tables`: name in the legend -> a table as for `errorbars` with one row for each label.
+    """
+    places = np.arange(len(labels))[::-1]
+    for k, (name, table) in enumerate(tables.items()):
+        y = places + 0.6 * ((len(tables) - 1) / 2 - k) / len(tables)
+        style = {**look(k, len(tables)), **look_of}
+        errorbars(axis, y, table, name or None, horizontal=True, **style)
+    axis.set_yticks(places, labels)
+    axis.set_ylim(-0.6, len(labels) - 0.4)
+    return places
 
 
 def ring(axis: Axes, x: float, y: float) -> None:

@@ -3,8 +3,6 @@
 A file has its `Question` as `QUESTION`, or several as `QUESTIONS`. A new question is one new file.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import pkgutil

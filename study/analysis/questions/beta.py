@@ -15,8 +15,6 @@ spread over beta is its effect on training.
   below `MATTERS`; else undecided.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,16 +32,7 @@ from study.analysis.answer import (
 )
 from study.analysis.design import Comparison, Design
 from study.analysis.statistics.medians import DRAWS, SEED, Estimate, Medians, interval
-from study.analysis.style import (
-    Plot,
-    bars_are,
-    canvas,
-    decade_axis,
-    errorbars,
-    finish,
-    look,
-    ratio_axis,
-)
+from study.analysis.style import Plot, bars_are, canvas, decade_axis, finish, lines, ratio_axis
 from study.analysis.words import estimate, number
 from study.tables.measures import TEST
 
@@ -146,7 +135,6 @@ def _by_chance(table: np.ndarray, n_betas: int) -> float:
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """One answer, if beta was swept with and without its effect on the initial scale."""
     if not (by_init := spreads(tables.rows)):
         return
     moving, held = by_init[MOVING], by_init[MATCHED]
@@ -160,20 +148,12 @@ def answers(tables: Tables) -> Iterator[Answer]:
         f"is {estimate(moving.factor)} (chance: {number(moving.chance)})."
         f"{diverged_remark(held.medians)}"
     )
-    yield make(
-        "beta_beyond_scale",
-        "Does beta matter beyond its effect on the initial scale?",
-        held.verdict,
-        sentence,
-        held.factor,
-        tables.rows,
-        (*held.comparison.cells, *moving.comparison.cells),
-        FIGURE,
-    )
+    question = "Does beta matter beyond its effect on the initial scale?"
+    id, cells = "beta_beyond_scale", (*held.comparison.cells, *moving.comparison.cells)
+    yield make(id, question, held.verdict, sentence, held.factor, tables.rows, cells, FIGURE)
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """Error against beta in two panels: as it comes, and with the initial scale held."""
     if not (by_init := spreads(tables.rows)):
         return
     figure, axes = canvas(1, 2, height=3.6, sharey=True)
@@ -188,9 +168,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
             setting=np.repeat(list(groups), len(spread.betas)),
             beta=np.tile(spread.betas, len(groups)),
         )
-        for k, label in enumerate(labels):
-            part = table.loc[table["setting"] == label]
-            errorbars(axis, "beta", part, label or "all", **look(k, len(labels)))
+        lines(axis, "beta", {label: table.loc[table["setting"] == label] for label in labels})
         ratio_axis(axis, table["beta"].to_numpy())
         axis.set_title(TITLES[init])
         axis.set_xlabel("beta")
@@ -200,17 +178,14 @@ def plots(tables: Tables) -> Iterator[Plot]:
     finish(figure, axes[0])
     data = pd.concat(drawn, ignore_index=True)
     factors = ", ".join(f"{TITLES[k]}: {number(s.factor.value)}" for k, s in by_init.items())
-    yield Plot(
-        id=FIGURE,
-        title="Beta with and without its effect on the initial scale",
-        caption="Median test error against beta. Left: as it comes, beta moves the scale of the "
+    title = "Beta with and without its effect on the initial scale"
+    caption = (
+        "Median test error against beta. Left: as it comes, beta moves the scale of the "
         "function at the start; right: first and last layer are scaled so that the function at the "
-        f"start is the same for every beta; {bars_are(data['replicates'])}.",
-        alt=f"Curves of the median test error against beta in two panels; worst over best, "
-        f"{factors}.",
-        data=data,
-        figure=figure,
+        f"start is the same for every beta; {bars_are(data['replicates'])}."
     )
+    alt = f"Curves of the median test error against beta in two panels; worst over best, {factors}."
+    yield Plot(FIGURE, title, caption, alt, data, figure)
 
 
 QUESTION = Question(answers, plots, place=14, replaces=("compare.model", "compare.optimizer"))

@@ -8,8 +8,6 @@ Cells whose rollouts are lost, with an error near the ceiling of 1, are left out
 means nothing there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -115,7 +113,6 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """Is it the acceleration error, the integrator, or chaos?"""
     for k, budget in enumerate(budgets_of(tables.rows)):
         for name, (question, judge) in _JUDGES.items():
             if budget.lost.all() and judge is not _chaos:
@@ -197,7 +194,6 @@ _JUDGES = {
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """One figure with a panel for each system and horizon; none without controls."""
     budgets = budgets_of(tables.rows)[:4]
     if not budgets:
         return
@@ -222,21 +218,20 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     finish(figure, axes[0])
     data = pd.concat(parts, ignore_index=True)
     factors = [number(b.over("matched").value) for b in budgets if not b.lost.all()]
-    yield Plot(
-        id=FIGURE,
-        title="What makes the trajectory wrong",
-        caption=f"Median rollout error over {span(data['replicates'], 'replicate')} of "
+    caption = (
+        f"Median rollout error over {span(data['replicates'], 'replicate')} of "
         f"{plural(len(set(data['cell'])), 'cell')}, the model's across and each "
         "control's upwards: the true field perturbed by the size of the model's acceleration error "
         "(white noise, smooth, conservative), a start 1e-4 off, the rollout's solver alone, two "
         "tight solvers. A control on the line alone makes as large an error as the model; grey: a "
-        f"factor of {EXPLAINS:g} either way. Intervals are in the CSV.",
-        alt="Scatter plot on logarithmic axes of the rollout error of six controls against that of "
-        f"the model; the model's is {' and '.join(factors) or 'at most about 1'} times that of the "
-        "matching perturbation.",
-        data=data,
-        figure=figure,
+        f"factor of {EXPLAINS:g} either way. Intervals are in the CSV."
     )
+    alt = (
+        "Scatter plot on logarithmic axes of the rollout error of six controls against that of "
+        f"the model; the model's is {' and '.join(factors) or 'at most about 1'} times that of the "
+        "matching perturbation."
+    )
+    yield Plot(FIGURE, "What makes the trajectory wrong", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=90)

@@ -5,8 +5,6 @@ of cells in which all else is equal. Figures: the levels side by side, all cells
 of activation and beta.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator
 
@@ -29,7 +27,7 @@ from study.analysis.design import Comparison, Design
 from study.analysis.questions.beta import as_it_comes
 from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.statistics.ratios import mean_ratio
-from study.analysis.style import Plot, bars_are, canvas, decade_axis, errorbars, finish, look
+from study.analysis.style import Plot, bars_are, canvas, decade_axis, dot_plot, finish
 from study.analysis.words import capital, estimate, number, plural, span, with_article
 from study.tables.measures import TEST, VALID_TIME
 from study.tables.schema import RESULTS
@@ -58,7 +56,6 @@ def _comparisons(tables: Tables) -> tuple[pd.DataFrame, Design, list[Comparison]
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """One answer a comparison; activation with beta first if both were swept."""
     rows, _, comparisons = _comparisons(tables)
     for comparison in comparisons:
         yield _matters(rows, comparison)
@@ -98,17 +95,10 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
     question = f"Does it matter which {comparison.name}?"
     if comparison.name == "recipe":
         question = "Do the question's own settings matter, beside the good defaults?"
-    return make(
-        f"compare.{comparison.name.replace(' ', '_')}",
-        ASKS.get(comparison.factors, question),
-        factor.verdict(),
-        sentence,
-        factor,
-        rows,
-        comparison.cells,
-        figure_id(comparison),
-        threshold=1.0,
-    )
+    question = ASKS.get(comparison.factors, question)
+    id, about = f"compare.{comparison.name.replace(' ', '_')}", (rows, comparison.cells)
+    figure, verdict = figure_id(comparison), factor.verdict()
+    return make(id, question, verdict, sentence, factor, *about, figure, threshold=1.0)
 
 
 def figure_id(comparison: Comparison) -> str:
@@ -125,25 +115,27 @@ def figure_id(comparison: Comparison) -> str:
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """The heat map if activation and beta were swept, all cells, and each other comparison."""
     rows, design, comparisons = _comparisons(tables)
     if comparisons and comparisons[0].factors == COMBINED:
         yield _heat_map(rows, comparisons.pop(0))
     if comparisons and len(design.cells) <= MOST:
-        yield _all_cells(rows, design)
+        centre = curve(rows, tuple(design.cells.index), TEST).middle
+        order = [str(cell) for cell in design.cells.index[np.argsort(-centre, kind="stable")]]
+        labels = [design.label(cell) for cell in order]
+        yield _dot_plot(rows, labels, {"": order}, "all_cells", "All cells side by side")
     for comparison in comparisons:
-        yield _compared(rows, comparison)
+        labels = list(comparison.groups)[:MOST]
+        by_level = zip(*(comparison.groups[label] for label in labels), strict=True)
+        cells = dict(zip(comparison.levels, map(list, by_level), strict=True))
+        title = f"{capital(comparison.name)} compared, all else equal"
+        left_out = len(comparison.groups) - len(labels)
+        yield _dot_plot(rows, labels, cells, figure_id(comparison), title, left_out)
 
 
 def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
     factors = rows.drop_duplicates("cell").set_index("cell").loc[list(both.cells)]
-    data = medians_of(
-        rows,
-        both.cells,
-        TEST,
-        activation=factors["model.activation"].to_numpy(),
-        beta=factors["model.beta"].to_numpy(),
-    )
+    named = {"activation": factors["model.activation"], "beta": factors["model.beta"]}
+    data = medians_of(rows, both.cells, TEST, **{k: v.to_numpy() for k, v in named.items()})
     logs = data.assign(log=np.log(data["median"].to_numpy(float)))
     grid = logs.pivot_table(index="activation", columns="beta", values="log", sort=True)
     grid = grid.iloc[np.argsort(grid.to_numpy(float).mean(axis=1), kind="stable")].apply(np.exp)
@@ -164,43 +156,24 @@ def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
     bar = figure.axes[-1]  # seaborn keeps it to itself
     decade_axis(bar, most=5)
     bar.yaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("beta")
-    axis.set_ylabel("")
+    axis.set(xlabel="beta", ylabel="")
     axis.set_xticks(axis.get_xticks(), [f"{b:g}" for b in grid.columns])
     axis.tick_params(length=0, rotation=0)
     axis.grid(False)
     finish(figure)
     groups = len(both.groups)
     over = f", geometric mean over {plural(groups, 'setting')} of the rest" if groups > 1 else ""
-    return Plot(
-        id="activation_beta",
-        title="Median test error by activation and beta",
-        caption=f"Median test error over {span(data['replicates'], 'replicate')} a cell{over}; "
-        "smaller is better. Intervals are in the CSV.",
-        alt=f"Heat map of the median test error for {plural(len(grid), 'activation')} and "
-        f"{len(grid.columns)} values of beta, from {number(finite.min())} to "
-        f"{number(finite.max())}.",
-        data=data,
-        figure=figure,
+    title = "Median test error by activation and beta"
+    caption = (
+        f"Median test error over {span(data['replicates'], 'replicate')} a cell{over}; "
+        "smaller is better. Intervals are in the CSV."
     )
-
-
-def _compared(rows: pd.DataFrame, comparison: Comparison) -> Plot:
-    labels = list(comparison.groups)[:MOST]
-    cells = {
-        level: [comparison.groups[label][i] for label in labels]
-        for i, level in enumerate(comparison.levels)
-    }
-    title = f"{capital(comparison.name)} compared, all else equal"
-    more = len(comparison.groups) - len(labels)
-    return _dot_plot(rows, labels, cells, figure_id(comparison), title, more)
-
-
-def _all_cells(rows: pd.DataFrame, design: Design) -> Plot:
-    centre = curve(rows, tuple(design.cells.index), TEST).middle
-    cells = [str(cell) for cell in design.cells.index[np.argsort(-centre, kind="stable")]]
-    labels = [design.label(cell) for cell in cells]
-    return _dot_plot(rows, labels, {"": cells}, "all_cells", "All cells side by side")
+    alt = (
+        f"Heat map of the median test error for {plural(len(grid), 'activation')} and "
+        f"{len(grid.columns)} values of beta, from {number(finite.min())} to "
+        f"{number(finite.max())}."
+    )
+    return Plot("activation_beta", title, caption, alt, data, figure)
 
 
 def _dot_plot(
@@ -220,18 +193,12 @@ def _dot_plot(
     heights = [max(0.15 * (1 + s.count("\n")), 0.13 * len(cells)) + 0.1 for s in settings]
     height = max(1.2, len(labels) * max(heights)) + 0.7
     figure, axes = canvas(columns=len(measures), height=height, sharey=True)
-    lines = np.arange(len(labels))[::-1]
     drawn = []
     for axis, measure in zip(axes, measures, strict=True):
-        for k, (level, of_level) in enumerate(cells.items()):
-            named = {"measure": measure.column, "setting": labels, "level": level}
-            table = medians_of(rows, of_level, measure, **named)
-            offset = 0.6 * ((len(cells) - 1) / 2 - k) / len(cells)
-            style = look(k, len(cells))
-            errorbars(axis, lines + offset, table, level or None, horizontal=True, **style)
-            drawn.append(table)
-        axis.set_yticks(lines, settings)
-        axis.set_ylim(-0.6, len(labels) - 0.4)
+        named = {"measure": measure.column, "setting": labels}
+        tables = {k: medians_of(rows, own, measure, **named, level=k) for k, own in cells.items()}
+        dot_plot(axis, settings, tables)
+        drawn += tables.values()
         axis.set_xlabel(measure.axis.replace(" (", "\n("))
         if measure.lower_is_better:
             decade_axis(axis, "x", most=4)
@@ -243,16 +210,15 @@ def _dot_plot(
     more = f" {plural(left_out, 'further setting')} left out." if left_out else ""
     tests = data.loc[data["measure"] == TEST.column]
     best = tests.iloc[int(np.argmin(tests["median"].to_numpy(float)))]
-    return Plot(
-        id=id,
-        title=title,
-        caption=f"{capital(words)}; median over {span(data['replicates'], 'replicate')}; "
-        f"{bars_are(data['replicates'])}.{more}",
-        alt=f"Dot plot of {words} for {plural(len(labels), 'setting')}; smallest median test "
-        f"error {number(best['median'])} for {best['setting']} {best['level']}.".replace(" .", "."),
-        data=data,
-        figure=figure,
+    caption = (
+        f"{capital(words)}; median over {span(data['replicates'], 'replicate')}; "
+        f"{bars_are(data['replicates'])}.{more}"
     )
+    alt = (
+        f"Dot plot of {words} for {plural(len(labels), 'setting')}; smallest median test "
+        f"error {number(best['median'])} for {best['setting']} {best['level']}.".replace(" .", ".")
+    )
+    return Plot(id, title, caption, alt, data, figure)
 
 
 def _wrap(text: str) -> str:

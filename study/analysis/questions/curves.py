@@ -1,7 +1,5 @@
 """Did every training end in finite numbers? Rollouts, energies and training as curves."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 
@@ -22,12 +20,10 @@ MOST_CELLS = 7  # in the figures of error growth and of training
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """What share of the replicates diverged, did not converge, or had a singular mass matrix."""
     rows = tables.rows
     n, dead = len(rows), diverged(rows).to_numpy()
     lost, converged = (
-        share(int(dead.sum()), n),
-        share(int(rows["converged"].to_numpy(bool).sum()), n),
+        share(int(ended.sum()), n) for ended in (dead, rows["converged"].to_numpy(bool))
     )
     singular = rows["singular_fraction"].to_numpy(float)
     # NaN if a model has no mass matrix, or the true system is not known
@@ -62,7 +58,6 @@ def _median_percent(values: np.ndarray) -> str:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """Rollouts and energies of the best and the middle cell, error growth, and training."""
     curves, design = tables.curves, tables.design
     if curves is None:
         return
@@ -112,19 +107,17 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         axis.set(ylim=(low - pad, high + pad), ylabel=f"{_greek(name)} ({unit})")
     axes[-1].set_xlabel("time (s)")
     finish(figure, axes[0])
-    return Plot(
-        id=f"rollouts_{which}",
-        title=f"Rollouts of the {which} cell",
-        caption=(
-            f"Two held-out trajectories by the learned dynamics (dashed) and {truth} (solid); "
-            f"first replicate (n = 1) of the cell {_RANK[which]} median rollout error "
-            f"({design.label(cell) or cell}). A curve out of the frame has left the {true} range."
-        ),
-        alt=f"Coordinates over {number(float(data['time'].max()))} s, learned against "
-        f"{true}, two trajectories.",
-        data=pd.DataFrame(data),
-        figure=figure,
+    title = f"Rollouts of the {which} cell"
+    caption = (
+        f"Two held-out trajectories by the learned dynamics (dashed) and {truth} (solid); "
+        f"first replicate (n = 1) of the cell {_RANK[which]} median rollout error "
+        f"({design.label(cell) or cell}). A curve out of the frame has left the {true} range."
     )
+    alt = (
+        f"Coordinates over {number(float(data['time'].max()))} s, learned against "
+        f"{true}, two trajectories."
+    )
+    return Plot(f"rollouts_{which}", title, caption, alt, pd.DataFrame(data), figure)
 
 
 _RANK = {"best": "with the lowest", "middle": "with the middle"}
@@ -145,16 +138,14 @@ def _energy(curves: pd.DataFrame, cell: str, which: str) -> Plot:
     data = _pairs(axis, curves, cell, "energy", "energy")
     axis.set(xlabel="time (s)", ylabel="energy / energy scale")
     finish(figure, axis)
-    return Plot(
-        id=f"energy_{which}",
-        title=f"Energy along the rollouts of the {which} cell",
-        caption="True energy function along the learned (dashed) and the true trajectories (solid),"
+    title = f"Energy along the rollouts of the {which} cell"
+    caption = (
+        "True energy function along the learned (dashed) and the true trajectories (solid),"
         f" over the system's energy scale; the two rollouts of the cell {_RANK[which]} median "
-        "rollout error.",
-        alt="Energy over time along two learned and two true trajectories.",
-        data=pd.DataFrame(data),
-        figure=figure,
+        "rollout error."
     )
+    alt = "Energy over time along two learned and two true trajectories."
+    return Plot(f"energy_{which}", title, caption, alt, pd.DataFrame(data), figure)
 
 
 def _pairs(
@@ -197,18 +188,17 @@ def _growth(growth: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     axis.set(xlabel="time (s)", ylabel="error / standard deviation of the coordinate")
     decade_axis(axis)
     finish(figure, axis)
-    return Plot(
-        id="error_growth",
-        title="How the error grows along a rollout",
-        caption="Median over held-out trajectories, then over "
+    caption = (
+        "Median over held-out trajectories, then over "
         f"{span(data['replicates'], 'replicate')}, of cells from the best to the worst. Dashed "
         "line: 0.5, where the valid time ends. Intervals over replicates are drawn for the rollout "
-        "error, not here.",
-        alt="Normalised error against time on a logarithmic axis for "
-        f"{len(cells)} cells from the best to the worst.",
-        data=data,
-        figure=figure,
+        "error, not here."
     )
+    alt = (
+        "Normalised error against time on a logarithmic axis for "
+        f"{len(cells)} cells from the best to the worst."
+    )
+    return Plot("error_growth", "How the error grows along a rollout", caption, alt, data, figure)
 
 
 def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
@@ -220,16 +210,13 @@ def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     axis.set(xlabel="optimiser step", ylabel="error (normalised square)")
     decade_axis(axis)
     finish(figure, axis)
-    return Plot(
-        id="training",
-        title="Training",
-        caption="Median test error (solid) and mean train error (dotted) over the training, median "
+    caption = (
+        "Median test error (solid) and mean train error (dotted) over the training, median "
         f"of {span(data['replicates'], 'replicate')}, of cells from the best to the worst in "
-        "rollout error. Intervals over replicates are drawn for the final errors, not here.",
-        alt=f"Test and train error against optimiser steps for {len(cells)} cells.",
-        data=data,
-        figure=figure,
+        "rollout error. Intervals over replicates are drawn for the final errors, not here."
     )
+    alt = f"Test and train error against optimiser steps for {len(cells)} cells."
+    return Plot("training", "Training", caption, alt, data, figure)
 
 
 def _medians(curves: pd.DataFrame, design: Design) -> pd.DataFrame:

@@ -5,8 +5,6 @@ Threshold: the largest N, or smallest P, at which the train error is below its t
 by `statistics/thresholds.py`. Figure: train error over its tolerance, along N and along P.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 
@@ -39,15 +37,12 @@ SHOWN = 1e-6  # smaller parts of the tolerance are drawn at this one: they are a
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """Peak and threshold of each ladder that can show them; networks first."""
     for axis in ("N", "P"):
         ladders = [(k, each) for k, each in enumerate(tables.design.ladders(axis)) if crosses(each)]
         for k, ladder in sorted(ladders, key=lambda numbered: numbered[1].control):
             say = partial(ladder_answer, tables.rows, ladder, k)
-            test, end = (
-                curve(tables.rows, ladder.cells, TEST),
-                ladder_threshold(tables.rows, ladder),
-            )
+            end = ladder_threshold(tables.rows, ladder)
+            test = curve(tables.rows, ladder.cells, TEST)
             if (top := ladder_peak(test, ladder)) is not None:
                 question, verdict = _asks(ladder, top)
                 sentence = f"{_height(ladder, top)} {_place(ladder, top, end)}"
@@ -185,7 +180,6 @@ def _rank(ladder: Ladder, end: Threshold) -> str:
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """Train error over its tolerance, along N and along P, if a ladder can show where it ends."""
     for letter in ("N", "P"):
         ladders = [ladder for ladder in tables.design.ladders(letter) if crosses(ladder)]
         if ladders:
@@ -203,18 +197,16 @@ def _plot(rows: pd.DataFrame, ladders: list[Ladder], letter: str) -> Plot:
     decade_axis(panel)
     panel.axhline(1.0, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     panel.set_ylabel("mean train error / tolerance")
-    return Plot(
-        id=f"threshold_by_{letter.lower()}",
-        title=f"Where interpolation ends along {letter}",
-        caption="Mean train error over what counts as fitted: "
+    title = f"Where interpolation ends along {letter}"
+    caption = (
+        "Mean train error over what counts as fitted: "
         f"{100 * NOISY:g} % of the variance of the label noise, or {CLEAN:g} without noise. "
         "Below the dashed line the points are fitted; triangles at the foot: the threshold, "
         f"where it lies on the ladder. Values below {SHOWN:g} drawn there. "
-        f"{medians_are(data)}.{undrawn(data)}",
-        alt=f"Train error over tolerance against N·D/P, {plural(len(ladders), 'line')}.",
-        data=data,
-        figure=figure,
+        f"{medians_are(data)}.{undrawn(data)}"
     )
+    alt = f"Train error over tolerance against N·D/P, {plural(len(ladders), 'line')}."
+    return Plot(f"threshold_by_{letter.lower()}", title, caption, alt, data, figure)
 
 
 QUESTION = Question(answers, plots, place=30)

@@ -6,8 +6,6 @@ minimum of its medians first falls below the plain network's error at its larges
 log.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,7 +24,7 @@ from study.analysis.answer import (
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics.medians import Estimate, Medians, interval
 from study.analysis.statistics.ratios import mean_ratio
-from study.analysis.style import Plot, bars_are, canvas, decade_axis, errorbars, finish, look
+from study.analysis.style import Plot, bars_are, canvas, decade_axis, finish, lines
 from study.analysis.words import count, estimate, name_of, number
 from study.tables.measures import ROLLOUT, TEST
 
@@ -86,7 +84,6 @@ def races(design: Design) -> list[Race]:
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """One answer for each race and each model in it beside the plain network."""
     rows = tables.rows
     for k, race in enumerate(races(tables.design)):
         test, rollout = (curve(rows, race.all_cells, m) for m in (TEST, ROLLOUT))
@@ -157,7 +154,6 @@ def _fewer(race: Race, fewer: Estimate) -> str:
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """One figure a race; the first has the name that answers refer to."""
     for k, race in enumerate(races(tables.design)):
         yield _plot(tables.rows, race, FIGURE if k == 0 else f"{FIGURE}_{k}")
 
@@ -174,10 +170,11 @@ def _plot(rows: pd.DataFrame, race: Race, id: str) -> Plot:
             model=np.repeat(list(race.cells), len(race.points)),
             n_train=np.tile(race.points, len(race.cells)),
         )
-        for k, model in enumerate(race.cells):
-            label = f"{name_of(model)}, P = {count(race.n_params[model])}"
-            part = named.iloc[list(race.columns(model))]
-            errorbars(axis, "n_train", part, label, **look(k, len(race.cells)))
+        of_model = {
+            f"{name_of(model)}, P = {count(n)}": named.iloc[list(race.columns(model))]
+            for model, n in race.n_params.items()
+        }
+        lines(axis, "n_train", of_model)
         axis.set_ylabel(measure.axis.replace(" (", "\n("))
         decade_axis(axis)
         drawn.append(named)
@@ -189,19 +186,18 @@ def _plot(rows: pd.DataFrame, race: Race, id: str) -> Plot:
     medians = (
         f"{name_of(m)} {number(v)}" for m, v in zip(ends["model"], ends["median"], strict=True)
     )
-    return Plot(
-        id=id,
-        title="Error against N by kind of model",
-        caption=f"Median test error and rollout error against the number of points{race.others}; "
+    caption = (
+        f"Median test error and rollout error against the number of points{race.others}; "
         f"{bars_are(data['replicates'])}. Finzi et al. (2020), arXiv 2010.13581, give for a "
         "structured network on chain pendulums a geometric-mean relative error of 0.395 at N = 10, "
         "0.017 at 100 and 1.9·10⁻⁴ at 10,000; that is another system with other data, not to be "
-        "compared directly.",
-        alt="Curves on logarithmic axes of test and rollout error against N; median test error at "
-        f"N = {count(race.points[-1])}: {', '.join(medians)}.",
-        data=data,
-        figure=figure,
+        "compared directly."
     )
+    alt = (
+        "Curves on logarithmic axes of test and rollout error against N; median test error at "
+        f"N = {count(race.points[-1])}: {', '.join(medians)}."
+    )
+    return Plot(id, "Error against N by kind of model", caption, alt, data, figure)
 
 
 QUESTION = Question(answers, plots, place=13, replaces=("compare.model", "compare.optimizer"))

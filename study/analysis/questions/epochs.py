@@ -7,8 +7,6 @@ early keep their last value. Peaks are counted over cells, because the level of 
 of them by.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,12 +60,12 @@ def courses(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Course]:
     training = training.loc[training["metric"].isin([TRAIN.column, TEST.column])]
     networks = rows.loc[rows["model"] != CONTROL]
     of_cell = {str(cell): table for cell, table in networks.groupby("cell", sort=False)}
-    all_courses = (
-        _course(of_cell[str(cell)], lines, str(cell))
+    return [
+        course
         for cell, lines in training.groupby("cell", sort=False)
         if str(cell) in of_cell and lines["x"].nunique() >= FEWEST
-    )
-    return [course for course in all_courses if course is not None]
+        if (course := _course(of_cell[str(cell)], lines, str(cell))) is not None
+    ]
 
 
 def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course | None:
@@ -95,7 +93,6 @@ def _table(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """One answer for each level of label noise."""
     if tables.curves is None:
         return
     all_courses = courses(tables.rows, tables.curves)
@@ -114,16 +111,10 @@ def answers(tables: Tables) -> Iterator[Answer]:
             f"again while the train error falls. {_most(top, at)} The last step's {TEST.words} is "
             f"at most {estimate(longest)} times the best on the way."
         )
-        yield make(
-            f"epochs.{k}",
-            "Does the test error peak along the training (epoch-wise double descent)?",
-            _verdict(arm, len(sure)),
-            sentence,
-            top.prominence,
-            tables.rows,
-            tuple(course.cell for course in arm),
-            "epochs",
-        )
+        question = "Does the test error peak along the training (epoch-wise double descent)?"
+        cells, verdict = tuple(course.cell for course in arm), _verdict(arm, len(sure))
+        about = (top.prominence, tables.rows, cells, "epochs")
+        yield make(f"epochs.{k}", question, verdict, sentence, *about)
 
 
 def _verdict(arm: list[Course], n_sure: int) -> str:
@@ -149,7 +140,6 @@ def _most(top: Peak, at: str) -> str:
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """One panel a level of label noise, a few settings in each."""
     if tables.curves is None or not (shown := courses(tables.rows, tables.curves)):
         return
     levels = sorted({course.noise for course in shown})[:MOST_PANELS]
@@ -178,17 +168,14 @@ def plots(tables: Tables) -> Iterator[Plot]:
     data = pd.concat(drawn, ignore_index=True)
     rings = plural(int(data["peak"].to_numpy(bool).sum()), "peak")
     cells = plural(len(set(data["cell"])), "cell")
-    yield Plot(
-        id="epochs",
-        title="Test and train error along the training",
-        caption=f"{capital(TEST.words)} (solid, band: 95 % bootstrap interval) and mean train "
+    caption = (
+        f"{capital(TEST.words)} (solid, band: 95 % bootstrap interval) and mean train "
         f"error (dotted), median of {span(data['replicates'], 'replicate')}; {cells} of "
         f"{len(shown)}, those whose test error stands out most at an inner step at some noise. "
-        f"Rings: {rings} by the test. Train errors far below all test errors are out of the frame.",
-        alt=f"Test and train error against optimiser steps for {cells}.",
-        data=data,
-        figure=figure,
+        f"Rings: {rings} by the test. Train errors far below all test errors are out of the frame."
     )
+    alt = f"Test and train error against optimiser steps for {cells}."
+    yield Plot("epochs", "Test and train error along the training", caption, alt, data, figure)
 
 
 def _chosen(shown: list[Course], labels: dict[str, str]) -> list[str]:
@@ -223,20 +210,10 @@ def _draw(axis: Axes, course: Course, name: str, style: dict[str, Any]) -> pd.Da
     if course.peak.verdict == "yes":
         marked[course.top] = True
         ring(axis, course.steps[course.top], course.test.middle[course.top])
-    return pd.DataFrame(
-        {
-            "line": name,
-            "cell": course.cell,
-            "noise": course.noise,
-            "step": course.steps,
-            "median": course.test.middle,
-            "low": low,
-            "high": high,
-            "train": course.train.middle,
-            "replicates": course.test.counts,
-            "peak": marked,
-        }
-    )
+    about = {"line": name, "cell": course.cell, "noise": course.noise, "step": course.steps}
+    errors = {"median": course.test.middle, "low": low, "high": high, "train": course.train.middle}
+    counts = {"replicates": course.test.counts, "peak": marked}
+    return pd.DataFrame({**about, **errors, **counts})
 
 
 QUESTION = Question(answers, plots, place=60)

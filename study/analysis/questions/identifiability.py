@@ -8,8 +8,6 @@ and 1 with a mass prior, which fixes the scale a.
 
 # ruff: noqa: RUF001 (a reader gets the minus sign)
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -127,7 +125,6 @@ def seen_in(rows: pd.DataFrame) -> Seen | None:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """What can be seen of the question's network, and the gauge directions."""
     seen = seen_in(tables.rows)
     if seen is None:
         return
@@ -185,7 +182,6 @@ def _gauge(seen: Seen, chosen: np.ndarray) -> Answer:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """Spectra, at initialisation and trained; none if nothing was measured."""
     seen, curves = seen_in(tables.rows), tables.curves
     if seen is None or curves is None:
         return
@@ -236,20 +232,20 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
     data = pd.concat(parts, ignore_index=True)
     when = "as trained, on the training points" if trained else "at initialisation, on ample data"
     unseen = data.groupby("setting")["unseen"].first()
-    return Plot(
-        id="spectrum_trained" if trained else SPECTRUM,
-        title=f"What the accelerations can see, {'trained' if trained else 'at initialisation'}",
-        caption="Singular values of the derivative of the accelerations by the parameters, "
+    title = f"What the accelerations can see, {'trained' if trained else 'at initialisation'}"
+    caption = (
+        "Singular values of the derivative of the accelerations by the parameters, "
         f"{when}; float64, median over {span(data['replicates'], 'replicate')}. Dashed: the "
         f"thresholds {', '.join(SHOWN.values())}. In the legend: P − rank at each of them; 2 of "
         f"these are gauge without the mass prior, 1 with it. {plural(len(chosen), 'cell')} of "
-        f"{len(seen.cells)} shown; what is below 10⁻¹⁸ is drawn there.",
-        alt="Relative singular values against their index over P on a logarithmic axis; unseen "
-        + "; ".join(f"{label}: {text}" for label, text in unseen.items())
-        + ".",
-        data=data,
-        figure=figure,
+        f"{len(seen.cells)} shown; what is below 10⁻¹⁸ is drawn there."
     )
+    alt = (
+        "Relative singular values against their index over P on a logarithmic axis; unseen "
+        + "; ".join(f"{label}: {text}" for label, text in unseen.items())
+        + "."
+    )
+    return Plot("spectrum_trained" if trained else SPECTRUM, title, caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=11, replaces=("compare.model", "compare.optimizer"))

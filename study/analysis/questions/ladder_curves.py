@@ -1,7 +1,5 @@
 """What all questions along a ladder share: frame of a sentence, table, peak, marks and curves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

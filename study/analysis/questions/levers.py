@@ -7,8 +7,6 @@ best by median test error is taken and the interval widened for the choice. A le
 the error if the squared error falls by more than `BOUNDS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +17,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
 from study.analysis.statistics.medians import LEVEL, Estimate
-from study.analysis.style import (
-    REFERENCE,
-    Plot,
-    bars_are,
-    canvas,
-    decade_axis,
-    errorbars,
-    finish,
-    look,
-)
+from study.analysis.style import REFERENCE, Plot, bars_are, canvas, decade_axis, dot_plot, finish
 from study.analysis.words import capital, count, estimate, heads, name_of, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN
 
@@ -129,7 +118,6 @@ def _setting(cell: Any, lever: str) -> str:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """The lever to pull, then each lever by itself."""
     rows, design = tables.rows, tables.design
     levers = pulled(rows, design)
     if levers:
@@ -211,7 +199,6 @@ def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """One dot plot if levers can be pulled."""
     levers = pulled(tables.rows, tables.design)
     if not levers:
         return
@@ -233,33 +220,28 @@ def _plots(tables: Tables) -> Iterator[Plot]:
             for measure, factor in ((TEST, lever.test), (ROLLOUT, lever.rollout))
         ]
     )
+    tables = {m.words: data.loc[data["measure"] == m.column] for m in (TEST, ROLLOUT)}
+    for name, table in tables.items():  # the axis has no 0
+        tables[name] = table.assign(low=np.maximum(table["low"], table["factor"] / 10))
+    labels = [f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}" for lever in levers]
     figure, (axis,) = canvas(height=0.7 + 0.72 * len(levers))
-    place = np.arange(len(levers))[::-1]
-    for k, measure in enumerate((TEST, ROLLOUT)):
-        part = data.loc[data["measure"] == measure.column]
-        part = part.assign(low=np.maximum(part["low"], part["factor"] / 10))  # the axis has no 0
-        y = place + 0.14 - 0.28 * k
-        errorbars(axis, y, part, measure.words, value="factor", horizontal=True, **look(k, 2))
+    dot_plot(axis, labels, tables, value="factor")
     axis.axvline(1.0, color="black", linewidth=0.9, zorder=0)
     axis.axvline(BOUNDS, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    labels = [f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}" for lever in levers]
-    axis.set_yticks(list(place), labels)
-    axis.set_ylim(-0.6, len(levers) - 0.4)
     axis.set_xlabel("factor by which the error falls")
     decade_axis(axis, "x")
     finish(figure, axis)
     factors = ", ".join(f"{lever.name} ({number(lever.test.value)})" for lever in levers)
-    yield Plot(
-        id=FIGURE,
-        title="Which lever lowers the error most",
-        caption="Each lever pulled by itself from one cell, all else equal; its best setting if "
+    caption = (
+        "Each lever pulled by itself from one cell, all else equal; its best setting if "
         f"several were tried. Black: no effect; dashed: a factor of {BOUNDS:g}, from which on a "
-        f"lever counts as what bounds the (squared) test error; {bars_are(data['replicates'])}.",
-        alt=f"Dot plot of the factors by which {factors} lower the median test error, and the "
-        "rollout error.",
-        data=data,
-        figure=figure,
+        f"lever counts as what bounds the (squared) test error; {bars_are(data['replicates'])}."
     )
+    alt = (
+        f"Dot plot of the factors by which {factors} lower the median test error, and the "
+        "rollout error."
+    )
+    yield Plot(FIGURE, "Which lever lowers the error most", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=12, replaces=("compare.model", "compare.optimizer"))

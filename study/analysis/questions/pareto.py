@@ -1,7 +1,5 @@
 """Do the two objectives of a search ask for different settings? The trials that no other beats."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +82,6 @@ def undominated(values: np.ndarray) -> np.ndarray:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """Do the two objectives ask for different settings, and does the front lie inside?"""
     rows = tables.every
     for k, search in enumerate(tables.searches):
         front = front_of(rows, search)
@@ -95,10 +92,8 @@ def _answers(tables: Tables) -> Iterator[Answer]:
         yield _trade_off(trials, front, cells, k)
         edges = front_edges(front)
         inside = " ".join(edges) or "No setting lies at an edge in half of the front or more."
-        id, question = (
-            f"search_inside.{k}",
-            "Does the front lie inside the ranges that were searched?",
-        )
+        id = f"search_inside.{k}"
+        question = "Does the front lie inside the ranges that were searched?"
         verdict, n = "no" if edges else "yes", exactly(float(len(edges)))
         inside = capital(search.where + inside)
         yield make(id, question, verdict, inside, n, trials, cells, HISTORY)
@@ -174,7 +169,6 @@ def _points(rows: pd.DataFrame, front: Front) -> pd.DataFrame:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """One figure of the fronts of all searches with two objectives."""
     rows = tables.every
     fronts = [front for search in tables.searches if (front := front_of(rows, search))]
     if not fronts:
@@ -207,20 +201,18 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     n_on, steady = int(data["on_front"].to_numpy().sum()), sum(front.steady for front in fronts)
     lost = sum(len(front.search.complete) - len(front.cells) for front in fronts)
     more = f" {plural(lost, 'trial')} diverged, or repeated another, and not drawn." if lost else ""
-    yield Plot(
-        id=FIGURE,
-        title=f"{capital(first.words)} against {second.words}: the front",
-        caption=(
-            f"Each point one trial, median over {span(data['replicates'], 'replicate')}; "
-            f"{n_on} of {len(data)} are on the front, dominated by no other (bars: range over "
-            f"replicates, too few for a 95 % interval). {steady} of them stay on it in half of the "
-            f"draws over replicates or more.{more}"
-        ),
-        alt=f"Scatter plot on logarithmic axes of {second.words} against {first.words}: "
-        f"{plural(len(data), 'trial')}, {n_on} of them on the front.",
-        data=data,
-        figure=figure,
+    title = f"{capital(first.words)} against {second.words}: the front"
+    caption = (
+        f"Each point one trial, median over {span(data['replicates'], 'replicate')}; "
+        f"{n_on} of {len(data)} are on the front, dominated by no other (bars: range over "
+        f"replicates, too few for a 95 % interval). {steady} of them stay on it in half of the "
+        f"draws over replicates or more.{more}"
     )
+    alt = (
+        f"Scatter plot on logarithmic axes of {second.words} against {first.words}: "
+        f"{plural(len(data), 'trial')}, {n_on} of them on the front."
+    )
+    yield Plot(FIGURE, title, caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=110, about_searches=True)

@@ -5,8 +5,6 @@ flatten, do many more equations than parameters overdetermine it? Along P at a f
 points: do more parameters than equations hurt? Each is a ratio of medians of two rungs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -37,7 +35,6 @@ Say = Callable[..., Answer]  # `ladder_answer` of one ladder
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """Up to five answers for each network's ladder of N, one for each ladder of P."""
     rows = tables.rows
     for k, ladder in networks(tables.design, "N"):
         test, train, in_range, times = (
@@ -190,7 +187,6 @@ def _rise_clause(ladder: Ladder, test: Medians) -> str:
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """The figures along N and along P; the control's errors have one of their own."""
     rows = tables.rows
     for letter in ("N", "P"):
         end = f"by_{letter.lower()}"
@@ -227,16 +223,13 @@ def _plot(
         )
     words, letter = capital(measure.words), ladders[0].axis
     features = ", which is points over features, N/p" if ladders[0].control else ""
-    return Plot(
-        id=id,
-        title=title or f"{words} along {letter}",
-        caption=f"{words} against equations per parameter{features}; one line a "
+    caption = (
+        f"{words} against equations per parameter{features}; one line a "
         f"{'model' if letter == 'N' else 'number of points'}. {medians_are(data)}. Vertical "
-        f"lines: N·D = P and N = P.{marks}{undrawn(data)}",
-        alt=f"{words} against N·D/P, {plural(len(ladders), 'line')}: {_in_words(data)}",
-        data=data,
-        figure=figure,
+        f"lines: N·D = P and N = P.{marks}{undrawn(data)}"
     )
+    alt = f"{words} against N·D/P, {plural(len(ladders), 'line')}: {_in_words(data)}"
+    return Plot(id, title or f"{words} along {letter}", caption, alt, data, figure)
 
 
 def _train_test(rows: pd.DataFrame, ladders: list[Ladder], id: str) -> Plot:
@@ -247,16 +240,14 @@ def _train_test(rows: pd.DataFrame, ladders: list[Ladder], id: str) -> Plot:
     figure, panel, data = draw_ladders(ladders, test, hollow=train)
     decade_axis(panel)
     panel.set_ylabel("mean error (normalised square)")
-    return Plot(
-        id=id,
-        title=f"Train error beside test error along {ladders[0].axis}",
-        caption="Mean squared acceleration error, normalised, on the training points (open, "
+    title = f"Train error beside test error along {ladders[0].axis}"
+    caption = (
+        "Mean squared acceleration error, normalised, on the training points (open, "
         "dotted) and on test points within their range (filled). "
-        f"{medians_are(data)}.{undrawn(data)}",
-        alt=f"Train and test error against N·D/P: {_in_words(pd.concat(test))}",
-        data=data,
-        figure=figure,
+        f"{medians_are(data)}.{undrawn(data)}"
     )
+    alt = f"Train and test error against N·D/P: {_in_words(pd.concat(test))}"
+    return Plot(id, title, caption, alt, data, figure)
 
 
 def _in_words(data: pd.DataFrame, most: int = 4) -> str:

@@ -5,8 +5,6 @@ Cranmer et al. (2020), arXiv 2003.04630: double pendulum, 40 trajectories to t =
 parameters and 7.4 % for their baseline, a network of accelerations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,14 +14,14 @@ from study.analysis.answer import Answer, Question, Tables, curve, diverged_rema
 from study.analysis.design import Design
 from study.analysis.statistics.medians import Estimate
 from study.analysis.style import (
+    COLOURS,
     REFERENCE,
     Plot,
     bars_are,
     canvas,
     decade_axis,
-    errorbars,
+    dot_plot,
     finish,
-    look,
 )
 from study.analysis.words import count, estimate, name_of, number
 from study.tables.measures import Measure
@@ -57,7 +55,6 @@ def _cells(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """One a cell: is the target met?"""
     rows = _comparable(tables.rows)
     if rows.empty:
         return
@@ -85,7 +82,6 @@ def _answers(tables: Tables) -> Iterator[Answer]:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """One figure if there is something to compare."""
     rows = _comparable(tables.rows)
     if rows.empty:
         return
@@ -96,35 +92,32 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     data = pd.concat(parts, ignore_index=True)
     data[["median", "low", "high"]] *= 100
     data = data.rename(columns={"median": "percent"})
-    place = np.arange(len(data))[::-1]
+
     figure, (axis,) = canvas(height=1.0 + 0.5 * len(data))
+    models, sizes = [name_of(m) for m in data["model"]], data["n_params"]
+    labels = [f"{model}\nP = {count(P)}" for model, P in zip(models, sizes, strict=True)]
+    place = dot_plot(axis, labels, {"this study": data}, value="percent")
     for column, colour, zorder in (("published", "black", 2), ("target", REFERENCE, 1)):
         mark = {"color": colour, "markersize": 22, "markeredgewidth": 1.6, "zorder": zorder}
         axis.plot(data[column], place, "|", label=column, **mark)
-    errorbars(axis, place, data, "this study", value="percent", horizontal=True, **look(0, 1))
+
     replicates = rows.set_index("cell")[FINAL.column]
     for y, cell in zip(place, data["cell"], strict=True):
         values = 100 * np.atleast_1d(np.asarray(replicates.loc[cell], float))
-        axis.plot(values, np.full(len(values), y), ".", color=look(0, 1)["color"], alpha=0.45)
-    models, sizes = [name_of(m) for m in data["model"]], data["n_params"]
-    labels = [f"{model}\nP = {count(P)}" for model, P in zip(models, sizes, strict=True)]
-    axis.set_yticks(list(place), labels)
-    axis.set_ylim(-0.6, len(data) - 0.4)
+        axis.plot(values, np.full(len(values), y), ".", color=COLOURS[0], alpha=0.45)
     axis.set_xlabel(FINAL.label)
     decade_axis(axis, "x")
     finish(figure, axis)
     errors = [f"{m} {number(v)} %" for m, v in zip(models, data["percent"], strict=True)]
-    yield Plot(
-        id=FIGURE,
-        title="Final energy error beside the published one",
-        caption="Mean over trajectories of |energy at t = 100 s less that at the start| over the "
+    caption = (
+        "Mean over trajectories of |energy at t = 100 s less that at the start| over the "
         f"energy scale; small dots: replicates, {bars_are(data['replicates'])} of the median. "
-        "Published: Cranmer et al. (2020), arXiv 2003.04630, with 724,801 parameters.",
-        alt=f"Dot plot of the mean final energy error: {', '.join(errors)}; published 0.43 % and "
-        "7.4 %.",
-        data=data,
-        figure=figure,
+        "Published: Cranmer et al. (2020), arXiv 2003.04630, with 724,801 parameters."
     )
+    alt = (
+        f"Dot plot of the mean final energy error: {', '.join(errors)}; published 0.43 % and 7.4 %."
+    )
+    yield Plot(FIGURE, "Final energy error beside the published one", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=10, replaces=("compare.model", "compare.optimizer"))

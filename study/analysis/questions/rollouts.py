@@ -1,7 +1,5 @@
 """Does the acceleration error predict the rollout error, and does its median or its mean?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +47,6 @@ def _fits(rows: pd.DataFrame) -> list[Propagation]:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """Does the acceleration error predict the rollout error, and which one of the two does?"""
     rows = tables.rows
     cells = tuple(tables.design.cells.index)
     fits = _fits(rows)
@@ -88,7 +85,6 @@ def _answers(tables: Tables) -> Iterator[Answer]:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """One scatter plot for each fit."""
     rows = tables.rows
     for propagation in _fits(rows):
         fit = propagation.fit
@@ -98,20 +94,18 @@ def _plots(tables: Tables) -> Iterator[Plot]:
         )
         pair = data[["root_error", "rollout_error"]].to_numpy(float)
         shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]
-        yield Plot(
-            id=propagation.id,
-            title=f"Rollout error against {propagation.kind} acceleration error",
-            caption=(
-                f"Each point one replicate, {len(shown)} of {len(rows)} shown, from "
-                f"{plural(len(tables.design.cells), 'cell')}; line: least squares in logarithms, "
-                f"slope {estimate(fit.slope)}, R² = {estimate(fit.r2)} (95 % bootstrap over cells "
-                "and replicates). A replicate without a positive finite value has no place here."
-            ),
-            alt=f"Scatter plot on logarithmic axes of rollout error against {propagation.words}: "
-            f"slope {number(fit.slope.value)}, R² {number(fit.r2.value)}.",
-            data=data,
-            figure=_scatter(shown, propagation),
+        title = f"Rollout error against {propagation.kind} acceleration error"
+        caption = (
+            f"Each point one replicate, {len(shown)} of {len(rows)} shown, from "
+            f"{plural(len(tables.design.cells), 'cell')}; line: least squares in logarithms, "
+            f"slope {estimate(fit.slope)}, R² = {estimate(fit.r2)} (95 % bootstrap over cells "
+            "and replicates). A replicate without a positive finite value has no place here."
         )
+        alt = (
+            f"Scatter plot on logarithmic axes of rollout error against {propagation.words}: "
+            f"slope {number(fit.slope.value)}, R² {number(fit.r2.value)}."
+        )
+        yield Plot(propagation.id, title, caption, alt, data, _scatter(shown, propagation))
 
 
 def _scatter(shown: pd.DataFrame, propagation: Propagation) -> Figure:

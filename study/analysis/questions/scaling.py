@@ -4,10 +4,9 @@ A law with a floor (`statistics/power_law.py`) is fitted apart to the rungs with
 as parameters or more, and to those with fewer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -57,27 +56,24 @@ def sides(test: Medians, ladder: Ladder) -> list[Side]:
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
-    """One answer for each network's ladder that has points enough on a side."""
     for axis in ("N", "P"):
         for k, ladder in networks(tables.design, axis):
             test = curve(tables.rows, ladder.cells, TEST)
             if not (fitted := sides(test, ladder)):
                 continue
             supported = [side for side in fitted if side.law.supported]
-            id = f"scaling_{axis.lower()}"
-            yield ladder_answer(
-                tables.rows,
-                ladder,
-                k,
-                id,
+            id, question = (
+                f"scaling_{axis.lower()}",
                 f"Does the test error fall with {axis} as a power law?",
+            )
+            alpha, sentence = (
                 (supported or fitted)[0].law.alpha,
                 f"{'; '.join(_clause(axis, side) for side in fitted)}.",
-                id,
-                test,
-                verdict="yes" if len(supported) == len(fitted) else "undecided",
-                cells=tuple(ladder.cells[i] for side in fitted for i in side.chosen),
             )
+            verdict = "yes" if len(supported) == len(fitted) else "undecided"
+            cells = tuple(ladder.cells[i] for side in fitted for i in side.chosen)
+            say = partial(ladder_answer, tables.rows, ladder, k, verdict=verdict, cells=cells)
+            yield say(id, question, alpha, sentence, id, test)
 
 
 def _clause(axis: str, side: Side) -> str:
@@ -100,7 +96,6 @@ def _clause(axis: str, side: Side) -> str:
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
-    """Medians along N and along P with the laws of their sides."""
     for axis in ("N", "P"):
         ladders = [ladder for _, ladder in networks(tables.design, axis)]
         pairs = [(x, sides(curve(tables.rows, x.cells, TEST), x)) for x in ladders]
@@ -128,23 +123,22 @@ def _plot(rows: pd.DataFrame, fitted: list[tuple[Ladder, list[Side]]], axis: str
     data = pd.concat(drawn, ignore_index=True)
     decade_axis(panel, "x")
     decade_axis(panel)
-    panel.set_xlabel(f"{axis}, {'training points' if axis == 'N' else 'parameters'}")
-    panel.set_ylabel(TEST.axis)
+    xlabel = f"{axis}, {'training points' if axis == 'N' else 'parameters'}"
+    panel.set(xlabel=xlabel, ylabel=TEST.axis)
     finish(figure, panel, columns=1)
     laws = [side.law for _, ladder_sides in fitted for side in ladder_sides]
     n_supported = sum(law.supported for law in laws)
-    return Plot(
-        id=f"scaling_{axis.lower()}",
-        title=f"{capital(TEST.words)} along {axis} and its power laws",
-        caption=f"{capital(TEST.words)}. {medians_are(data)}. Curves: power law with a floor, "
+    title = f"{capital(TEST.words)} along {axis} and its power laws"
+    caption = (
+        f"{capital(TEST.words)}. {medians_are(data)}. Curves: power law with a floor, "
         "fitted apart where N·D ≥ P and where N·D < P; solid where the data support it "
         f"({n_supported} of {plural(len(laws), 'fit')}), dotted where they do not. Exponents "
-        f"with 95 % bootstrap intervals.{undrawn(data)}",
-        alt=f"Test error against {axis} on logarithmic axes with fitted power laws: "
-        + "; ".join(labels).replace("\n", ", "),
-        data=data,
-        figure=figure,
+        f"with 95 % bootstrap intervals.{undrawn(data)}"
     )
+    alt = f"Test error against {axis} on logarithmic axes with fitted power laws: " + "; ".join(
+        labels
+    ).replace("\n", ", ")
+    return Plot(f"scaling_{axis.lower()}", title, caption, alt, data, figure)
 
 
 QUESTION = Question(answers, plots, place=40)

@@ -1,7 +1,5 @@
 """Do the settings that a search chose hold with new seeds, and do they lie inside its ranges?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,9 +17,9 @@ from study.analysis.style import (
     bars_are,
     canvas,
     decade_axis,
+    dot_plot,
     errorbars,
     finish,
-    look,
 )
 from study.analysis.words import capital, estimate, number, plural, span
 from study.tables.measures import TEST, Measure
@@ -31,7 +29,6 @@ MOST = 12  # panels in one figure
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """For each search with one objective: does its best hold, and does it lie inside?"""
     rows = tables.every
     known = [(k, search) for k, search in enumerate(tables.searches) if search.best_trial]
     for k, search in known:
@@ -110,7 +107,6 @@ def _edge(key: str, value: str, ends: str) -> str:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """Every trial of every search, and the chosen ones beside what was trained again."""
     if tables.searches:
         yield _history(tables.every, tables.searches)
         yield from _rerun(tables.every, tables.searches)
@@ -173,19 +169,13 @@ def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Plot:
     replicates = table["replicates"].dropna().astype(int)
     over = span(replicates, "replicate") if len(replicates) else "no replicates"
     best = float(np.nanmin([*table["best_so_far"].to_numpy(float), np.inf]))
-    return Plot(
-        id=HISTORY,
-        title="What the search found, trial by trial",
-        caption=(
-            f"{plural(int(n_of.sum()), 'trial')} ({became}). Dots: median "
-            f"over {over}, bars their range; line: the best so far; crosses: pruned trials, at the "
-            f"error where they ended; ticks at the top: trials without a value.{more}"
-        ),
-        alt=f"Error against trial number with the best so far, {became}; the least is "
-        f"{number(best)}.",
-        data=table,
-        figure=figure,
+    caption = (
+        f"{plural(int(n_of.sum()), 'trial')} ({became}). Dots: median "
+        f"over {over}, bars their range; line: the best so far; crosses: pruned trials, at the "
+        f"error where they ended; ticks at the top: trials without a value.{more}"
     )
+    alt = f"Error against trial number with the best so far, {became}; the least is {number(best)}."
+    return Plot(HISTORY, "What the search found, trial by trial", caption, alt, table, figure)
 
 
 def _draw(axis: Axes, part: pd.DataFrame, states: set[str]) -> None:
@@ -223,29 +213,24 @@ def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[Pl
     points = list(dict.fromkeys(data["point"]))
     old, new = data.loc[data["seeds"] == "chosen by"], data.loc[data["seeds"] == "new"]
     figure, (axis,) = canvas(height=1.1 + 0.3 * len(points))
-    for k, (part, words) in enumerate(((old, "seeds it was chosen by"), (new, "new seeds"))):
-        y = np.arange(len(part)) + 0.2 * (k - 0.5)
-        errorbars(axis, y, part, words, horizontal=True, **look(k, 2))
-    axis.set_yticks(np.arange(len(points)), points)
+    dot_plot(axis, points, {"seeds it was chosen by": old, "new seeds": new})
     objective = searches[0].objectives[0]
-    axis.set(ylim=(len(points) - 0.5, -0.5), xlabel=objective.axis)
+    axis.set_xlabel(objective.axis)
     decade_axis(axis, "x")
     finish(figure, axis)
     factor = number(np.median(new["median"].to_numpy(float) / old["median"].to_numpy(float)))
-    yield Plot(
-        id=RERUN,
-        title="The best of each search, trained again with new seeds",
-        caption=(
-            f"{capital(objective.words)}, median. Seeds it was chosen by: "
-            f"{span(old['replicates'], 'replicate')}, bars their range. New seeds: "
-            f"{span(new['replicates'], 'replicate')}; {bars_are(new['replicates'])}. Median ratio "
-            f"{factor} over {len(points)} of them."
-        ),
-        alt=f"Dot plot of the error of {len(points)} chosen settings with the seeds they were "
-        f"chosen by and with new ones; median ratio {factor}.",
-        data=data,
-        figure=figure,
+    title = "The best of each search, trained again with new seeds"
+    caption = (
+        f"{capital(objective.words)}, median. Seeds it was chosen by: "
+        f"{span(old['replicates'], 'replicate')}, bars their range. New seeds: "
+        f"{span(new['replicates'], 'replicate')}; {bars_are(new['replicates'])}. Median ratio "
+        f"{factor} over {len(points)} of them."
     )
+    alt = (
+        f"Dot plot of the error of {len(points)} chosen settings with the seeds they were "
+        f"chosen by and with new ones; median ratio {factor}."
+    )
+    yield Plot(RERUN, title, caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=120, about_searches=True)

@@ -1,7 +1,5 @@
 """Does it matter which values the searched settings have?"""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 
@@ -12,7 +10,7 @@ from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.searches import exactly
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
 from study.analysis.statistics.medians import Estimate
-from study.analysis.style import Plot, canvas, errorbars, finish, look
+from study.analysis.style import Plot, canvas, dot_plot, finish
 from study.analysis.words import capital, number, plural, span
 
 FIGURE = "search_importance"
@@ -20,7 +18,6 @@ MOST = 12  # searches in one figure
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """One for each objective of each search of several keys."""
     rows = tables.every.loc[tables.every["role"] == "trial"] if tables.searches else tables.every
     several = [(k, search) for k, search in enumerate(tables.searches) if len(search.keys) > 1]
     for k, search in several:
@@ -57,7 +54,6 @@ def _answers(tables: Tables) -> Iterator[Answer]:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """The shares of the keys, one colour a search and objective."""
     data = pd.DataFrame(
         [
             {
@@ -78,37 +74,28 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     levels = list(dict.fromkeys(data["level"]))[:MOST]
     drawn = data.loc[data["level"].isin(levels)]
     keys = list(drawn.groupby("key")["share"].mean().sort_values(ascending=False).index)
-    places = np.arange(len(keys))
+    tables = {k: t.set_index("key").loc[keys] for k, t in drawn.groupby("level", sort=False)}
     figure, (axis,) = canvas(height=1.0 + max(0.3, 0.14 * len(levels)) * len(keys))
-    for k, level in enumerate(levels):
-        part = drawn.loc[drawn["level"] == level].set_index("key").loc[keys]
-        y = places + 0.7 * ((k + 0.5) / len(levels) - 0.5)
-        style = {"value": "share", "horizontal": True, "elinewidth": 0.9, **look(k, len(levels))}
-        errorbars(axis, y, part, level or None, markerfacecolor="white", **style)
-        sure = (part["p_value"] < 0.05).to_numpy()
-        filled = {"linestyle": "none", "zorder": 5, **look(k, len(levels))}  # above the hollow ones
-        axis.plot(part["share"].to_numpy()[sure], y[sure], **filled)
-    axis.set_yticks(places, keys)
-    axis.set_ylim(len(keys) - 0.5, -0.5)
+    sure = {k: t.where(t["p_value"] < 0.05) for k, t in tables.items()}
+    filled = {"elinewidth": 0.0, "capsize": 0.0, "zorder": 5}  # above the hollow ones
+    dot_plot(axis, keys, sure, value="share", **filled)
+    dot_plot(axis, keys, tables, value="share", elinewidth=0.9, markerfacecolor="white")
     axis.set_xlim(0, 1)
     axis.set_xlabel(f"share in what tells the best {100 * TOP:.0f} % of trials from all (0 to 1)")
     finish(figure, axis if levels != [""] else None)
     first = drawn.iloc[int(np.argmax(drawn["share"].to_numpy()))]
-    yield Plot(
-        id=FIGURE,
-        title="Which searched settings matter",
-        caption=(
-            "Share of each setting in the divergence between the best quarter of the trials and "
-            f"all (PED-ANOVA, by Optuna), over {span(data['trials'], 'trial')} a search, pruned "
-            f"ones behind the others; bars: 95 % bootstrap interval over the trials ({DRAWS} "
-            "draws). Filled: more than random orders of the trials give, at 5 % after Bonferroni; "
-            "hollow: undecided."
-        ),
-        alt=f"Dot plot of the importance of {plural(len(keys), 'setting')}; the largest share is "
-        f"{number(float(first['share']))} for {first['key']}.",
-        data=data,
-        figure=figure,
+    caption = (
+        "Share of each setting in the divergence between the best quarter of the trials and "
+        f"all (PED-ANOVA, by Optuna), over {span(data['trials'], 'trial')} a search, pruned "
+        f"ones behind the others; bars: 95 % bootstrap interval over the trials ({DRAWS} "
+        "draws). Filled: more than random orders of the trials give, at 5 % after Bonferroni; "
+        "hollow: undecided."
     )
+    alt = (
+        f"Dot plot of the importance of {plural(len(keys), 'setting')}; the largest share is "
+        f"{number(float(first['share']))} for {first['key']}."
+    )
+    yield Plot(FIGURE, "Which searched settings matter", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=130, about_searches=True)

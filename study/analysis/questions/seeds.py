@@ -3,8 +3,6 @@
 Asked of cells whose data seeds and initialisation seeds are crossed; see `statistics.variance`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,7 +11,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.design import CONTROL, Design
 from study.analysis.statistics.variance import Components, crossed, pooled, squares
-from study.analysis.style import Plot, canvas, errorbars, finish, look
+from study.analysis.style import Plot, canvas, dot_plot, finish
 from study.analysis.words import estimate, name_of, plural, span
 from study.tables.measures import TEST
 
@@ -37,7 +35,6 @@ def _pooled(logs: dict[str, np.ndarray], cells: Sequence[str]) -> tuple[Componen
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """One answer for networks and one for the control."""
     rows, logs = tables.rows, _crossed_cells(tables.rows)
     controls = set(rows.loc[rows["model"] == CONTROL, "cell"])
     for k, of_control in enumerate((False, True)):
@@ -64,7 +61,6 @@ def _answers(tables: Tables) -> Iterator[Answer]:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """One row a ladder, its cells pooled; cells on no ladder have a row of their own."""
     rows, logs = tables.rows, _crossed_cells(tables.rows)
     networks = set(rows.loc[rows["model"] != CONTROL, "cell"]) & set(logs)
     if networks:  # the control's scatter at its peak would hide all else
@@ -76,29 +72,23 @@ def _plots(tables: Tables) -> Iterator[Plot]:
         [_table(name, *_pooled(logs, cells)) for name, cells in lines.items()], ignore_index=True
     )
     figure, (axis,) = canvas(height=1.2 + 0.55 * len(lines))
-    places = np.arange(len(lines))
-    for k, (part, words) in enumerate(PARTS.items()):
-        shown, y = data.loc[data["part"] == part], places + 0.22 * (k - 1)
-        errorbars(axis, y, shown, words, value="deviation", horizontal=True, **look(k, len(PARTS)))
-    axis.set_yticks(places, list(lines))
-    axis.set(ylim=(len(lines) - 0.5, -0.5), xlim=(0, 2.5 * max(data["deviation"])))
+    tables = {words: data.loc[data["part"] == part] for part, words in PARTS.items()}
+    dot_plot(axis, list(lines), tables, value="deviation")
+    axis.set_xlim(0, 2.5 * max(data["deviation"]))
     axis.set_xlabel(f"standard deviation of log {TEST.words}")
     finish(figure, axis)
-    yield Plot(
-        id=FIGURE,
-        title="Scatter by the data and by the initialisation",
-        caption=(
-            f"Parts of the standard deviation of the log {TEST.words} (1 is a factor of e) over "
-            f"{span(data['data_seeds'], 'data seed')} crossed with "
-            f"{span(data['initialisations'], 'initialisation')}, by two-way random effects, "
-            f"truncated at 0; {plural(len(logs), 'cell')}, those of a line pooled. Bars: 95 % "
-            "generalised intervals, which for few seeds reach beyond the frame."
-        ),
-        alt="Standard deviation of log test error by data, by initialisation and by neither, for "
-        f"{plural(len(lines), 'line')}.",
-        data=data,
-        figure=figure,
+    caption = (
+        f"Parts of the standard deviation of the log {TEST.words} (1 is a factor of e) over "
+        f"{span(data['data_seeds'], 'data seed')} crossed with "
+        f"{span(data['initialisations'], 'initialisation')}, by two-way random effects, "
+        f"truncated at 0; {plural(len(logs), 'cell')}, those of a line pooled. Bars: 95 % "
+        "generalised intervals, which for few seeds reach beyond the frame."
     )
+    alt = (
+        "Standard deviation of log test error by data, by initialisation and by neither, for "
+        f"{plural(len(lines), 'line')}."
+    )
+    yield Plot(FIGURE, "Scatter by the data and by the initialisation", caption, alt, data, figure)
 
 
 def _table(line: str, components: Components, cells: list[str]) -> pd.DataFrame:

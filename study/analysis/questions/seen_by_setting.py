@@ -2,8 +2,6 @@
 
 # ruff: noqa: RUF001 (a reader gets the minus sign)
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +11,7 @@ from study.analysis.answer import Answer, Question, Tables, curve, make, medians
 from study.analysis.design import Ladder
 from study.analysis.questions.identifiability import COARSE, FINE, SHOWN, Seen, seen_in
 from study.analysis.statistics.medians import medians
-from study.analysis.style import COLOURS, Plot, canvas, errorbars, finish, look, ratio_axis
+from study.analysis.style import COLOURS, Plot, canvas, dot_plot, finish, lines, ratio_axis
 from study.analysis.words import estimate, plural, span
 from study.tables.measures import MEASURES, THRESHOLDS
 
@@ -23,7 +21,6 @@ SHARES, BY_N = "seen_share", "rank_by_n"
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    """What can be seen of other networks, and whether fewer equations than P are independent."""
     seen = seen_in(tables.rows)
     if seen is None:
         return
@@ -73,7 +70,6 @@ def _equations(seen: Seen, few: np.ndarray) -> Answer:
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    """Shares unseen by setting, and the rank along N; none if nothing was measured."""
     seen = seen_in(tables.rows)
     if seen is None:
         return
@@ -87,24 +83,22 @@ def _shares(seen: Seen) -> Plot:
     """P less the rank at initialisation, at the three thresholds, one line a cell."""
     kinds = seen.kinds()
     order = np.array(kinds[:MOST])
-    P, place = seen.n_params[order], np.arange(len(order))[::-1]
+    P = seen.n_params[order]
     condition = curve(seen.rows, seen.cells, MEASURES["jacobian_condition"]).middle
     about = {"setting": seen.labels, "n_params": seen.n_params, "condition_trained": condition}
     figure, (axis,) = canvas(height=0.9 + 0.24 * len(order))
-    parts = []
-    for i, (threshold, text) in enumerate(SHOWN.items()):
+    parts, percent = [], {}
+    for threshold, text in SHOWN.items():
         ranks = medians_table(seen.initial[threshold], seen.cells, threshold=threshold, **about)
         part = ranks.iloc[order]
         parts.append(part.assign(unseen_share=1 - part["median"] / P))
         low, median, high = (100 * (1 - part[name] / P) for name in ("high", "median", "low"))
-        percent = pd.DataFrame({"low": low, "median": median, "high": high})
-        style = {"horizontal": True, "capsize": 0, **look(i, len(SHOWN))}
-        errorbars(axis, place + 0.2 * (1 - i), percent, f"threshold {text}", **style)
+        of_all = pd.DataFrame({"low": low, "median": median, "high": high})
+        percent[f"threshold {text}"] = of_all
     data = pd.concat(parts, ignore_index=True)
+    place = dot_plot(axis, [seen.labels[k] for k in order], percent, capsize=0)
     gauge = 100 * seen.gauge[order] / P
     axis.plot(gauge, place, "|", color="black", markersize=11, label="gauge alone", zorder=0)
-    axis.set_yticks(list(place), [seen.labels[k] for k in order])
-    axis.set_ylim(-0.7, len(order) - 0.3)
     axis.set_xlabel("parameters unseen,\n1 − rank/P (%)")
     axis.set_xscale("symlog", linthresh=1.0, linscale=0.6)
     axis.set_xlim(0, 130 * max(data["unseen_share"]))
@@ -112,34 +106,39 @@ def _shares(seen: Seen) -> Plot:
     finish(figure, axis, columns=4)
     more = len(kinds) - len(order)
     left_out = f" {plural(more, 'setting')} that see more left out." if more else ""
-    return Plot(
-        id=SHARES,
-        title="How much the accelerations cannot see, by setting",
-        caption="Share of the parameters that the accelerations do not see at initialisation on "
+    title = "How much the accelerations cannot see, by setting"
+    caption = (
+        "Share of the parameters that the accelerations do not see at initialisation on "
         f"ample data, at three thresholds; median over {span(data['replicates'], 'replicate')} "
         "with 95 % intervals; the condition of the trained Jacobian is in the CSV. Upright bar: "
-        f"the gauge directions alone. Linear axis below 1 %.{left_out}",
-        alt=f"Dot plot of the share of unseen parameters for {plural(len(order), 'setting')}, from "
-        f"{100 * data['unseen_share'].min():.2g} to {100 * data['unseen_share'].max():.2g} %.",
-        data=data,
-        figure=figure,
+        f"the gauge directions alone. Linear axis below 1 %.{left_out}"
     )
+    alt = (
+        f"Dot plot of the share of unseen parameters for {plural(len(order), 'setting')}, from "
+        f"{100 * data['unseen_share'].min():.2g} to {100 * data['unseen_share'].max():.2g} %."
+    )
+    return Plot(SHARES, title, caption, alt, data, figure)
 
 
 def _along_n(seen: Seen, ladder: Ladder) -> Plot:
     """Ranks as trained, and the effective dimension, along N."""
     x, P = ladder.equations_per_param, ladder.n_params
     where = [seen.cells.index(cell) for cell in ladder.cells]
-    lines = {
+    tables = {
         f"rank at {text}": medians_table(seen.trained[threshold], seen.cells).iloc[where]
         for threshold, text in SHOWN.items()
     }
     effective = curve(seen.rows, ladder.cells, MEASURES["effective_dimension"])
-    lines["effective dimension"] = medians_table(effective, ladder.cells)
+    tables["effective dimension"] = medians_table(effective, ladder.cells)
+    about = {"equations_per_param": x, "n_params": P}
+    parts = [table.assign(line=label, **about) for label, table in tables.items()]
+    data = pd.concat(parts, ignore_index=True)
+    over_p = {
+        label: t[["low", "median", "high"]].div(P, axis=0).assign(x=x)
+        for label, t in tables.items()
+    }
     figure, (axis,) = canvas(height=3.6)
-    for i, (label, ranks) in enumerate(lines.items()):
-        over_p = ranks[["low", "median", "high"]].div(P, axis=0)
-        errorbars(axis, x, over_p, label, **look(i, len(lines)))
+    lines(axis, "x", over_p)
     fine = np.geomspace(x.min(), x.max(), 200)
     dashed = {"color": "black", "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 0}
     axis.plot(fine, np.minimum(fine, 1), **dashed)
@@ -148,22 +147,18 @@ def _along_n(seen: Seen, ladder: Ladder) -> Plot:
     axis.set_ylim(bottom=0)
     axis.set(xlabel="N·D/P", ylabel="share of P")
     finish(figure, axis, columns=2)
-    about = {"equations_per_param": x, "n_params": P}
-    parts = [table.assign(line=label, **about) for label, table in lines.items()]
-    data = pd.concat(parts, ignore_index=True)
     most = data.loc[data["line"].str.startswith("rank"), "median"].max()
-    return Plot(
-        id=BY_N,
-        title="Parameters seen by N points",
-        caption=f"{ladder.label}: rank of the trained network's Jacobian on its own points at "
+    caption = (
+        f"{ladder.label}: rank of the trained network's Jacobian on its own points at "
         "three thresholds, and its effective dimension at 10⁻⁸ of the largest eigenvalue, over P; "
         f"median over {span(data['replicates'], 'replicate')}, bars: 95 % bootstrap interval. "
-        "Dashed: as many as there are equations, at most P.",
-        alt="Rank over P against equations per parameter; it follows the number of equations up to "
-        f"{most:.0f}.",
-        data=data,
-        figure=figure,
+        "Dashed: as many as there are equations, at most P."
     )
+    alt = (
+        "Rank over P against equations per parameter; it follows the number of equations up to "
+        f"{most:.0f}."
+    )
+    return Plot(BY_N, "Parameters seen by N points", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=11.5, replaces=("compare.model", "compare.optimizer"))
