@@ -59,7 +59,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Question:
-    """One entry of the registry: one file of `questions/` has one (`QUESTION`) or several.
+    """One entry of the registry: each file of `questions/` has one (`QUESTION`).
 
     - `answers`, `plots`: from the tables; nothing if what was swept does not support any.
     - `place`: on the page, ascending.

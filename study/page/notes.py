@@ -10,7 +10,7 @@ import pandas as pd
 
 from study.analysis.design import Design, counted
 from study.analysis.questions.pareto import front_edges, front_of
-from study.analysis.questions.search_best import edge_warnings
+from study.analysis.questions.search_settings import edge_warnings
 from study.analysis.searches import SearchResults
 from study.analysis.words import plural
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from study.analysis import style
 from study.analysis.answer import Tables
-from study.analysis.questions import budget as error_budget
+from study.analysis.questions import rollout_error
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import MODELS, with_budget
@@ -19,12 +19,14 @@ def table(**budget):
 
 
 def answers(rows):
-    return list(error_budget.QUESTION.answers(Tables.of(rows)))
+    every = rollout_error.QUESTION.answers(Tables.of(rows))
+    return [answer for answer in every if answer.id.startswith("budget.")]
 
 
 def plots(rows):
     with mpl.rc_context(style.RC):
-        return list(error_budget.QUESTION.plots(Tables.of(rows)))
+        every = list(rollout_error.QUESTION.plots(Tables.of(rows)))
+    return [plot for plot in every if plot.id == rollout_error.FIGURE]
 
 
 def verdicts(rows):
@@ -75,7 +77,7 @@ def test_each_kind_of_model_has_its_own_control():
 
 def test_factor_and_ratio_of_logs_are_those_of_the_medians():
     rows = table()
-    (budget,) = error_budget.budgets_of(rows)
+    (budget,) = rollout_error.budgets_of(rows)
     medians = rows.groupby("cell")[["rollout_error", "budget_white"]].median()
     factor = stats.gmean(medians["rollout_error"] / medians["budget_white"])
     logs = (np.log(medians["budget_white"]) / np.log(medians["rollout_error"])).mean()

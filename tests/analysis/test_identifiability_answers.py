@@ -7,12 +7,10 @@ import pytest
 from study.analysis import style
 from study.analysis.answer import Tables
 from study.analysis.questions import identifiability as seen
-from study.analysis.questions import seen_by_setting
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 from tests.analysis.synthetic_science import identifiability, with_ranks
 
-QUESTIONS = (seen.QUESTION, seen_by_setting.QUESTION)
 HIDDEN = {0.5: (1153, 292, 0), 0.25: (30, 9, 2)}
 
 
@@ -22,12 +20,12 @@ def tables():
 
 
 def by_id(rows):
-    return {a.id: a for q in QUESTIONS for a in q.answers(Tables.of(rows))}
+    return {a.id: a for a in seen.QUESTION.answers(Tables.of(rows))}
 
 
 def plots_of(rows, curves):
     with mpl.rc_context(style.RC):
-        return {p.id: p for q in QUESTIONS for p in q.plots(Tables.of(rows, curves))}
+        return {p.id: p for p in seen.QUESTION.plots(Tables.of(rows, curves))}
 
 
 def test_the_questions_own_network(tables):

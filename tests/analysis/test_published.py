@@ -61,7 +61,7 @@ def test_a_diverged_trajectory_makes_it_infinite():
 
 def test_figure_holds_the_published_values():
     (plot,) = plots_of(published(**GOOD))
-    axis = plot.figure.axes[0]
-    assert axis.lines[0].get_xdata().tolist() == [0.43, 0.43, 7.4]
+    lines = {line.get_label(): line for line in plot.figure.axes[0].lines}
+    assert lines["published"].get_xdata().tolist() == [0.43, 0.43, 7.4]
     assert plot.data["target"].tolist() == [0.1, 0.01, 7.4]
     assert plots_of(published(**GOOD).assign(system="kepler")) == []

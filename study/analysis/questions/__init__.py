@@ -1,6 +1,6 @@
 """The questions: one file each, with what it looks for, its statistic, its sentence and its figure.
 
-A file has its `Question` as `QUESTION`, or several as `QUESTIONS`. A new question is one new file.
+A new question is one new file, with its `Question` as `QUESTION`.
 """
 
 import functools
@@ -13,9 +13,7 @@ from study.analysis.answer import Question
 @functools.cache
 def registered() -> tuple[Question, ...]:
     """All questions of this folder, by their place on the page."""
-    questions: list[Question] = []
-    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
-        entries = vars(importlib.import_module(module.name))
-        questions += entries.get("QUESTIONS", ())
-        questions += [entries["QUESTION"]] if "QUESTION" in entries else []
+    modules = pkgutil.iter_modules(__path__, f"{__name__}.")
+    files = (importlib.import_module(module.name) for module in modules)
+    questions = [file.QUESTION for file in files if hasattr(file, "QUESTION")]
     return tuple(sorted(questions, key=lambda question: question.place))

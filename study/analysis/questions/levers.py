@@ -8,7 +8,7 @@ the error if the squared error falls by more than `BOUNDS`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -202,30 +202,20 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     levers = pulled(tables.rows, tables.design)
     if not levers:
         return
-    data = pd.DataFrame(
-        [
-            {
-                "lever": lever.name,
-                "setting": lever.setting,
-                "before": lever.before,
-                "settings_tried": lever.n_settings,
-                "measure": measure.column,
-                "factor": factor.value,
-                "low": factor.low,
-                "high": factor.high,
-                "replicates": factor.n,
-                "cell": lever.cells[1],
-            }
-            for lever in levers
-            for measure, factor in ((TEST, lever.test), (ROLLOUT, lever.rollout))
-        ]
-    )
-    tables = {m.words: data.loc[data["measure"] == m.column] for m in (TEST, ROLLOUT)}
-    for name, table in tables.items():  # the axis has no 0
-        tables[name] = table.assign(low=np.maximum(table["low"], table["factor"] / 10))
+    records = []
+    for x in levers:
+        about = {"lever": x.name, "setting": x.setting, "before": x.before}
+        for measure, factor in ((TEST, x.test), (ROLLOUT, x.rollout)):
+            of = {"settings_tried": x.n_settings, "measure": measure.column}
+            records.append({**about, **of, **asdict(factor), "cell": x.cells[1]})
+    names = {"value": "factor", "n": "replicates"}
+    data = pd.DataFrame(records).drop(columns="draws").rename(columns=names)
+    by_measure = {m.words: data.loc[data["measure"] == m.column] for m in (TEST, ROLLOUT)}
+    for name, table in by_measure.items():  # the axis has no 0
+        by_measure[name] = table.assign(low=np.maximum(table["low"], table["factor"] / 10))
     labels = [f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}" for lever in levers]
     figure, (axis,) = canvas(height=0.7 + 0.72 * len(levers))
-    dot_plot(axis, labels, tables, value="factor")
+    dot_plot(axis, labels, by_measure, value="factor")
     axis.axvline(1.0, color="black", linewidth=0.9, zorder=0)
     axis.axvline(BOUNDS, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     axis.set_xlabel("factor by which the error falls")

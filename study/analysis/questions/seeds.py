@@ -4,6 +4,7 @@ Asked of cells whose data seeds and initialisation seeds are crossed; see `stati
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -72,8 +73,8 @@ def _plots(tables: Tables) -> Iterator[Plot]:
         [_table(name, *_pooled(logs, cells)) for name, cells in lines.items()], ignore_index=True
     )
     figure, (axis,) = canvas(height=1.2 + 0.55 * len(lines))
-    tables = {words: data.loc[data["part"] == part] for part, words in PARTS.items()}
-    dot_plot(axis, list(lines), tables, value="deviation")
+    by_part = {words: data.loc[data["part"] == part] for part, words in PARTS.items()}
+    dot_plot(axis, list(lines), by_part, value="deviation")
     axis.set_xlim(0, 2.5 * max(data["deviation"]))
     axis.set_xlabel(f"standard deviation of log {TEST.words}")
     finish(figure, axis)
@@ -92,19 +93,11 @@ def _plots(tables: Tables) -> Iterator[Plot]:
 
 
 def _table(line: str, components: Components, cells: list[str]) -> pd.DataFrame:
-    parts = [getattr(components, part) for part in PARTS]
-    return pd.DataFrame(
-        {
-            "line": line,
-            "part": list(PARTS),
-            "deviation": [part.value for part in parts],
-            "low": [part.low for part in parts],
-            "high": [part.high for part in parts],
-            "cells": len(cells),
-            "data_seeds": components.n_data,
-            "initialisations": components.n_init,
-        }
-    )
+    limits = pd.DataFrame([asdict(getattr(components, part)) for part in PARTS])
+    deviations = limits.loc[:, ["value", "low", "high"]].rename(columns={"value": "deviation"})
+    sizes = {"data_seeds": components.n_data, "initialisations": components.n_init}
+    about = pd.DataFrame({"line": line, "part": list(PARTS)})
+    return about.join(deviations).assign(cells=len(cells), **sizes)
 
 
 def _lines(design: Design, cells: list[str]) -> dict[str, list[str]]:

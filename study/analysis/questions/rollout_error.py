@@ -1,4 +1,4 @@
-"""What makes the trajectory wrong? The model's rollout error beside those of the controls.
+"""What makes the trajectory wrong? Does the acceleration error predict it? What do controls say?
 
 Errors of different causes do not add. So each control is compared with the model separately, by two
 numbers: the factor model over control (geometric mean over cells of the ratio of medians), and log
@@ -13,15 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
-from study.analysis.questions.rollouts import SATURATED
 from study.analysis.statistics.medians import Estimate, Medians, interval, medians, resamples
-from study.analysis.statistics.ratios import mean_ratio
+from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import estimate, number, plural, span
-from study.tables.measures import BUDGET, MEASURES, ROLLOUT
+from study.tables.measures import BUDGET, MEASURES, ROLLOUT, TEST, TEST_MEAN
 
+KINDS = {"median": TEST, "mean": TEST_MEAN}  # of the squared acceleration error over test points
+EXPLAINED = 0.5  # R2 above which one 'predicts' the other
+SATURATED = 0.5  # a relative rollout error above this no longer grows with its cause
 EXPLAINS = 2.0  # a control within this factor of the model explains its error
 INTEGRATOR = 1.5  # the same for the solver alone
 # The true motion counts as chaotic if it multiplies a small error by this many times the horizon
@@ -113,6 +116,7 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
+    yield from _predicted(tables)
     for k, budget in enumerate(budgets_of(tables.rows)):
         for name, (question, judge) in _JUDGES.items():
             if budget.lost.all() and judge is not _chaos:
@@ -194,6 +198,7 @@ _JUDGES = {
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
+    yield from _scatters(tables)
     budgets = budgets_of(tables.rows)[:4]
     if not budgets:
         return
@@ -234,4 +239,100 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     yield Plot(FIGURE, "What makes the trajectory wrong", caption, alt, data, figure)
 
 
-QUESTION = Question(_answers, _plots, place=90)
+def _fits(rows: pd.DataFrame) -> dict[str, LogLogFit]:
+    """Kind of error -> fit of the log rollout error on the log of its root, over all replicates."""
+    rollouts, cells = rows[ROLLOUT.column].to_numpy(float), rows["cell"].to_list()
+    roots = {kind: np.sqrt(rows[m.column].to_numpy(float)) for kind, m in KINDS.items()}
+    fits = {kind: loglog(root, rollouts, cells) for kind, root in roots.items()}
+    return {kind: fit for kind, fit in fits.items() if fit is not None}
+
+
+def _predicted(tables: Tables) -> Iterator[Answer]:
+    rows = tables.rows
+    cells = tuple(tables.design.cells.index)
+    fits = _fits(rows)
+    saturated = float((rows[ROLLOUT.column].to_numpy(float) > SATURATED).mean())
+    blind = saturated > 0.5  # most rollouts have failed: there is little to predict
+    flattened = (
+        f" {number(100 * saturated)} % of the replicates have a rollout error above {SATURATED:g}, "
+        "near its ceiling of 1, which flattens the slope."
+    )
+    for kind, fit in fits.items():
+        words = f"root {kind} square acceleration error"
+        sentence = (
+            f"Over {plural(fit.slope.n, 'replicate')} of {plural(len(cells), 'cell')}, log rollout "
+            f"error against log {words} has slope {estimate(fit.slope)} and "
+            f"R² = {estimate(fit.r2)}; it counts as predicting above R² = {EXPLAINED:g}."
+        )
+        if fit.left_out:
+            left_out = plural(fit.left_out, "replicate")
+            sentence += f" {left_out} without a positive finite value left out."
+        sentence += flattened if saturated >= 0.05 else ""
+        id, question = f"rollout_by_{kind}_error", f"Does the {words} predict the rollout error?"
+        verdict = "undecided" if blind else fit.r2.verdict(EXPLAINED)
+        yield make(id, question, verdict, sentence, fit.r2, rows, cells, id)
+    median, mean = fits.get("median"), fits.get("mean")
+    if median and mean and median.left_out == mean.left_out:
+        low, high = interval(median.r2_draws - mean.r2_draws)
+        gain = Estimate(median.r2.value - mean.r2.value, float(low), float(high), median.r2.n)
+        sentence = (
+            f"R² against the rollout error is {number(median.r2.value)} for the root median and "
+            f"{number(mean.r2.value)} for the root mean square acceleration error, a difference of "
+            f"{estimate(gain)}."
+        )
+        question = "Does the median error predict rollouts better than the mean error?"
+        verdict, figure = "undecided" if blind else gain.verdict(0.0), "rollout_by_median_error"
+        yield make("median_or_mean", question, verdict, sentence, gain, rows, cells, figure)
+
+
+def _scatters(tables: Tables) -> Iterator[Plot]:
+    rows = tables.rows
+    for kind, fit in _fits(rows).items():
+        data = rows[["cell", "replicate", "equations_per_param"]].assign(
+            root_error=np.sqrt(rows[KINDS[kind].column]),
+            rollout_error=rows[ROLLOUT.column],
+        )
+        pair = data[["root_error", "rollout_error"]].to_numpy(float)
+        shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]
+        title = f"Rollout error against {kind} acceleration error"
+        caption = (
+            f"Each point one replicate, {len(shown)} of {len(rows)} shown, from "
+            f"{plural(len(tables.design.cells), 'cell')}; line: least squares in logarithms, "
+            f"slope {estimate(fit.slope)}, R² = {estimate(fit.r2)} (95 % bootstrap over cells "
+            "and replicates). A replicate without a positive finite value has no place here."
+        )
+        alt = (
+            f"Scatter plot on logarithmic axes of rollout error against root {kind} square "
+            f"acceleration error: slope {number(fit.slope.value)}, R² {number(fit.r2.value)}."
+        )
+        figure = _scatter(shown, kind, fit)
+        yield Plot(f"rollout_by_{kind}_error", title, caption, alt, data, figure)
+
+
+def _scatter(shown: pd.DataFrame, kind: str, fit: LogLogFit) -> Figure:
+    """The replicates, coloured by N·D/P, and the fitted line."""
+    figure, (axis,) = canvas(height=4.1)
+    x, y = shown["root_error"], shown["rollout_error"]
+    hue = np.log2(shown["equations_per_param"].to_numpy(float))
+    look = {"cmap": "viridis", "s": 20, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
+    points = axis.scatter(x, y, c=hue, **look)
+    ends = np.array([x.min(), x.max()])
+    label = f"slope {estimate(fit.slope)},  R² = {estimate(fit.r2)}"
+    line = 10**fit.intercept * ends**fit.slope.value
+    axis.plot(ends, line, color="black", linewidth=1.2, label=label)
+    decade_axis(axis, "x")
+    decade_axis(axis, "y")
+    axis.set(xlabel=f"root {kind} square acceleration error (normalised)", ylabel=ROLLOUT.axis)
+    if len(set(hue)) > 1:
+        bar = figure.colorbar(points, ax=axis, pad=0.02, aspect=30)
+        low, high = np.floor(hue.min()), np.ceil(hue.max())
+        ticks = np.arange(low, high + 0.5, max(1, round((high - low) / 6)))
+        ticks = ticks[(ticks >= hue.min() - 0.05) & (ticks <= hue.max() + 0.05)]
+        bar.set_ticks(list(ticks), labels=[f"{2.0**t:.3g}" for t in ticks])
+        bar.set_label("N·D/P")
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    finish(figure, axis)
+    return figure
+
+
+QUESTION = Question(_answers, _plots, place=80)
