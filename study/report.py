@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from study.config.terminal import Parser, busy, one_line, plain, quiet_pipe, studies_in
-from study.page.write import MOST, print_answers, write, write_across
+from study.page import write
 from study.tables import gather
-from study.tables.records import TableError
 
 HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.
@@ -24,21 +23,24 @@ The report of a study, from its tables: answers, figures, page; or of several st
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command. Prints the verdicts and where the page is."""
+    """The command: prints the verdicts and the path of the page, and returns its exit status."""
     parser = Parser("python -m study.report", HELP)
     parser.add_argument("folder", type=Path, help="outputs/<study>, or a folder of studies")
     folder = parser.read(arguments).folder
     try:
         with busy("tables, answers, figures, page"):
-            target = write_across(folder) if studies_in(folder) else write(folder, processes=MOST)
-    except TableError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(one_line(f"error: {folder}: the report cannot be written: {error}"), file=sys.stderr)
+            if studies_in(folder):
+                from study.page import across  # needs the plotting libraries at once
+
+                target = across.write(folder)
+            else:
+                target = write.write(folder, processes=write.MOST)
+    except (gather.TableError, OSError) as error:
+        reason = f"{folder}: the report cannot be written: " if isinstance(error, OSError) else ""
+        print(one_line(f"error: {reason}{error}"), file=sys.stderr)
         return 2
     with quiet_pipe():
-        print_answers(folder)
+        write.print_answers(folder)
         print(f"\n{plain(target)}", flush=True)
         for sentence in gather.unreadable(folder):
             print(f"error: {one_line(sentence)}", file=sys.stderr)

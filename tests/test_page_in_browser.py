@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from study.page import write
+from study.page import across, write
 from tests.analysis import test_page_safety as hostile
 from tests.servers.browser import browser, opened
 
@@ -87,7 +87,7 @@ class Pages(dict[str, Path]):
         several = self.home / "several"
         for name in ("seed_question", "epochs"):
             shutil.copytree(ROOT / "outputs" / "reference" / name, several / name)
-        return write.write_across(several)
+        return across.write(several)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from study.page import write as report
+from study.page import across
 from study.tables import gather
 from tests import notebooks
 from tests.analysis import synthetic
@@ -38,7 +38,7 @@ def reference(tmp_path_factory) -> Path:
     write(home / "levers", science.with_budget(synthetic.rows(science.levers(), Law())))
     write(home / "data_efficiency", synthetic.rows(science.efficiency(), Law()))
     write(home / "identifiability", ranks, spectra)
-    report.write_across(home)
+    across.write(home)
     return home
 
 

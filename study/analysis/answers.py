@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,23 +84,20 @@ def _plots(part: int, tables: Tables) -> list[Plot]:
         return list(question.plots(tables))
 
 
-def write(answers: Sequence[Answer], path: Path) -> None:
+def write(answers: Sequence[Answer | Mapping[str, Any]], path: Path) -> None:
     """Write `answers.json`, whole or not at all; a number that is not finite becomes null."""
-    text = json.dumps(
-        [plain(dataclasses.asdict(a)) for a in answers],
-        indent=1,
-        ensure_ascii=False,
-        allow_nan=False,
-    )
+    text = json.dumps(_plain(list(answers)), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n", fsync=False)
 
 
-def plain(value: Any) -> Any:
-    """For JSON: lists for tuples, None for a number that is not finite."""
+def _plain(value: Any) -> Any:
+    """For JSON: dicts for answers, lists for tuples, None for a number that is not finite."""
+    if isinstance(value, Answer):
+        value = vars(value)
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,116 +1,137 @@
-"""The page of several studies: every verdict, what it rests on, and the figures.
-
-Everything that comes from a config, a table or a file name is escaped.
-"""
+"""The page of several studies: every verdict, what it rests on, and the figures."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from study.analysis import answers as of_study
+from study.analysis import across, answers, style
+from study.analysis.design import counted, curves_of
 from study.analysis.evidence import Pooled, Study
-from study.analysis.style import Drawn, Plot
 from study.analysis.words import number
+from study.config.terminal import studies_in
 from study.core.files import write_text
 from study.page import page
+from study.page.write import tables, thinned
+from study.tables.records import TableError, read_study
 
 TITLE = "N, P and the trajectory of a Lagrangian network: the verdicts"
 
 
-def plots(studies: Sequence[Study], answers: Sequence[Pooled]) -> list[Plot]:
-    """The figures that the answers refer to, each once, named `study.figure`."""
-    wanted = list(dict.fromkeys((each.study, each.figure) for each in answers if each.study))
-    found: dict[tuple[str, str], Plot] = {}
-    for study in studies:
-        own = {figure for name, figure in wanted if name == study.name}
-        if not own:
+def write(folder: str | Path) -> Path:
+    """One verdict for every question, from all studies in a folder, with the figures.
+
+    The page names studies that are missing or whose tables cannot be read.
+
+    **Arguments:**
+
+    - `folder`: holds one folder a study; gets `answers.json` and `report/index.html`.
+
+    **Returns:** the path of the page.
+
+    **Raises:** `TableError` if no study in it can be read.
+    """
+    folder = Path(folder)
+    studies, questions, missing = [], {}, []
+    for path in studies_in(folder):
+        try:
+            rows, curves = tables(path)
+            if (count := counted(rows)) is not rows:
+                rows, curves = count, curves_of(count, curves)
+            if rows.empty:
+                missing.append(f"{path.name}: a search, of which nothing was trained again.")
+                continue
+            questions[path.name] = str(read_study(path).get("question") or "")
+        except TableError as error:
+            missing.append(f"Not read: {error}.")
             continue
-        for plot in of_study.plots(study.rows, study.curves):
-            if plot.id in own:
-                found[study.name, plot.id] = dataclasses.replace(
-                    plot,
-                    id=figure_id(study.name, plot.id),
-                    title=f"{plot.title} ({study.name})",
-                )
-    return [found[key] for key in wanted if key in found]
+        rows, curves, sentences = thinned(rows, curves)
+        missing += [f"{path.name}: {sentence}" for sentence in sentences]
+        studies.append(Study(path.name, rows, curves, answers.answer(rows, curves)))
+    if not studies:
+        raise TableError(f"{folder} holds no study whose tables can be read: {' '.join(missing)}")
+    names = {study.name for study in studies}
+    if absent := [name for name in across.expected() if name not in names]:
+        missing.append(f"Missing studies: {', '.join(absent)}.")
+    sections = {
+        "The question": across.answer(studies, across.QUESTIONS),
+        "Beside it": across.answer(studies, across.BESIDE),
+    }
+    pooled = [answer for section in sections.values() for answer in section]
+    answers.write([_entry(answer) for answer in pooled], folder / "answers.json")
+    drawn = [style.draw(plot) for plot in _plots(studies, pooled)]
+    style.save(drawn, folder / "report" / "figures")
+    target = folder / "report" / "index.html"
+    write_text(target, _render(folder.name, studies, questions, sections, drawn, missing))
+    return target
 
 
-def figure_id(study: str, figure: str) -> str:
+def _entry(answer: Pooled) -> dict[str, Any]:
+    """The answer's entry in `answers.json`; without the tables of its evidence."""
+    evidence = [{"study": e.study, **vars(e.answer)} for e in answer.evidence]
+    return {**vars(answer), "evidence": evidence}
+
+
+def _figure_id(study: str, figure: str) -> str:
     """The name of one study's figure on the page and in its folder."""
     return f"{study}.{figure}"
 
 
-def render(
+def _plots(studies: Sequence[Study], pooled: Sequence[Pooled]) -> list[style.Plot]:
+    """The figures that the answers refer to, each once, named `study.figure`."""
+    wanted = dict.fromkeys(_figure_id(a.study, a.figure) for a in pooled if a.study)
+    plots = {}
+    for study in studies:
+        if any(answer.study == study.name for answer in pooled):
+            for plot in answers.plots(study.rows, study.curves):
+                name, title = _figure_id(study.name, plot.id), f"{plot.title} ({study.name})"
+                plots[name] = dataclasses.replace(plot, id=name, title=title)
+    return [plots[name] for name in wanted if name in plots]
+
+
+def _render(
     folder: str,
     studies: Sequence[Study],
-    settings: Mapping[str, Mapping[str, Any]],
+    questions: Mapping[str, str],
     sections: Mapping[str, Sequence[Pooled]],
-    drawn: Sequence[Drawn],
+    drawn: Sequence[style.Drawn],
     missing: Sequence[str],
 ) -> str:
-    """The page as text.
-
-    **Arguments:**
-
-    - `folder`: its name, for the reader.
-    - `settings`: of each study, what its `study.yaml` holds.
-    - `sections`: heading -> verdicts.
-    - `missing`: a sentence for each thing that is not there.
-    """
-    shown = {each.id: each.title for each in drawn}
-    keys = {(e.study, e.figure): figure_id(e.study, e.figure) for s in sections.values() for e in s}
+    titles = {one.id: one.title for one in drawn}
+    pooled = [answer for section in sections.values() for answer in section]
+    ids = {(a.study, a.figure): _figure_id(a.study, a.figure) for a in pooled}
     return page.filled(
         "across.html.jinja",
-        plural=_plural,
+        plural=lambda n, one, many="": f"{n} {one if n == 1 else many or one + 's'}",
         title=TITLE,
         folder=folder,
-        studies=[_study(study, settings.get(study.name, {})) for study in studies],
+        studies=[
+            {
+                "name": study.name,
+                "question": questions[study.name],
+                "n_cells": study.rows["cell"].nunique(),
+                "n_replicates": len(study.rows),
+                "n_answers": len(study.answers),
+            }
+            for study in studies
+        ],
         missing=missing,
         sections=list(sections.items()),
         effect=_effect,
         rules=page.RULES,
-        figures=[page.figure(each) for each in drawn],
-        figure_ids=keys,
-        figure_titles={key: shown[id] for key, id in keys.items() if id in shown},
+        figures=[page.figure(one) for one in drawn],
+        figure_ids=ids,
+        figure_titles={key: titles[name] for key, name in ids.items() if name in titles},
     )
 
 
-def write_json(answers: Sequence[Pooled], path: Path) -> None:
-    """Write `answers.json`, whole or not at all; of the evidence what names it."""
-    entries = []
-    for each in answers:
-        entry = {f.name: getattr(each, f.name) for f in dataclasses.fields(each)}
-        entry["evidence"] = [
-            {"study": e.study, **dataclasses.asdict(e.answer)} for e in each.evidence
-        ]
-        entries.append(of_study.plain(entry))
-    text = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
-
-
-def _study(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": study.name,
-        "question": str(settings.get("question") or ""),
-        "n_cells": study.rows["cell"].nunique(),
-        "n_replicates": len(study.rows),
-        "n_answers": len(study.answers),
-    }
-
-
-def _effect(each: Pooled) -> str:
-    """The figure that decides, with its interval."""
-    if not np.isfinite(each.value):
+def _effect(answer: Pooled) -> str:
+    """The estimate that decides, with its interval."""
+    if not np.isfinite(answer.value):
         return ""
-    low, high = (number(v) for v in each.interval)
-    return f"{number(each.value)} [{low}, {high}] · "
-
-
-def _plural(n: int, one: str, many: str | None = None) -> str:
-    return f"{n} {one if n == 1 else many or one + 's'}"
+    low, high = (number(v) for v in answer.interval)
+    return f"{number(answer.value)} [{low}, {high}] · "

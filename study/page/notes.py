@@ -1,39 +1,49 @@
-"""What a page says before its answers: what is missing, odd, measured or searched."""
+"""The sentences of a page beside its answers: what is missing, odd, measured, searched or running.
+
+It only reads, and runs nothing of what a study's folder holds.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from study.analysis.answer import Answer
 from study.analysis.design import Design, counted
 from study.analysis.questions.pareto import front_edges, front_of
 from study.analysis.questions.search_settings import edge_warnings
 from study.analysis.searches import SearchResults
+from study.analysis.statistics.medians import ENOUGH
 from study.analysis.words import plural
+from study.config.terminal import one_line
+from study.page.page import Part, Unfinished
+from study.sweeping.folder import Orders, StudyError
+from study.sweeping.monitor import Monitor, Snapshot, describe
 
 ENDED = ("complete", "pruned", "failed", "impossible")
+MOST_PLANNED = 1000  # cells of a design that is worth taking apart
+SHOWN = 20  # curves and comparisons that are named
 
 
-def missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
-    """A sentence for what the study asked for and the tables do not hold."""
+def missing(folder: Path, rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for each thing that the study asked for and the tables do not hold."""
     lines = []
-    wanted = _wanted(settings)
-    have = rows.groupby("cell").size()
-    absent = [cell for cell in wanted if cell not in have.index]
-    failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
-    if absent:
-        crashed = [cell for cell in absent if cell in failed]
-        reason = f", of which {len(crashed)} failed" if crashed else ""
+    wanted, sizes = _wanted(settings), _sizes(rows)
+    if absent := [cell for cell in wanted if cell not in sizes]:
+        failed = {path.parent.name for path in (folder / "cells").glob("*/block-*.failed-*.json")}
+        crashed = len(failed & set(absent))
+        reason = f", of which {crashed} failed" if crashed else ""
         lines.append(
             f"Missing: {len(absent)} of {plural(len(wanted), 'cell')} have no finished block"
             f"{reason} ({_some(absent)})."
         )
     replicates = settings.get("replicates")
     if isinstance(replicates, int) and not settings.get("searches"):
-        short = [c for c in have.index if have[c] < replicates and (not wanted or c in wanted)]
+        short = [c for c, n in sizes.items() if n < replicates and (not wanted or c in wanted)]
         if short:
             lines.append(
                 f"Incomplete: {plural(len(short), 'cell')} with fewer than "
@@ -42,19 +52,18 @@ def missing(folder: Path, rows, settings: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def remarks(rows, settings: Mapping[str, Any]) -> list[str]:
-    """A sentence for what a reader of the tables would not expect."""
+def remarks(rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for each thing that a reader of the tables would not expect."""
     lines = []
-    have, wanted = rows.groupby("cell").size(), _wanted(settings)
-    if wanted and (extra := [c for c in have.index if c not in wanted]):
+    wanted = _wanted(settings)
+    if wanted and (extra := [cell for cell in _sizes(rows) if cell not in wanted]):
         lines.append(
             f"From earlier commands: {plural(len(extra), 'cell')} that the last command did not "
             f"ask for ({_some(extra)}) are part of all answers and figures."
         )
     lines += rows.attrs.get("unreadable", [])
     count = counted(rows)
-    alike = 0 if count.empty else Design(count).alike
-    if alike:
+    if not count.empty and (alike := Design(count).alike):
         lines.append(
             f"{plural(alike, 'cell')} agree in every factor of the table and differ in a setting "
             "it does not hold: they are told apart as setting 1, 2 and so on."
@@ -62,19 +71,19 @@ def remarks(rows, settings: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def measured(rows, settings: Mapping[str, Any]) -> list[str]:
-    """A sentence for what was measured, and what was estimated from it."""
+def measured(rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for each set of measured data, and how its labels were estimated."""
     if "data.file" not in rows:
         return []
     names = ["data.file", "data.estimate", "system", "coordinates", "data.n_trajectories"]
-    asked = settings.get("config")
-    data = asked.get("data") if isinstance(asked, Mapping) else None
+    config = settings.get("config")
+    data = config.get("data") if isinstance(config, Mapping) else None
     path = data.get("path") if isinstance(data, Mapping) else None
     lines = []
-    for _, row in rows.dropna(subset="data.file").drop_duplicates(names).iterrows():
-        how = str(row["data.estimate"])
-        how = "" if how == "measured" else f", {how}"
-        what = (
+    of_files = rows.dropna(subset="data.file").drop_duplicates(names)
+    for row in of_files.loc[:, names].to_dict("records"):
+        how = "" if row["data.estimate"] == "measured" else f", {row['data.estimate']}"
+        reference = (
             "The true system is not known: rollouts are compared with held-out measured "
             "trajectories, and what needs the true system (energy, error budget, the true mass "
             "matrix) is missing."
@@ -85,46 +94,39 @@ def measured(rows, settings: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Measured data: {Path(str(path)).name if path else 'a file'} (content "
             f"{row['data.file']}), {row['coordinates']}{how}; trained on {n} "
-            f"{'trajectory' if n == 1 else 'trajectories'}. {what}"
+            f"{'trajectory' if n == 1 else 'trajectories'}. {reference}"
         )
     return lines
 
 
-def wanted_replicates(settings: Mapping[str, Any]) -> int:
-    """Replicates that the study asks for of each cell; 1 if it does not say."""
-    n = settings.get("replicates")
-    return n if isinstance(n, int) and n > 0 else 1
-
-
-def new_seeds(settings: Mapping[str, Any]) -> int | None:
-    """How many new seeds the best of each search is to be trained with; None for none."""
-    search, replicates = settings.get("search"), settings.get("replicates")
-    asked = isinstance(search, Mapping) and search.get("rerun") is True
-    return replicates if asked and isinstance(replicates, int) else None
-
-
 def searched(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> list[str]:
-    """How it was searched, and which rows the answers rest on."""
+    """How the study was searched, and which rows the answers rest on."""
     if not searches:
         return []
     first = searches[0]
     states = pd.concat([search.trials["state"] for search in searches]).value_counts()
-    became = ", ".join(f"{states[state]} {state}" for state in ENDED if state in states)
+    ended = ", ".join(f"{states[state]} {state}" for state in ENDED if state in states)
     pruner = "" if first.pruner == "none" else f", pruned by {first.pruner.replace('_', ' ')}"
     objectives = " and ".join(measure.words for measure in first.objectives)
-    how = (
-        f"Searched: {plural(len(first.keys), 'setting')} for the least {objectives}, by "
-        f"{first.sampler}{pruner}, in {_searches(len(searches))} of "
-        f"{plural(first.n_trials, 'trial')} ({became})."
-    )
-    again = int((rows["role"] == "rerun").to_numpy().sum())
+    reruns = int((rows["role"] == "rerun").to_numpy().sum())
     rests = (
         "Answers and figures that are not about the search rest on new seeds of each search's best "
-        f"cell alone ({plural(again, 'replicate')})."
-        if again
+        f"cell alone ({plural(reruns, 'replicate')})."
+        if reruns
         else "No cell was trained again with new seeds, so answers are about the search alone."
     )
-    return [f"{how} {rests}"]
+    return [
+        f"Searched: {plural(len(first.keys), 'setting')} for the least {objectives}, by "
+        f"{first.sampler}{pruner}, in {_searches(len(searches))} of "
+        f"{plural(first.n_trials, 'trial')} ({ended}). {rests}"
+    ]
+
+
+def new_seeds(settings: Mapping[str, Any]) -> int | None:
+    """How many new seeds the best cell of each search is trained with; None for none."""
+    search, replicates = settings.get("search"), settings.get("replicates")
+    rerun = isinstance(search, Mapping) and search.get("rerun") is True
+    return replicates if rerun and isinstance(replicates, int) else None
 
 
 def missing_of_searches(
@@ -132,22 +134,20 @@ def missing_of_searches(
 ) -> list[str]:
     """What of the searches is not there, and where they met the ends of their ranges.
 
-    **Arguments:**
-
-    - `replicates`: new seeds that the best of each search is to be trained with; None for none.
+    **Arguments:** `replicates`: as `new_seeds` returns it.
     """
-    fronts = (front_of(rows, search) for search in searches)
-    of_fronts = [sentence for front in fronts if front for sentence in front_edges(front)]
-    return [*_not_there(rows, searches, replicates), *edge_warnings(searches), *of_fronts]
+    fronts = [front for search in searches if (front := front_of(rows, search))]
+    of_fronts = [sentence for front in fronts for sentence in front_edges(front)]
+    return [*_lacking(rows, searches, replicates), *edge_warnings(searches), *of_fronts]
 
 
-def _not_there(
+def _lacking(
     rows: pd.DataFrame, searches: Sequence[SearchResults], replicates: int | None
 ) -> Iterator[str]:
-    asked = sum(search.n_trials for search in searches)
+    n_trials = sum(search.n_trials for search in searches)
     ended = sum(int(search.trials["state"].isin(ENDED).to_numpy().sum()) for search in searches)
-    if ended < asked:
-        yield f"Missing: {asked - ended} of {plural(asked, 'trial')} are not finished."
+    if ended < n_trials:
+        yield f"Missing: {n_trials - ended} of {plural(n_trials, 'trial')} are not finished."
     failed = [
         f"number {number}{' at ' + search.label if search.label else ''}: {error}"
         for search in searches
@@ -158,15 +158,165 @@ def _not_there(
     ]
     if failed:
         yield f"Failed: {plural(len(failed), 'trial')} ({'; '.join(failed[:3])})."
-    if replicates is None:
-        return
-    short = [search for search in searches if len(search.reruns(rows)) < replicates]
-    if short:
+    short = [s for s in searches if replicates is not None and len(s.reruns(rows)) < replicates]
+    if short and replicates is not None:
         which = "; ".join(search.label or "the only one" for search in short[:5])
         yield (
             f"Incomplete: of {_searches(len(short))} ({which}) the best cell is not yet trained "
             f"again with {plural(replicates, 'new seed')}."
         )
+
+
+def unfinished(
+    folder: Path,
+    settings: Mapping[str, Any],
+    rows: pd.DataFrame | None = None,
+    answers: Sequence[Answer] = (),
+    *,
+    live: bool = False,
+) -> Unfinished | None:
+    """What is still missing; None if the study is finished and has something to show, if only its
+    tables are kept, or if its orders cannot be read.
+
+    **Arguments:**
+
+    - `rows`, `answers`: of what is done; None and nothing before the first block.
+    - `live`: whether the sweep runs now.
+    """
+    if not (folder / "cells").is_dir() and rows is not None:
+        return None
+    try:
+        monitor = Monitor(folder)
+        now = monitor.look()
+    except (StudyError, OSError):
+        return None
+    if now.finished and rows is not None:
+        return None
+    replicates = settings.get("replicates")
+    replicates = replicates if isinstance(replicates, int) and replicates > 0 else 1
+    planned = _planned(folder, monitor.orders)
+    all_parts = [] if planned is None else parts(planned, rows, replicates)
+    lacking = [part for part in all_parts if part.complete < len(part.cells)]
+    lines = [_counts(now, monitor.orders, _sizes(rows), replicates, live)]
+    if now.failed:
+        last = now.failed[-1]
+        lines.append(
+            f"Failed: {plural(len(now.failed), 'block')}, the last of cell {one_line(last.cell)} "
+            f"after {plural(last.attempts, 'attempt')}: {one_line(last.error)}"
+        )
+    if rows is None and not now.done:
+        lines.append("There is no answer and no figure before the first block is done.")
+    elif sentence := undecided(answers, replicates):
+        lines.append(sentence)
+    return Unfinished(
+        "In progress" if live or now.running else "Not finished",
+        now.done,
+        now.total,
+        tuple(lines),
+        tuple(lacking[:SHOWN]),
+        max(0, len(lacking) - SHOWN),
+        {} if rows is None else waits(answers, all_parts, rows, replicates),
+    )
+
+
+def parts(planned: pd.DataFrame, rows: pd.DataFrame | None, replicates: int) -> list[Part]:
+    """Every curve and comparison that the finished study will have, those that lack most first.
+
+    **Arguments:**
+
+    - `planned`: one row a cell: `cell` and the factors, as the results have them.
+    - `rows`: the results so far; None if there are none.
+    - `replicates`: wanted of each cell.
+    """
+    design = Design(planned)
+    cells_of = [
+        (f"along {axis}: {ladder.label}", ladder.cells)
+        for axis in ("N", "P")
+        for ladder in design.ladders(axis)
+    ]
+    for comparison in design.comparisons():
+        cells_of.append((f"{comparison.name}: {' or '.join(comparison.levels)}", comparison.cells))
+    cells_of = cells_of or [("all cells", tuple(planned["cell"]))]
+    sizes = _sizes(rows)
+    all_parts = [_part(name, cells, sizes, replicates) for name, cells in cells_of]
+    return sorted(all_parts, key=lambda part: part.replicates / part.wanted)
+
+
+def _part(name: str, cells: Sequence[str], sizes: Mapping[str, int], replicates: int) -> Part:
+    done = [min(replicates, sizes.get(cell, 0)) for cell in cells]
+    complete = sum(n == replicates for n in done)
+    return Part(name, frozenset(cells), complete, sum(done), replicates * len(done))
+
+
+def waits(
+    answers: Sequence[Answer], all_parts: Sequence[Part], rows: pd.DataFrame, replicates: int
+) -> dict[str, str]:
+    """What each answer waits for: answer id -> how much is done of the smallest part that has its
+    cells, or of the study if it rests on all cells; answers on complete parts are left out.
+
+    **Arguments:** as for `parts`.
+    """
+    sizes = _sizes(rows)
+    planned = list(frozenset[str]().union(*(part.cells for part in all_parts)))
+    study = _part("", planned, sizes, replicates)
+    sentences = {}
+    for answer in answers:
+        holders = [part for part in all_parts if set(answer.rows) <= part.cells]
+        whole = set(answer.rows) == set(sizes) or not holders
+        part = study if whole else min(holders, key=lambda part: len(part.cells))
+        if part.replicates < part.wanted:
+            sentences[answer.id] = f"so far {part.replicates} of {plural(part.wanted, 'replicate')}"
+    return sentences
+
+
+def undecided(answers: Sequence[Answer], replicates: int) -> str:
+    """A sentence on the undecided answers and what they lack; empty if there is none.
+
+    **Arguments:** `replicates`: wanted of each cell.
+    """
+    still = [answer for answer in answers if answer.verdict == "undecided"]
+    if not still:
+        return ""
+    few = [answer for answer in still if answer.n_replicates < ENOUGH * answer.n_cells]
+    sentence = f"Undecided so far: {len(still)} of {plural(len(answers), 'answer')}"
+    if few:
+        sentence += (
+            f", {len(few)} of them for fewer than {ENOUGH} replicates a cell, which a verdict needs"
+        )
+        if replicates < ENOUGH:
+            sentence += f" (this study asks for {replicates}: replicates={ENOUGH} would bring them)"
+    return sentence + "."
+
+
+def _counts(
+    now: Snapshot, orders: Orders, sizes: Mapping[str, int], replicates: int, live: bool
+) -> str:
+    complete = sum(sizes.get(cell, 0) >= replicates for cell in orders.cells)
+    cells = f"{complete} of {plural(len(orders.cells), 'cell')} complete; " if orders.cells else ""
+    if live:
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        return f"{cells}{describe(now)}. Made at {when}; made anew as blocks are done."
+    rest = "Nothing runs now; the sweep's command, given again, goes on from here."
+    return f"{cells}{describe(now)}." + ("" if now.running else f" {rest}")
+
+
+def _planned(folder: Path, orders: Orders) -> pd.DataFrame | None:
+    """The factors of the cells that are asked for; None if they are not known (the best cells of a
+    search, files of the user's that this command did not name), or too many."""
+    if orders.searches or not 0 < len(orders.cells) <= MOST_PLANNED:
+        return None
+    from study.sweeping.cell_config import read_cell  # imports torch, which a finished page spares
+
+    try:
+        cells = [read_cell(folder / "cells" / cell) for cell in orders.cells]
+    except (ValueError, OSError):
+        return None
+    return pd.DataFrame([{"cell": cell.hash, **cell.factors()} for cell in cells])
+
+
+def _sizes(rows: pd.DataFrame | None) -> dict[str, int]:
+    """The number of replicates that each cell has."""
+    return {} if rows is None else rows["cell"].value_counts().sort_index().to_dict()
 
 
 def _searches(n: int) -> str:
@@ -178,5 +328,5 @@ def _wanted(settings: Mapping[str, Any]) -> list[str]:
     return [str(cell) for cell in cells] if isinstance(cells, list) else []
 
 
-def _some(cells: list[str]) -> str:
+def _some(cells: Sequence[str]) -> str:
     return ", ".join(cells[:5]) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")

@@ -1,6 +1,8 @@
 """The text of `report/index.html`: one file with everything in it, which needs no network.
 
-Everything that comes from a config, a table or a file name is escaped.
+The templates escape everything that comes from a config, a table or a file name. Answers and
+figures take time for each cell and curve, and nobody reads a hundred curves in one figure: so a
+grid that is too large is made coarser, by whole ladders with fewer rungs.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ from typing import Any
 
 import jinja2
 import markupsafe
+import numpy as np
 import pandas as pd
 import yaml
 
-from study.analysis.answer import Answer
+from study.analysis.answer import Answer, curve
+from study.analysis.design import Design
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
-from study.analysis.words import count, plural
-from study.page.cells import CellTable
+from study.analysis.words import count, estimate, plural
+from study.tables.measures import MEASURES, diverged
 
 HERE = Path(__file__).parent / "templates"
+MOST_CELLS = 256  # that answers and figures rest on
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
 LARGE = 150_000  # bytes of SVG, above which the PNG is smaller and is shown instead
 RULES = (
@@ -38,6 +43,7 @@ RULES = (
     "coordinate; rollout error is the geometric mean over time of the relative error of the state; "
     "valid time is how long the error stays below half a standard deviation."
 )
+DETAILS = {"config": "Config, as composed", "grid": "Grid", "decisions": "Decisions"}
 
 
 @dataclass(frozen=True)
@@ -74,66 +80,43 @@ class Unfinished:
     waits: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CellTable:
+    """`data`: numbers, for the CSV. `text`: the same for a reader, fewer columns."""
+
+    data: pd.DataFrame
+    text: pd.DataFrame
+
+
 def render(
-    rows: pd.DataFrame,
-    table: CellTable,
-    answers: Sequence[Answer],
-    drawn: Sequence[Drawn],
+    study: str,
     settings: Mapping[str, Any],
-    missing: Sequence[str],
+    now: Unfinished | None,
+    *,
+    rows: Sequence[Any] | pd.DataFrame = (),
+    table: CellTable | None = None,
+    answers: Sequence[Answer] = (),
+    drawn: Sequence[Drawn] = (),
+    missing: Sequence[str] = (),
     notes: Sequence[str] = (),
-    now: Unfinished | None = None,
 ) -> str:
-    """The page as text.
+    """The page of one study as text.
 
     **Arguments:**
 
-    - `rows`: the results; `table`: the cells with their medians, as the CSV has them.
-    - `settings`: what `study.yaml` holds; may be empty.
-    - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
+    - `settings`: the content of `study.yaml`; may be empty.
     - `now`: what is still missing, if the study is not finished.
+    - `rows`: the results; `table`: the cells with their medians, None before the first block.
+    - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
     """
-    study = str(rows["study"].iloc[0])
-    shown = table.text.head(MOST_ROWS)
-    return _render(
-        study,
-        settings,
-        n_cells=plural(len(table.data), "cell"),
-        n_replicates=plural(len(rows), "replicate"),
-        missing=missing,
-        notes=notes,
-        now=now,
-        groups=_grouped(answers),
-        figures=[figure(each) for each in drawn],
-        figure_titles={each.id: each.title for each in drawn},
-        columns=list(shown.columns),
-        table=shown.to_numpy().tolist(),
-        n_hidden=len(table.text) - len(shown),
-    )
-
-
-def render_empty(study: str, settings: Mapping[str, Any], now: Unfinished) -> str:
-    """The page of a study of which nothing is done yet, as text."""
-    return _render(
-        study,
-        settings,
-        n_cells=plural(0, "cell"),
-        n_replicates=plural(0, "replicate"),
-        missing=(),
-        notes=(),
-        now=now,
-        groups=[],
-        figures=[],
-        figure_titles={},
-        columns=[],
-        table=[],
-        n_hidden=0,
-    )
-
-
-def _render(study: str, settings: Mapping[str, Any], **more: Any) -> str:
     provenance = settings.get("provenance")
     provenance = provenance if isinstance(provenance, Mapping) else {}
+    groups: dict[str, list[Answer]] = {}  # one a question, in the order of their first answers
+    for answer in answers:
+        groups.setdefault(answer.question, []).append(answer)
+    verdicts = [answer.verdict for answer in answers]
+    counts = {verdict: verdicts.count(verdict) for verdict in ("yes", "no", "undecided")}
+    cells = pd.DataFrame() if table is None else table.text
     return filled(
         "page.html.jinja",
         plural=plural,
@@ -141,19 +124,21 @@ def _render(study: str, settings: Mapping[str, Any], **more: Any) -> str:
         title=settings.get("question") or study,
         budget=settings.get("budget"),
         started=_date(provenance.get("started")),
-        verdicts=_verdicts(more["groups"]),
+        n_cells=plural(len(cells), "cell"),
+        n_replicates=plural(len(rows), "replicate"),
+        missing=missing,
+        notes=notes,
+        now=now,
+        verdicts=", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n),
+        groups=list(groups.values()),
         rules=RULES,
+        figures=[figure(one) for one in drawn],
+        figure_titles={one.id: one.title for one in drawn},
+        columns=list(cells.columns),
+        table=cells.head(MOST_ROWS).to_numpy().tolist(),
+        n_hidden=max(0, len(cells) - MOST_ROWS),
         provenance=_provenance(settings, provenance),
-        settings=[
-            (title, _yaml(settings[key]))
-            for key, title in (
-                ("config", "Config, as composed"),
-                ("grid", "Grid"),
-                ("decisions", "Decisions"),
-            )
-            if settings.get(key)
-        ],
-        **more,
+        settings=[(DETAILS[key], _yaml(settings[key])) for key in DETAILS if settings.get(key)],
     )
 
 
@@ -171,57 +156,35 @@ def filled(template: str, *, plural: Callable[..., str], **values: Any) -> str:
     return environment.get_template(template).render(css=css, **values)
 
 
-def _grouped(answers: Sequence[Answer]) -> list[list[Answer]]:
-    """The answers in one list a question, in the order of each question's first answer."""
-    groups: dict[str, list[Answer]] = {}
-    for answer in answers:
-        groups.setdefault(answer.question, []).append(answer)
-    return list(groups.values())
-
-
-def _verdicts(groups: Sequence[Sequence[Answer]]) -> str:
-    """How many there are of each."""
-    verdicts = [answer.verdict for group in groups for answer in group]
-    counts = [(verdict, verdicts.count(verdict)) for verdict in ("yes", "no", "undecided")]
-    return ", ".join(f"{n} {verdict}" for verdict, n in counts if n)
-
-
 def figure(drawn: Drawn) -> dict[str, Any]:
     """A figure as a template shows it: the smaller of SVG and PNG, embedded."""
     large = len(drawn.svg) > LARGE and len(drawn.png) < len(drawn.svg)
     kind, data = ("png", drawn.png) if large else ("svg+xml", drawn.svg)
-    width, height = (96 * inches for inches in drawn.size)
+    width, height = (round(96 * inches) for inches in drawn.size)
     return {
-        "id": drawn.id,
-        "title": drawn.title,
-        "caption": drawn.caption,
-        "alt": drawn.alt,
+        **{name: getattr(drawn, name) for name in ("id", "title", "caption", "alt")},
         "source": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
-        "width": round(width),
-        "height": round(height),
+        "width": width,
+        "height": height,
     }
 
 
 def _provenance(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = [
-        ("command", settings.get("command") or recorded.get("command")),
-        ("replicates", settings.get("replicates")),
-        ("block size", settings.get("block_size")),
-        ("started", _date(recorded.get("started"))),
-    ]
-    skip = {"command", "started", "versions"}
-    lines += [(str(k).replace("_", " "), v) for k, v in recorded.items() if k not in skip]
-    versions = recorded.get("versions")
-    if isinstance(versions, Mapping):
-        lines.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
-    return [
-        (name, _yaml(value) if isinstance(value, dict | list) else _plain(value))
-        for name, value in lines
-        if value is not None
-    ]
+    lines: dict[str, Any] = {
+        "command": settings.get("command") or recorded.get("command"),
+        "replicates": settings.get("replicates"),
+        "block size": settings.get("block_size"),
+        "started": _date(recorded.get("started")),
+    }
+    lines |= {str(k).replace("_", " "): v for k, v in recorded.items() if k not in lines}
+    if isinstance(versions := lines.pop("versions", None), Mapping):
+        lines["versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
+    return [(name, _plain(value)) for name, value in lines.items() if value is not None]
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return _yaml(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return count(value) if isinstance(value, int) else str(value)
@@ -237,3 +200,99 @@ def _date(value: Any) -> str | None:
 
 def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).strip()
+
+
+def cell_table(rows: pd.DataFrame) -> CellTable:
+    """One row a cell, in the order of the factors that vary."""
+    design = Design(rows.drop(columns=["tuned", "role"], errors="ignore"))  # values as they are
+    by = [*design.varying, "n_params"]
+    place = {str(c): tuple(map(_sortable, row)) for c, row in design.cells.loc[:, by].iterrows()}
+    cells = tuple(sorted(place, key=lambda cell: place[cell]))
+    order = design.cells.loc[list(cells)]
+    of_cell = dict(list(rows.groupby("cell")))
+    parts = [of_cell[cell] for cell in cells]
+    sizes = [len(part) for part in parts]
+    n_diverged = [int(diverged(part).to_numpy().sum()) for part in parts]
+    data: dict[str, list] = {"cell": list(cells)}
+    for factor in [*design.factors, "n_params", "n_equations", "n_over_p", "equations_per_param"]:
+        data[factor] = order[factor].to_list()
+    data |= {"replicates": sizes, "diverged": n_diverged}
+    text: dict[str, list] = {"cell": list(cells)}
+    text |= {factor: [_text(v) for v in order[factor]] for factor in design.varying}
+    text["P"] = [count(v) for v in order["n_params"]]
+    text["N·D/P"] = [f"{v:.3g}" for v in order["equations_per_param"]]
+    text["replicates"] = [count(v) for v in sizes]
+    shown = [m for m in MEASURES.values() if m.shown and m.column in rows]
+    for measure in [m for m in shown if not m.share]:
+        medians = curve(rows, cells, measure)
+        # a measure that no replicate has though none diverged was not measured: energy, say,
+        # without a known system
+        estimates = [
+            None if not n and part[measure.column].isna().to_numpy().all() else medians.estimate(k)
+            for k, (part, n) in enumerate(zip(parts, n_diverged, strict=True))
+        ]
+        for end, attribute in (("", "value"), ("_low", "low"), ("_high", "high")):
+            data[measure.column + end] = [getattr(e, attribute, np.nan) for e in estimates]
+        name = measure.words + (f" ({measure.unit})" if measure.unit else "")
+        text[name] = ["not measured" if e is None else estimate(e) for e in estimates]
+    for measure in [m for m in shown if m.share]:
+        middle = np.mean if rows[measure.column].dtype == bool else np.median
+        shares = [float(middle(part[measure.column].to_numpy(float))) for part in parts]
+        data[measure.column] = shares
+        text[measure.words] = [
+            f"{100 * share:.3g} %" if np.isfinite(share) else "unknown" for share in shares
+        ]
+    text["diverged"] = [count(v) for v in n_diverged]
+    return CellTable(pd.DataFrame(data), pd.DataFrame(text))
+
+
+def _sortable(value) -> tuple:
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+
+
+def _text(value) -> str:
+    if isinstance(value, int | np.integer):
+        return count(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, str]:
+    """The rows of at most `most` cells, and a sentence that says so; empty if all are kept.
+
+    Every second value is left out, again and again, of the number with the longest ladder.
+    """
+    cells = rows.drop_duplicates("cell").set_index("cell").loc[:, "system":"precision"]
+    varying = [name for name in cells.columns if len(cells[name].unique()) > 1]
+    numbers = [name for name in varying if pd.api.types.is_numeric_dtype(cells[name])]
+    kept = cells.sort_values(varying, kind="stable") if varying else cells
+    while len(kept) > most:
+        places = {name: _places(kept, name, varying) for name in numbers}
+        longest = max(places, key=lambda name: places[name][1].max(), default=None)
+        if longest is None or places[longest][1].max() <= 2:
+            even = np.linspace(0, len(kept) - 1, most).round().astype(int)
+            kept = kept.iloc[np.unique(even)]
+            break
+        place, length = places[longest]
+        kept = kept.loc[(place % 2 == 0) | (place == length - 1)]
+    if len(kept) == len(cells):
+        return rows, ""
+    parts = [
+        f"{count(kept[name].nunique())} of the {count(cells[name].nunique())} values of {name}"
+        for name in varying
+        if kept[name].nunique() < cells[name].nunique()
+    ]
+    spread = f", with {', '.join(parts)}" if parts else ""
+    sentence = (
+        f"{count(len(cells))} cells are more than one page can show: answers and figures rest on "
+        f"{plural(len(kept), 'cell')}, spread evenly{spread}. results.parquet and curves.parquet "
+        "hold all."
+    )
+    return rows.loc[rows["cell"].isin(kept.index)].reset_index(drop=True), sentence
+
+
+def _places(cells: pd.DataFrame, name: str, varying: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each cell on its ladder along `name`, from 0, and the length of that ladder."""
+    others: Any = [other for other in varying if other != name] or np.zeros(len(cells))
+    ladders = cells.groupby(others, sort=False, dropna=False)[name]
+    places = ladders.rank(method="first").to_numpy(int) - 1
+    return places, ladders.transform("size").to_numpy(int)

@@ -1,4 +1,4 @@
-"""Write the report of a study, or of several: tables, answers, figures, page, in this order."""
+"""Write the report of a study: tables, answers, figures, page, in this order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow
 from joblib import Parallel, cpu_count, delayed
 
+from study.analysis.design import counted, curves_of
 from study.config.errors import first_line
-from study.config.terminal import is_study, no_study, one_line, studies_in
+from study.config.terminal import is_study, no_study, one_line
 from study.core.files import write_text
 from study.sweeping.local import start
 from study.tables import gather
@@ -38,7 +39,7 @@ def write(
 
     - `folder`: `outputs/<study>`.
     - `live`: whether its sweep runs now.
-    - `stop`: asked between the parts; once it returns True, the rest is not written.
+    - `stop`: called between the parts; once it returns True, the rest is not written.
     - `processes`: how many find answers and draw; 1 for this process alone.
 
     **Returns:** the path of the page.
@@ -52,142 +53,60 @@ def write(
     from study.analysis import answers, style
     from study.analysis.searches import searches
     from study.page import notes, page
-    from study.page.cells import cell_table
-    from study.page.unfinished import unfinished
 
     folder = Path(folder)
-    target = folder / "report" / "index.html"
+    target, figures = folder / "report" / "index.html", folder / "report" / "figures"
     settings = read_study(folder)
-    wanted = notes.wanted_replicates(settings)
     try:
-        every, all_curves = _tables(folder)
+        every, all_curves = tables(folder)
     except gather.NothingYet:
-        return _write_empty(folder, live=live)
+        if (now := notes.unfinished(folder, settings, live=live)) is None:
+            raise
+        style.save([], figures)
+        answers.write([], folder / "answers.json")
+        (figures / "cells.csv").unlink(missing_ok=True)
+        write_text(target, page.render(folder.resolve().name, settings, now))
+        return target
     searched = searches(gather.load_trials(folder), gather.load_searches(folder))
-    rows, curves, missing = _thinned(every, all_curves)
+    rows, curves, missing = thinned(every, all_curves)
     if stop():
         return target
-    figures = [delayed(answers.drawn)(part, rows, curves, searched) for part in answers.PARTS]
+    parts = [delayed(answers.drawn)(part, rows, curves, searched) for part in answers.PARTS]
     results: Any = Parallel(**joblib, return_as="generator")(
-        [delayed(answers.answer)(rows, curves, searched), *figures]
+        [delayed(answers.answer)(rows, curves, searched), *parts]
     )
     verdicts, drawn = next(results), list[style.Drawn]()
-    for some in results:
-        drawn += some
+    for part in results:
+        drawn += part
         if stop():
             return target
-    style.save(drawn, folder / "report" / "figures")
-    now = unfinished(folder, every, verdicts, wanted, live=live)
+    style.save(drawn, figures)
+    now = notes.unfinished(folder, settings, every, verdicts, live=live)
     missing += [] if now else notes.missing(folder, every, settings)
     missing += notes.missing_of_searches(every, searched, notes.new_seeds(settings))
     missing += notes.remarks(every, settings)
     answers.write(verdicts, folder / "answers.json")
-    shown = _counted(rows)
-    table = cell_table(shown)
-    table.data.to_csv(folder / "report" / "figures" / "cells.csv", index=False)
-    lines = [*notes.searched(rows, searched), *notes.measured(rows, settings)]
-    write_text(target, page.render(shown, table, verdicts, drawn, settings, missing, lines, now))
-    return target
-
-
-def _write_empty(folder: Path, *, live: bool) -> Path:
-    """A page without an answer and a figure. **Raises:** `TableError`."""
-    from study.analysis import answers, style
-    from study.page import notes, page
-    from study.page.unfinished import unfinished
-
-    settings = read_study(folder)
-    now = unfinished(folder, None, (), notes.wanted_replicates(settings), live=live)
-    if now is None:
-        raise gather.NothingYet(f"{folder} holds no finished block yet")
-    target = folder / "report" / "index.html"
-    style.save([], folder / "report" / "figures")
-    answers.write([], folder / "answers.json")
-    (folder / "report" / "figures" / "cells.csv").unlink(missing_ok=True)
-    write_text(target, page.render_empty(folder.resolve().name, settings, now))
-    return target
-
-
-def _counted(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count; all rows of a search of which nothing was trained again."""
-    from study.analysis.design import counted
-
     count = counted(rows)
-    return rows if count.empty else count
-
-
-def _thinned(
-    rows: pd.DataFrame, curves: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """The rows and curves that a page can hold, and a sentence if these are not all."""
-    from study.analysis.design import counted, curves_of
-    from study.page.cells import thinned
-
-    count = counted(rows)
-    shown, sentence = (count, "") if count.empty else thinned(count)
-    if not sentence:
-        return rows, curves, []
-    if count is not rows:  # trials of searches are not thinned
-        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
-    return shown, curves_of(shown, curves), [sentence]
-
-
-def write_across(folder: str | Path) -> Path:
-    """One verdict for every question, from all studies in a folder, with the figures.
-
-    The page names studies that are missing or whose tables cannot be read.
-
-    **Arguments:**
-
-    - `folder`: holds one folder a study; gets `answers.json` and `report/index.html`.
-
-    **Returns:** the path of the page.
-
-    **Raises:** `TableError` if no study in it can be read.
-    """
-    from study.analysis import across, answers, style
-    from study.analysis.design import counted, curves_of
-    from study.analysis.evidence import Study
-    from study.page import across as page
-
-    folder = Path(folder)
-    studies, settings, missing = [], {}, []
-    for path in studies_in(folder):
-        try:
-            rows, curves = _tables(path)
-            if (count := counted(rows)) is not rows:
-                rows, curves = count, curves_of(count, curves)
-            if rows.empty:
-                missing.append(f"{path.name}: a search, of which nothing was trained again.")
-                continue
-            settings[path.name] = read_study(path)
-        except TableError as error:
-            missing.append(f"Not read: {error}.")
-            continue
-        rows, curves, thinned = _thinned(rows, curves)
-        missing += [f"{path.name}: {sentence}" for sentence in thinned]
-        studies.append(Study(path.name, rows, curves, answers.answer(rows, curves)))
-    if not studies:
-        raise TableError(f"{folder} holds no study whose tables can be read: {' '.join(missing)}")
-    names = {study.name for study in studies}
-    absent = [name for name in across.expected() if name not in names]
-    if absent:
-        missing.append(f"Missing studies: {', '.join(absent)}.")
-    sections = {
-        "The question": across.answer(studies, across.QUESTIONS),
-        "Beside it": across.answer(studies, across.BESIDE),
-    }
-    pooled = [answer for section in sections.values() for answer in section]
-    page.write_json(pooled, folder / "answers.json")
-    drawn = [style.draw(plot) for plot in page.plots(studies, pooled)]
-    style.save(drawn, folder / "report" / "figures")
-    target = folder / "report" / "index.html"
-    write_text(target, page.render(folder.name, studies, settings, sections, drawn, missing))
+    shown = rows if count.empty else count  # of a search of which nothing was trained again, all
+    table = page.cell_table(shown)
+    table.data.to_csv(figures / "cells.csv", index=False)
+    text = page.render(
+        str(shown["study"].iloc[0]),
+        settings,
+        now,
+        rows=shown,
+        table=table,
+        answers=verdicts,
+        drawn=drawn,
+        missing=missing,
+        notes=[*notes.searched(rows, searched), *notes.measured(rows, settings)],
+    )
+    write_text(target, text)
     return target
 
 
-def _tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Results and curves. **Raises:** `TableError`."""
+def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Results and curves, gathered anew if there are cells. **Raises:** `TableError`."""
     if not is_study(folder):
         raise TableError(no_study(folder))
     try:
@@ -199,6 +118,21 @@ def _tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     except pyarrow.ArrowException as error:
         reason = first_line(error)
         raise TableError(f"{folder} holds a table that cannot be read: {reason}") from None
+
+
+def thinned(
+    rows: pd.DataFrame, curves: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The rows and curves that a page can hold, and a sentence if these are not all."""
+    from study.page import page
+
+    count = counted(rows)
+    shown, sentence = (count, "") if count.empty else page.thinned(count)
+    if not sentence:
+        return rows, curves, []
+    if count is not rows:  # trials of searches are not thinned
+        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
+    return shown, curves_of(shown, curves), [sentence]
 
 
 def print_answers(folder: str | Path) -> None:

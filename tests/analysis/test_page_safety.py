@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from study import report as command
+from study.page import across
 from study.page import write as report
 from study.tables import schema
 from tests.analysis import synthetic
@@ -223,7 +224,7 @@ def test_the_page_of_several_studies(tmp_path: Path) -> None:
         broken = home / f"{FOLDER[hostile]} broken"
         broken.mkdir()
         (broken / "results.parquet").write_text(words[0])
-        report.write_across(home)
+        across.write(home)
         page = read(home)
         shapes.append(shape(page))
         ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from study.page.cells import thinned
+from study.page.page import thinned
 
 
 def grid(**factors) -> pd.DataFrame:
