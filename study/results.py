@@ -21,11 +21,9 @@ def load_model(folder: str | Path, cell: str, replicate: int):
 
     **Arguments:**
 
-    - `folder`: the study's folder.
-    - `cell`: the cell's hash.
-    - `replicate`: which replicate of it.
+    - `folder`: the study's folder; `cell`: the cell's hash; `replicate`: its number, from 0.
 
-    **Raises:** `TableError` if that replicate was not trained here.
+    **Raises:** `TableError` if the folder has no model of that replicate.
     """
     import torch  # the tables alone must load without it
 

@@ -18,14 +18,13 @@ from study.analysis.searches import SearchResults
 from study.analysis.style import RC, Drawn, Plot, draw
 from study.core.files import write_text
 
-# what one search finds and another does not may set cells apart as much as their sizes do
+# the luck of one search may set cells apart as much as their sizes do
 OF_TUNED = (
     " Each cell is at its own search's best: the brackets cover seeds, not the search's luck."
 )
 
 QUESTIONS = registered()
-PARTS = range(len(QUESTIONS))
-"""The figures of each question can be drawn in a process of their own."""
+PARTS = range(len(QUESTIONS))  # the figures of each can be drawn in a process of their own
 
 
 def answer(
@@ -42,23 +41,19 @@ def answer(
     - `searches`: what the study searched.
     """
     tables = Tables.of(rows, curves, searches)
-    count = tables.rows
-    tuned = set(count.loc[count["role"] == "rerun", "cell"]) if "role" in count else set()
+    rows = tables.rows
+    tuned = set(rows.loc[rows["role"] == "rerun", "cell"]) if "role" in rows else set()
     answers, replaced = [], set[str]()
     for question in QUESTIONS:
-        if count.empty and not question.about_searches:
+        if rows.empty and not question.about_searches:
             continue
         own = list(question.answers(tables))
         replaced |= set(question.replaces) if own else set()
-        if not question.about_searches:
-            own = [
-                dataclasses.replace(a, sentence=a.sentence + OF_TUNED)
-                if len(tuned & {*a.rows}) > 1
-                else a
-                for a in own
-            ]
-        answers += own
-    return [a for a in answers if a.id not in replaced]
+        for one in own:
+            luck = not question.about_searches and len(tuned & {*one.rows}) > 1
+            sentence = one.sentence + OF_TUNED if luck else one.sentence
+            answers.append(dataclasses.replace(one, sentence=sentence))
+    return [one for one in answers if one.id not in replaced]
 
 
 def plots(
