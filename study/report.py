@@ -4,8 +4,6 @@ python -m study.report outputs/<study>
 python -m study.report outputs/reference     # a folder of studies: one verdict a question
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

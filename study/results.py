@@ -4,8 +4,6 @@ from study import results
 results.load("outputs/n_vs_p")
 """
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 

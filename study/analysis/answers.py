@@ -1,7 +1,5 @@
 """The answers and figures of a study: every question of the registry, asked of its tables."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -1,7 +1,5 @@
 """The page of several studies: every verdict, what it rests on, and the figures."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path

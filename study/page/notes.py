@@ -3,8 +3,6 @@
 It only reads, and runs nothing of what a study's folder holds.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ figures take time for each cell and curve, and nobody reads a hundred curves in 
 grid that is too large is made coarser, by whole ladders with fewer rungs.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Write the report of a study: tables, answers, figures, page, in this order."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Callable

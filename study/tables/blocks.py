@@ -1,8 +1,6 @@
 """Parquet tables of single blocks, two a block, whatever their columns: written, and gathered by
 the thousand."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

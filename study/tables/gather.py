@@ -4,8 +4,6 @@ One row of `trials.parquet` is one trial of one search; one row of `searches.par
 searched key of one search.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

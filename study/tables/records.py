@@ -6,8 +6,6 @@ Optuna's storage steers a search; the records say in the study itself which cell
 module imports neither pandas nor torch, because `study.status` reads these files too.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -1,7 +1,5 @@
 """The columns of a study's four tables: their types and what they must hold."""
 
-from __future__ import annotations
-
 import warnings
 
 from study.config.factors import FACTORS, Factor
