@@ -11,8 +11,9 @@ from study.page.page import cell_table
 from study.sweeping.space import check_objectives
 from study.tables import gather
 from study.tables.measures import MEASURES, Measure, Predictions
-from study.tables.schema import KEYS
 from tests.test_trial import small_cell
+
+KEYS = {"study", "cell", "replicate", "data_seed", "init_seed"}
 
 
 def largest(predictions: Predictions) -> float:

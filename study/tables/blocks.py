@@ -48,15 +48,6 @@ def write(table: pa.Table, path: Path) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def read_columns(path: Path, names: Sequence[str]) -> list[list[Any]] | None:
-    """Some columns of a table of one block; None if it is damaged or lacks one."""
-    try:
-        table = _read(path, names, only=True)
-    except (OSError, ValueError, pa.ArrowException):
-        return None
-    return [table[name].to_pylist() for name in names]
-
-
 def gather(
     folders: Sequence[Path], required: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -129,14 +120,14 @@ def _gather(
     }, damaged
 
 
-def _read(path: Path, required: Sequence[str], *, only: bool = False) -> pa.Table:
-    """The table of one block; `only`: just its required columns.
+def _read(path: Path, required: Sequence[str]) -> pa.Table:
+    """The table of one block.
 
     **Raises:** `OSError`, `pa.ArrowException`; `ValueError` if it lacks a column or has rows of
     another cell.
     """
     with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-        table = file.read([*required, "cell"] if only else None, use_threads=False)
+        table = file.read(use_threads=False)
     names = set(table.column_names)
     missing = [name for name in required if name not in names]
     if missing:

@@ -169,7 +169,6 @@ TEST_IN_RANGE = MEASURES["test_nmse_in_range"]
 TRAIN = MEASURES["train_nmse"]
 ROLLOUT = MEASURES["rollout_error"]
 VALID_TIME = MEASURES["valid_time"]
-ENERGY = MEASURES["energy_drift"]
 
 
 def diverged(rows: pd.DataFrame) -> pd.Series:

@@ -11,7 +11,6 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Using typeguard < 3")
     import pandera.pandas as pa
 
-KEYS = ["study", "cell", "replicate", "data_seed", "init_seed"]
 ROLES = ("grid", "trial", "rerun", "former")
 
 
