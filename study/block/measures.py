@@ -76,11 +76,11 @@ def set_up(cell: Cell, block: int) -> Setup:
         for s in subsets
     ]
     horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
-    rollout = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
+    starts = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
     if isinstance(source, Recording):
-        test, truth = source.test_set(system), source.truth(system, *rollout)
+        test, truth = source.test_set(system), source.truth(system, *starts)
     else:
-        test, truth = test_set(system), held_out(system, *rollout)
+        test, truth = test_set(system), held_out(system, *starts)
     return Setup(
         cell,
         replicates,

@@ -30,7 +30,6 @@ from study.config.errors import (
 )
 from study.config.hydra import (
     LAUNCHER,
-    ONLY,
     OWN_SYSTEM,
     ROOT,
     check_composed,
@@ -39,12 +38,16 @@ from study.config.hydra import (
     plain,
     sentences,
 )
-from study.config.schema import GROUPS, TOP, Run
+from study.config.schema import FROM_FILE, GROUPS, TOP, Run
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
 _RUN = frozenset(f.name for f in dataclasses.fields(Run))
 COMMAND_KEYS = _RUN | {"experiment", "grid", "question", "compile", OWN_SYSTEM}
 TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | frozenset(TOP)
+# keys that one option of a group has -> that option
+ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
+    f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
+}
 # flags that Hydra answers, and that start no study
 _ANSWERED_BY_HYDRA = ("cfg", "info", "hydra_help", "package", "resolve", "shell_completion")
 

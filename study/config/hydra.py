@@ -29,7 +29,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from study.config.errors import ConfigError, default_storage, first_line, leaves, nearest
-from study.config.schema import FROM_FILE
 from study.core.systems import SYSTEMS
 
 # Inside the package in a wheel, beside it in a checkout.
@@ -38,10 +37,6 @@ CONF = next((p for p in (_HERE / "conf", _HERE.parent / "conf") if p.is_dir()), 
 ROOT = "config"
 LAUNCHER = "hydra/launcher"
 OWN_SYSTEM = "system.path"  # the file of system=file: code, so only a command says which
-# keys that one option of a group has -> that option
-ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
-    f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
-}
 
 SWEEPER = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
 _FORMATTER = "colorlog.ColoredFormatter"  # of Hydra's colorlog plugin
