@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -109,7 +109,7 @@ class Cell:
         return self.data.n_train or DEFAULT_N_TRAIN
 
     def with_compile(self, compile: bool) -> Cell:
-        """This cell trained compiled, if anything in it can be: `make_cell` agrees on it."""
+        """This cell trained compiled if `compile` and anything in it can be."""
         return altered(self, compile=compile and _compiles(self.optimizer, self.model))
 
     def as_dict(self) -> dict[str, Any]:
@@ -193,12 +193,10 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
     groups = {name: mapping(name, plain.get(name)) for name in GROUPS}
-    groups["system"], groups["data"] = by_content(groups["system"], groups["data"])
-    groups["system"] = _constants_apart(groups["system"])
-    groups["data"] = _columns_built(groups["data"])
+    named = by_content(groups["system"], groups["data"])
+    groups["system"], groups["data"] = _nested(*named)
     made = {name: _group(name, values) for name, values in groups.items()}
-    model, optimizer = made["model"].normal(), made["optimizer"].normal()
-    data = made["data"].normal()
+    data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
     system = _mechanics(made["system"], data)
     data, rollout = _counted(data, made["rollout"], system)
     if not any(system.angles):
@@ -219,46 +217,39 @@ def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict
 
     The file of a system is run. **Raises:** `ConfigError` for one that cannot be used.
     """
-    groups = dict(system), dict(data)
-    for group, kind, load, hint in zip(
-        groups,
-        ("name", "sampler"),
-        (own_system.load, inputs.register),
-        (
-            "system.path is not given: system=file needs system.path=my_system.py",
-            "data.path is not given: data=file needs data.path=measured.csv (or .npz, .parquet)",
-        ),
-        strict=True,
-    ):
-        if group.get(kind) == "file":
-            if (path := group.pop("path", None)) is not None:
-                group["sha256"] = load(path)
-            elif not group.get("sha256"):
-                raise ConfigError(hint)
-    return groups
+    system, data = dict(system), dict(data)
+    if system.get("name") == "file":
+        _hashed(system, own_system.load, "system", "my_system.py")
+    if data.get("sampler") == "file":
+        _hashed(data, inputs.register, "data", "measured.csv (or .npz, .parquet)")
+    return system, data
 
 
-def _constants_apart(system: dict[str, Any]) -> dict[str, Any]:
+def _hashed(group: dict, load: Callable[[str], str], name: str, example: str) -> None:
+    path = group.pop("path", None)
+    if path is not None:
+        group["sha256"] = load(path)
+    elif not group.get("sha256"):
+        raise ConfigError(f"{name}.path is not given: {name}=file needs {name}.path={example}")
+
+
+def _nested(system: dict[str, Any], data: dict[str, Any]) -> tuple[dict, dict]:
+    """The two groups as their classes have them: constants apart, columns checked."""
     own = {"name": system.pop("name", None)}
     if own["name"] == "file":
         own["sha256"] = system.pop("sha256", None)
-    return {**own, "constants": system}
-
-
-def _columns_built(data: dict[str, Any]) -> dict[str, Any]:
-    """`data` with a checked `columns`, in which one name stands for a list of one."""
     if data.get("sampler") == "file" and "columns" not in data:
         raise ConfigError("data.sampler=file needs the keys of data=file: write data=file")
     if (columns := data.get("columns")) is not None:
         if not isinstance(columns, Mapping):
             raise ConfigError(f"data.columns={columns} is a group of keys: set them one by one")
-        lists = {
+        lists = {  # one name stands for a list of one
             key: (value,) if isinstance(value, str) else tuple(value)
             for key, value in columns.items()
             if key not in ("time", "trajectory") and isinstance(value, str | list)
         }
         data["columns"] = build(ColumnsConfig, {**columns, **lists}, "data.columns.")
-    return data
+    return {**own, "constants": system}, data
 
 
 def _reading(data: DataConfig) -> measured.Reading | None:

@@ -261,9 +261,7 @@ class DiagnosticsConfig:
 
 
 FROM_FILE = ("sha256", "columns", "estimate", "window", "smoothing", "held_out")  # of `data`
-
 TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys above the groups
-
 GROUPS: dict[str, type] = {
     "system": SystemConfig,
     "data": DataConfig,
@@ -289,9 +287,7 @@ class SearchConfig:
     ]
     space: Annotated[dict[str, Any], "key -> what it may be, as on the command line"]
     rerun: Annotated[bool, "whether the best of each search is trained again with all replicates"]
-    seed: Annotated[
-        int, Field(ge=0), "of the sampler: another searches the same cells in another way"
-    ] = 0
+    seed: Annotated[Index, "of the sampler: another searches the same cells in another way"] = 0
 
     def __post_init__(self) -> None:
         if (n := len(self.objectives)) == 1:
@@ -317,7 +313,7 @@ class Run:
     replicates: Annotated[Count, "of each cell, each with a data seed and an initialisation seed"]
     block_size: Count
     workers: Annotated[Count, "one torch thread each"]
-    retries: Annotated[int, Field(ge=0), "how often a failed block is tried again"]
+    retries: Annotated[Index, "how often a failed block is tried again"]
     time_limit: Annotated[
         Positive | None,
         "seconds a block may take; null: 50 times its estimated cost, half an hour at least",
@@ -389,17 +385,16 @@ def mapping(key: str, value: Any) -> dict[str, Any]:
 
 def takes_whole_numbers(key: str) -> bool:
     """Whether a dotted config key is declared to hold whole numbers alone."""
-    return key == "seed" or _kinds(key) == {int}
+    return key == "seed" or _types(key) == {int}
 
 
 def takes_numbers(key: str) -> bool:
     """Whether a dotted config key may hold a number; a system's constants do."""
-    kinds = _kinds(key)
-    return not kinds or bool(kinds & {int, float})
+    return not (types := _types(key)) or bool(types & {int, float})
 
 
-def _kinds(key: str) -> set[Any]:
-    """The types a key is declared with; none where it is not declared."""
+def _types(key: str) -> set[Any]:
+    """The types a key is declared with; none if it is not declared."""
     group, _, field = key.partition(".")
     hint = get_type_hints(GROUPS[group]).get(field) if group in GROUPS else None
     return set(get_args(hint) or (hint,)) - {type(None), None}
