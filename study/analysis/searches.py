@@ -1,7 +1,5 @@
 """The searches of a study, from the tables of trials and of searched keys."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Iterable, Mapping

@@ -189,14 +189,13 @@ def _growth(growth: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     decade_axis(axis)
     finish(figure, axis)
     caption = (
-        "Median over held-out trajectories, then over "
-        f"{span(data['replicates'], 'replicate')}, of cells from the best to the worst. Dashed "
-        "line: 0.5, where the valid time ends. Intervals over replicates are drawn for the rollout "
-        "error, not here."
+        f"Median over held-out trajectories, then over {span(data['replicates'], 'replicate')}, of "
+        "cells from the best to the worst. Dashed line: 0.5, where the valid time ends. Intervals "
+        "over replicates are drawn for the rollout error, not here."
     )
     alt = (
-        "Normalised error against time on a logarithmic axis for "
-        f"{len(cells)} cells from the best to the worst."
+        f"Normalised error against time on a logarithmic axis for {len(cells)} cells from the best "
+        "to the worst."
     )
     return Plot("error_growth", "How the error grows along a rollout", caption, alt, data, figure)
 
@@ -211,9 +210,9 @@ def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     decade_axis(axis)
     finish(figure, axis)
     caption = (
-        "Median test error (solid) and mean train error (dotted) over the training, median "
-        f"of {span(data['replicates'], 'replicate')}, of cells from the best to the worst in "
-        "rollout error. Intervals over replicates are drawn for the final errors, not here."
+        "Median test error (solid) and mean train error (dotted) over the training, median of "
+        f"{span(data['replicates'], 'replicate')}, of cells from the best to the worst in rollout "
+        "error. Intervals over replicates are drawn for the final errors, not here."
     )
     alt = f"Test and train error against optimiser steps for {len(cells)} cells."
     return Plot("training", "Training", caption, alt, data, figure)

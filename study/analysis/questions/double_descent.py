@@ -199,11 +199,10 @@ def _plot(rows: pd.DataFrame, ladders: list[Ladder], letter: str) -> Plot:
     panel.set_ylabel("mean train error / tolerance")
     title = f"Where interpolation ends along {letter}"
     caption = (
-        "Mean train error over what counts as fitted: "
-        f"{100 * NOISY:g} % of the variance of the label noise, or {CLEAN:g} without noise. "
-        "Below the dashed line the points are fitted; triangles at the foot: the threshold, "
-        f"where it lies on the ladder. Values below {SHOWN:g} drawn there. "
-        f"{medians_are(data)}.{undrawn(data)}"
+        f"Mean train error over what counts as fitted: {100 * NOISY:g} % of the variance of the "
+        f"label noise, or {CLEAN:g} without noise. Below the dashed line the points are fitted; "
+        "triangles at the foot: the threshold, where it lies on the ladder. Values below "
+        f"{SHOWN:g} drawn there. {medians_are(data)}.{undrawn(data)}"
     )
     alt = f"Train error over tolerance against N·D/P, {plural(len(ladders), 'line')}."
     return Plot(f"threshold_by_{letter.lower()}", title, caption, alt, data, figure)

@@ -145,7 +145,13 @@ def plots(tables: Tables) -> Iterator[Plot]:
     levels = sorted({course.noise for course in shown})[:MOST_PANELS]
     shown = [course for course in shown if course.noise in levels]
     labels = {c.cell: _label(tables.design, c, len(levels) > 1) for c in shown}
-    names = _chosen(shown, labels)
+    most: dict[
+        str, float
+    ] = {}  # the most prominent inner points at any noise are drawn at every one
+    for course in shown:
+        name = labels[course.cell]
+        most[name] = max(most.get(name, 0.0), course.peak.prominence.value)
+    names = sorted(most, key=lambda name: -most[name])[:MOST_LINES]
     figure, axes = canvas(len(levels), 1, height=1.0 + 2.3 * len(levels), sharex=True)
     drawn = []
     for axis, level in zip(axes, levels, strict=True):
@@ -176,15 +182,6 @@ def plots(tables: Tables) -> Iterator[Plot]:
     )
     alt = f"Test and train error against optimiser steps for {cells}."
     yield Plot("epochs", "Test and train error along the training", caption, alt, data, figure)
-
-
-def _chosen(shown: list[Course], labels: dict[str, str]) -> list[str]:
-    """The settings with the most prominent inner points at any noise, drawn at every one."""
-    most: dict[str, float] = {}
-    for course in shown:
-        name = labels[course.cell]
-        most[name] = max(most.get(name, 0.0), course.peak.prominence.value)
-    return sorted(most, key=lambda name: -most[name])[:MOST_LINES]
 
 
 def _label(design: Design, course: Course, panels: bool) -> str:

@@ -262,33 +262,25 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
     for place, k in enumerate(chosen):
         replicates = spectra.loc[spectra["cell"] == seen.cells[k]]
         values = replicates.groupby("x")["value"].median()
-        part = pd.DataFrame(
-            {
-                "cell": seen.cells[k],
-                "setting": seen.labels[k],
-                "n_params": seen.n_params[k],
-                "unseen": seen.unseen(k, trained),
-                "index": values.index,
-                "share": values.index / seen.n_params[k],
-                "relative_singular_value": values.to_numpy(),
-                "replicates": replicates["replicate"].nunique(),
-            }
-        )
+        P, unseen = seen.n_params[k], seen.unseen(k, trained)
+        about = {"cell": seen.cells[k], "setting": seen.labels[k], "n_params": P, "unseen": unseen}
+        part = pd.DataFrame({**about, "index": values.index, "share": values.index / P})
+        part["relative_singular_value"] = values.to_numpy()
+        part["replicates"] = replicates["replicate"].nunique()
         every = max(1, len(part) // 6)
         style = {"markevery": (len(part) // 12 * place % every, every), "linewidth": 1.2}
-        style |= {"label": f"{seen.labels[k]}: {seen.unseen(k, trained)}", "markersize": 3.5}
+        style |= {"label": f"{seen.labels[k]}: {unseen}", "markersize": 3.5}
         style |= look(place, len(chosen))
         axis.plot(part["share"], np.maximum(part["relative_singular_value"], ZERO), **style)
         parts.append(part)
     for threshold in map(float, THRESHOLDS):
         axis.axhline(threshold, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    axis.set_xlabel("index / P")
-    axis.set_ylabel("singular value / largest")
+    axis.set(xlabel="index / P", ylabel="singular value / largest")
     decade_axis(axis)
     finish(figure, axis, columns=1)
     data = pd.concat(parts, ignore_index=True)
     when = "as trained, on the training points" if trained else "at initialisation, on ample data"
-    unseen = data.groupby("setting")["unseen"].first()
+    by_setting = data.groupby("setting")["unseen"].first()
     title = f"What the accelerations can see, {'trained' if trained else 'at initialisation'}"
     caption = (
         "Singular values of the derivative of the accelerations by the parameters, "
@@ -299,7 +291,7 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
     )
     alt = (
         "Relative singular values against their index over P on a logarithmic axis; unseen "
-        + "; ".join(f"{label}: {text}" for label, text in unseen.items())
+        + "; ".join(f"{label}: {text}" for label, text in by_setting.items())
         + "."
     )
     return Plot("spectrum_trained" if trained else SPECTRUM, title, caption, alt, data, figure)

@@ -182,8 +182,7 @@ def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
     sentence = (
         f"With {lever.change}{of} the {TEST.words} falls by a factor of {estimate(lever.test)}, "
         f"the rollout error by {estimate(lever.rollout)} and the mean train error by "
-        f"{estimate(lever.train)}. It counts as what bounds the error above a factor of "
-        f"{BOUNDS:g}."
+        f"{estimate(lever.train)}. It counts as what bounds the error above a factor of {BOUNDS:g}."
     )
     if lever.name == "points":
         both = [curve(rows, lever.cells[:1], m).middle[0] for m in (TEST_IN_RANGE, TRAIN)]

@@ -242,9 +242,8 @@ def _train_test(rows: pd.DataFrame, ladders: list[Ladder], id: str) -> Plot:
     panel.set_ylabel("mean error (normalised square)")
     title = f"Train error beside test error along {ladders[0].axis}"
     caption = (
-        "Mean squared acceleration error, normalised, on the training points (open, "
-        "dotted) and on test points within their range (filled). "
-        f"{medians_are(data)}.{undrawn(data)}"
+        "Mean squared acceleration error, normalised, on the training points (open, dotted) and "
+        f"on test points within their range (filled). {medians_are(data)}.{undrawn(data)}"
     )
     alt = f"Train and test error against N·D/P: {_in_words(pd.concat(test))}"
     return Plot(id, title, caption, alt, data, figure)

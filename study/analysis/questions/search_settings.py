@@ -127,18 +127,11 @@ def _trials(rows: pd.DataFrame, search: SearchResults, objective: Measure) -> pd
     # pruned by the median test error: a pruned trial has no value in another objective
     last = trials["last"].to_numpy(float) if name == TEST.column else np.nan
     ranges = spread(rows, trials["cell"], objective).reset_index(drop=True).astype(float)
-    table = pd.DataFrame(
-        {
-            "search": search.name,
-            "point": search.label,
-            "objective": name,
-            "number": trials["number"].to_numpy(),
-            "state": state,
-            "steps": trials["steps"].to_numpy(),
-            "value": np.where(complete, values, np.where(state == "pruned", last, np.nan)),
-            "best_so_far": np.where(np.isfinite(best), best, np.nan),
-        }
-    )
+    about = {"search": search.name, "point": search.label, "objective": name}
+    table = trials[["number", "steps"]].reset_index(drop=True).assign(**about, state=state)
+    table["value"] = np.where(complete, values, np.where(state == "pruned", last, np.nan))
+    table["best_so_far"] = np.where(np.isfinite(best), best, np.nan)
+    table = table[[*about, "number", "state", "steps", "value", "best_so_far"]]
     return table.join(ranges[["low", "high", "replicates"]].where(pd.Series(complete), axis=0))
 
 
@@ -240,9 +233,8 @@ def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[Pl
 
 def _matter(tables: Tables) -> Iterator[Answer]:
     rows = tables.every.loc[tables.every["role"] == "trial"] if tables.searches else tables.every
-    several = [(k, search) for k, search in enumerate(tables.searches) if len(search.keys) > 1]
-    for k, search in several:
-        for objective in search.objectives:
+    for k, search in enumerate(tables.searches):
+        for objective in search.objectives if len(search.keys) > 1 else ():
             one_of = len(search.objectives) > 1
             keys = search.importances[objective.column]
             trials = plural(search.n_trained, "trial")
@@ -257,17 +249,15 @@ def _matter(tables: Tables) -> Iterator[Answer]:
                     f"quarter from all: {shares}. More than chance gives: "
                     f"{', '.join(sure) or 'none'}."
                 )
-                first, verdict = keys[0], "yes" if sure else "undecided"
-                deciding = Estimate(first.share, first.low, first.high, search.n_trained)
+                best, verdict = keys[0], "yes" if sure else "undecided"
+                deciding = Estimate(best.share, best.low, best.high, search.n_trained)
             else:
                 verdict, deciding = "undecided", exactly(np.nan)
                 sentence = (
                     f"{search.where}{trials} are fewer than the {ENOUGH} that tell a setting's "
                     "importance."
                 )
-            about, words = (
-                (f".{objective.column}", f" for {objective.words}") if one_of else ("", "")
-            )
+            about, words = f".{objective.column}" * one_of, f" for {objective.words}" * one_of
             id, sentence = f"search_keys{about}.{k}", capital(sentence)
             question = f"Does it matter which values the searched settings have{words}?"
             cells = tuple(search.complete["cell"])
