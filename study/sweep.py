@@ -100,7 +100,7 @@ def conduct(
     try:
         outcome = head.conduct(launcher, arguments, command, LivePage)
     except (ConfigError, StudyError) as error:
-        launcher.end_processes()
+        local.end()
         sys.exit(f"error: {error}")
     if outcome is not None:
         _finish(outcome, config.workers)

@@ -60,14 +60,9 @@ def file_system_now(folder: Path) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """The machine that a worker runs on: its name and its clocks.
+    """The machine that a worker runs on: its name and its clocks, in seconds since the epoch."""
 
-    - `name`: as locks record it; empty for this machine's own.
-    - `clock`: seconds since the epoch; `sleep`: waits so many.
-    - `file_time`: the time by the clock that dates the files of a folder.
-    """
-
-    name: str = ""
+    name: str = ""  # as locks record it; empty for this machine's own
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], object] = time.sleep
     file_time: Callable[[Path], float] = file_system_now
@@ -82,17 +77,13 @@ HERE = Machine()
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """Who holds a claim, and whether it still counts.
-
-    - `dead`: its process is gone from this machine.
-    - `expired`: no heartbeat for a lifetime.
-    """
+    """Who holds a claim, and whether it still counts."""
 
     host: str
     pid: int
-    text: str
-    dead: bool
-    expired: bool
+    text: str  # of the lock file
+    dead: bool  # its process is gone from this machine
+    expired: bool  # no heartbeat for a lifetime
 
     @property
     def alive(self) -> bool:
@@ -109,8 +100,6 @@ def holder(path: Path, now: float | None = None, machine: Machine = HERE) -> Hol
         renewed = path.stat().st_ctime
         _, host, pid, _ = text.rsplit(SEPARATOR, 3)
         number = int(pid)
-        if number < 0:
-            raise ValueError(pid)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # unreadable: another's until it is old
@@ -139,15 +128,14 @@ class Claim:
 
     def beat(self) -> bool:
         """Renew the claim if that is due; returns whether it was."""
-        now = time.monotonic()
-        if now - self._renewed < HEARTBEAT:
-            return False
-        self._renewed = now
-        # not locked: taken over, and the commit decides whose result counts; an error of the
-        # file system: it stutters, and the next beat may do
-        with contextlib.suppress(NotLockedError, OSError):
-            self._lock.refresh()
-        return True
+        due = time.monotonic() - self._renewed >= HEARTBEAT
+        if due:
+            self._renewed = time.monotonic()
+            # not locked: taken over, and the commit decides whose result counts; an error of the
+            # file system: it stutters, and the next beat may do
+            with contextlib.suppress(NotLockedError, OSError):
+                self._lock.refresh()
+        return due
 
     def release(self) -> None:
         """Give the block back. A claim that was lost meanwhile is not an error."""
@@ -247,11 +235,8 @@ class Committer:
     ) -> None:
         """Commit `workspace` as `folder`, after the commit before.
 
-        **Arguments:**
-
-        - `claim`: on the block; kept alive by `beat`.
-        - `held`: what is given back once it is over, the claim among it.
-        - `notify`: called by `settle`, in its thread.
+        `beat` keeps the `claim` alive. What is `held`, the claim among it, is given back once it is
+        over. `settle` calls `notify` in its own thread.
         """
 
         def run() -> bool:
@@ -290,8 +275,8 @@ def workspace(folder: Path, run: str = "", machine: Machine = HERE) -> Path:
 
     Its name holds the worker's host and process, and the command's `run`.
     """
-    name = _workspace(folder, machine.host, os.getpid(), run) + uuid.uuid4().hex
-    path = folder.with_name(name)
+    begin = _workspace(folder, machine.host, os.getpid(), run)
+    path = folder.with_name(begin + uuid.uuid4().hex)
     path.mkdir()
     return path
 
@@ -299,8 +284,7 @@ def workspace(folder: Path, run: str = "", machine: Machine = HERE) -> Path:
 def workspaces(folder: Path, owner: Holder, run: str) -> list[Path]:
     """The workspaces that a holder of the block's claim left in a command."""
     begin = _workspace(folder, owner.host, owner.pid, run)
-    names = os.listdir(folder.parent)
-    return [folder.with_name(name) for name in names if name.startswith(begin)]
+    return [path for path in folder.parent.iterdir() if path.name.startswith(begin)]
 
 
 def _workspace(folder: Path, host: str, pid: int, run: str) -> str:
@@ -316,27 +300,19 @@ def discard(path: Path) -> None:
 
 def clean(folder: Path, machine: Machine = HERE) -> None:
     """Remove what dead workers left beside a block: half-filled directories, half-written files."""
-    begin = (f".{folder.name}", f"{folder.name}.lock{SEPARATOR}")
-    sweep(folder.parent, lambda name: name.startswith(begin), machine)
+    sweep(folder.parent, (f".{folder.name}", f"{folder.name}.lock"), machine)
 
 
-def sweep(
-    folder: Path,
-    chosen: Callable[[str], bool] = lambda name: SEPARATOR in name,
-    machine: Machine = HERE,
-) -> None:
-    """Remove the `chosen` files and folders that are named after an owner that is dead."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return
-    for path in (folder / name for name in names if chosen(name)):
-        if not _abandoned(path, machine):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def sweep(folder: Path, begin: tuple[str, ...] = ("",), machine: Machine = HERE) -> None:
+    """Remove files and folders that are named after an owner that is dead, if they `begin` so."""
+    names = os.listdir(folder) if folder.exists() else []
+    for name in names:
+        path = folder / name
+        if SEPARATOR in name and name.startswith(begin) and _abandoned(path, machine):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _abandoned(path: Path, machine: Machine) -> bool:
@@ -355,7 +331,7 @@ def _lives(pid: int) -> bool:
     """Whether a process runs; one that has ended but was not waited for is dead."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):
         return False
 
 

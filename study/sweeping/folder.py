@@ -81,33 +81,21 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Orders:
-    """What a worker and the monitor need to know of a study.
+    """What a worker and the monitor need to know of a study."""
 
-    - `cells`: hashes, in the order they are run; `n_blocks`: of each.
-    - `compiled`: whether some of them train in C++.
-    - `retries`: how often a failed block is tried again in one command.
-    - `time_limit`: seconds a block may take; None to go by its estimated cost.
-    - `code`: the version of the code that is to run them; None in studies of before.
-    - `run`: the command's own name; failures of earlier commands do not count in it.
-    - `started`: seconds since the epoch.
-    - `swept`: the factors that vary, each with its values.
-    - `seconds`: the estimated cost of one block of each cell.
-    - `search`: how searches are run; `searches`: those there are.
-    """
-
-    cells: tuple[str, ...]
-    n_blocks: int
-    compiled: bool
-    retries: int
+    cells: tuple[str, ...]  # hashes, in the order they are run
+    n_blocks: int  # of each cell
+    compiled: bool  # whether some of them train in C++
+    retries: int  # how often a failed block is tried again in one command
     storage: str | None
-    time_limit: float | None
-    code: str | None
-    run: str
-    started: float
-    swept: Mapping[str, Sequence[Any]]
-    seconds: Mapping[str, float]
-    search: Mapping[str, Any]
-    searches: tuple[Mapping[str, Any], ...] = ()
+    time_limit: float | None  # seconds a block may take; None to go by its estimated cost
+    code: str | None  # the version that is to run them; None in studies of before
+    run: str  # the command's own name; failures of earlier commands do not count in it
+    started: float  # seconds since the epoch
+    swept: Mapping[str, Sequence[Any]]  # the factors that vary, each with its values
+    seconds: Mapping[str, float]  # the estimated cost of one block of each cell
+    search: Mapping[str, Any]  # how searches are run
+    searches: tuple[Mapping[str, Any], ...] = ()  # those there are
 
     def limit(self, cell: str, seconds: float = 0.0) -> float:
         """Seconds a block of `cell` may take; `seconds`: its estimated cost, if not in these."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
 
 GRACE = 5  # seconds after which a journal's lock counts as a dead process's
-BLOCK = 1 << 16  # bytes looked at, at a time
+BLOCK = 1 << 16  # bytes looked at first
 
 
 class Journal(JournalFileBackend):
@@ -52,26 +52,17 @@ class Journal(JournalFileBackend):
             self._append(held)
 
     def _append(self, logs: list[dict[str, Any]]) -> None:
-        self._mend()
+        with get_lock_file(self._lock), open(self._file_path, "r+b") as file:
+            _mend(file)
         super().append_logs(logs)
 
-    def _mend(self) -> None:
-        """Cut off a last line that its writer did not live to finish: none is read after it."""
-        with get_lock_file(self._lock), open(self._file_path, "r+b") as file:
-            whole = _whole(file)
-            file.seek(whole)
-            if file.read(1) == b"{":  # a record begins so; what else is there is not ours to cut
-                file.truncate(whole)
 
-
-def _whole(file: IO[bytes]) -> int:
-    """How many bytes there are up to the last line's end."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        begin = max(0, end - BLOCK)
-        file.seek(begin)
-        last = file.read(end - begin).rfind(b"\n")
-        if last >= 0:
-            return begin + last + 1
-        end = begin
-    return 0
+def _mend(file: BinaryIO) -> None:
+    """Cut off a last line that its writer did not live to finish: none is read after it."""
+    end, size, tail = file.seek(0, os.SEEK_END), BLOCK, b""
+    while b"\n" not in tail and len(tail) < end:
+        file.seek(max(0, end - size))
+        tail, size = file.read(), 2 * size
+    torn = tail[tail.rfind(b"\n") + 1 :]
+    if torn.startswith(b"{"):  # a record begins so; what else is there is not ours to cut
+        file.truncate(end - len(torn))

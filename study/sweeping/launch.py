@@ -1,8 +1,7 @@
 """Workers as jobs of a Hydra launcher: on this machine, by joblib unless another is chosen."""
 
-from __future__ import annotations
-
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +12,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from study.config.hydra import cores, plain, sentences
 from study.sweeping import local
+
+# modules of a worker, and of the process that it forks to train
+NEEDED = ("study.sweep", "study.sweeping.worker", "study.block.run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +37,7 @@ class Launcher:
     @property
     def settings(self) -> dict[str, Any]:
         """Those of `hydra.launcher`."""
-        return cast(
-            dict[str, Any], OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
-        )
+        return _settings(self.config)
 
     @property
     def overrides(self) -> list[str]:
@@ -78,30 +78,28 @@ class Launcher:
         for job in launcher.launch([[*self.overrides, *told]] * workers, initial_job_idx=0):
             _ = job.return_value  # raises what the job raised
 
-    def end_processes(self) -> None:
-        """End what `start_processes` started."""
-        if _joblib(self.config, 0):
-            local.end()
-
 
 def start_processes(config: DictConfig) -> None:
     """Start those of a new study's workers: they take seconds to load, in which the head plans."""
     workers = _waiting(config)
+    joblib = _joblib(config, workers)
     known = Path("outputs", str(config.study), "study.yaml").exists()
-    if config.dry_run or known or not workers:
-        return
-    if joblib := _joblib(config, workers):
-        local.start_workers(joblib)
+    if workers and joblib and not (known or config.dry_run):
+        os.environ[local.HEAD] = str(os.getpid())
+        local.start(joblib, *NEEDED)
+
+
+def _settings(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
 
 
 def _joblib(config: DictConfig, workers: int) -> dict[str, Any] | None:
     """How Hydra's launcher has joblib start that many workers; None for another launcher."""
-    settings = cast(dict[str, Any], OmegaConf.to_container(config.hydra.launcher, resolve=True))
+    settings = _settings(config)
     if not str(settings.pop("_target_")).endswith(".JoblibLauncher"):
         return None
     # with n_jobs=1 joblib would use this process, which must outlive its workers
-    n_jobs = max(2, _waiting(config) or workers)
-    return {**settings, "backend": "loky", "n_jobs": n_jobs}
+    return {**settings, "backend": "loky", "n_jobs": max(2, _waiting(config) or workers)}
 
 
 def _waiting(config: DictConfig) -> int:

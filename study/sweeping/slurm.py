@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.config.errors import ConfigError, first_line
-from study.sweeping.folder import StudyFolder
+from study.sweeping.folder import StudyError, StudyFolder
+from study.sweeping.local import Preempted
 from study.sweeping.monitor import Monitor
 from study.sweeping.plan import Plan
+from study.sweeping.storage import LostError
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -40,23 +42,14 @@ LEAVE = 30.0  # seconds for workers that are done, or told to leave, to be gone
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a job does: one worker, requeued if it is told to leave.
+    """What a job does: one worker, requeued if it is told to leave."""
 
-    - `work`: runs a worker on a study's folder.
-    - `root`: that folder, which all nodes see under the same name.
-    - `environment`: variables of Hydra's `job.env_set`.
-    """
-
-    work: Callable[[str], object]
-    root: str
-    environment: Mapping[str, str]
+    work: Callable[[str], object]  # runs a worker on a study's folder
+    root: str  # that folder, which all nodes see under the same name
+    environment: Mapping[str, str]  # variables of Hydra's `job.env_set`
 
     def __call__(self, number: int) -> None:
         os.environ.update(self.environment)
-        from study.sweeping.folder import StudyError
-        from study.sweeping.leaving import Preempted
-        from study.sweeping.storage import LostError
-
         try:
             self.work(self.root)
         except Preempted:
@@ -96,15 +89,13 @@ class Job(NamedTuple):
     state: str
     reason: str
 
+    def __str__(self) -> str:
+        state = self.state.lower()
+        return f"{state} ({self.reason})" if self.state == "PENDING" else state
+
 
 class Queue:
-    """The jobs of one study.
-
-    **Arguments:**
-
-    - `settings`: those of the launcher.
-    - `environment`: variables for the workers.
-    - `work`: runs a worker on a study's folder.
+    """The jobs of one study, by the `settings` of the launcher; for the rest see `Work`.
 
     **Raises:** `ConfigError` if there is no SLURM, or for a job of several tasks.
     """
@@ -126,7 +117,7 @@ class Queue:
             if settings[key] != 1:
                 raise ConfigError(
                     f"hydra.launcher.{key}={settings[key]}: a worker is one task on one node; "
-                    f"workers=N starts N of them"
+                    "workers=N starts N of them"
                 )
         self._settings = {key: value for key, value in settings.items() if key not in _OURS}
         self.logs = Path(settings["submitit_folder"]).absolute()
@@ -189,8 +180,8 @@ class Queue:
         """The last line that one of its jobs wrote."""
         logs = self.logs.parent.glob("*/*_log.out")
         newest = max(logs, key=lambda path: path.stat().st_mtime, default=None)
-        lines = newest.read_text(errors="replace").split("\n") if newest else []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        text = newest.read_text(errors="replace").strip() if newest else ""
+        return text.rpartition("\n")[2].strip()
 
 
 def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Queue) -> str:
@@ -211,7 +202,7 @@ def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Q
 
 
 def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Queue) -> str:
-    before, idle, described, trouble, looked = None, 0, "", "", -math.inf
+    before, idle, described, trouble, looked = None, 0, Counter(), "", -math.inf
     while not (now := monitor.look()).finished:
         jobs = None
         if time.monotonic() - looked >= ASK:
@@ -221,8 +212,9 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
             except NoAnswer as error:
                 if before is None:
                     raise ConfigError(f"SLURM does not answer: {error}") from None
-        if jobs and described != (described := _describe(jobs)):
-            say(described)
+        if jobs and described != (described := Counter(map(str, jobs))):
+            counts = ", ".join(f"{n} {state}" for state, n in sorted(described.items()))
+            say(f"SLURM: {counts}")  # 2 running, 2 pending (Resources)
         if jobs == [] and before is not None:
             idle = 0 if now.moved_from(before) else idle + 1
             trouble = f"its jobs have left, and blocks are missing: {queue.last_words()}"
@@ -262,9 +254,8 @@ def _cancel_all(queue: Queue) -> str:
         by_hand = f"cancel them by: scancel --me --name={queue.name}"
         return f"SLURM does not answer ({error}), so its jobs may go on; {by_hand}"
     names = ", ".join(job.id for job in jobs)
-    if not _gone(queue):
-        return f"SLURM: jobs {names} are cancelled, and not all of them have left yet"
-    return f"SLURM: jobs {names} are cancelled"
+    rest = "" if _gone(queue) else ", and not all of them have left yet"
+    return f"SLURM: jobs {names} are cancelled{rest}"
 
 
 def _gone(queue: Queue) -> bool:
@@ -276,15 +267,6 @@ def _gone(queue: Queue) -> bool:
                 return True
         time.sleep(POLL)
     return False
-
-
-def _describe(jobs: list[Job]) -> str:
-    """`SLURM: 2 running, 2 pending (Resources)`."""
-    counts = Counter(
-        f"{job.state.lower()} ({job.reason})" if job.state == "PENDING" else job.state.lower()
-        for job in jobs
-    )
-    return "SLURM: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
 
 
 def _complaint(error: Exception) -> str:

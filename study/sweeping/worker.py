@@ -25,20 +25,11 @@ from typing import Any
 from study.sweeping import claims, ledger
 from study.sweeping.claims import HERE, Claim, Committer, Machine
 from study.sweeping.cost import cpp_trouble
-from study.sweeping.folder import Block, Orders, StudyError, StudyFolder, Survey, write_json
-from study.sweeping.leaving import Preempted, Requests, stay_with_head
+from study.sweeping.folder import Block, StudyError, StudyFolder, Survey, write_json
+from study.sweeping.local import Preempted, Requests, stay_with_head
 from study.sweeping.orders import code_version
 from study.sweeping.searcher import Searcher, Trial
-from study.sweeping.trainer import (
-    Ending,
-    Failure,
-    Interrupted,
-    PrunedAfter,
-    Task,
-    Trained,
-    Trainer,
-)
-from study.sweeping.training_process import serve
+from study.sweeping.trainer import Failure, Interrupted, PrunedAfter, Task, Trained, Trainer
 from study.tables.records import best_cells
 
 log = logging.getLogger("study.worker")
@@ -58,7 +49,7 @@ def work(root: str | Path, machine: Machine = HERE) -> None:
     import study.block.run  # noqa: F401  in memory before its version is asked for: trainers are forked
 
     stay_with_head()
-    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
         Worker(StudyFolder(Path(root).resolve()), trainer, requests, machine).run()
 
 
@@ -100,13 +91,23 @@ class Worker:
             self._recorder.flush(at_once=True)
 
     def _take_orders(self) -> None:
+        """Read what there is to do. **Raises:** `StudyError` if it cannot be done here."""
         self._read = self.folder.changed()
-        self.orders = _read_orders(self.folder, self._machine)
-        self._survey = Survey(self.folder, self.orders)
-        self._searcher = Searcher(
-            self.folder, self.orders, self.attempt, self._given_up, self._heed
-        )
-        self._recorder = ledger.Recorder(self.folder, self.orders)
+        self.orders = orders = self.folder.read_orders()
+        if orders.code not in (None, code_version()):
+            raise StudyError(
+                f"study {self.folder.name} is to be run by {orders.code}, and this worker is "
+                f"{code_version()}: install here what the head has, or give the sweep's command "
+                "again with what is here"
+            )
+        if orders.compiled and (trouble := cpp_trouble()):
+            raise StudyError(
+                f"study {self.folder.name} is to be trained in C++, which {self._machine.host} "
+                f"cannot: {trouble}; or give the sweep's command again with compile=false"
+            )
+        self._survey = Survey(self.folder, orders)
+        self._searcher = Searcher(self.folder, orders, self.attempt, self._given_up, self._heed)
+        self._recorder = ledger.Recorder(self.folder, orders)
 
     def todo(self) -> list[Block]:
         """Blocks neither done nor given up, those with the fewest failed attempts first.
@@ -120,11 +121,9 @@ class Worker:
         for cell in best_cells(self.folder.root, self.orders.search, self.orders.searches):
             self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         attempts = {
-            seen.block: self.attempts(seen.block)
-            if seen.failed
-            else self._unrecorded[seen.block.folder]
-            for seen in self._survey.look()
-            if not seen.done
+            block: self.attempts(block) if failed else self._unrecorded[block.folder]
+            for block, done, _, failed in self._survey.look()
+            if not done
         }
         blocks = [block for block, tried in attempts.items() if tried <= self.orders.retries]
         near = 1 + len(blocks) // NEAR
@@ -189,14 +188,36 @@ class Worker:
         self, block: Block, claim: Claim, trial: Trial | None, held: contextlib.ExitStack
     ) -> None:
         """Train, and begin to commit; what goes wrong becomes a recorded failure."""
+        started = self._machine.clock()
+        about = {**self._signature, "started": started}
+
+        def beat() -> None:
+            with contextlib.suppress(OSError):  # a full disk: training it will say so
+                if claim.beat():
+                    os.utime(workspace)  # or it counts as abandoned after a day
+                # not before the first beat: most of ten thousand blocks are sooner done
+                if not block.progress.exists():
+                    write_json(block.progress, {**about, "fraction": 0.0})
+            self._committer.beat()
+            self._searcher.beat()
+            self._recorder.flush()
+
         try:
             if block.folder.exists():  # yet not done: nothing could ever be committed
                 raise FileExistsError(f"{block.folder} holds no replicates.parquet: remove it")
             workspace = claims.workspace(block.folder, self.orders.run, self._machine)
             held.callback(shutil.rmtree, workspace, ignore_errors=True)
-            started = self._machine.clock()
-            about = {**self._signature(), "started": started}
-            match self._train(block, claim, workspace, trial, about):
+            rungs = trial.rungs if trial else ()
+            try:
+                ending = self._trainer.run(
+                    Task(block, workspace, about, tuple(self.orders.swept), rungs),
+                    limit=trial.limit if trial else self.orders.limit(block.cell),
+                    beat=beat,
+                    verdict=trial.verdict if trial else None,
+                )
+            finally:
+                block.progress.unlink(missing_ok=True)
+            match ending:
                 case Interrupted():
                     self._requests.leave = True
                 case Failure() as failed:
@@ -219,40 +240,6 @@ class Worker:
         except OSError as error:
             self._fail(block, Failure.by(error))
 
-    def _train(
-        self,
-        block: Block,
-        claim: Claim,
-        workspace: Path,
-        trial: Trial | None,
-        about: Mapping[str, Any],
-    ) -> Ending:
-        shown = False
-
-        def beat() -> None:
-            nonlocal shown
-            if claim.beat():
-                with contextlib.suppress(OSError):
-                    os.utime(workspace)  # or it counts as abandoned after a day
-            self._committer.beat()
-            self._searcher.beat()
-            self._recorder.flush()
-            if not shown:  # not before the first beat: most of ten thousand blocks are sooner done
-                shown = True
-                with contextlib.suppress(OSError):  # a full disk: training it will say so
-                    write_json(block.progress, {**about, "fraction": 0.0})
-
-        try:
-            rungs = trial.rungs if trial else ()
-            return self._trainer.run(
-                Task(block, workspace, about, tuple(self.orders.swept), rungs),
-                limit=trial.limit if trial else self.orders.limit(block.cell),
-                beat=beat,
-                verdict=trial.verdict if trial else None,
-            )
-        finally:
-            block.progress.unlink(missing_ok=True)
-
     def _committed(
         self, block: Block, trial: Trial | None, about: Mapping[str, Any], outcome: bool | OSError
     ) -> None:
@@ -264,6 +251,7 @@ class Worker:
         if outcome and trial is None:  # a search keeps its own record
             self._recorder.done(block, about)
 
+    @property
     def _signature(self) -> dict[str, Any]:
         return {"host": self._machine.host, "pid": os.getpid(), "run": self.orders.run}
 
@@ -272,27 +260,10 @@ class Worker:
         log.warning("cell %s, block %d failed: %s", block.cell, block.number, failed.error)
         attempt = {"error": failed.error, "traceback": failed.traceback}
         try:
-            block.add_failure({**self._signature(), **attempt, "time": self._machine.clock()})
+            block.add_failure({**self._signature, **attempt, "time": self._machine.clock()})
         except OSError:
             self._unrecorded[block.folder] += 1
         if self.attempts(block) > 1:
             with contextlib.suppress(OSError):
                 block.checkpoint.unlink()
         self._recorder.failed(block, failed.error)
-
-
-def _read_orders(folder: StudyFolder, machine: Machine) -> Orders:
-    """What there is to do. **Raises:** `StudyError` if it cannot be done here."""
-    orders = folder.read_orders()
-    if orders.code not in (None, code_version()):
-        raise StudyError(
-            f"study {folder.name} is to be run by {orders.code}, and this worker is "
-            f"{code_version()}: install here what the head has, or give the sweep's command again "
-            "with what is here"
-        )
-    if orders.compiled and (trouble := cpp_trouble()):
-        raise StudyError(
-            f"study {folder.name} is to be trained in C++, which {machine.host} cannot: {trouble}; "
-            "or give the sweep's command again with compile=false"
-        )
-    return orders

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from study.block import run
-from study.sweeping import claims, leaving, worker
+from study.sweeping import claims, local, worker
 from study.sweeping.folder import StudyError
 
 parser = argparse.ArgumentParser()
@@ -65,7 +65,7 @@ if __name__ == "__main__":
     file_time = shifted if given.dates_files else claims.file_system_now
     try:
         worker.work(given.root, claims.Machine(given.host, shifted, wait, file_time))
-    except leaving.Preempted:
+    except local.Preempted:
         sys.exit(3)
     except StudyError as error:
         sys.exit(f"error: {error}")

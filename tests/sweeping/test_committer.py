@@ -15,9 +15,8 @@ import pytest
 from study.sweeping import claims
 from study.sweeping.claims import Committer
 from study.sweeping.folder import StudyFolder
-from study.sweeping.leaving import Requests
+from study.sweeping.local import Requests
 from study.sweeping.trainer import Trainer
-from study.sweeping.training_process import serve
 from study.sweeping.worker import Worker, work
 from tests.sweeping.commands import prepare
 
@@ -27,7 +26,7 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
     """A study of two cells with nothing done yet, and a worker of it."""
     monkeypatch.chdir(tmp_path)
     folder = StudyFolder(prepare("optimizer.steps=20", "data.n_train=32,48", "retries=0"))
-    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
         yield Worker(folder, trainer, requests)
 
 
@@ -117,7 +116,7 @@ def test_a_worker_killed_in_a_commit_leaves_its_block_to_the_next(worker: Worker
     pid = os.fork()
     if pid == 0:
         claims.commit = lambda *_: time.sleep(600)
-        with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+        with Trainer() as trainer, Requests(trainer.stop) as requests:
             Worker(worker.folder, trainer, requests).attempt(first)
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -13,7 +13,7 @@ import torch
 
 from study import results
 from study.sweeping.folder import Block, StudyFolder
-from study.sweeping.leaving import HEAD
+from study.sweeping.local import HEAD
 from tests.sweeping.commands import (
     HERE,
     QUICK,

@@ -19,9 +19,8 @@ from study.block import run as block_run
 from study.core.training.train import Stopped
 from study.sweeping import claims, trainer
 from study.sweeping.folder import StudyFolder
-from study.sweeping.leaving import SIGNALS
+from study.sweeping.local import SIGNALS
 from study.sweeping.trainer import Failure, Interrupted, Task, Trained, Trainer
-from study.sweeping.training_process import serve
 from tests.sweeping.commands import prepare
 
 LONG = 120.0
@@ -42,7 +41,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 @pytest.fixture
 def child() -> Iterator[Trainer]:
-    with Trainer(serve) as made:
+    with Trainer() as made:
         yield made
 
 
@@ -230,7 +229,7 @@ def test_a_child_does_not_outlive_its_worker(task: Task, monkeypatch: pytest.Mon
     told, tell = os.pipe()
     worker = os.fork()
     if worker == 0:
-        with Trainer(serve) as child:
+        with Trainer() as child:
             child.run(
                 task, limit=LONG, beat=lambda: os.write(tell, f"{child.pid} ".encode()) and None
             )

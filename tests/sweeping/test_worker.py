@@ -22,11 +22,10 @@ from study.block import run
 from study.config.cell import Cell
 from study.sweeping import claims, ledger
 from study.sweeping.folder import Block, StudyFolder, read_json
-from study.sweeping.leaving import Requests
+from study.sweeping.local import Requests
 from study.sweeping.monitor import Monitor
 from study.sweeping.orders import outputs_folder
 from study.sweeping.trainer import Interrupted, Task, Trainer
-from study.sweeping.training_process import serve
 from study.sweeping.worker import Worker, work
 from tests.sweeping.commands import HERE, TINY, one_worker, prepare, run_here
 
@@ -117,7 +116,7 @@ def worker(monkeypatch: pytest.MonkeyPatch, attempts: Attempts) -> Iterator[Work
     """A worker of a study with nothing done yet, whose blocks fail."""
     monkeypatch.setattr(run, "run_block", lambda *_, **__: 1 / 0)
     folder = StudyFolder(prepare(*TWO_CELLS, "retries=0"))
-    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
         yield Worker(folder, trainer, requests)
 
 
@@ -279,7 +278,7 @@ def test_the_folder_of_a_block_that_trains_is_touched_now_and_then(
         return Interrupted()
 
     folder = StudyFolder(prepare("optimizer.steps=20"))
-    with Trainer(serve) as trainer, Requests(trainer.stop) as requests:
+    with Trainer() as trainer, Requests(trainer.stop) as requests:
         monkeypatch.setattr(trainer, "run", run)
         worker = Worker(folder, trainer, requests)
         assert worker.attempt(*worker.todo())
