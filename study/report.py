@@ -1,8 +1,4 @@
-"""Make the tables, answers and page of a study anew, or one page of several studies.
-
-python -m study.report outputs/<study>
-python -m study.report outputs/reference     # a folder of studies: one verdict a question
-"""
+"""Make the tables, answers and page of a study anew, or one page of several studies."""
 
 import sys
 from pathlib import Path

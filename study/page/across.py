@@ -14,7 +14,7 @@ from study.analysis.words import number
 from study.config.terminal import studies_in
 from study.core.files import write_text
 from study.page import page
-from study.page.write import tables, thinned
+from study.page.write import tables
 from study.tables.records import TableError, read_study
 
 TITLE = "N, P and the trajectory of a Lagrangian network: the verdicts"
@@ -47,8 +47,10 @@ def write(folder: str | Path) -> Path:
         except TableError as error:
             missing.append(f"Not read: {error}.")
             continue
-        rows, curves, sentences = thinned(rows, curves)
-        missing += [f"{path.name}: {sentence}" for sentence in sentences]
+        rows, sentence = page.thinned(rows)
+        if sentence:
+            curves = curves_of(rows, curves)
+            missing.append(f"{path.name}: {sentence}")
         studies.append(Study(path.name, rows, curves, answers.answer(rows, curves)))
     if not studies:
         raise TableError(f"{folder} holds no study whose tables can be read: {' '.join(missing)}")

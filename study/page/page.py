@@ -19,7 +19,7 @@ import pandas as pd
 import yaml
 
 from study.analysis.answer import Answer, curve
-from study.analysis.design import Design
+from study.analysis.design import Design, counted
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, estimate, plural
@@ -255,11 +255,13 @@ def _text(value) -> str:
 
 
 def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, str]:
-    """The rows of at most `most` cells, and a sentence that says so; empty if all are kept.
+    """The rows of at most `most` cells and of all trials of searches, and a sentence that says so;
+    empty if all are kept.
 
     Every second value is left out, again and again, of the number with the longest ladder.
     """
-    cells = rows.drop_duplicates("cell").set_index("cell").loc[:, "system":"precision"]
+    evidence = counted(rows)
+    cells = evidence.drop_duplicates("cell").set_index("cell").loc[:, "system":"precision"]
     varying = [name for name in cells.columns if len(cells[name].unique()) > 1]
     numbers = [name for name in varying if pd.api.types.is_numeric_dtype(cells[name])]
     kept = cells.sort_values(varying, kind="stable") if varying else cells
@@ -285,7 +287,10 @@ def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, s
         f"{plural(len(kept), 'cell')}, spread evenly{spread}. results.parquet and curves.parquet "
         "hold all."
     )
-    return rows.loc[rows["cell"].isin(kept.index)].reset_index(drop=True), sentence
+    shown = evidence.loc[evidence["cell"].isin(kept.index)].reset_index(drop=True)
+    if evidence is not rows:
+        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
+    return shown, sentence
 
 
 def _places(cells: pd.DataFrame, name: str, varying: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -66,7 +66,8 @@ def write(
         write_text(target, page.render(folder.resolve().name, settings, now))
         return target
     searched = searches(gather.load_trials(folder), gather.load_searches(folder))
-    rows, curves, missing = thinned(every, all_curves)
+    rows, sentence = page.thinned(every)
+    curves = curves_of(rows, all_curves) if sentence else all_curves
     if stop():
         return target
     parts = [delayed(answers.drawn)(part, rows, curves, searched) for part in answers.PARTS]
@@ -80,6 +81,7 @@ def write(
             return target
     style.save(drawn, figures)
     now = notes.unfinished(folder, settings, every, verdicts, live=live)
+    missing = [sentence] if sentence else []
     missing += [] if now else notes.missing(folder, every, settings)
     missing += notes.missing_of_searches(every, searched, notes.new_seeds(settings))
     missing += notes.remarks(every, settings)
@@ -116,21 +118,6 @@ def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     except pyarrow.ArrowException as error:
         reason = first_line(error)
         raise TableError(f"{folder} holds a table that cannot be read: {reason}") from None
-
-
-def thinned(
-    rows: pd.DataFrame, curves: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """The rows and curves that a page can hold, and a sentence if these are not all."""
-    from study.page import page
-
-    count = counted(rows)
-    shown, sentence = (count, "") if count.empty else page.thinned(count)
-    if not sentence:
-        return rows, curves, []
-    if count is not rows:  # trials of searches are not thinned
-        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
-    return shown, curves_of(shown, curves), [sentence]
 
 
 def print_answers(folder: str | Path) -> None:
