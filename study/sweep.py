@@ -90,7 +90,7 @@ def conduct(
 
     **Raises:** `SystemExit` unless every block is done.
     """
-    from study.page.live import LivePage
+    from study.page.write import LivePage
     from study.sweeping import head
     from study.sweeping.folder import StudyError
     from study.sweeping.worker import work

@@ -14,15 +14,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
+from rich import progress
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -266,13 +259,14 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
     return table
 
 
-class Bar(Progress):
+class Bar(progress.Progress):
     """A bar, and the words below it: a terminal of 80 columns has no room for both in a line."""
 
     @classmethod
-    def get_default_columns(cls) -> tuple[ProgressColumn, ...]:
-        bar = BarColumn(bar_width=None)
-        return SpinnerColumn(), bar, TaskProgressColumn(), TimeElapsedColumn()
+    def get_default_columns(cls) -> tuple[progress.ProgressColumn, ...]:
+        bar = progress.BarColumn(bar_width=None)
+        times = progress.TaskProgressColumn(), progress.TimeElapsedColumn()
+        return progress.SpinnerColumn(), bar, *times
 
     def get_renderables(self) -> Iterator[RenderableType]:
         yield self.make_tasks_table(self.tasks)

@@ -237,11 +237,7 @@ def _about(block: Block) -> dict[str, Any]:
 
 def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
     """The range of a factor in this study; of names all there are, which Optuna wants fixed."""
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     given = [value for value in values if value is not None]
     if any(isinstance(value, (bool, str)) for value in given):

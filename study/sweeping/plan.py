@@ -15,16 +15,8 @@ from study.config.command_line import COMMAND_KEYS, CommandLine
 from study.config.errors import ConfigError
 from study.config.factors import DERIVED
 from study.config.schema import GROUPS, TOP, Run, make_run
-from study.sweeping import cost
-from study.sweeping.space import (
-    TWINS,
-    SearchSpec,
-    check_objectives,
-    choices,
-    distribution,
-    extremes,
-    set_key,
-)
+from study.sweeping import cost, space
+from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
 Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 Configs = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -193,7 +185,7 @@ def _searches(
         command, swept={k: v for k, v in command.swept.items() if k not in searched}
     )
     groups = {
-        key: extremes(distribution(key, searched[key], whole=False))
+        key: space.extremes(space.distribution(key, searched[key], whole=False))
         for key in sorted(searched)
         if key in GROUPS
     }
