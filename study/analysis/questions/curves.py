@@ -22,9 +22,8 @@ MOST_CELLS = 7  # in the figures of error growth and of training
 def _answers(tables: Tables) -> Iterator[Answer]:
     rows = tables.rows
     n, dead = len(rows), diverged(rows).to_numpy()
-    lost, converged = (
-        share(int(ended.sum()), n) for ended in (dead, rows["converged"].to_numpy(bool))
-    )
+    met = rows["converged"].to_numpy(bool)
+    lost, converged = (share(int(ended.sum()), n) for ended in (dead, met))
     singular = rows["singular_fraction"].to_numpy(float)
     # NaN if a model has no mass matrix, or the true system is not known
     judged = np.isfinite(singular) | dead

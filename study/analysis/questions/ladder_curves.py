@@ -140,6 +140,8 @@ def draw_ladders(
     - `hollow`: another one a ladder, dotted with open markers.
     """
     figure, (panel,) = canvas()
+    triangle: dict[str, Any] = {"marker": "^", "markersize": 8, "markeredgecolor": "white"}
+    triangle |= {"transform": panel.get_xaxis_transform(), "clip_on": False, "zorder": 5}
     for k, (ladder, table) in enumerate(zip(ladders, tables, strict=True)):
         style = look(k, len(ladders))
         errorbars(panel, "equations_per_param", table, ladder.label, **style)
@@ -148,12 +150,9 @@ def draw_ladders(
             for x, y in zip(tops["equations_per_param"], tops["median"], strict=True):
                 ring(panel, x, y)
         if "threshold" in table:
-            triangle: dict[str, Any] = {"marker": "^", "markersize": 8, "markeredgecolor": "white"}
-            triangle |= {"transform": panel.get_xaxis_transform(), "clip_on": False, "zorder": 5}
             panel.plot(table["threshold"].iloc[0], 0.0, color=style["color"], **triangle)
     for k, table in enumerate(hollow):
-        style = look(k, len(ladders))
-        style |= {"linestyle": ":", "markerfacecolor": "white"}
+        style = {**look(k, len(ladders)), "linestyle": ":", "markerfacecolor": "white"}
         errorbars(panel, "equations_per_param", table, **style)
     data = pd.concat([*tables, *hollow], ignore_index=True)
     _equations_axis(panel, data["equations_per_param"].to_numpy(), {x.dof for x in ladders})

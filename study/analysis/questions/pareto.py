@@ -92,10 +92,9 @@ def _answers(tables: Tables) -> Iterator[Answer]:
         yield _trade_off(trials, front, cells, k)
         edges = front_edges(front)
         inside = " ".join(edges) or "No setting lies at an edge in half of the front or more."
-        id = f"search_inside.{k}"
         question = "Does the front lie inside the ranges that were searched?"
         verdict, n = "no" if edges else "yes", exactly(float(len(edges)))
-        inside = capital(search.where + inside)
+        id, inside = f"search_inside.{k}", capital(search.where + inside)
         yield make(id, question, verdict, inside, n, trials, cells, HISTORY)
 
 

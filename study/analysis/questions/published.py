@@ -49,9 +49,8 @@ def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
 def _cells(rows: pd.DataFrame) -> pd.DataFrame:
     """The cells to compare: `model` and `n_params` by cell, in the order of the publication."""
     cells = Design(rows).cells[["model", "n_params"]]
-    return cells.assign(order=cells["model"].map(list(PAPER).index)).sort_values(
-        "order", kind="stable"
-    )
+    cells = cells.assign(order=cells["model"].map(list(PAPER).index))
+    return cells.sort_values("order", kind="stable")
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:

@@ -62,14 +62,10 @@ def answers(tables: Tables) -> Iterator[Answer]:
             if not (fitted := sides(test, ladder)):
                 continue
             supported = [side for side in fitted if side.law.supported]
-            id, question = (
-                f"scaling_{axis.lower()}",
-                f"Does the test error fall with {axis} as a power law?",
-            )
-            alpha, sentence = (
-                (supported or fitted)[0].law.alpha,
-                f"{'; '.join(_clause(axis, side) for side in fitted)}.",
-            )
+            id = f"scaling_{axis.lower()}"
+            question = f"Does the test error fall with {axis} as a power law?"
+            alpha = (supported or fitted)[0].law.alpha
+            sentence = "; ".join(_clause(axis, side) for side in fitted) + "."
             verdict = "yes" if len(supported) == len(fitted) else "undecided"
             cells = tuple(ladder.cells[i] for side in fitted for i in side.chosen)
             say = partial(ladder_answer, tables.rows, ladder, k, verdict=verdict, cells=cells)
