@@ -182,12 +182,9 @@ def _plots(tables: Tables) -> Iterator[Plot]:
         axis.plot(*dominated, ls="none", marker="o", ms=3.5, color=grey, alpha=0.45, label=label)
         members = part.loc[front.on].sort_values(first.column)
         x, y = (members[objective.column].to_numpy(float) for objective in (first, second))
-        xerr, yerr = (
-            bars(
-                members[f"{m.column}_low"].to_numpy(), value, members[f"{m.column}_high"].to_numpy()
-            )
-            for m, value in ((first, x), (second, y))
-        )
+        ends = ([f"{m.column}_low", f"{m.column}_high"] for m in (first, second))
+        limits = [members[names].to_numpy(float).T for names in ends]
+        xerr, yerr = (bars(a, v, b) for v, (a, b) in zip((x, y), limits, strict=True))
         axis.step(x, y, where="post", color=colour, linewidth=1.1)
         look_of: dict[str, Any] = {"color": colour, "marker": MARKERS[k], "markersize": 6}
         look_of |= {"capsize": 2.0, "elinewidth": 0.9, "label": front.search.label or "the front"}
