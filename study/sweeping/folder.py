@@ -5,8 +5,6 @@ cells/<hash>/block-000/                     committed, by one rename
 cells/<hash>/block-000.{lock,progress.json,checkpoint.pt,failed-1.json}
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

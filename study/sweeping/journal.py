@@ -3,8 +3,6 @@
 It imports Optuna, so it is imported only when it is needed.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

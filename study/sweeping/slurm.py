@@ -53,7 +53,13 @@ class Work:
         try:
             self.work(self.root)
         except Preempted:
-            _requeue()
+            # not RUNNING: SLURM itself requeues it, or its user has cancelled it, and to requeue it
+            # would bring it back to life
+            job = os.environ["SLURM_JOB_ID"]
+            with contextlib.suppress(NoAnswer):
+                states = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%A %T")
+                if f"{job} RUNNING" in states.splitlines():
+                    _ask("scontrol", "requeue", job)
             sys.exit(PREEMPTED)
         except (StudyError, ConfigError, LostError) as error:
             sys.exit(f"error: {error}")
@@ -63,19 +69,6 @@ class Work:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, number)
-
-
-def _requeue() -> None:
-    """Put this job back into the queue, unless it is being cancelled or SLURM itself requeues it.
-
-    A job that leaves is no longer `RUNNING`, and to requeue one that its user has cancelled would
-    bring it back to life.
-    """
-    job = os.environ["SLURM_JOB_ID"]
-    with contextlib.suppress(NoAnswer):
-        states = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%A %T")
-        if f"{job} RUNNING" in states.splitlines():
-            _ask("scontrol", "requeue", job)
 
 
 class NoAnswer(Exception):  # noqa: N818  it may answer the next time

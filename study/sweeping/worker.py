@@ -8,8 +8,6 @@ a worker dies hard, whoever takes its block over counts one attempt, too; blocks
 go first, so that one that kills its workers cannot hold up the rest. A request to leave costs none.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json
