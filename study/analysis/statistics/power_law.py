@@ -107,7 +107,7 @@ def fit(curve: Medians, x: np.ndarray, chosen: Sequence[int] | np.ndarray) -> La
         alpha=estimated(best[1], refits[:, 1]),
         floor=estimated(float(floors(best[2])), floors(refits[:, 2])),
         amplitude=float(np.exp(best[0] + best[1] * np.log(x[chosen]).mean())),
-        r2=1 - float((residual**2).sum()) / spread if spread > 0 else float("nan"),
+        r2=round(1 - float((residual**2).sum()) / spread, 12) if spread > 0 else float("nan"),
         residual=float(np.sqrt(np.mean(residual**2))),
         scatter=scatter,
         x=x[chosen],
@@ -243,4 +243,5 @@ def _best(scale: np.ndarray, logs: np.ndarray, turn: float, starts) -> np.ndarra
     ]
     least = min(fit.cost for fit in fits)
     equal = [fit.x for fit in fits if fit.cost <= least * (1 + FLAT)]
-    return min(equal, key=lambda theta: theta[1])
+    theta = min(equal, key=lambda theta: theta[1])
+    return np.where(theta - lower < 1e-9, lower, theta)  # scipy's iterates stay inside the bounds
