@@ -29,7 +29,7 @@ from study.config.errors import ConfigError
 from study.sweeping import launch, local
 
 if TYPE_CHECKING:  # what loads pandas is imported once a command is known to need it
-    from study.sweeping.head import Outcome
+    from study.sweeping.progress import Outcome
 
 INTERRUPTED = "interrupted: the same command goes on from what is done"
 
@@ -90,7 +90,7 @@ def conduct(
 
     **Raises:** `SystemExit` unless every block is done.
     """
-    from study.page.write import LivePage
+    from study.page.live import LivePage
     from study.sweeping import head
     from study.sweeping.folder import StudyError
     from study.sweeping.worker import work
@@ -112,7 +112,7 @@ def _finish(outcome: Outcome, workers: int) -> None:
     **Raises:** `SystemExit` unless every block is done and every table is whole.
     """
     from study.page import write
-    from study.sweeping.head import summarise
+    from study.sweeping.progress import summarise
     from study.tables import gather
 
     folder = outcome.folder

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from study import report
-from study.page import write
-from study.page.write import LivePage
+from study.page import live, write
+from study.page.live import LivePage
 from tests.sweeping.commands import TINY, start
 from tests.test_report_command import Page
 
@@ -65,7 +65,7 @@ def test_the_page_follows_the_blocks(smoke_study, tmp_path, monkeypatch):
     for path in [page, *folder.glob("*.parquet")]:
         path.unlink()
     for name, seconds in {"FIRST": 0.0, "EVERY": 0.05, "SHARE": 0}.items():
-        monkeypatch.setattr(write, name, seconds)
+        monkeypatch.setattr(live, name, seconds)
     complaints: list[str] = []
     with LivePage(folder, complaints.append):
         for done in (0, 2, 6):
@@ -94,18 +94,18 @@ def test_a_page_waits_for_twenty_times_its_cost(smoke_study, tmp_path, monkeypat
         return folder / "report" / "index.html"
 
     monkeypatch.setattr(write, "write", cell_more)
-    monkeypatch.setattr(write, "FIRST", 0.0)
-    monkeypatch.setattr(write, "EVERY", 0.0)
+    monkeypatch.setattr(live, "FIRST", 0.0)
+    monkeypatch.setattr(live, "EVERY", 0.0)
     with LivePage(folder, lambda _: None):
         wait_for(lambda: len(made) > 1, "there is one page only")
-    assert made[1] - made[0] >= write.SHARE * 0.1
+    assert made[1] - made[0] >= live.SHARE * 0.1
 
 
 def test_what_is_wrong_with_the_page_does_not_end_the_sweep(smoke_study, tmp_path, monkeypatch):
     folder = shutil.copytree(smoke_study, tmp_path / "mine")
     shutil.rmtree(folder / "report")
     (folder / "report").write_text("in its way")
-    monkeypatch.setattr(write, "FIRST", 0.0)
+    monkeypatch.setattr(live, "FIRST", 0.0)
     said: list[str] = []
     with LivePage(folder, said.append) as page:
         page._thread.join(LONG)
@@ -121,5 +121,5 @@ def test_a_sweep_that_is_over_at_once_does_not_wait_for_it(tmp_path):
     began = time.monotonic()
     with LivePage(tmp_path / "none", said.append):
         pass
-    assert time.monotonic() - began < write.PATIENCE
+    assert time.monotonic() - began < live.PATIENCE
     assert said == []

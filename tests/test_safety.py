@@ -21,8 +21,7 @@ import torch
 import yaml
 from hydra.utils import instantiate
 
-from study import report, results, status
-from study.block import run
+from study import report, results, status, trial
 from study.config.errors import ConfigError
 from study.sweeping.cell_config import read_config
 from study.sweeping.folder import StudyError, StudyFolder
@@ -254,7 +253,7 @@ def test_a_name_never_leaves_outputs(
     assert said.startswith("error: ")
     assert [path.name for path in tmp_path.rglob("*")] == ["home"]
     with pytest.raises(ConfigError):
-        run.main([*TINY, f"study='{name}'"])
+        trial.main([*TINY, f"study='{name}'"])
     assert [path.name for path in tmp_path.rglob("*")] == ["home"]
 
 
@@ -267,7 +266,7 @@ def test_a_linked_study_is_refused_and_linked_outputs_are_not(
     said = run_here(monkeypatch, *COMMAND, "study=linked")
     assert "is a link to" in str(said)
     with pytest.raises(ConfigError, match="is a link to"):
-        run.main([*TINY, "study=linked"])
+        trial.main([*TINY, "study=linked"])
     assert not list(elsewhere.iterdir())
     (tmp_path / "scratch").mkdir()
     monkeypatch.chdir(tmp_path / "scratch")

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from study.config.data_files import Table
 from study.config.errors import ConfigError
-from study.config.inputs import Table
 from study.core.data.datasets import HELD_OUT
 from study.core.data.derivatives import SHORTEST_WINDOW, Method, uneven_step
 from study.core.data.recording import Motion, Recording

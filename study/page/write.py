@@ -1,16 +1,10 @@
-"""Write the report of a study: tables, answers, figures, page, in this order.
-
-`LivePage` makes that of a running sweep anew as blocks are done.
-"""
+"""Write the report of a study: tables, answers, figures, page, in this order."""
 
 import json
-import os
 import textwrap
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import pyarrow
@@ -25,10 +19,6 @@ from study.tables import gather
 from study.tables.records import TableError, read_study
 
 MOST = 4  # processes; more would wait for the longest of answers and figures
-FIRST = 5.0  # seconds before anything is loaded: many a sweep is over by then
-EVERY = 1.0  # seconds between looks for new blocks, at least
-SHARE = 20  # a page, or a look, is made again after so many times its cost
-PATIENCE = 30.0  # seconds in which a part of a page is surely made
 
 
 def write(
@@ -136,45 +126,3 @@ def print_answers(folder: str | Path) -> None:
         print(f"{answer['verdict']:<10}{one_line(answer['question'])}")
         sentence = one_line(answer["sentence"])
         print(textwrap.fill(sentence, 96, initial_indent=" " * 10, subsequent_indent=" " * 10))
-
-
-class LivePage:
-    """Keeps the page of a running sweep up to date while the `with` block runs.
-
-    **Arguments:**
-
-    - `root`: the study's folder, with its orders.
-    - `say`: called at the end with one sentence if a page could not be made; the sweep goes on.
-    """
-
-    def __init__(self, root: Path, say: Callable[[str], None]):
-        self._root, self._say, self._trouble = root, say, ""
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="live-page", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(PATIENCE)
-        if self._trouble:
-            self._say(one_line(f"no page while this ran: {self._trouble}"))
-
-    def _keep(self) -> None:
-        """Make the page whenever more blocks are done than it shows."""
-        shown, pause = -1, FIRST
-        try:
-            while not self._over.wait(pause):
-                began = time.time()
-                done = len(gather.block_folders(self._root))
-                if done != shown:
-                    page = write(self._root, live=True, stop=self._over.is_set)
-                    # as old as what it says, or a command that follows a kill would think it new
-                    if page.exists() and page.stat().st_mtime >= began:
-                        os.utime(page, (began, began))
-                    shown = done
-                pause = max(EVERY, SHARE * (time.time() - began))
-        except Exception as error:
-            self._trouble = f"{type(error).__name__}: {error}"

@@ -1,74 +1,35 @@
 """The head of a sweep: plan, check, write the orders, have workers run, take stock.
 
-It trains nothing, and the page of the study is made by what is handed in: pages lie above. What it
-shows in the terminal is at the end: the plan, then the progress, at last the outcome.
+It trains nothing, and the page of the study is made by what is handed in: pages lie above.
 """
 
 import dataclasses
 import functools
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
-
-from rich import progress
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from study.config import own_system
 from study.config.cell import check_device
 from study.config.command_line import read_overrides
 from study.config.errors import ConfigError, refuse_passwords
-from study.config.terminal import console, one_line
-from study.sweeping import claims, cost, ledger, local, slurm
-from study.sweeping.folder import Orders, StudyError, StudyFolder, Survey
+from study.config.terminal import console
+from study.sweeping import claims, ledger, local, slurm
+from study.sweeping.folder import Orders, StudyFolder, Survey
 from study.sweeping.launch import Launcher
-from study.sweeping.monitor import GivenUp, Monitor, describe, duration
+from study.sweeping.monitor import Monitor
 from study.sweeping.orders import check_writable, earlier_decision, outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
+from study.sweeping.progress import Outcome, ProgressBar, print_plan
 from study.sweeping.storage import open_storage
-
-EVERY = 0.5  # seconds between looks for the bar
-LOOKING = 30  # pause between looks, in units of the duration of a look
-SHOWN = 60  # rows of the plan's table
-LINE_EVERY = 30.0  # seconds between lines if there is no terminal
 
 Say = Callable[[str], None]
 Pages = Callable[[Path, Say], AbstractContextManager[object]]
 """Keeps the page of the study in a folder while its `with` block runs."""
 Finish = Callable[[Plan, Monitor, Say], str]
 """Has workers do what is left, says what a reader should know, returns what went wrong last."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a command came to.
-
-    - `trained`: blocks this command added; `kept`: those that were there before.
-    - `failed`, `missing`: blocks that are not done.
-    - `changed`: when its orders or blocks last did, in seconds since the epoch.
-    - `seconds`: of wall-clock time.
-    - `trouble`: the last error of the launcher itself, if it had one.
-    - `detached`: whether workers go on without this command.
-    """
-
-    folder: Path
-    trained: int
-    kept: int
-    failed: tuple[GivenUp, ...]
-    missing: int
-    changed: float
-    seconds: float
-    trouble: str
-    detached: bool
-
-    @property
-    def complete(self) -> bool:
-        return not self.failed and not self.missing
 
 
 def conduct(
@@ -192,148 +153,3 @@ def _tidy(folder: StudyFolder, orders: Orders) -> None:
 def _changed(path: Path) -> float:
     """Seconds since the epoch; 0 for a file that is not there."""
     return path.stat().st_mtime if path.exists() else 0.0
-
-
-def print_plan(plan: Plan, folder: StudyFolder, out: Console, *, table: bool = True) -> None:
-    """Print a summary of the plan and, with `table`, a row for each cell, the costliest first."""
-    if plan.searches:
-        _print_searches(plan, out)
-        return
-    run = plan.run
-    done = {
-        cell.hash: sum(folder.block(cell.hash, number).done for number in range(run.n_blocks))
-        for cell in plan.cells
-    }
-    try:
-        scale = cost.measured_scale(folder, folder.read_orders())
-    except StudyError:  # there is none yet
-        scale = 1.0
-    if table:
-        out.print(_table(plan, done, scale))
-        if len(plan.cells) > SHOWN:
-            out.print(f"... and {len(plan.cells) - SHOWN} cells more")
-    total = run.n_blocks * len(plan.cells)
-    missing = total - sum(done.values())
-    seconds = scale * sum(plan.seconds[cell] * (run.n_blocks - n) for cell, n in done.items())
-    left = duration(seconds / min(run.workers, max(1, missing)))
-    about = f", about {left} with {run.workers} worker{'s' * (run.workers > 1)}" if missing else ""
-    trouble = None if plan.compile else cost.cpp_trouble()
-    out.print(
-        f"study {run.study}, budget {run.budget}: {len(plan.cells)} cells of "
-        f"{run.replicates} replicates, {total} blocks, {total - missing} done, "
-        f"{missing} to run{about}; {'compiled' if plan.compile else 'eager'} training"
-        + (f" ({trouble})" if trouble else "")
-    )
-
-
-def _print_searches(plan: Plan, out: Console) -> None:
-    run, search, n = plan.run, plan.run.search, len(plan.searches)
-    rerun = f", the best of each trained again with {run.replicates} replicates"
-    pruner = "" if search.pruner == "none" else f", pruned by {search.pruner.replace('_', ' ')}"
-    out.print(
-        f"study {run.study}, budget {run.budget}: {n} {'searches' if n > 1 else 'search'} of "
-        f"{search.n_trials} trials, {run.block_size} replicates each, for the least "
-        f"{' and '.join(search.objectives)}, by {search.sampler}{pruner}"
-        f"{rerun if search.rerun else ''}"
-    )
-    for key, text in plan.searches[0].space.items():
-        out.print(f"  {key}: {text}")
-
-
-def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
-    factors = [key for key in plan.swept if key != "data.n_train"]
-    table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
-    for cell in plan.cells[:SHOWN]:
-        values = cell.factors()
-        shown = (values[key] for key in factors)
-        table.add_row(
-            cell.hash,
-            *(f"{value:g}" if isinstance(value, float) else one_line(value) for value in shown),
-            str(cell.n_train),
-            str(cell.n_params),
-            f"{values['equations_per_param']:.3g}",
-            str(plan.run.n_blocks),
-            str(done[cell.hash]),
-            duration(plan.seconds[cell.hash] * scale),
-        )
-    return table
-
-
-class Bar(progress.Progress):
-    """A bar, and the words below it: a terminal of 80 columns has no room for both in a line."""
-
-    @classmethod
-    def get_default_columns(cls) -> tuple[progress.ProgressColumn, ...]:
-        bar = progress.BarColumn(bar_width=None)
-        times = progress.TaskProgressColumn(), progress.TimeElapsedColumn()
-        return progress.SpinnerColumn(), bar, *times
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        for task in self.tasks:
-            yield Text(f"  {task.description}", overflow="fold")
-
-
-class ProgressBar:
-    """Shows on stderr what a monitor sees, from a thread, while the `with` block runs."""
-
-    def __init__(self, monitor: Monitor):
-        self._monitor = monitor
-        self._stop = threading.Event()
-        show = self._draw if sys.stderr.isatty() else self._print
-        self._thread = threading.Thread(target=show, daemon=True, name="progress")
-        self._console = console(stderr=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def say(self, text: str) -> None:
-        """Print a line, above the bar if there is one."""
-        self._console.print(one_line(text), soft_wrap=True)
-
-    def _draw(self) -> None:
-        with Bar(console=self._console, expand=True) as bar:
-            task = bar.add_task("starting workers", total=None)
-            pause = EVERY
-            while True:
-                last = self._stop.wait(pause)
-                began = time.monotonic()
-                now = self._monitor.look()
-                # a look at ten thousand cells may take a second, and load a file server as long
-                pause = max(EVERY, LOOKING * (time.monotonic() - began))
-                fraction = now.done + sum(r.fraction for r in now.running)
-                bar.update(task, total=now.total, completed=fraction, description=describe(now))
-                if last:
-                    return
-
-    def _print(self) -> None:
-        while not self._stop.wait(LINE_EVERY):
-            print(describe(self._monitor.look()), file=sys.stderr, flush=True)
-
-
-def summarise(outcome: Outcome, page: Path | None) -> None:
-    """Print what a command came to: counts, why blocks failed, where table and page are."""
-    out = console(stderr=True)
-    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-    missing = f", {outcome.missing} missing" if outcome.missing else ""
-    out.print(
-        f"{outcome.trained} trained, {outcome.kept} were done before{failed}{missing}; "
-        f"{duration(outcome.seconds)}"
-    )
-    for failure in outcome.failed:
-        out.print(
-            f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "
-            f"attempts: {one_line(failure.error)}",
-            style="red",
-        )
-    if page is not None:
-        tables = outcome.folder / "results.parquet"
-        table = f"table: {tables}\n" if tables.exists() else ""
-        out.print(f"{table}page:  {page}", soft_wrap=True)
-    if outcome.missing and outcome.trouble:
-        out.print(f"  the launcher's last error: {one_line(outcome.trouble)}")

@@ -25,7 +25,7 @@ from study.sweeping.claims import HERE, Claim, Committer, Machine
 from study.sweeping.cost import cpp_trouble
 from study.sweeping.folder import Block, StudyError, StudyFolder, Survey, write_json
 from study.sweeping.local import Preempted, Requests, stay_with_head
-from study.sweeping.orders import code_version
+from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
 from study.sweeping.trainer import Failure, Interrupted, PrunedAfter, Task, Trained, Trainer
 from study.tables.records import best_cells

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from study.sweeping.head import Bar
 from study.sweeping.monitor import GivenUp, Running, Snapshot, describe
+from study.sweeping.progress import Bar
 
 NOW = Snapshot(
     study="mine",

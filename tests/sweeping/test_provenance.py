@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.sweeping.orders import PACKAGE, source_hash
+from study.sweeping.provenance import PACKAGE, source_hash
 
 BEHIND = ("page/page.py", "analysis/style.py", "status.py", "sweeping/worker.py")
 BEFORE = ("core/models/lnn.py", "config/cell.py", "block/run.py")
