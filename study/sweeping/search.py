@@ -254,10 +254,16 @@ class Search:
 
 def suggest(trial: Trial, key: str, allowed: BaseDistribution) -> Any:
     """A trial's setting: the one it has, or a new one."""
-    from optuna.distributions import IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    value = trial._suggest(key, allowed)
-    return int(value) if isinstance(allowed, IntDistribution) else value
+    match allowed:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(key, allowed.choices)
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(key, low, high, step=step, log=log)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(key, low, high, step=step, log=log)
+    raise TypeError(f"{key}: {allowed} is none of Optuna's distributions")
 
 
 def _make_sampler(name: str, seed: int, number: int) -> BaseSampler:
