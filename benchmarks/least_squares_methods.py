@@ -22,7 +22,7 @@ from scipy.optimize import least_squares
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from study.block.measures import Setup
+from study.block.setup import Setup
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 
 SAME = 1e-10  # to which residuals and Jacobian agree at the start

@@ -33,7 +33,7 @@ from reporting import write
 from rich.console import Console
 from rich.table import Table
 
-from study.block.measures import Setup, set_up
+from study.block.setup import Setup, set_up
 from study.config.cell import make_cell
 from study.config.command_line import compose
 from study.config.hydra import register

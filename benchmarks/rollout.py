@@ -43,7 +43,8 @@ from rich.table import Table
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from study.block.measures import Setup, curve_measure, set_up
+from study.block.measures import curve_measure
+from study.block.setup import Setup, set_up
 from study.config.cell import make_cell
 from study.config.command_line import compose
 from study.config.hydra import register

@@ -37,7 +37,8 @@ from rich.console import Console
 from rich.table import Table
 from training_step import question, user_step
 
-from study.block.measures import Setup, curve_measure, set_up
+from study.block.measures import curve_measure
+from study.block.setup import Setup, set_up
 from study.config.cell import make_cell
 from study.config.command_line import compose
 from study.config.hydra import register

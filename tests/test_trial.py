@@ -12,7 +12,7 @@ import torch
 
 from study import results
 from study.block import run
-from study.block.measures import set_up
+from study.block.setup import set_up
 from study.config.cell import make_cell
 from study.config.command_line import compose
 from study.config.hydra import register

@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from study.block import measures
-from study.block.measures import Setup, set_up
+from study.block.setup import Setup, set_up
 from study.config.cell import Cell
 from study.core.files import write_whole
 from study.core.training.train import Stage, State, Stopped, record_steps, train

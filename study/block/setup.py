@@ -1,0 +1,103 @@
+"""What a block needs before its first step: data, units, the model and its optimisers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from study.config.cell import Cell
+from study.core.data.datasets import Source, TestSet, Trajectories, held_out, test_set
+from study.core.data.recording import Recording
+from study.core.models import Model, make_model
+from study.core.systems import System
+from study.core.systems.units import Units
+from study.core.training.adam import Adam
+from study.core.training.lbfgs import LBFGS
+from study.core.training.least_squares import LeastSquares
+from study.core.training.levenberg_marquardt import LevenbergMarquardt
+from study.core.training.train import Stage, TrainingData
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One block, ready to train; lists run over its replicates."""
+
+    cell: Cell
+    replicates: list[int]
+    data_seeds: list[int]
+    init_seeds: list[int]
+    system: System
+    source: Source | Recording
+    units: Units  # that the networks are trained in
+    model: Model
+    stages: list[Stage]
+    data: TrainingData
+    test: TestSet
+    truth: Trajectories
+
+    def initial_parameters(self) -> Float[Tensor, "R S"]:
+        """Where training begins, float64."""
+        return self.model.initialise(self.init_seeds, torch.float64).to(self.cell.device)
+
+
+def set_up(cell: Cell, block: int) -> Setup:
+    """Make or load the data and build the model. **Raises:** `DataError`."""
+    system = cell.mechanics
+    replicates, data_seeds, init_seeds = map(list, zip(*cell.block_seeds(block), strict=True))
+    data = cell.data
+    source = cell.recording or Source(system, data.sampler, data.pool_size, data.n_trajectories)
+    units = source.reference().units if data.units == "scaled" else Units.physical(system.n_dof)
+    subsets = [source.training_set(seed, cell.n_train, data.noise) for seed in data_seeds]
+    rows = [
+        np.concatenate(
+            [*units.scale(s.points.q, s.points.qdot), units.acceleration_to_scaled(s.points.qddot)],
+            axis=1,
+        )
+        for s in subsets
+    ]
+    horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
+    starts = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
+    if isinstance(source, Recording):
+        test, truth = source.test_set(system), source.truth(system, *starts)
+    else:
+        test, truth = test_set(system), held_out(system, *starts)
+    return Setup(
+        cell,
+        replicates,
+        data_seeds,
+        init_seeds,
+        system,
+        source,
+        units,
+        make_model(system.angles, dataclasses.asdict(cell.model), native=cell.compile),
+        _stages(cell),
+        TrainingData(
+            torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),
+            np.stack([s.along for s in subsets]),
+            data.order,
+            init_seeds,
+        ),
+        test,
+        truth,
+    )
+
+
+def _stages(cell: Cell) -> list[Stage]:
+    """The cell's optimisers in their order."""
+    o, dtype = cell.optimizer, getattr(torch, cell.precision)
+    first: list[Stage] = []
+    if o.adam:
+        rates = (o.lr, o.schedule, o.clip, o.loss)
+        first = [Adam(o.steps, o.batch_size, *rates, dtype, cell.compile)]
+    match o.name:
+        case "levenberg_marquardt" | "adam_lm":
+            return [*first, LevenbergMarquardt(o.iterations)]
+        case "adam_lbfgs":
+            return [*first, LBFGS(cell.block_size, o.iterations)]
+        case "least_squares":
+            return [LeastSquares(cell.block_size)]
+    return first
