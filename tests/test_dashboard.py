@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,10 @@ def test_it_is_live_and_shows_searches(tmp_path: Path, monkeypatch: pytest.Monke
         (name,) = [name for name in studies(url) if name.startswith("mine: ")]
         assert len(trials(url, name)) == 2
         assert run_here(monkeypatch, *search, "search.n_trials=3") == 0
-        assert len(trials(url, name)) == 3
+        deadline = time.monotonic() + 30  # the dashboard keeps what it read for some seconds
+        while len(trials(url, name)) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
 
 
 def test_it_serves_a_database_and_shows_no_password(
