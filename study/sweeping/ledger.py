@@ -3,8 +3,6 @@
 The cells' folders are the truth; whatever is lost here is put right by `reconcile`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging
@@ -12,7 +10,17 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.trial import TrialState, create_trial
 
 from study.config import inputs
 from study.config.cell import make_cell
@@ -22,15 +30,8 @@ from study.core.systems import SYSTEMS
 from study.sweeping.cell_config import read_config
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_json
-from study.sweeping.storage import open_storage, own_name, patiently
+from study.sweeping.storage import Journal, open_storage, own_name, patiently
 from study.tables.measures import MEASURES
-
-if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
-    from optuna import Study
-    from optuna.distributions import BaseDistribution
-    from optuna.storages import BaseStorage
-
-    from study.sweeping.journal import Journal
 
 log = logging.getLogger("study.ledger")
 
@@ -48,26 +49,79 @@ _NAMES = {
 }
 
 
-def open_ledger(folder: StudyFolder, storage: str | None, patience: float = PATIENCE) -> Study:
-    """The study's ledger, made if there is none.
+def open_ledger(
+    folder: StudyFolder, storage: str | None, patience: float = PATIENCE
+) -> optuna.Study:
+    """The study's ledger, made if there is none; `storage` as in `study.yaml`.
 
-    **Arguments:**
-
-    - `storage`: as the config or `study.yaml` has it; None for the journal in the study's folder.
-    - `patience`: seconds to wait for a server.
-
-    **Raises:** `ConfigError` if the storage cannot be opened.
+    **Raises:** `ConfigError` if the storage cannot be opened within `patience` seconds.
     """
     opened = open_storage(storage, folder.root / "ledger.log", patience)
     return patiently(lambda: _study(opened, folder, storage), patience)
 
 
-def _study(opened: BaseStorage, folder: StudyFolder, storage: str | None) -> Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+def _study(opened: BaseStorage, folder: StudyFolder, storage: str | None) -> optuna.Study:
     name = folder.name if storage is None else own_name(opened, folder.name, folder.owner())
     return optuna.create_study(storage=opened, study_name=name, load_if_exists=True)
+
+
+class Book:
+    """An open ledger to write to. Its methods raise whatever the storage raises."""
+
+    def __init__(self, ledger: optuna.Study, folder: StudyFolder, orders: Orders):
+        self._ledger, self._folder = ledger, folder
+        self._distributions = {k: _distribution(k, v) for k, v in orders.swept.items()}
+
+    def done(self, block: Block, about: Mapping[str, Any]) -> None:
+        """One committed block as one completed trial: its value is the median over replicates."""
+        known = about.get("measures") or {}
+        shown = [measure.column for measure in MEASURES.values() if measure.shown]
+        measures = {name: known[name] for name in [*shown, "train_seconds"] if name in known}
+        value = measures.get(OBJECTIVE, math.nan)
+        # a block all of whose replicates diverged is done, but has no value to complete with
+        self._add(block, about.get("factors"), value, {**measures, "diverged": math.isnan(value)})
+
+    def failed(self, block: Block, error: str) -> None:
+        """One failed attempt at a block as one failed trial."""
+        self._add(block, None, math.nan, {"error": error, "diverged": False})
+
+    def _add(
+        self,
+        block: Block,
+        factors: Mapping[str, Any] | None,
+        value: float,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        if factors is None:
+            config = read_config(self._folder.cell(block.cell) / "config.yaml")
+            inputs.supply(config, self._folder.root)
+            factors = make_cell(config, compile=config["compile"]).factors()
+        params = {k: factors[k] for k in self._distributions if factors.get(k) is not None}
+        complete = not math.isnan(value)
+        attrs = {"record": uuid.uuid4().hex, "cell": block.cell, "block": block.number}
+        # JSON has no NaN
+        attrs |= {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v
+            for k, v in attributes.items()
+        }
+        trial = create_trial(
+            state=TrialState.COMPLETE if complete else TrialState.FAIL,
+            value=value if complete else None,
+            params=params,
+            distributions={key: self._distributions[key] for key in params},
+            user_attrs=attrs,
+        )
+        tries = itertools.count()
+
+        def add() -> None:
+            # a connection may be lost when the trial is in, and only the answer is not
+            if next(tries):
+                trials = self._ledger.get_trials(deepcopy=False)
+                if any(t.user_attrs.get("record") == attrs["record"] for t in trials):
+                    return
+            self._ledger.add_trial(trial)
+
+        patiently(add, PATIENCE)
 
 
 class Recorder:
@@ -108,10 +162,6 @@ class Recorder:
 
     def _open(self) -> Book:
         if self._orders.storage is None:
-            from optuna.storages import JournalStorage
-
-            from study.sweeping.journal import Journal
-
             self._journal = Journal(self._folder.root / "ledger.log")
             ledger = _study(JournalStorage(self._journal), self._folder, None)
             self._journal.holding = True
@@ -130,75 +180,12 @@ class Recorder:
             log.warning("not recorded in the ledger: %s", error)
 
 
-class Book:
-    """An open ledger to write to. Its methods raise whatever the storage raises."""
-
-    def __init__(self, ledger: Study, folder: StudyFolder, orders: Orders):
-        self._ledger, self._folder = ledger, folder
-        self._distributions = {k: _distribution(k, v) for k, v in orders.swept.items()}
-
-    def done(self, block: Block, about: Mapping[str, Any]) -> None:
-        """One committed block as one completed trial: its value is the median over replicates."""
-        known = about.get("measures") or {}
-        shown = [measure.column for measure in MEASURES.values() if measure.shown]
-        measures = {name: known[name] for name in [*shown, "train_seconds"] if name in known}
-        value = measures.get(OBJECTIVE, math.nan)
-        # a block all of whose replicates diverged is done, but has no value to complete with
-        self._add(block, about.get("factors"), value, {**measures, "diverged": math.isnan(value)})
-
-    def failed(self, block: Block, error: str) -> None:
-        """One failed attempt at a block as one failed trial."""
-        self._add(block, None, math.nan, {"error": error, "diverged": False})
-
-    def _add(
-        self,
-        block: Block,
-        factors: Mapping[str, Any] | None,
-        value: float,
-        attributes: Mapping[str, Any],
-    ) -> None:
-        from optuna.trial import TrialState, create_trial
-
-        if factors is None:
-            config = read_config(self._folder.cell(block.cell) / "config.yaml")
-            inputs.supply(config, self._folder.root)
-            factors = make_cell(config, compile=config["compile"]).factors()
-        params = {k: factors[k] for k in self._distributions if factors.get(k) is not None}
-        complete = not math.isnan(value)
-        attrs = {"record": uuid.uuid4().hex, "cell": block.cell, "block": block.number}
-        # JSON has no NaN
-        attrs |= {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v
-            for k, v in attributes.items()
-        }
-        trial = create_trial(
-            state=TrialState.COMPLETE if complete else TrialState.FAIL,
-            value=value if complete else None,
-            params=params,
-            distributions={key: self._distributions[key] for key in params},
-            user_attrs=attrs,
-        )
-        tries = itertools.count()
-
-        def add() -> None:
-            # a connection may be lost when the trial is in, and only the answer is not
-            if next(tries):
-                trials = self._ledger.get_trials(deepcopy=False)
-                if any(t.user_attrs.get("record") == attrs["record"] for t in trials):
-                    return
-            self._ledger.add_trial(trial)
-
-        patiently(add, PATIENCE)
-
-
-def reconcile(ledger: Study, folder: StudyFolder, orders: Orders) -> int:
+def reconcile(ledger: optuna.Study, folder: StudyFolder, orders: Orders) -> int:
     """Record blocks whose worker died between commit and record; returns how many.
 
     A block whose claim is still held is left to its holder. So is one that was done just now if
     other workers still run.
     """
-    from optuna.trial import TrialState
-
     seen = list(Survey(folder, orders).look())
     # a live worker may not have flushed its last records yet
     working = any(s.locked and not s.done for s in seen)
@@ -237,8 +224,6 @@ def _about(block: Block) -> dict[str, Any]:
 
 def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
     """The range of a factor in this study; of names all there are, which Optuna wants fixed."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     given = [value for value in values if value is not None]
     if any(isinstance(value, (bool, str)) for value in given):
         group, _, field = key.partition(".")

@@ -1,60 +1,85 @@
 """Adaptive search by many workers on one storage: ask for settings, tell what came of them.
 
-Workers ask in turn, under a claim in the study's folder, so the budget is kept exactly and each
-proposal rests on all earlier ones. The worker of a trial holds a claim on it. A trial that runs
-without a claim has lost its worker, and the next worker to ask continues it under its number and
-with its settings: Optuna's heartbeat does not do this for ask and tell. Every operation may be
-repeated, so a server that restarts costs only the wait.
-
-What is proposed for a trial depends on the seed, its number and what was told, not on who asks
-(but for one whose worker died in the milliseconds of its being proposed).
+Workers ask in turn, under a claim in the study's folder, so the budget is kept exactly. A trial
+that runs without a claim has lost its worker: the next one to ask continues it, as it was set.
+Proposals depend on the seed, the trial's number and what was told, not on who asks.
 """
-
-from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import random
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from study.config.errors import ConfigError, nearest
+import numpy as np
+import optuna
+from optuna import pruners, samplers
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
 from study.sweeping import claims
-from study.sweeping.storage import Direction, patiently
-
-if TYPE_CHECKING:
-    from optuna import Study, Trial
-    from optuna.distributions import BaseDistribution
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+from study.sweeping.storage import patiently
 
 # not cmaes, which unpickles what it finds in the storage; not grid and brute force, which propose
 # twice or for ever if trials are asked for
-SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "tpe": ("TPESampler", {"constant_liar": True}),
-    "random": ("RandomSampler", {}),
-    "qmc": ("QMCSampler", {"scramble": True, "warn_independent_sampling": False}),
-    "nsga2": ("NSGAIISampler", {}),
-    "gp": ("GPSampler", {}),
+SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
+    "tpe": functools.partial(samplers.TPESampler, constant_liar=True),
+    "random": samplers.RandomSampler,
+    "qmc": functools.partial(samplers.QMCSampler, scramble=True, warn_independent_sampling=False),
+    "nsga2": samplers.NSGAIISampler,
+    "gp": samplers.GPSampler,
 }
 FACTOR = 3  # of the trials that reach a rung, one in so many goes on
 RUNGS = (1 / 27, 1 / 9, 1 / 3)  # fractions of its training at which a trial is judged
 
 
+class SuccessiveHalving(pruners.BasePruner):
+    """Asynchronous successive halving (Li et al., 2020, arXiv:1810.05934), without promotions.
+
+    At each step that it reports, a trial goes on if it is among the best 1/`FACTOR` of those that
+    have reported there. While fewer than `FACTOR` have, only the best goes on. NaN is worst.
+
+    Optuna's own pruner notes in the storage that a rung is passed before it says whether: asked
+    again by the next worker after a death in between, it lets the trial go on. This one depends
+    only on the values that were reported before, so it repeats its verdict.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        step = trial.last_step
+        if step is None:
+            return False
+        value = trial.intermediate_values[step]
+        others = [
+            other.intermediate_values[step]
+            for other in study.get_trials(deepcopy=False)
+            if step in other.intermediate_values and other.number != trial.number
+        ]
+        better = sum(other < value for other in others)
+        return math.isnan(value) or better >= max(1, (len(others) + 1) // FACTOR)
+
+
+PRUNERS = {
+    "none": pruners.NopPruner(),
+    "median": pruners.MedianPruner(n_startup_trials=8),
+    "successive_halving": SuccessiveHalving(),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """A trial to run.
-
-    - `number`: its name, from 0 to the budget.
-    - `params`: its settings, under their config keys.
-    - `resumed`: whether a worker that is gone had begun it.
-    """
+    """A trial to run: its number, its settings under their config keys, and whether a worker that
+    is gone had begun it."""
 
     number: int
     params: Mapping[str, Any]
@@ -64,21 +89,16 @@ class Asked:
 class Search:
     """One worker's view of a search. Call `beat` every few seconds while a trial is held.
 
-    **Arguments:**
-
     - `name`: of the Optuna study; made if it is not there.
     - `folder`: for the claims, shared by all workers.
-    - `space`: config key -> what it may be.
     - `n_trials`: how many trials there are in all, whoever runs them; failed and pruned ones too.
-    - `directions`: minimize or maximize, for each objective.
+    - `n_objectives`: how many values each trial has; all are minimised.
     - `heed`: called while it waits for the storage or other workers; what it raises ends the wait.
-
-    **Raises:** `ConfigError` for a sampler that is not known, or a pruner that cannot do this.
     """
 
     def __init__(
         self,
-        storage: BaseStorage,
+        storage: optuna.storages.BaseStorage,
         name: str,
         folder: Path,
         space: Mapping[str, BaseDistribution],
@@ -87,25 +107,21 @@ class Search:
         sampler: str = "tpe",
         seed: int = 0,
         pruner: str = "none",
-        directions: Sequence[Direction] = ("minimize",),
+        n_objectives: int = 1,
         heed: Callable[[], None] = lambda: None,
     ):
-        import optuna
-
-        if len(directions) > 1 and pruner != "none":
-            raise ConfigError(f"pruner={pruner}: a search with several objectives cannot prune")
         self.n_trials = n_trials
         self._folder, self._heed, self._space = folder, heed, dict(space)
         self._sampler = lambda number: _make_sampler(sampler, seed, number)
-        self._held: dict[int, tuple[Trial, claims.Claim]] = {}
+        self._held: dict[int, tuple[optuna.Trial, claims.Claim]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._study = self._patiently(
             lambda: optuna.create_study(
                 storage=storage,
                 study_name=name,
                 sampler=self._sampler(0),
-                pruner=_make_pruner(pruner),
-                directions=list(directions),
+                pruner=PRUNERS[pruner],
+                directions=["minimize"] * n_objectives,
                 load_if_exists=True,
             )
         )
@@ -129,21 +145,17 @@ class Search:
         A value that is not finite becomes the worst there can be, because samplers learn nothing
         from trials without a value, and would go on to propose settings at which networks diverge.
         """
-        directions = self._study.directions
         given = [float(v) for v in ([value] if isinstance(value, int | float) else value)]
-        values = [
-            v if math.isfinite(v) else (-math.inf if d.name == "MAXIMIZE" else math.inf)
-            for v, d in zip(given, directions, strict=True)
-        ]
-        return self._finish(number, "COMPLETE", values).values == values
+        values = [v if math.isfinite(v) else math.inf for v in given]
+        return self._finish(number, TrialState.COMPLETE, values).values == values
 
     def fail(self, number: int, error: str) -> None:
         """Give a trial up for good: it counts in the budget, but samplers do not learn from it."""
-        self._finish(number, "FAIL", None, error)
+        self._finish(number, TrialState.FAIL, None, error)
 
     def prune(self, number: int) -> None:
         """End a trial early; its last reported value is its value."""
-        self._finish(number, "PRUNED", None)
+        self._finish(number, TrialState.PRUNED, None)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Tell a held trial's value so far. Returns whether it should be pruned.
@@ -192,7 +204,7 @@ class Search:
     def _next(self) -> Asked | None:
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            lost = trial.state.name == "RUNNING" and trial.number not in self._held
+            lost = trial.state == TrialState.RUNNING and trial.number not in self._held
             if lost and (asked := self._begin(trial, resumed=True)):
                 return asked
         if len(trials) >= self.n_trials:
@@ -204,13 +216,8 @@ class Search:
         return self._begin(trial, resumed=False) or self._next()
 
     def _begin(self, frozen: FrozenTrial, resumed: bool) -> Asked | None:
-        """Hold a trial.
-
-        None if another worker has it, or it is finished, or beyond the budget after an overslept
-        turn.
-        """
-        import optuna
-
+        """Hold a trial; None if another worker has it, it is finished, or beyond the budget after
+        an overslept turn."""
         claim = claims.take(self._folder / f"trial-{frozen.number}.lock")
         if claim is None:
             return None
@@ -219,7 +226,7 @@ class Search:
             trial = optuna.Trial(self._study, frozen._trial_id)
             finished = trial.storage.get_trial(frozen._trial_id).state.is_finished()
             if frozen.number >= self.n_trials and not finished:
-                self._study.tell(frozen.number, state=optuna.trial.TrialState.FAIL)
+                self._study.tell(frozen.number, state=TrialState.FAIL)
             elif not finished:
                 # what its worker had set before it died stays as it is
                 params = {key: suggest(trial, key, self._space[key]) for key in self._space}
@@ -231,19 +238,16 @@ class Search:
         return None
 
     def _finish(
-        self, number: int, state: str, values: list[float] | None, error: str | None = None
+        self, number: int, state: TrialState, values: list[float] | None, error: str | None = None
     ) -> FrozenTrial:
         """Tell a trial once, even if the connection is lost or another worker tells it too."""
-        from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState
-
         trial, claim = self._held[number]
 
         def finish() -> FrozenTrial:
             with contextlib.suppress(UpdateFinishedTrialError):  # another was faster
                 if error is not None:
                     trial.set_user_attr("error", error)
-                self._study.tell(number, values, TrialState[state], skip_if_finished=True)
+                self._study.tell(number, values, state, skip_if_finished=True)
             return trial.storage.get_trial(trial._trial_id)
 
         told = self._patiently(finish)
@@ -252,10 +256,8 @@ class Search:
         return told
 
 
-def suggest(trial: Trial, key: str, allowed: BaseDistribution) -> Any:
+def suggest(trial: optuna.Trial, key: str, allowed: BaseDistribution) -> Any:
     """A trial's setting: the one it has, or a new one."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     match allowed:
         case CategoricalDistribution():
             return trial.suggest_categorical(key, allowed.choices)
@@ -266,55 +268,9 @@ def suggest(trial: Trial, key: str, allowed: BaseDistribution) -> Any:
     raise TypeError(f"{key}: {allowed} is none of Optuna's distributions")
 
 
-def _make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+def _make_sampler(name: str, seed: int, number: int) -> samplers.BaseSampler:
     """A sampler for one trial. With one seed for all, workers would propose the same."""
-    import numpy as np
-    import optuna
-
-    if name not in SAMPLERS:
-        raise ConfigError(f"sampler={name} is not known: {nearest(name, SAMPLERS)}")
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
     if name != "qmc":  # which is one sequence for all: the storage counts its elements
         seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    sampler, options = SAMPLERS[name]
-    return getattr(optuna.samplers, sampler)(seed=seed, **options)
-
-
-def _make_pruner(name: str) -> BasePruner:
-    from optuna import pruners
-
-    known = {
-        "none": pruners.NopPruner(),
-        "median": pruners.MedianPruner(n_startup_trials=8),
-        "successive_halving": successive_halving(FACTOR),
-    }
-    return known[name]
-
-
-def successive_halving(factor: int) -> BasePruner:
-    """Asynchronous successive halving (Li et al., 2020, arXiv:1810.05934), without promotions.
-
-    At each step that it reports, a trial goes on if it is among the best 1/`factor` of those that
-    have reported there. While fewer than `factor` have, only the best goes on. NaN is worst.
-
-    Optuna's own pruner notes in the storage that a rung is passed before it says whether: asked
-    again by the next worker after a death in between, it lets the trial go on. This one depends
-    only on the values that were reported before, so it repeats its verdict.
-    """
-    from optuna.pruners import BasePruner
-
-    class SuccessiveHalving(BasePruner):
-        def prune(self, study: Study, trial: FrozenTrial) -> bool:
-            step = trial.last_step
-            if step is None:
-                return False
-            value = trial.intermediate_values[step]
-            others = [
-                other.intermediate_values[step]
-                for other in study.get_trials(deepcopy=False)
-                if step in other.intermediate_values and other.number != trial.number
-            ]
-            better = sum(other < value for other in others)
-            return math.isnan(value) or better >= max(1, (len(others) + 1) // factor)
-
-    return SuccessiveHalving()
+    return SAMPLERS[name](seed=seed)

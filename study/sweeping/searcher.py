@@ -1,7 +1,5 @@
 """A worker's part in the searches of its study: ask, have the cell trained, tell."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
@@ -9,7 +7,9 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.trial import FrozenTrial
 
 from study.config import inputs
 from study.config.cell import Cell
@@ -20,12 +20,9 @@ from study.sweeping.cell_config import write_config
 from study.sweeping.folder import Block, Orders, StudyFolder, read_json
 from study.sweeping.search import RUNGS, Asked, Search
 from study.sweeping.space import SearchSpec, at_edge, choices
-from study.sweeping.storage import Direction, open_storage, own_name
+from study.sweeping.storage import open_storage, own_name
 from study.tables import records
 from study.tables.records import NO_CELL, Best, TrialRecord
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 POLL = 1.0  # seconds between looks while another worker trains the same cell
 
@@ -111,10 +108,10 @@ class Searcher:
             return self._searches[spec.name]
         settings = self._settings
         storage = open_storage(self._orders.storage, self._folder.root / "ledger.log")
-        directions: list[Direction] = ["minimize"] * len(settings.objectives)
+        n_objectives = len(settings.objectives)
         name = f"{self._folder.name}: {spec.label}"
         if self._orders.storage is not None:
-            name = own_name(storage, name, self._folder.owner(), directions)
+            name = own_name(storage, name, self._folder.owner(), n_objectives)
         self._searches[spec.name] = search = Search(
             storage,
             name,
@@ -124,7 +121,7 @@ class Searcher:
             sampler=settings.sampler,
             seed=(spec.seed + settings.seed) % 2**31,
             pruner=settings.pruner,
-            directions=directions,
+            n_objectives=n_objectives,
             heed=self._heed,
         )
         return search

@@ -6,14 +6,12 @@
 A study has one search for each point of its grid.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -24,15 +22,18 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 from hydra.errors import HydraException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from study.config.cell import Cell, make_cell
 from study.config.errors import ConfigError, first_line, flat_keys, nearest, unknown_key
 from study.config.schema import GROUPS, TOP, SearchConfig, takes_numbers, takes_whole_numbers
 from study.tables import records
 from study.tables.measures import MEASURES
-
-if TYPE_CHECKING:  # optuna takes a moment to import, and most commands need none of it
-    from optuna.distributions import BaseDistribution
 
 # Either fixes the other, so whoever sets one of them unsets its twin.
 TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}
@@ -105,7 +106,7 @@ class SearchSpec:
         return {"name": self.name, **_plain(dataclasses.asdict(self)), "ranges": _plain(ranges)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> SearchSpec:
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """**Raises:** `KeyError` or `TypeError` for what is no such data."""
         return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
 
@@ -139,8 +140,6 @@ def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
 
     **Raises:** `ConfigError` for a text that is no sweep, or an empty one.
     """
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     try:
         override = OverridesParser.create().parse_override(f"{key}={text}")
     except HydraException as error:
@@ -193,8 +192,6 @@ def at_edge(allowed: BaseDistribution, value: Any) -> bool:
 
 def described(allowed: BaseDistribution) -> dict[str, Any]:
     """A distribution as plain data, for readers that know no sweep syntax."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
     if isinstance(allowed, CategoricalDistribution):
         return {"kind": "choice", "choices": list(allowed.choices)}
     assert isinstance(allowed, FloatDistribution | IntDistribution)

@@ -1,9 +1,7 @@
 """Where Optuna's storage is: a journal in the study's folder, or a database that many share.
 
 `storage` in the config is null (the journal), a URL without a password, or `from STUDY_STORAGE`:
-the URL in that environment variable, with its password. The variable is only the default, so what
-a command line says, null included, wins. Only `from STUDY_STORAGE` and the server's place are
-ever saved; workers read the URL from their own environment, which they inherit.
+the URL in that environment variable, which is never saved. Workers inherit the variable.
 """
 
 from __future__ import annotations
@@ -14,23 +12,29 @@ import random
 import re
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._file import get_lock_file
 
 from study.config.errors import FROM_VARIABLE, VARIABLE, ConfigError, first_line, nearest, place
 
-if TYPE_CHECKING:  # both take a moment to import, and few commands need them
-    from optuna.storages import BaseStorage, RDBStorage
+if TYPE_CHECKING:  # it takes a moment to import, and only databases need it
     from sqlalchemy import URL, Engine
     from sqlalchemy.engine import ExceptionContext
 
 T = TypeVar("T")
-Direction = Literal["minimize", "maximize"]
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _DATABASES = ("mariadb", "mysql", "oracle", "postgresql", "sqlite", "postgres")  # the last as libpq
 
+LOCK_GRACE = 5  # seconds after which a journal's lock counts as a dead process's
+TAIL = 1 << 16  # bytes of a journal's end looked at first
 PATIENCE = 120.0  # seconds for which a server may be away
 LONGEST_PAUSE = 5.0  # seconds between two tries
 
@@ -63,6 +67,57 @@ class LostError(Exception):
     """
 
 
+class Journal(JournalFileBackend):
+    """The journal in a file; once `holding`, it keeps records back until `flush`.
+
+    One lock and one fsync then serve many records. What other processes write is not read then: of
+    hundreds of workers, each would read all that the others write.
+    """
+
+    def __init__(self, path: Path):
+        # given a relative path, the backend never frees a dead process's lock
+        name = str(path.resolve())
+        super().__init__(name, JournalFileSymlinkLock(name, grace_period=LOCK_GRACE))
+        self.holding = False
+        self._held: list[dict[str, Any]] = []
+        self._unread: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:  # type: ignore[override]
+        if not self.holding:
+            return super().read_logs(log_number_from)
+        own, self._unread = self._unread, []
+        return own
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        if self.holding:
+            self._held += logs
+            self._unread += logs
+        else:
+            self._append(logs)
+
+    def flush(self) -> None:
+        """Append what was held. **Raises:** `OSError`; what was held is then lost."""
+        held, self._held = self._held, []
+        if held:
+            self._append(held)
+
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        with get_lock_file(self._lock), open(self._file_path, "r+b") as file:
+            _mend(file)
+        super().append_logs(logs)
+
+
+def _mend(file: BinaryIO) -> None:
+    """Cut off a last line that its writer did not live to finish: none is read after it."""
+    end, size, tail = file.seek(0, os.SEEK_END), TAIL, b""
+    while b"\n" not in tail and len(tail) < end:
+        file.seek(max(0, end - size))
+        tail, size = file.read(), 2 * size
+    torn = tail[tail.rfind(b"\n") + 1 :]
+    if torn.startswith(b"{"):  # a record begins so; what else is there is not ours to cut
+        file.truncate(end - len(torn))
+
+
 def record_of(storage: str | None) -> str | None:
     """A storage as `study.yaml` names it, without user and password."""
     if storage is None or not storage.startswith(FROM_VARIABLE):
@@ -71,25 +126,16 @@ def record_of(storage: str | None) -> str | None:
 
 
 def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE) -> BaseStorage:
-    """The storage that a config or `study.yaml` names.
+    """The storage that a config or `study.yaml` names; if it names None, the journal at `journal`.
 
-    **Arguments:**
-
-    - `storage`: None, a URL, or `from STUDY_STORAGE`.
-    - `journal`: the file to use if it is None.
-    - `patience`: seconds to wait for a server that does not answer.
+    A server that does not answer is waited for, `patience` seconds.
 
     **Raises:** `ConfigError`, one sentence without the password, if it cannot be opened.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     if storage is None:
-        from study.sweeping.journal import Journal
-
         path = journal.resolve()
         try:
-            return optuna.storages.JournalStorage(Journal(path))
+            return JournalStorage(Journal(path))
         except OSError as error:
             raise ConfigError(f"{path} cannot be opened: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
@@ -122,20 +168,16 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
     raise ConfigError(shown + trouble)
 
 
-def own_name(
-    storage: BaseStorage, name: str, owner: str, directions: Sequence[Direction] = ("minimize",)
-) -> str:
+def own_name(storage: BaseStorage, name: str, owner: str, n_objectives: int = 1) -> str:
     """The name of a study in a database in which others may have one of the same name.
 
-    **Arguments:**
-
-    - `name`: what it is called; the first study of this name keeps it.
-    - `owner`: what tells it from all others; appended to the names of later studies.
+    The first study of this name keeps it; to those of later owners, the owner is appended.
     """
-    import optuna
-
     first = optuna.create_study(
-        storage=storage, study_name=name, directions=list(directions), load_if_exists=True
+        storage=storage,
+        study_name=name,
+        directions=["minimize"] * n_objectives,
+        load_if_exists=True,
     )
     if "owner" not in first.user_attrs:
         first.set_user_attr("owner", owner)
@@ -147,15 +189,9 @@ def patiently(
     patience: float = PATIENCE,
     before_again: Callable[[], None] = lambda: None,
 ) -> T:
-    """Carry out an operation on a storage, again while the connection is lost; what it returns.
+    """What an operation on a storage returns; it is tried again while the connection is lost.
 
-    **Arguments:**
-
-    - `operation`: may be carried out twice without harm.
-    - `patience`: seconds after which the server counts as gone.
-    - `before_again`: called before each further try.
-
-    **Raises:** `LostError` when patience is at an end; whatever else the operation raises, at once.
+    **Raises:** `LostError` after `patience` seconds; whatever else the operation raises, at once.
     """
     end, pause = time.monotonic() + patience, 0.05
     while True:
@@ -214,7 +250,6 @@ def _connect(url: URL) -> RDBStorage:
     """An open database, whose lost connections raise `LostError`. **Raises:** `LostError`."""
     import sqlalchemy.event
     import sqlalchemy.exc
-    from optuna.storages import RDBStorage
 
     postgres = url.get_backend_name() == "postgresql"
     server = url.get_backend_name() != "sqlite"

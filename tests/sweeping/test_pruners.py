@@ -10,10 +10,9 @@ import optuna
 import pytest
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 
-from study.sweeping.search import Search, successive_halving
+from study.sweeping.search import FACTOR, Search, SuccessiveHalving
 from tests.sweeping.test_search import make
 
-FACTOR = 3
 STEPS = (1, 3, 9)
 
 
@@ -41,7 +40,7 @@ def random_curves(n: int) -> list[list[float]]:
 
 
 def test_about_one_in_three_passes_each_rung() -> None:
-    passed = ends(successive_halving(FACTOR), random_curves(900))
+    passed = ends(SuccessiveHalving(), random_curves(900))
     for rung in range(len(STEPS)):
         came, went = (sum(p >= r for p in passed) for r in (rung, rung + 1))
         # values without a trend: the k-th to come is equally likely to be of any rank
@@ -54,7 +53,7 @@ def test_about_one_in_three_passes_each_rung() -> None:
 def test_it_judges_as_optunas_own() -> None:
     curves = random_curves(200)
     theirs = SuccessiveHalvingPruner(min_resource=1, reduction_factor=FACTOR)
-    assert ends(successive_halving(FACTOR), curves) == ends(theirs, curves)
+    assert ends(SuccessiveHalving(), curves) == ends(theirs, curves)
 
 
 def held(folder: Path) -> tuple[Search, int]:
@@ -106,4 +105,4 @@ def test_a_rung_that_is_passed_is_not_judged_again(tmp_path: Path) -> None:
 def test_nan_is_worst() -> None:
     nan, inf = math.nan, math.inf
     curves = [[nan, 1, 1], [inf, 1, 1], [1, 1, 1], [nan, 1, 1]]
-    assert ends(successive_halving(FACTOR), [[float(v) for v in c] for c in curves]) == [0, 3, 3, 0]
+    assert ends(SuccessiveHalving(), [[float(v) for v in c] for c in curves]) == [0, 3, 3, 0]
