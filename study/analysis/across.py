@@ -7,43 +7,19 @@ To ask something more is one entry of `QUESTIONS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from study.analysis import evidence as ev
 from study.analysis.answer import Answer, curve, diverged_remark, make
 from study.analysis.design import Comparison, Design
-from study.analysis.evidence import Evidence, Pooled, Rule, Study
+from study.analysis.evidence import Evidence, Pooled, PooledQuestion, Study
 from study.analysis.questions import levers
 from study.analysis.questions.comparisons import figure_id
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.words import estimate, plural
 from study.tables.measures import ROLLOUT, TEST
-
-
-@dataclass(frozen=True)
-class PooledQuestion:
-    """One entry of the registry.
-
-    - `asks`: beginnings of the ids of the answers that count, the weightiest first.
-    - `studies`: whose answers count, the weightiest first; if none of them is there, all count.
-    - `keep`: which of the answers count; `anywhere`: whether those on another system than most
-      studies' do.
-    - `pooled`: makes a verdict that no rule on single answers makes, instead of `rule`.
-    """
-
-    id: str
-    text: str
-    asks: tuple[str, ...]
-    studies: tuple[str, ...]
-    rule: Rule = ev.unanimous
-    keep: Callable[[Evidence], bool] = lambda evidence: True
-    anywhere: bool = False
-    pooled: (
-        Callable[[PooledQuestion, Sequence[Evidence], Sequence[Study]], Pooled | None] | None
-    ) = None
 
 
 def _clean(evidence: Evidence) -> bool:
@@ -71,16 +47,12 @@ def _network_bottleneck(
     verdict = "undecided"
     if pulled and own[0].answer.verdict == "yes":
         verdict = "yes" if pulled[0].name in ("model", "size") else "no"
-    return ev.pool(
-        question.id,
-        question.text,
-        own,
-        ev.first,
-        verdict=verdict,
-        speaker=own[0],
-        words="Yes where one lever surely lowers the error most and it is the kind or the size of "
-        "the network, no where it is the optimiser or the number of points; else undecided.",
+    rule = (
+        "Yes where one lever surely lowers the error most and it is the kind or the size of "
+        "the network, no where it is the optimiser or the number of points; else undecided."
     )
+    sentence = ev.differing(own, verdict) + own[0].answer.sentence
+    return ev.pool(question, own, verdict, sentence, rule)
 
 
 def _error_propagation(
@@ -106,22 +78,17 @@ def _error_propagation(
         for name, part in parts.items()
     ]
     rest = [e for e in evidence if all(e is not leader for leader in leaders)]
+    order = [*leaders, *rest]
     sentence = (
-        f"Explained by the acceleration error: {explained}; chaos to blame: {chaos}; the "
-        f"integrator to blame: {integrator}. {leaders[0].answer.sentence}"
+        f"{ev.differing(order, verdict)}Explained by the acceleration error: {explained}; chaos "
+        f"to blame: {chaos}; the integrator to blame: {integrator}. {leaders[0].answer.sentence}"
     )
-    return ev.pool(
-        question.id,
-        question.text,
-        [*leaders, *rest],
-        ev.first,
-        verdict=verdict,
-        sentence=sentence,
-        speaker=leaders[0],
-        words="Yes where the true field with an error of the model's size makes as large a "
+    rule = (
+        "Yes where the true field with an error of the model's size makes as large a "
         "trajectory error, and neither chaos nor the integrator is to blame; no where one of these "
-        "fails; each by the unanimous answers below.",
+        "fails; each by the unanimous answers below."
     )
+    return ev.pool(question, order, verdict, sentence, rule)
 
 
 LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "levers")
@@ -370,6 +337,5 @@ def _answer(
     if chosen and question.pooled:
         pooled = question.pooled(question, chosen, studies)
     elif chosen:
-        pooled = ev.pool(question.id, question.text, chosen, question.rule)
-    present = [study.name for study in studies]
-    return pooled or ev.absent(question.id, question.text, question.studies, present)
+        pooled = ev.by_rule(question, chosen)
+    return pooled or ev.absent(question, [study.name for study in studies])

@@ -22,34 +22,24 @@ if TYPE_CHECKING:
 MOST_REPLICATES = 100  # times as many as there are: beyond, a value sits on its threshold
 
 
-@dataclass(frozen=True)
 class Tables:
     """The tables of one study, as questions read them.
 
     - `every`: one row a replicate, the trials of searches among them.
-    - `rows`: those of them that count, a grid's and what was trained again with new seeds; see
-      `roles`. May be empty.
+    - `rows`: those of them that count, see `counted`; may be empty.
     - `curves`: the curves of `rows`; None if nobody has them.
     - `searches`: what the study searched.
     """
 
-    every: pd.DataFrame
-    rows: pd.DataFrame
-    curves: pd.DataFrame | None
-    searches: Sequence[SearchResults]
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         every: pd.DataFrame,
         curves: pd.DataFrame | None = None,
         searches: Sequence[SearchResults] = (),
-    ) -> Tables:
-        """From `results.load(...)`, `results.load_curves(...)` and the searches."""
-        rows = counted(every)
-        if rows is not every and curves is not None:
-            curves = curves_of(rows, curves)
-        return cls(every, rows, curves, searches)
+    ):
+        self.every, self.rows, self.searches = every, counted(every), searches
+        whole = curves is None or self.rows is every
+        self.curves = curves if whole else curves_of(self.rows, curves)
 
     @functools.cached_property
     def design(self) -> Design:
@@ -76,15 +66,13 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One verdict.
+class Verdict:
+    """What a question comes to.
 
     - `id`: stable within a study; `question`: as a reader would ask it.
-    - `verdict`: yes, no or undecided.
-    - `sentence`: with figure and interval.
+    - `verdict`: yes, no or undecided; `sentence`: with figure and interval.
     - `value`, `interval`: the figure that decides, with its 95 % interval.
-    - `n_cells`, `n_replicates`: what it rests on; `rows`: the hashes of those cells.
-    - `figure`: id of the figure that shows it.
+    - `n_cells`, `n_replicates`: what it rests on.
     """
 
     id: str
@@ -95,6 +83,13 @@ class Answer:
     interval: tuple[float, float]
     n_cells: int
     n_replicates: int
+
+
+@dataclass(frozen=True)
+class Answer(Verdict):
+    """One verdict of one study: `rows` are the hashes of its cells, `figure` is the id of the
+    figure that shows it."""
+
     rows: tuple[str, ...]
     figure: str
 
@@ -113,13 +108,10 @@ def make(
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
-    **Arguments:**
-
-    - `threshold`: of `deciding`, a ratio, if an undecided verdict may say how many replicates would
-      decide it.
+    With the `threshold` of `deciding`, a ratio, an undecided one says how many replicates would
+    decide it.
     """
     cells = tuple(dict.fromkeys(cells))
-    chosen = rows[rows["cell"].isin(cells)]
     if not deciding.enough:
         few = plural(deciding.n, "replicate")
         if deciding.draws is not None:
@@ -128,18 +120,10 @@ def make(
         verdict = "undecided"
     elif verdict == "undecided" and threshold is not None:
         sentence += more_replicates(deciding, threshold)
-    return Answer(
-        id=id,
-        question=question,
-        verdict=verdict,
-        sentence=sentence,
-        value=deciding.value,
-        interval=(deciding.low, deciding.high),
-        n_cells=len(cells),
-        n_replicates=len(chosen),
-        rows=cells,
-        figure=figure,
-    )
+    n_replicates = len(rows[rows["cell"].isin(cells)])
+    value, interval = deciding.value, (deciding.low, deciding.high)
+    sizes = len(cells), n_replicates
+    return Answer(id, question, verdict, sentence, value, interval, *sizes, cells, figure)
 
 
 def more_replicates(ratio: Estimate, threshold: float) -> str:
@@ -153,13 +137,10 @@ def more_replicates(ratio: Estimate, threshold: float) -> str:
     if not (inside and ratio.low > 0 and ratio.high < math.inf):
         return ""
     distance = math.log(ratio.value / threshold)
-    width = (
-        math.log(ratio.value / ratio.low) if distance > 0 else math.log(ratio.high / ratio.value)
-    )
-    if width >= abs(distance) * math.sqrt(MOST_REPLICATES):
-        return (
-            f" More than {MOST_REPLICATES} times as many replicates would be needed to decide it."
-        )
+    towards = ratio.value / ratio.low if distance > 0 else ratio.high / ratio.value
+    width, most = math.log(towards), MOST_REPLICATES
+    if width >= abs(distance) * math.sqrt(most):
+        return f" More than {most} times as many replicates would be needed to decide it."
     needed = math.ceil(ratio.n * (width / distance) ** 2)
     return f" About {plural(max(needed, ratio.n + 1), 'replicate')} a cell would decide it."
 
@@ -196,6 +177,4 @@ def medians_table(medians: Medians, cells: Sequence[str], /, **columns: Any) -> 
 def diverged_remark(*curves: Medians) -> str:
     """A sentence on the replicates that count as infinite; empty without any."""
     n = sum(c.replaced for c in curves)
-    if not n:
-        return ""
-    return f" {plural(n, 'diverged replicate')} counted as the worst value."
+    return f" {plural(n, 'diverged replicate')} counted as the worst value." if n else ""

@@ -38,7 +38,7 @@ def answer(
     - `curves`: `results.load_curves(...)`, for questions about the course of training.
     - `searches`: what the study searched.
     """
-    tables = Tables.of(rows, curves, searches)
+    tables = Tables(rows, curves, searches)
     rows = tables.rows
     tuned = set(rows.loc[rows["role"] == "rerun", "cell"]) if "role" in rows else set()
     answers, replaced = [], set[str]()
@@ -58,7 +58,7 @@ def plots(
     rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[SearchResults] = ()
 ) -> list[Plot]:
     """All figures that a table supports, in the order of the page; arguments as in `answer`."""
-    tables = Tables.of(rows, curves, searches)
+    tables = Tables(rows, curves, searches)
     return [plot for part in PARTS for plot in _plots(part, tables)]
 
 
@@ -66,7 +66,7 @@ def drawn(
     part: int, rows: pd.DataFrame, curves: pd.DataFrame | None, searches: Sequence[SearchResults]
 ) -> list[Drawn]:
     """The figures of one of `PARTS`, drawn: those of all parts in order are those of `plots`."""
-    return [draw(plot) for plot in _plots(part, Tables.of(rows, curves, searches))]
+    return [draw(plot) for plot in _plots(part, Tables(rows, curves, searches))]
 
 
 def _plots(part: int, tables: Tables) -> list[Plot]:

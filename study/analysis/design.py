@@ -153,12 +153,9 @@ class Design:
         self.cells = cells
         self.varying = [name for name in self.factors if len(set(cells[name])) > 1]
 
+    @functools.cached_property
     def bundles(self) -> list[tuple[str, ...]]:
         """The varying factors, in bundles that always change together."""
-        return self._bundles
-
-    @functools.cached_property
-    def _bundles(self) -> list[tuple[str, ...]]:
         partitions: dict[tuple[int, ...], list[str]] = {}
         for name in self.varying:
             codes = tuple(pd.factorize(self.cells[name])[0])
@@ -208,7 +205,7 @@ class Design:
         """One for each bundle, except N and the width, which have answers of their own, and the
         system."""
         left_out = {(POINTS,), (WIDTH,), ("setting",)}
-        bundles = [b for b in self._bundles if b not in left_out and "system" not in b]
+        bundles = [b for b in self.bundles if b not in left_out and "system" not in b]
         comparisons = [self.compare(bundle) for bundle in bundles]
         return [comparison for comparison in comparisons if comparison is not None]
 
@@ -261,7 +258,7 @@ class Design:
         parts = []
         sizes = set() if axis == "P" else {WIDTH, "model.depth"}  # P says these
         bundled = set()
-        for bundle in self._bundles:
+        for bundle in self.bundles:
             if named := set(heads(bundle)):  # the rest of it may be the same for all these rows
                 whole = named <= set(vary)
             else:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from study.analysis.answer import Answer
+from study.analysis.answer import Answer, Verdict
 from study.analysis.statistics.medians import LEVEL
 from study.analysis.statistics.peaks import TEST_LEVEL
 from study.analysis.words import count, name_of, plural
@@ -77,7 +77,7 @@ Rule = Callable[[Sequence[Evidence]], str]
 
 
 @dataclass(frozen=True)
-class Pooled:
+class Pooled(Verdict):
     """One verdict on one question of several studies.
 
     - `value`, `interval`, `figure`, `study`: of the first answer.
@@ -85,18 +85,10 @@ class Pooled:
     - `rule`: how the verdict was made, in words; `evidence`: the answers, in order of weight.
     """
 
-    id: str
-    question: str
-    verdict: str
-    sentence: str
-    value: float
-    interval: tuple[float, float]
-    n_cells: int
-    n_replicates: int
-    study: str
-    figure: str
-    rule: str
-    evidence: tuple[Evidence, ...]
+    study: str = ""
+    figure: str = ""
+    rule: str = ""
+    evidence: tuple[Evidence, ...] = ()
 
 
 def main_setting(evidence: Sequence[Evidence]) -> tuple[str, str, float] | None:
@@ -135,68 +127,67 @@ RULES: dict[Rule, str] = {
 }
 
 
-def pool(
-    id: str,
-    question: str,
-    evidence: Sequence[Evidence],
-    rule: Rule,
-    verdict: str | None = None,
-    sentence: str | None = None,
-    words: str | None = None,
-    speaker: Evidence | None = None,
-) -> Pooled:
-    """One verdict from several answers.
+@dataclass(frozen=True)
+class PooledQuestion:
+    """One entry of the registry in `across`.
 
-    **Arguments:**
-
-    - `evidence`: not empty, in order of weight.
-    - `rule`: makes the verdict if `verdict` is not given.
-    - `sentence`, `words`: replace the speaker's sentence and the rule's words.
-    - `speaker`: the answer whose value and figure are given; by default the first that agrees with
-      the verdict, or the first of all if they differ.
+    - `asks`: beginnings of the ids of the answers that count, the weightiest first.
+    - `studies`: whose answers count, the weightiest first; if none of them is there, all count.
+    - `keep`: which of the answers count; `anywhere`: whether those on another system than most
+      studies' do.
+    - `pooled`: makes a verdict that no rule on single answers makes, instead of `rule`.
     """
-    verdict = verdict or rule(evidence)
+
+    id: str
+    text: str
+    asks: tuple[str, ...]
+    studies: tuple[str, ...]
+    rule: Rule = unanimous
+    keep: Callable[[Evidence], bool] = lambda evidence: True
+    anywhere: bool = False
+    pooled: Callable[[PooledQuestion, list[Evidence], Sequence[Study]], Pooled | None] | None = None
+
+
+def by_rule(question: PooledQuestion, evidence: Sequence[Evidence]) -> Pooled:
+    """The verdict of the question's rule on answers in order of weight.
+
+    The first answer that agrees speaks, or the first of all if they differ.
+    """
+    verdict = question.rule(evidence)
     split = differing(evidence, verdict)
-    if speaker is None:
-        agreeing = [e for e in evidence if e.answer.verdict == verdict and not split]
-        speaker = (agreeing or list(evidence))[0]
+    speaker = next((e for e in evidence if e.answer.verdict == verdict and not split), evidence[0])
     order = [speaker, *(e for e in evidence if e is not speaker)]
+    return pool(question, order, verdict, split + speaker.answer.sentence, RULES[question.rule])
+
+
+def pool(
+    question: PooledQuestion, evidence: Sequence[Evidence], verdict: str, sentence: str, rule: str
+) -> Pooled:
+    """A verdict from several answers, of which the first gives value and figure."""
     rows = pd.concat([e.rows for e in evidence]).drop_duplicates(["study", "cell", "replicate"])
-    answer = speaker.answer
+    answer = evidence[0].answer
     return Pooled(
-        id=id,
-        question=question,
-        verdict=verdict,
-        sentence=split + (sentence or answer.sentence) + _split(order),
-        value=answer.value,
-        interval=answer.interval,
+        question.id,
+        question.text,
+        verdict,
+        sentence + _split(evidence),
+        answer.value,
+        answer.interval,
         n_cells=len(rows[["study", "cell"]].drop_duplicates()),
         n_replicates=len(rows),
-        study=speaker.study,
+        study=evidence[0].study,
         figure=answer.figure,
-        rule=words or RULES[rule],
-        evidence=tuple(order),
+        rule=rule,
+        evidence=tuple(evidence),
     )
 
 
-def absent(id: str, question: str, studies: Sequence[str], present: Sequence[str]) -> Pooled:
-    """The verdict if no study answers; `studies` should, `present` are there."""
-    gone = [name for name in studies if name not in present]
-    reason = f"missing: {', '.join(gone)}" if gone else f"{', '.join(studies)} cannot tell"
-    return Pooled(
-        id=id,
-        question=question,
-        verdict="undecided",
-        sentence=f"Not measured here ({reason}).",
-        value=np.nan,
-        interval=(np.nan, np.nan),
-        n_cells=0,
-        n_replicates=0,
-        study="",
-        figure="",
-        rule="",
-        evidence=(),
-    )
+def absent(question: PooledQuestion, present: Sequence[str]) -> Pooled:
+    """The verdict if no study answers; `present` are the studies that are there."""
+    gone = [name for name in question.studies if name not in present]
+    reason = f"missing: {', '.join(gone)}" if gone else f"{', '.join(question.studies)} cannot tell"
+    sentence, unknown = f"Not measured here ({reason}).", (np.nan, np.nan)
+    return Pooled(question.id, question.text, "undecided", sentence, np.nan, unknown, 0, 0)
 
 
 def differing(evidence: Sequence[Evidence], verdict: str) -> str:
@@ -204,9 +195,8 @@ def differing(evidence: Sequence[Evidence], verdict: str) -> str:
 
     def some(wanted: str, most: int = 4) -> str:
         names = list(dict.fromkeys(e.where for e in evidence if e.answer.verdict == wanted))
-        return "; ".join(names[:most]) + (
-            f" and {len(names) - most} more" if len(names) > most else ""
-        )
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        return "; ".join(names[:most]) + more
 
     yes, no = some("yes"), some("no")
     if verdict != "undecided" or not (yes and no):

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, NullLocator
 
 from study.analysis.statistics.medians import ENOUGH
+from study.analysis.words import SUPERSCRIPT
 
 WIDTH = 5.6  # inches: one column; the page sets two side by side where there is room
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -53,34 +54,31 @@ RC: Any = {
 
 
 @dataclass(frozen=True)
-class Plot:
-    """A figure with what a page needs to show it.
+class Described:
+    """What a page says of a figure.
 
     - `id`: its file name without suffix; answers refer to it.
     - `caption`: what is drawn, with n and interval. `alt`: the same for readers who cannot see it.
-    - `data`: exactly what is drawn.
     """
 
     id: str
     title: str
     caption: str
     alt: str
+
+
+@dataclass(frozen=True)
+class Plot(Described):
+    """A figure, and in `data` exactly what is drawn."""
+
     data: pd.DataFrame
     figure: Figure
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A plot as the content of its files; it can be sent from process to process.
+class Drawn(Described):
+    """A plot as the content of its files, which other processes can be sent; `size` in inches."""
 
-    - `size`: width and height in inches.
-    - `csv`: its data.
-    """
-
-    id: str
-    title: str
-    caption: str
-    alt: str
     size: tuple[float, float]
     svg: bytes
     png: bytes
@@ -245,7 +243,8 @@ def decade_axis(axis: Axes, which: str = "y", most: int = 7) -> None:
     low, high = sorted(getattr(axis, f"get_{which}lim")())
     if not low > 0:
         return
-    for steps in (_FINE, (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+    fine = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    for steps in (fine, (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
         marks = [m * 10.0**k for k in range(-20, 21) for m in steps if low <= m * 10.0**k <= high]
         if len(marks) <= most:
             break
@@ -257,20 +256,16 @@ def decade_axis(axis: Axes, which: str = "y", most: int = 7) -> None:
     getattr(axis, f"set_{which}lim")(low, high)
 
 
-_FINE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
-
-
 def plain_or_power(value: float, _position: int | None = None) -> str:
     """A label on a logarithmic axis: 0.02, or a power of ten if that would be long."""
     if 1e-3 <= value < 1e4:
         return f"{value:g}"
     exponent = int(np.floor(np.log10(value) + 1e-9))
     digit = round(value / 10.0**exponent, 1)
-    power = "10" + str(exponent).translate(_RAISED)
+    power = "10" + str(exponent).translate(SUPERSCRIPT)
     return power if digit == 1 else f"{digit:g}·{power}"
 
 
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -289,17 +284,10 @@ def draw(plot: Plot) -> Drawn:
         svg, png = io.BytesIO(), io.BytesIO()
         plot.figure.savefig(svg, format="svg", metadata={"Date": None})
         plot.figure.savefig(png, format="png", dpi=160)
-    width, height = plot.figure.get_size_inches()
-    return Drawn(
-        id=plot.id,
-        title=plot.title,
-        caption=plot.caption,
-        alt=plot.alt,
-        size=(float(width), float(height)),
-        svg=_NO_XML.sub("\ufffd", svg.getvalue().decode()).encode(),
-        png=png.getvalue(),
-        csv=plot.data.to_csv(index=False),
-    )
+    width, height = plot.figure.get_size_inches().tolist()
+    text = _NO_XML.sub("\ufffd", svg.getvalue().decode()).encode()
+    described = (plot.id, plot.title, plot.caption, plot.alt)
+    return Drawn(*described, (width, height), text, png.getvalue(), plot.data.to_csv(index=False))
 
 
 def save(figures: Sequence[Drawn], folder: Path) -> None:

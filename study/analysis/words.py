@@ -43,7 +43,7 @@ RECIPES = {"question's settings": QUESTIONED, "good defaults": DEFAULTS}
 # a factor that gives its name to a bundle -> the beginnings of the settings that go with it
 HEADS = {"model": ("model.",), "optimizer": ("optimizer.", "precision")}
 _PLAIN = {"precision", "data.order", "data.sampler", "model.activation"}  # levels that need no name
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def name_of(entry: str) -> str:
@@ -129,7 +129,7 @@ def number(value: float, digits: int = 2) -> str:
             text = f"{round(value, digits - 1 - exponent):.0f}"
         return text.replace("-", "−")
     mantissa = f"{value / 10.0**exponent:.{digits - 1}f}".replace("-", "−")
-    return f"{mantissa}×10{str(exponent).translate(_SUPERSCRIPT)}"
+    return f"{mantissa}×10{str(exponent).translate(SUPERSCRIPT)}"
 
 
 def estimate(e: Estimate, unit: str = "", digits: int = 2) -> str:

@@ -22,7 +22,7 @@ def table(moving=EFFECT, held=None, seed=0, scatter=0.2):
 
 
 def found(rows):
-    return {a.id: a for a in beta.answers(Tables.of(rows))}
+    return {a.id: a for a in beta.answers(Tables(rows))}
 
 
 def test_an_effect_of_the_scale_alone():
@@ -68,7 +68,7 @@ def test_comparisons_take_beta_as_it_comes():
 def test_both_panels_are_the_csv():
     rows = table()
     with mpl.rc_context(style.RC):
-        (plot,) = beta.plots(Tables.of(rows))
+        (plot,) = beta.plots(Tables(rows))
     medians = rows.groupby("cell")["test_nmse_median"].median()
     assert np.allclose(plot.data["median"], medians.loc[plot.data["cell"]])
     design = rows.drop_duplicates("cell").set_index("cell")

@@ -19,13 +19,13 @@ def table(**budget):
 
 
 def answers(rows):
-    every = rollout_error.QUESTION.answers(Tables.of(rows))
+    every = rollout_error.QUESTION.answers(Tables(rows))
     return [answer for answer in every if answer.id.startswith("budget.")]
 
 
 def plots(rows):
     with mpl.rc_context(style.RC):
-        every = list(rollout_error.QUESTION.plots(Tables.of(rows)))
+        every = list(rollout_error.QUESTION.plots(Tables(rows)))
     return [plot for plot in every if plot.id == rollout_error.FIGURE]
 
 

@@ -84,7 +84,7 @@ def test_settings_that_go_with_the_optimisers_name_are_one_bundle():
     grid = synthetic.product(data__n_train=[64, 256], model__width=[8, 16])
     design = Design(synthetic.rows([o | s for o in (adam, both, alone) for s in grid], Law()))
     assert "optimizer.steps" in design.varying
-    (bundle,) = [b for b in design.bundles() if "optimizer" in b]
+    (bundle,) = [b for b in design.bundles if "optimizer" in b]
     assert {"optimizer.steps", "optimizer.clip", "optimizer.iterations", "precision"} <= set(bundle)
     (comparison,) = design.comparisons()
     assert comparison.name == "optimizer"
@@ -102,8 +102,8 @@ def test_a_setting_with_two_values_for_one_optimiser_stands_alone():
         {"optimizer": "adam_lm", "optimizer.iterations": 300},
     ]
     design = Design(synthetic.rows(settings, Law()))
-    assert ("optimizer",) in design.bundles()
-    assert ("optimizer.iterations",) in design.bundles()
+    assert ("optimizer",) in design.bundles
+    assert ("optimizer.iterations",) in design.bundles
 
 
 def test_settings_that_go_with_the_models_name_are_one_bundle():
@@ -114,7 +114,7 @@ def test_settings_that_go_with_the_models_name_are_one_bundle():
     ]
     grid = synthetic.product(data__n_train=[64, 256], model__width=[8, 16])
     design = Design(synthetic.rows([m | s for m in models for s in grid], Law()))
-    assert ("model", "model.mass_prior") in design.bundles()
+    assert ("model", "model.mass_prior") in design.bundles
     (comparison,) = design.comparisons()
     assert comparison.levels == ("acceleration MLP", "plain LNN", "structured LNN")
     assert len(comparison.groups) == 4

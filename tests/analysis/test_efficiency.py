@@ -18,7 +18,7 @@ def table(slope=1.0, factor=0.05, scatter=0.1):
         synthetic_science.efficiency(),
         Law(slope=slope, scatter=scatter, factor={("model", "structured_lnn"): factor}),
     )
-    return Tables.of(rows)
+    return Tables(rows)
 
 
 def by_model(tables):

@@ -19,7 +19,7 @@ def table():
 
 
 def by_noise(table, curves):
-    found = epochs.answers(Tables.of(table, curves))
+    found = epochs.answers(Tables(table, curves))
     return {float(each.sentence.split(",")[0].split()[-1]): each for each in found}
 
 
@@ -79,7 +79,7 @@ def test_cells_without_curves_and_controls_are_left_out(table):
     curves = synthetic_ladders.training(table)
     none = curves[curves["x"] < 3]
     assert epochs.courses(table, none) == []
-    assert list(epochs.answers(Tables.of(table, none))) == []
+    assert list(epochs.answers(Tables(table, none))) == []
     assert epochs.courses(table.assign(model="random_features"), curves) == []
     other = pd.concat([curves, curves.assign(cell="0" * 12)])
     assert len(epochs.courses(table, other)) == 6

@@ -20,12 +20,12 @@ def tables():
 
 
 def by_id(rows):
-    return {a.id: a for a in seen.QUESTION.answers(Tables.of(rows))}
+    return {a.id: a for a in seen.QUESTION.answers(Tables(rows))}
 
 
 def plots_of(rows, curves):
     with mpl.rc_context(style.RC):
-        return {p.id: p for p in seen.QUESTION.plots(Tables.of(rows, curves))}
+        return {p.id: p for p in seen.QUESTION.plots(Tables(rows, curves))}
 
 
 def test_the_questions_own_network(tables):

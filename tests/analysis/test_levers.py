@@ -19,7 +19,7 @@ def table(law):
 
 
 def by_id(rows, design):
-    return {a.id: a for a in levers.QUESTION.answers(Tables.of(rows))}
+    return {a.id: a for a in levers.QUESTION.answers(Tables(rows))}
 
 
 STRUCTURE = {("model", "structured_lnn"): 1 / 30}
@@ -104,7 +104,7 @@ def test_what_levers_say_is_not_said_again():
 def test_points_are_the_csv():
     rows, design = table(Law(factor=STRUCTURE))
     with mpl.rc_context(style.RC):
-        (plot,) = levers.QUESTION.plots(Tables.of(rows))
+        (plot,) = levers.QUESTION.plots(Tables(rows))
     medians = rows.groupby("cell")["test_nmse_median"].median()
     start = levers.standing_point(design)
     part = plot.data[plot.data["measure"] == "test_nmse_median"].set_index("cell")

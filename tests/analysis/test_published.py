@@ -13,12 +13,12 @@ GOOD = {"lnn": 8e-4, "structured_lnn": 7e-5, "acceleration_mlp": 0.02}
 
 
 def by_model(rows):
-    return {a.id.split(".")[1]: a for a in QUESTION.answers(Tables.of(rows))}
+    return {a.id.split(".")[1]: a for a in QUESTION.answers(Tables(rows))}
 
 
 def plots_of(rows):
     with mpl.rc_context(style.RC):
-        return list(QUESTION.plots(Tables.of(rows)))
+        return list(QUESTION.plots(Tables(rows)))
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "yes"), (10.0, "no")], ids=["met", "missed"])

@@ -61,7 +61,7 @@ def races(design: Design) -> list[Race]:
     """Ladders of N grouped by all that does not go with the model."""
     if "model" not in design.varying:
         return []
-    bundle = next(names for names in design.bundles() if "model" in names)
+    bundle = next(names for names in design.bundles if "model" in names)
     apart = [f for f in design.varying if f not in bundle and f != "data.n_train"]
     groups: dict[tuple, list[Ladder]] = {}
     for ladder in design.ladders("N"):

@@ -88,7 +88,7 @@ def neighbours(design: Design, cell: str) -> dict[str, list[str]]:
 
 def _with_settings(design: Design, head: str) -> tuple[str, ...]:
     """A name and the settings that it fixes; the name alone if another goes with it."""
-    bundle = next((b for b in design.bundles() if head in b), (head,))
+    bundle = next((b for b in design.bundles if head in b), (head,))
     return bundle if heads(bundle) == [head] else (head,)
 
 
