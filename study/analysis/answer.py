@@ -38,8 +38,9 @@ class Tables:
         searches: Sequence[SearchResults] = (),
     ):
         self.every, self.rows, self.searches = every, counted(every), searches
-        whole = curves is None or self.rows is every
-        self.curves = curves if whole else curves_of(self.rows, curves)
+        self.curves = curves
+        if curves is not None and self.rows is not every:
+            self.curves = curves_of(self.rows, curves)
 
     @functools.cached_property
     def design(self) -> Design:

@@ -222,7 +222,7 @@ class Design:
         sets = [frozenset(by_level) for _, by_level in groups]
         wanted = max(sets, key=lambda s: (len(s) * sum(s <= other for other in sets), len(s)))
         groups = [(row, by_level) for row, by_level in groups if wanted <= set(by_level)]
-        levels = sorted(wanted, key=_order)
+        levels = sorted(wanted, key=sort_key)
         names = self._labels([row for row, _ in groups], skip=factors, axis="")
         return Comparison(
             factors=factors,
@@ -239,7 +239,7 @@ class Design:
         return self._label(self.cells.loc[cell], self.varying, "")
 
     def _place(self, row: pd.Series, skip: Sequence[str]) -> tuple:
-        return _order(tuple(row[name] for name in self.factors if name not in skip))
+        return sort_key(tuple(row[name] for name in self.factors if name not in skip))
 
     def _equal_but(self, factors: Sequence[str]):
         others = [name for name in self.factors if name not in factors]
@@ -309,7 +309,8 @@ def replicate_groups(rows: pd.DataFrame, cells: Sequence[str]) -> np.ndarray | N
     return chosen.sort_values("replicate")["data_seed"].to_numpy()
 
 
-def _order(level: tuple) -> tuple:
+def sort_key(level: tuple) -> tuple:
+    """What tuples of numbers and texts are sorted by: numbers come first."""
     return tuple(
         (0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in level
     )

@@ -149,9 +149,9 @@ def multiple(ratio: float, of: str = "P") -> str:
     return f"{number(ratio)}{of}"
 
 
-def plural(n: int, noun: str) -> str:
-    """A number of things: 1 cell, 2 cells."""
-    return f"{count(n)} {noun}" + ("" if n == 1 else "s")
+def plural(n: int, noun: str, several: str = "") -> str:
+    """A number of things: 1 cell, 2 cells, 3 searches."""
+    return f"{count(n)} {noun if n == 1 else several or noun + 's'}"
 
 
 def span(counts: Iterable[int], noun: str) -> str:

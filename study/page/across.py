@@ -63,52 +63,15 @@ def write(folder: str | Path) -> Path:
     }
     pooled = [answer for section in sections.values() for answer in section]
     answers.write([_entry(answer) for answer in pooled], folder / "answers.json")
-    drawn = [style.draw(plot) for plot in _plots(studies, pooled)]
+    ids = {(a.study, a.figure): f"{a.study}.{a.figure}" for a in pooled if a.study}
+    drawn = [style.draw(plot) for plot in _plots(studies, ids)]
     style.save(drawn, folder / "report" / "figures")
-    target = folder / "report" / "index.html"
-    write_text(target, _render(folder.name, studies, questions, sections, drawn, missing))
-    return target
-
-
-def _entry(answer: Pooled) -> dict[str, Any]:
-    """The answer's entry in `answers.json`; without the tables of its evidence."""
-    evidence = [{"study": e.study, **vars(e.answer)} for e in answer.evidence]
-    return {**vars(answer), "evidence": evidence}
-
-
-def _figure_id(study: str, figure: str) -> str:
-    """The name of one study's figure on the page and in its folder."""
-    return f"{study}.{figure}"
-
-
-def _plots(studies: Sequence[Study], pooled: Sequence[Pooled]) -> list[style.Plot]:
-    """The figures that the answers refer to, each once, named `study.figure`."""
-    wanted = dict.fromkeys(_figure_id(a.study, a.figure) for a in pooled if a.study)
-    plots = {}
-    for study in studies:
-        if any(answer.study == study.name for answer in pooled):
-            for plot in answers.plots(study.rows, study.curves):
-                name, title = _figure_id(study.name, plot.id), f"{plot.title} ({study.name})"
-                plots[name] = dataclasses.replace(plot, id=name, title=title)
-    return [plots[name] for name in wanted if name in plots]
-
-
-def _render(
-    folder: str,
-    studies: Sequence[Study],
-    questions: Mapping[str, str],
-    sections: Mapping[str, Sequence[Pooled]],
-    drawn: Sequence[style.Drawn],
-    missing: Sequence[str],
-) -> str:
     titles = {one.id: one.title for one in drawn}
-    pooled = [answer for section in sections.values() for answer in section]
-    ids = {(a.study, a.figure): _figure_id(a.study, a.figure) for a in pooled}
-    return page.filled(
+    text = page.filled(
         "across.html.jinja",
         plural=lambda n, one, many="": f"{n} {one if n == 1 else many or one + 's'}",
         title=TITLE,
-        folder=folder,
+        folder=folder.name,
         studies=[
             {
                 "name": study.name,
@@ -127,6 +90,26 @@ def _render(
         figure_ids=ids,
         figure_titles={key: titles[name] for key, name in ids.items() if name in titles},
     )
+    target = folder / "report" / "index.html"
+    write_text(target, text)
+    return target
+
+
+def _entry(answer: Pooled) -> dict[str, Any]:
+    """The answer's entry in `answers.json`; without the tables of its evidence."""
+    evidence = [{"study": e.study, **vars(e.answer)} for e in answer.evidence]
+    return {**vars(answer), "evidence": evidence}
+
+
+def _plots(studies: Sequence[Study], ids: Mapping[tuple[str, str], str]) -> list[style.Plot]:
+    """The figures that answers refer to: (study, figure) -> its name on the page."""
+    plots = {}
+    for study in studies:
+        if any(name == study.name for name, _ in ids):
+            for plot in answers.plots(study.rows, study.curves):
+                title = f"{plot.title} ({study.name})"
+                plots[study.name, plot.id] = dataclasses.replace(plot, title=title)
+    return [dataclasses.replace(plots[key], id=ids[key]) for key in ids if key in plots]
 
 
 def _effect(answer: Pooled) -> str:

@@ -115,53 +115,42 @@ def searched(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> list[str]
     )
     return [
         f"Searched: {plural(len(first.keys), 'setting')} for the least {objectives}, by "
-        f"{first.sampler}{pruner}, in {_searches(len(searches))} of "
+        f"{first.sampler}{pruner}, in {plural(len(searches), 'search', 'searches')} of "
         f"{plural(first.n_trials, 'trial')} ({ended}). {rests}"
     ]
 
 
-def new_seeds(settings: Mapping[str, Any]) -> int | None:
-    """How many new seeds the best cell of each search is trained with; None for none."""
-    search, replicates = settings.get("search"), settings.get("replicates")
-    rerun = isinstance(search, Mapping) and search.get("rerun") is True
-    return replicates if rerun and isinstance(replicates, int) else None
-
-
 def missing_of_searches(
-    rows: pd.DataFrame, searches: Sequence[SearchResults], replicates: int | None
+    rows: pd.DataFrame, searches: Sequence[SearchResults], settings: Mapping[str, Any]
 ) -> list[str]:
-    """What of the searches is not there, and where they met the ends of their ranges.
-
-    **Arguments:** `replicates`: as `new_seeds` returns it.
-    """
+    """What of the searches is not there, and where they met the ends of their ranges."""
     fronts = [front for search in searches if (front := front_of(rows, search))]
     of_fronts = [sentence for front in fronts for sentence in front_edges(front)]
-    return [*_lacking(rows, searches, replicates), *edge_warnings(searches), *of_fronts]
+    return [*_lacking(rows, searches, settings), *edge_warnings(searches), *of_fronts]
 
 
 def _lacking(
-    rows: pd.DataFrame, searches: Sequence[SearchResults], replicates: int | None
+    rows: pd.DataFrame, searches: Sequence[SearchResults], settings: Mapping[str, Any]
 ) -> Iterator[str]:
     n_trials = sum(search.n_trials for search in searches)
     ended = sum(int(search.trials["state"].isin(ENDED).to_numpy().sum()) for search in searches)
     if ended < n_trials:
         yield f"Missing: {n_trials - ended} of {plural(n_trials, 'trial')} are not finished."
     failed = [
-        f"number {number}{' at ' + search.label if search.label else ''}: {error}"
+        f"number {trial['number']}{' at ' + search.label if search.label else ''}: {trial['error']}"
         for search in searches
-        for number, state, error in zip(
-            search.trials["number"], search.trials["state"], search.trials["error"], strict=True
-        )
-        if state == "failed"
+        for trial in search.trials.loc[search.trials["state"] == "failed"].to_dict("records")
     ]
     if failed:
         yield f"Failed: {plural(len(failed), 'trial')} ({'; '.join(failed[:3])})."
-    short = [s for s in searches if replicates is not None and len(s.reruns(rows)) < replicates]
-    if short and replicates is not None:
+    search, seeds = settings.get("search"), settings.get("replicates")
+    rerun = isinstance(search, Mapping) and search.get("rerun") is True
+    new_seeds = seeds if rerun and isinstance(seeds, int) else 0
+    if short := [search for search in searches if len(search.reruns(rows)) < new_seeds]:
         which = "; ".join(search.label or "the only one" for search in short[:5])
         yield (
-            f"Incomplete: of {_searches(len(short))} ({which}) the best cell is not yet trained "
-            f"again with {plural(replicates, 'new seed')}."
+            f"Incomplete: of {plural(len(short), 'search', 'searches')} ({which}) the best "
+            f"cell is not yet trained again with {plural(new_seeds, 'new seed')}."
         )
 
 
@@ -315,10 +304,6 @@ def _planned(folder: Path, orders: Orders) -> pd.DataFrame | None:
 def _sizes(rows: pd.DataFrame | None) -> dict[str, int]:
     """The number of replicates that each cell has."""
     return {} if rows is None else rows["cell"].value_counts().sort_index().to_dict()
-
-
-def _searches(n: int) -> str:
-    return "1 search" if n == 1 else f"{n} searches"
 
 
 def _wanted(settings: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ import pandas as pd
 import yaml
 
 from study.analysis.answer import Answer, curve
-from study.analysis.design import Design, counted
+from study.analysis.design import Design, counted, sort_key
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, estimate, plural
@@ -78,21 +78,13 @@ class Unfinished:
     waits: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class CellTable:
-    """`data`: numbers, for the CSV. `text`: the same for a reader, fewer columns."""
-
-    data: pd.DataFrame
-    text: pd.DataFrame
-
-
 def render(
     study: str,
     settings: Mapping[str, Any],
     now: Unfinished | None,
     *,
     rows: Sequence[Any] | pd.DataFrame = (),
-    table: CellTable | None = None,
+    cells: pd.DataFrame | None = None,
     answers: Sequence[Answer] = (),
     drawn: Sequence[Drawn] = (),
     missing: Sequence[str] = (),
@@ -104,7 +96,7 @@ def render(
 
     - `settings`: the content of `study.yaml`; may be empty.
     - `now`: what is still missing, if the study is not finished.
-    - `rows`: the results; `table`: the cells with their medians, None before the first block.
+    - `rows`: the results; `cells`: the text of `cell_table`, None before the first block.
     - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
     """
     provenance = settings.get("provenance")
@@ -114,7 +106,7 @@ def render(
         groups.setdefault(answer.question, []).append(answer)
     verdicts = [answer.verdict for answer in answers]
     counts = {verdict: verdicts.count(verdict) for verdict in ("yes", "no", "undecided")}
-    cells = pd.DataFrame() if table is None else table.text
+    cells = pd.DataFrame() if cells is None else cells
     return filled(
         "page.html.jinja",
         plural=plural,
@@ -200,11 +192,12 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).strip()
 
 
-def cell_table(rows: pd.DataFrame) -> CellTable:
-    """One row a cell, in the order of the factors that vary."""
+def cell_table(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a cell, in the order of the factors that vary: numbers for the CSV, and the same as
+    text for a reader, in fewer columns."""
     design = Design(rows.drop(columns=["tuned", "role"], errors="ignore"))  # values as they are
     by = [*design.varying, "n_params"]
-    place = {str(c): tuple(map(_sortable, row)) for c, row in design.cells.loc[:, by].iterrows()}
+    place = {str(c): sort_key(tuple(row)) for c, row in design.cells.loc[:, by].iterrows()}
     cells = tuple(sorted(place, key=lambda cell: place[cell]))
     order = design.cells.loc[list(cells)]
     of_cell = dict(list(rows.groupby("cell")))
@@ -241,11 +234,7 @@ def cell_table(rows: pd.DataFrame) -> CellTable:
             f"{100 * share:.3g} %" if np.isfinite(share) else "unknown" for share in shares
         ]
     text["diverged"] = [count(v) for v in n_diverged]
-    return CellTable(pd.DataFrame(data), pd.DataFrame(text))
-
-
-def _sortable(value) -> tuple:
-    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+    return pd.DataFrame(data), pd.DataFrame(text)
 
 
 def _text(value) -> str:

@@ -83,19 +83,19 @@ def write(
     now = notes.unfinished(folder, settings, every, verdicts, live=live)
     missing = [sentence] if sentence else []
     missing += [] if now else notes.missing(folder, every, settings)
-    missing += notes.missing_of_searches(every, searched, notes.new_seeds(settings))
+    missing += notes.missing_of_searches(every, searched, settings)
     missing += notes.remarks(every, settings)
     answers.write(verdicts, folder / "answers.json")
     count = counted(rows)
     shown = rows if count.empty else count  # of a search of which nothing was trained again, all
-    table = page.cell_table(shown)
-    table.data.to_csv(figures / "cells.csv", index=False)
+    numbers, cells = page.cell_table(shown)
+    numbers.to_csv(figures / "cells.csv", index=False)
     text = page.render(
         str(shown["study"].iloc[0]),
         settings,
         now,
         rows=shown,
-        table=table,
+        cells=cells,
         answers=verdicts,
         drawn=drawn,
         missing=missing,

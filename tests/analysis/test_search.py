@@ -95,7 +95,7 @@ def test_a_best_value_at_the_edge_is_a_warning(width: int, edge: bool) -> None:
     (inside,) = (a for a in answers.answer(rows, None, search) if a.id == "search_inside.0")
     assert inside.verdict == ("no" if edge else "yes")
     assert (sentence in inside.sentence) == edge
-    assert notes.missing_of_searches(rows, search, None) == ([sentence] if edge else [])
+    assert notes.missing_of_searches(rows, search, {}) == ([sentence] if edge else [])
 
 
 def tuned_study(bias: float = 1.0) -> tuple[pd.DataFrame, list]:
