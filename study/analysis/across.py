@@ -297,7 +297,7 @@ def _helps(
     cells = tuple(group[i] for i in (before, after) for group in groups)
     test, rollout = (curve(rows, cells, m) for m in (TEST, ROLLOUT))
     n = len(groups)
-    gain, also = (mean_ratio([(c, k, n + k) for k in range(n)]) for c in (test, rollout))
+    gain, also = (mean_ratio(c, range(n), range(n, 2 * n)) for c in (test, rollout))
     over = f", over {plural(n, 'setting')} of the rest" if n > 1 else ""
     sentence = (
         f"With {words} the {TEST.words} is lower than with {without} by a factor of "

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from study.analysis.answer import Answer, Verdict
-from study.analysis.statistics.medians import LEVEL
+from study.analysis.statistics import peaks
 from study.analysis.statistics.peaks import TEST_LEVEL
 from study.analysis.words import count, name_of, plural
 
@@ -111,11 +110,7 @@ def first(evidence: Sequence[Evidence]) -> str:
 
 def beyond_chance(evidence: Sequence[Evidence]) -> str:
     """Yes if more curves peak than the test's false alarms explain; no if all answers are no."""
-    yes = sum(e.answer.verdict == "yes" for e in evidence)
-    by_chance = float(stats.binom.sf(yes - 1, len(evidence), 1 - TEST_LEVEL))
-    if yes and by_chance < 1 - LEVEL:
-        return "yes"
-    return "no" if all(e.answer.verdict == "no" for e in evidence) else "undecided"
+    return peaks.beyond_chance([e.answer.verdict for e in evidence])
 
 
 RULES: dict[Rule, str] = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from study.analysis.design import Design
-from study.analysis.questions.double_descent import ladder_threshold
+from study.analysis.questions import ladder_curves
 from study.analysis.statistics.thresholds import CLEAN, NOISY, tolerance
 from tests.analysis import control, synthetic_ladders
 from tests.analysis.synthetic_ladders import FITTED
@@ -30,7 +30,7 @@ def ladder_of(design, axis, noise, control=False):
 def test_the_threshold_put_in_is_found(study, axis, noise):
     table, design = study
     ladder = ladder_of(design, axis, noise)
-    found = ladder_threshold(table, ladder)
+    found = ladder_curves.threshold(table, ladder)
     low, high = found.between
     assert low < found.at.value < high
     assert found.at.low <= found.at.value <= found.at.high
@@ -47,7 +47,7 @@ def test_the_threshold_put_in_is_found(study, axis, noise):
 
 def test_the_control_is_fitted_up_to_its_features(study):
     table, design = study
-    found = ladder_threshold(table, ladder_of(design, "N", 0.1, control=True))
+    found = ladder_curves.threshold(table, ladder_of(design, "N", 0.1, control=True))
     assert found.between == (control.FEATURES, 105)
     assert found.ratio.value == pytest.approx(1.0, abs=0.05)
     assert found.rank == 2 * control.FEATURES
@@ -57,8 +57,8 @@ def test_the_control_is_fitted_up_to_its_features(study):
 def test_beyond_the_ladder(study, axis):
     table, design = study
     ladder = ladder_of(design, axis, 0.1)
-    none = ladder_threshold(table.assign(train_nmse=1.0), ladder)
-    every = ladder_threshold(table.assign(train_nmse=1e-9), ladder)
+    none = ladder_curves.threshold(table.assign(train_nmse=1.0), ladder)
+    every = ladder_curves.threshold(table.assign(train_nmse=1e-9), ladder)
     assert (none.at.value, none.ratio.value) == ((0, 0) if axis == "N" else (np.inf, 0))
     assert (every.at.value, every.ratio.value) == ((np.inf, np.inf) if axis == "N" else (0, np.inf))
     ends = ladder.steps[[0, -1]]
@@ -72,7 +72,7 @@ def test_diverged_trainings_are_not_fitted(study):
     lost = table.copy()
     here = lost["cell"].isin(ladder.cells[2:]) & (lost["replicate"] < 8)
     lost.loc[here, "train_nmse"] = np.nan
-    found = ladder_threshold(lost, ladder)
+    found = ladder_curves.threshold(lost, ladder)
     assert ladder.steps[1] <= found.at.value <= ladder.steps[2]
 
 
@@ -82,7 +82,10 @@ def test_scatter_between_replicates_widens_the_interval(study):
     scattered = table.copy()
     rng = np.random.default_rng(0)
     scattered["train_nmse"] *= np.exp(3 * rng.normal(size=len(table)))
-    calm, wide = ladder_threshold(table, ladder).at, ladder_threshold(scattered, ladder).at
+    calm, wide = (
+        ladder_curves.threshold(table, ladder).at,
+        ladder_curves.threshold(scattered, ladder).at,
+    )
     assert np.log(wide.high / wide.low) > 10 * np.log(calm.high / calm.low)
 
 

@@ -27,6 +27,10 @@ def cell(rng, a, b, data, init, rest):
     )
 
 
+def components(rows):
+    return variance.pooled([variance.crossed(rows, TEST)])
+
+
 @pytest.mark.parametrize(
     ("data", "init", "rest"), [(0.5, 0.2, 0.1), (0.1, 0.5, 0.2), (0.0, 0.4, 0.3)]
 )
@@ -34,7 +38,7 @@ def test_moments_are_unbiased_and_intervals_cover(data, init, rest):
     rng, found = np.random.default_rng([2, int(10 * data)]), []
     for _ in range(500):
         logs = logs_of(rng, 5, 4, data, init, rest)
-        found.append(variance.pooled([variance.squares(logs)]))
+        found.append(variance.pooled([logs]))
     assert np.mean([f.rest.value**2 for f in found]) == pytest.approx(rest**2, rel=0.1)
     for name, put_in in (("data", data), ("init", init), ("rest", rest)):
         each = [getattr(f, name) for f in found]
@@ -62,19 +66,16 @@ def test_agrees_with_restricted_likelihood():
     best = optimize.minimize(
         minus_likelihood, np.log([0.5, 0.5, 0.5]), method="Nelder-Mead", options={"xatol": 1e-8}
     )
-    found = variance.components(rows, TEST)
+    found = components(rows)
     ours = [found.data.value, found.init.value, found.rest.value]
     assert ours == pytest.approx(np.exp(best.x), rel=1e-3)
 
 
 def test_the_larger_part_is_named():
     rng = np.random.default_rng(3)
-    assert variance.components(cell(rng, 8, 8, 1.0, 0.05, 0.2), TEST).ratio.verdict() == "yes"
-    assert variance.components(cell(rng, 8, 8, 0.05, 1.0, 0.2), TEST).ratio.verdict() == "no"
-    equal = [
-        variance.components(cell(rng, 5, 2, 0.3, 0.3, 0.3), TEST).ratio.verdict()
-        for _ in range(100)
-    ]
+    assert components(cell(rng, 8, 8, 1.0, 0.05, 0.2)).ratio.verdict() == "yes"
+    assert components(cell(rng, 8, 8, 0.05, 1.0, 0.2)).ratio.verdict() == "no"
+    equal = [components(cell(rng, 5, 2, 0.3, 0.3, 0.3)).ratio.verdict() for _ in range(100)]
     assert equal.count("undecided") >= 90
 
 
@@ -82,27 +83,24 @@ def test_paired_seeds_are_not_told_apart():
     rows = cell(np.random.default_rng(4), 5, 1, 1, 1, 1)
     paired = rows.assign(init_seed=rows["data_seed"])
     for each in (rows, paired):
-        found = variance.components(each, TEST)
-        assert not found.told_apart
-        assert np.isnan(found.data.value)
-        assert found.data.verdict() == "undecided"
+        assert variance.crossed(each, TEST) is None
 
 
 def test_diverged_and_missing_replicates():
     rows = cell(np.random.default_rng(5), 5, 3, 0.5, 0.3, 0.1)
-    whole = variance.components(rows[rows["data_seed"] < 4], TEST)
-    partial = variance.components(rows.drop(index=14), TEST)  # the last pair is not there
+    whole = components(rows[rows["data_seed"] < 4])
+    partial = components(rows.drop(index=14))  # the last pair is not there
     assert partial == whole
     rows.loc[3, TEST.column] = np.inf
-    assert not variance.components(rows, TEST).told_apart
+    assert variance.crossed(rows, TEST) is None
     rows.loc[3, TEST.column] = np.nan
-    assert not variance.components(rows, TEST).told_apart
+    assert variance.crossed(rows, TEST) is None
 
 
 def test_cells_of_the_same_seeds_are_pooled_by_their_mean_squares():
     rng = np.random.default_rng(6)
     tables = [variance.crossed(cell(rng, 5, 4, 0.4, 0.2, 0.1), TEST) for _ in range(3)]
-    together = variance.pooled([variance.squares(t) for t in tables])
-    rest = [variance.pooled([variance.squares(t)]).rest.value ** 2 for t in tables]
+    together = variance.pooled(tables)
+    rest = [variance.pooled([t]).rest.value ** 2 for t in tables]
     assert together.rest.value**2 == pytest.approx(np.mean(rest))
     assert together.rest.draws == 5

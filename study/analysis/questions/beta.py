@@ -1,18 +1,7 @@
 """Does beta matter beyond its effect on the initial scale?
 
 sigma(beta x) / beta with the first layer's weights over beta and the output's times beta is the
-same function for every beta, so at the start beta only moves the initial scale. `init=beta_matched`
-takes that out: the function at the start is the same for every beta. What then remains of the
-spread over beta is its effect on training.
-
-- Statistic: worst over best median of the test error among the values of beta, geometric mean over
-  the groups in which all else is equal (the activations, say).
-- Chance makes a worst and a best of anything. What it makes is measured on the replicates'
-  deviations from their cell's mean logarithm, exchanged among the values of beta within each
-  replicate. At 5 replicates, scatter of 30 % and 5 groups, equal cells pass it in 5 % of cases.
-- Decision: beta matters if the spread is above the 99 % quantile of that and above `LEAST`, and its
-  interval (of the worst and best that the medians show) above 1; it does not if that interval ends
-  below `MATTERS`; else undecided.
+same function for every beta. `init=beta_matched` takes this effect out: what remains is training's.
 """
 
 from collections.abc import Iterator
@@ -31,7 +20,7 @@ from study.analysis.answer import (
     medians_table,
 )
 from study.analysis.design import Comparison, Design
-from study.analysis.statistics.medians import DRAWS, SEED, Estimate, Medians, interval
+from study.analysis.statistics.medians import DRAWS, SEED, Estimate, Medians
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, finish, lines, ratio_axis
 from study.analysis.words import estimate, number
 from study.tables.measures import TEST
@@ -48,8 +37,10 @@ _TEST_LEVEL = 0.99
 class Spread:
     """The spread over beta under one initialisation.
 
-    - `factor`: worst over best, geometric mean over groups; `chance`: the quantile of it that
-      chance alone reaches.
+    - `factor`: worst over best median test error, geometric mean over the groups in which all else
+      is equal; its interval is of the worst and the best that the medians show.
+    - `chance`: the 99 % quantile of what scatter alone makes of it. At 5 replicates, scatter of
+      30 % and 5 groups, equal cells pass it in 5 % of cases.
     - `comparison`: of the values of beta; `medians`: of its cells, group-major.
     """
 
@@ -90,12 +81,10 @@ def spreads(rows: pd.DataFrame) -> dict[str, Spread]:
         if comparison is None:
             return {}
         medians = curve(chosen, comparison.cells, TEST)
-        n_betas, n = len(comparison.levels), int(medians.counts.min())
-        value = float(_statistic(medians.middle, n_betas))
-        low, high = (float(limit) for limit in interval(_chosen_ratio(medians, n_betas)))
-        factor = Estimate(value, low, high, n, medians.independent)
+        n_betas = len(comparison.levels)
+        value, drawn = _statistic(medians.middle, n_betas), _chosen_ratio(medians, n_betas)
         chance = _by_chance(medians.table, n_betas)
-        by_init[init] = Spread(factor, chance, comparison, medians)
+        by_init[init] = Spread(medians.estimated(value, drawn), chance, comparison, medians)
     return by_init
 
 
@@ -117,11 +106,10 @@ def _chosen_ratio(medians: Medians, n_betas: int) -> np.ndarray:
 
 
 def _by_chance(table: np.ndarray, n_betas: int) -> float:
-    """What the statistic reaches by the replicates' scatter alone, the medians all being equal."""
-    if np.isnan(table).any():  # cells with unequal replicates have nothing to exchange
-        return np.inf
+    """What the statistic reaches by scatter alone: the replicates' deviations from their cell's
+    mean logarithm, exchanged among the values of beta within each replicate."""
     finite = table[np.isfinite(table)]
-    if not len(finite):
+    if np.isnan(table).any() or not len(finite):  # unequal replicates cannot be exchanged
         return np.inf
     logs = np.log(np.where(np.isfinite(table), table, 10 * finite.max()))
     n = len(logs)
@@ -161,13 +149,9 @@ def plots(tables: Tables) -> Iterator[Plot]:
     drawn = []
     for axis, (init, spread) in zip(axes, by_init.items(), strict=True):
         groups = spread.comparison.groups
-        table = medians_table(
-            spread.medians,
-            spread.comparison.cells,
-            init=init,
-            setting=np.repeat(list(groups), len(spread.betas)),
-            beta=np.tile(spread.betas, len(groups)),
-        )
+        settings = np.repeat(list(groups), len(spread.betas))
+        about = {"init": init, "setting": settings, "beta": np.tile(spread.betas, len(groups))}
+        table = medians_table(spread.medians, spread.comparison.cells, **about)
         lines(axis, "beta", {label: table.loc[table["setting"] == label] for label in labels})
         ratio_axis(axis, table["beta"].to_numpy())
         axis.set_title(TITLES[init])

@@ -14,18 +14,10 @@ import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import NullLocator
 
-from study.analysis.answer import (
-    Answer,
-    Question,
-    Tables,
-    curve,
-    diverged_remark,
-    make,
-    medians_of,
-)
+from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
 from study.analysis.design import Comparison, Design
 from study.analysis.questions.beta import as_it_comes
-from study.analysis.statistics.medians import LEVEL, Estimate
+from study.analysis.statistics.medians import LEVEL
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, dot_plot, finish
 from study.analysis.words import capital, estimate, number, plural, span, with_article
@@ -73,12 +65,9 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
     # the two were chosen among all pairs of levels by what they show, so the interval is widened
     level = 1 - (1 - LEVEL) / (n_levels * (n_levels - 1) / 2)
 
-    def over_best(i: int) -> Estimate:
-        pairs = zip(columns[i], columns[best], strict=True)
-        return mean_ratio([(test, int(a), int(b)) for a, b in pairs], level)
-
-    factor = over_best(worst)
-    equal = [names[i] for i in others if over_best(i).verdict() != "yes"]
+    over_best = {i: mean_ratio(test, columns[i], columns[best], level) for i in others}
+    factor = over_best[worst]
+    equal = [names[i] for i in others if over_best[i].verdict() != "yes"]
     ties = ""
     if n_levels > 2:
         ties = f" {capital(names[best])} is best of {n_levels} beyond the intervals."
@@ -102,11 +91,8 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
 
 
 def figure_id(comparison: Comparison) -> str:
-    """The figure that shows a comparison, which names files.
-
-    A factor that this project does not know may be called anything, `../x` say: its figure goes by
-    a number made of its name.
-    """
+    """The figure that shows a comparison, which names files: by a number if an unknown factor,
+    which may be called anything (`../x`), is in it."""
     if set(comparison.factors) == set(COMBINED):
         return "activation_beta"
     if not set(comparison.factors) <= {*RESULTS.columns, "setting"}:
@@ -134,8 +120,8 @@ def plots(tables: Tables) -> Iterator[Plot]:
 
 def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
     factors = rows.drop_duplicates("cell").set_index("cell").loc[list(both.cells)]
-    named = {"activation": factors["model.activation"], "beta": factors["model.beta"]}
-    data = medians_of(rows, both.cells, TEST, **{k: v.to_numpy() for k, v in named.items()})
+    activation, beta = (factors[name].to_numpy() for name in COMBINED)
+    data = medians_of(rows, both.cells, TEST, activation=activation, beta=beta)
     logs = data.assign(log=np.log(data["median"].to_numpy(float)))
     grid = logs.pivot_table(index="activation", columns="beta", values="log", sort=True)
     grid = grid.iloc[np.argsort(grid.to_numpy(float).mean(axis=1), kind="stable")].apply(np.exp)

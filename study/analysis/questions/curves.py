@@ -103,7 +103,8 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         shown = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
         low, high = np.nanmin(shown), np.nanmax(shown)
         pad = 0.35 * max(high - low, 1e-9)
-        axis.set(ylim=(low - pad, high + pad), ylabel=f"{_greek(name)} ({unit})")
+        written = name.replace("theta", "θ").translate(_LOWERED)
+        axis.set(ylim=(low - pad, high + pad), ylabel=f"{written} ({unit})")
     axes[-1].set_xlabel("time (s)")
     finish(figure, axes[0])
     title = f"Rollouts of the {which} cell"
@@ -120,6 +121,7 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
 
 
 _RANK = {"best": "with the lowest", "middle": "with the middle"}
+_LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _coordinates(cell: pd.Series, D: int) -> list[tuple[str, str]]:
@@ -181,8 +183,7 @@ def _pairs(
 
 def _growth(growth: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     figure, (axis,) = canvas(height=4.4)
-    data = _medians(growth, design)
-    _lines(axis, data.loc[data["x"] > 0], design, cells, "-")
+    data = _lines(axis, growth, design, cells, {"error": "-"})
     axis.axhline(0.5, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     axis.set(xlabel="time (s)", ylabel="error / standard deviation of the coordinate")
     decade_axis(axis)
@@ -201,10 +202,7 @@ def _growth(growth: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
 
 def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     figure, (axis,) = canvas(height=4.4)
-    styles = {"test_nmse_median": "-", "train_nmse": ":"}
-    data = _medians(training.loc[training["metric"].isin(list(styles))], design)
-    for metric, line in styles.items():
-        _lines(axis, data.loc[data["metric"] == metric], design, cells, line)
+    data = _lines(axis, training, design, cells, {"test_nmse_median": "-", "train_nmse": ":"})
     axis.set(xlabel="optimiser step", ylabel="error (normalised square)")
     decade_axis(axis)
     finish(figure, axis)
@@ -217,23 +215,24 @@ def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     return Plot("training", "Training", caption, alt, data, figure)
 
 
-def _medians(curves: pd.DataFrame, design: Design) -> pd.DataFrame:
-    """Median over replicates at each x; a value that is not finite counts as infinite."""
+def _lines(
+    axis: Axes, curves: pd.DataFrame, design: Design, cells: list[str], styles: dict[str, str]
+) -> pd.DataFrame:
+    """Draw medians over replicates, one thin line for each metric of `styles` and cell; solid ones
+    are in the legend. A value that is not finite counts as infinite."""
+    curves = curves.loc[curves["metric"].isin(list(styles))]
     filled = curves.assign(value=curves["value"].where(np.isfinite(curves["value"]), np.inf))
     grouped = filled.groupby(["cell", "metric", "x"], sort=True)["value"]
-    medians = grouped.agg(median="median", replicates="size").reset_index()
-    labels = {cell: design.label(cell) for cell in medians["cell"].unique()}
-    return medians.assign(setting=[labels[cell] for cell in medians["cell"]])
-
-
-def _lines(axis: Axes, data: pd.DataFrame, design: Design, cells: list[str], line: str) -> None:
-    """One thin line a cell, named in the legend if it is solid."""
-    for k, cell in enumerate(cells):
-        part = data.loc[(data["cell"] == cell) & (data["median"] > 0)]
-        shown = part.loc[np.isfinite(part["median"].to_numpy(float))].sort_values(by="x")
-        label = (design.label(cell) or cell) if line == "-" else None
-        marks, x, y = (k, max(1, len(shown) // 6)), shown["x"], shown["median"]
-        axis.plot(x, y, ls=line, ms=4, label=label, markevery=marks, **look(k, len(cells)))
+    data = grouped.agg(median="median", replicates="size").reset_index()
+    labels = {cell: design.label(cell) for cell in data["cell"].unique()}
+    drawn = data.loc[(data["median"] > 0) & np.isfinite(data["median"])]
+    for metric, line in styles.items():
+        for k, cell in enumerate(cells):
+            own = drawn.loc[(drawn["cell"] == cell) & (drawn["metric"] == metric)]
+            label = (design.label(cell) or cell) if line == "-" else None
+            thin = {"ms": 4, "markevery": (k, max(1, len(own) // 6)), **look(k, len(cells))}
+            axis.plot(own["x"], own["median"], ls=line, label=label, **thin)
+    return data.assign(setting=[labels[cell] for cell in data["cell"]])
 
 
 def _continuous(pair: np.ndarray) -> np.ndarray:
@@ -244,10 +243,6 @@ def _continuous(pair: np.ndarray) -> np.ndarray:
         column[finite] = np.unwrap(column[finite])
     out[:, 1] += 2 * np.pi * np.round((out[0, 0] - out[0, 1]) / (2 * np.pi))
     return out
-
-
-def _greek(name: str) -> str:
-    return name.replace("theta", "θ").translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
 QUESTION = Question(_answers, _plots, place=100)

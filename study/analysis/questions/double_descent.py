@@ -1,8 +1,6 @@
 """Double descent: does the test error peak along a ladder, and up to where can a network fit?
 
-Peak: the most prominent inner point of the median test error, by the test of `statistics/peaks.py`.
-Threshold: the largest N, or smallest P, at which the train error is below its tolerance, measured
-by `statistics/thresholds.py`. Figure: train error over its tolerance, along N and along P.
+See `statistics/peaks.py` and `statistics/thresholds.py`.
 """
 
 from collections.abc import Iterator
@@ -13,17 +11,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
-from study.analysis.questions.ladder_curves import (
-    crosses,
-    draw_ladders,
-    ladder_answer,
-    ladder_peak,
-    ladder_table,
-    ladder_threshold,
-    mark,
-    medians_are,
-    undrawn,
-)
+from study.analysis.questions import ladder_curves
 from study.analysis.statistics.medians import Estimate
 from study.analysis.statistics.peaks import MATTERS, TEST_LEVEL, Peak
 from study.analysis.statistics.thresholds import CLEAN, NOISY, Threshold, tolerance
@@ -38,12 +26,14 @@ SHOWN = 1e-6  # smaller parts of the tolerance are drawn at this one: they are a
 
 def answers(tables: Tables) -> Iterator[Answer]:
     for axis in ("N", "P"):
-        ladders = [(k, each) for k, each in enumerate(tables.design.ladders(axis)) if crosses(each)]
+        ladders = enumerate(tables.design.ladders(axis))
         for k, ladder in sorted(ladders, key=lambda numbered: numbered[1].control):
-            say = partial(ladder_answer, tables.rows, ladder, k)
-            end = ladder_threshold(tables.rows, ladder)
+            if not ladder_curves.crosses(ladder):
+                continue
+            say = partial(ladder_curves.answer, tables.rows, ladder, k)
+            end = ladder_curves.threshold(tables.rows, ladder)
             test = curve(tables.rows, ladder.cells, TEST)
-            if (top := ladder_peak(test, ladder)) is not None:
+            if (top := ladder_curves.peak(test, ladder)) is not None:
                 question, verdict = _asks(ladder, top)
                 sentence = f"{_height(ladder, top)} {_place(ladder, top, end)}"
                 figure = f"{'control' if ladder.control else 'test_error'}_by_{axis.lower()}"
@@ -181,19 +171,19 @@ def _rank(ladder: Ladder, end: Threshold) -> str:
 
 def plots(tables: Tables) -> Iterator[Plot]:
     for letter in ("N", "P"):
-        ladders = [ladder for ladder in tables.design.ladders(letter) if crosses(ladder)]
-        if ladders:
+        if ladders := list(filter(ladder_curves.crosses, tables.design.ladders(letter))):
             yield _plot(tables.rows, ladders, letter)
 
 
 def _plot(rows: pd.DataFrame, ladders: list[Ladder], letter: str) -> Plot:
     tables, errors = [], ["median", "low", "high"]
     for ladder in ladders:
-        table = mark(rows, ladder, ladder_table(rows, ladder, TRAIN)).drop(columns="peak")
+        table = ladder_curves.table(rows, ladder, TRAIN)
+        table = ladder_curves.mark(rows, ladder, table).drop(columns="peak")
         table["tolerance"] = tolerance(ladder.noise)
         table[errors] = (table[errors] / tolerance(ladder.noise)).clip(lower=SHOWN)
         tables.append(table)
-    figure, panel, data = draw_ladders(ladders, tables)
+    figure, panel, data = ladder_curves.draw_ladders(ladders, tables)
     decade_axis(panel)
     panel.axhline(1.0, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     panel.set_ylabel("mean train error / tolerance")
@@ -202,7 +192,7 @@ def _plot(rows: pd.DataFrame, ladders: list[Ladder], letter: str) -> Plot:
         f"Mean train error over what counts as fitted: {100 * NOISY:g} % of the variance of the "
         f"label noise, or {CLEAN:g} without noise. Below the dashed line the points are fitted; "
         "triangles at the foot: the threshold, where it lies on the ladder. Values below "
-        f"{SHOWN:g} drawn there. {medians_are(data)}.{undrawn(data)}"
+        f"{SHOWN:g} drawn there. {ladder_curves.medians_are(data)}.{ladder_curves.undrawn(data)}"
     )
     alt = f"Train error over tolerance against N·D/P, {plural(len(ladders), 'line')}."
     return Plot(f"threshold_by_{letter.lower()}", title, caption, alt, data, figure)

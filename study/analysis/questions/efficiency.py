@@ -1,28 +1,18 @@
 """How many points does each kind of model need?
 
-Two statistics of one comparison: the factor by which another model lowers the error at the same N,
-and how many fewer points it needs for the same error. The second is read off where the running
-minimum of its medians first falls below the plain network's error at its largest N, log against
-log.
+By which factor another model lowers the error at the same N, and how many fewer points it needs for
+the same error.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import (
-    Answer,
-    Question,
-    Tables,
-    curve,
-    diverged_remark,
-    make,
-    medians_of,
-)
+from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
-from study.analysis.statistics.medians import Estimate, Medians, interval
+from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, finish, lines
 from study.analysis.words import count, estimate, name_of, number
@@ -89,10 +79,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
         test, rollout = (curve(rows, race.all_cells, m) for m in (TEST, ROLLOUT))
         for model in list(race.cells)[1:]:
             name, columns = name_of(model), (race.columns(PLAIN), race.columns(model))
-            lower, in_rollout = (
-                mean_ratio([(errors, i, j) for i, j in zip(*columns, strict=True)])
-                for errors in (test, rollout)
-            )
+            lower, in_rollout = (mean_ratio(errors, *columns) for errors in (test, rollout))
             last = len(race.points) - 1
             at_same_n = ", ".join(
                 f"{estimate(test.ratio(columns[0][i], columns[1][i]))} "
@@ -113,19 +100,19 @@ def answers(tables: Tables) -> Iterator[Answer]:
 
 
 def ratio_of_points(race: Race, model: str, errors: Medians) -> Estimate:
-    """Largest N over the N at which the other model reaches the plain one's error there.
+    """Largest N over the N at which the running minimum of the other model's medians reaches the
+    plain one's error there, log against log. Above 1: fewer points.
 
-    Above 1: fewer points. At least (largest over smallest N) if it is there from the smallest on
-    (the upper limit is then infinite); 0 if it never is.
+    At least (largest over smallest N) if it is there from the smallest on (the upper limit is then
+    infinite); 0 if it never is.
     """
     draws = np.concatenate([errors.middle[None], errors.draws])
     value, *drawn = _ratio_of_points(
         race.points, draws[:, race.columns(PLAIN)], draws[:, race.columns(model)]
     )
-    low, high = interval(np.array(drawn))
-    upper = np.inf if high >= race.points[-1] / race.points[0] else float(high)
-    n = int(errors.counts.min())
-    return Estimate(float(value), float(low), upper, n, errors.independent)
+    fewer = errors.estimated(value, np.array(drawn))
+    all_points = fewer.high >= race.points[-1] / race.points[0]
+    return replace(fewer, high=np.inf) if all_points else fewer
 
 
 def _ratio_of_points(points: np.ndarray, plain: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -162,14 +149,10 @@ def _plot(rows: pd.DataFrame, race: Race, id: str) -> Plot:
     figure, axes = canvas(2, height=5.6, sharex=True)
     drawn = []
     for axis, measure in zip(axes, (TEST, ROLLOUT), strict=True):
-        named = medians_of(
-            rows,
-            race.all_cells,
-            measure,
-            measure=measure.column,
-            model=np.repeat(list(race.cells), len(race.points)),
-            n_train=np.tile(race.points, len(race.cells)),
-        )
+        models = np.repeat(list(race.cells), len(race.points))
+        about = {"measure": measure.column, "model": models}
+        about["n_train"] = np.tile(race.points, len(race.cells))
+        named = medians_of(rows, race.all_cells, measure, **about)
         of_model = {
             f"{name_of(model)}, P = {count(n)}": named.iloc[list(race.columns(model))]
             for model, n in race.n_params.items()

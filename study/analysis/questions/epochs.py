@@ -1,10 +1,7 @@
 """Epoch-wise double descent: does the test error rise and fall again while the train error falls?
 
-Along the steps of one training the peak test (`statistics/peaks.py`) is taken on the test error at
-those steps only at which the median train error is at a new low, up to a tenth: if both errors
-rise, training was thrown back, and that is no double descent. Replicates whose training ended
-early keep their last value. Peaks are counted over cells, because the level of the test lets some
-of them by.
+If both errors rise, training was thrown back, and that is no double descent. Peaks are counted over
+cells, because the level of the test (`statistics/peaks.py`) lets some of them by.
 """
 
 from collections.abc import Iterator
@@ -14,17 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from scipy import stats
 
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.design import CONTROL, Design, replicate_groups, table_of
-from study.analysis.statistics.medians import LEVEL, Medians, interval, medians
-from study.analysis.statistics.peaks import TEST_LEVEL, Peak, peak
+from study.analysis.statistics.medians import Medians, interval, medians
+from study.analysis.statistics.peaks import TEST_LEVEL, Peak, beyond_chance, peak
 from study.analysis.style import Plot, canvas, decade_axis, finish, log_axis, look, ring
 from study.analysis.words import capital, count, estimate, number, plural, span
 from study.tables.measures import TEST, TRAIN
 
-NEW_LOW = 1.1
+NEW_LOW = 1.1  # times the least train error so far: a step up to there is at a new low
 FEWEST = 5  # steps at a new low
 MOST_PANELS = 3  # levels of noise
 MOST_LINES = 4  # settings of each
@@ -84,7 +80,7 @@ def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course | None
 
 
 def _table(lines: pd.DataFrame) -> pd.DataFrame:
-    """Replicates by steps; +inf if not finite, the last value after training had ended."""
+    """Replicates by steps; +inf if not finite, the last value once training had ended."""
     values = lines["value"].to_numpy(float)
     steps, place = np.unique(lines["x"].to_numpy(float), return_inverse=True)
     finite = np.where(np.isfinite(values), values, np.inf)
@@ -112,17 +108,10 @@ def answers(tables: Tables) -> Iterator[Answer]:
             f"at most {estimate(longest)} times the best on the way."
         )
         question = "Does the test error peak along the training (epoch-wise double descent)?"
-        cells, verdict = tuple(course.cell for course in arm), _verdict(arm, len(sure))
+        cells = tuple(course.cell for course in arm)
+        verdict = beyond_chance([course.peak.verdict for course in arm])
         about = (top.prominence, tables.rows, cells, "epochs")
         yield make(f"epochs.{k}", question, verdict, sentence, *about)
-
-
-def _verdict(arm: list[Course], n_sure: int) -> str:
-    """Yes if there are more peaks than the level of the test makes of cells without one."""
-    if all(course.peak.verdict == "no" for course in arm):
-        return "no"
-    chance = float(stats.binom.sf(n_sure - 1, len(arm), 1 - TEST_LEVEL))
-    return "yes" if chance < 1 - LEVEL else "undecided"
 
 
 def _most(top: Peak, at: str) -> str:
@@ -145,13 +134,9 @@ def plots(tables: Tables) -> Iterator[Plot]:
     levels = sorted({course.noise for course in shown})[:MOST_PANELS]
     shown = [course for course in shown if course.noise in levels]
     labels = {c.cell: _label(tables.design, c, len(levels) > 1) for c in shown}
-    most: dict[
-        str, float
-    ] = {}  # the most prominent inner points at any noise are drawn at every one
-    for course in shown:
-        name = labels[course.cell]
-        most[name] = max(most.get(name, 0.0), course.peak.prominence.value)
-    names = sorted(most, key=lambda name: -most[name])[:MOST_LINES]
+    # the settings with the most prominent inner points at any noise are drawn at every one
+    by_height = sorted(shown, key=lambda course: -course.peak.prominence.value)
+    names = list(dict.fromkeys(labels[course.cell] for course in by_height))[:MOST_LINES]
     figure, axes = canvas(len(levels), 1, height=1.0 + 2.3 * len(levels), sharex=True)
     drawn = []
     for axis, level in zip(axes, levels, strict=True):

@@ -1,9 +1,7 @@
-"""How many of the P unknowns can the accelerations see?
+"""How many of the P unknowns can the accelerations see? The rank of d(qddot)/d(theta) says it.
 
-The rank of d(qddot)/d(theta) counts singular values above a threshold times the largest. It is
-measured at three thresholds, at initialisation on ample data and as trained on the N training
-points. The accelerations do not change under L -> a L + b: a plain network has 2 gauge directions,
-and 1 with a mass prior, which fixes the scale a.
+The accelerations do not change under L -> a L + b: a plain network has 2 gauge directions, and 1
+with a mass prior, which fixes the scale a.
 """
 
 # ruff: noqa: RUF001 (a reader gets the minus sign)
@@ -14,36 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from study.analysis import style
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
 from study.analysis.design import POINTS, WIDTH, Design, Ladder
 from study.analysis.statistics.medians import Estimate, Medians, medians
 from study.analysis.statistics.ratios import share
-from study.analysis.style import (
-    COLOURS,
-    REFERENCE,
-    Plot,
-    canvas,
-    decade_axis,
-    dot_plot,
-    finish,
-    lines,
-    look,
-    ratio_axis,
-)
-from study.analysis.words import count, estimate, level_name, plural, span
+from study.analysis.words import QUESTIONED, count, estimate, level_name, plural, span
 from study.tables.measures import IDENTIFIABILITY, MEASURES, THRESHOLDS
 
 SHOWN = dict(zip(THRESHOLDS, ("1e-8", "1e-10", "1e-12"), strict=True))  # as a reader writes them
 COARSE, *_, FINE = THRESHOLDS
-QUESTIONS_OWN = {
-    "model": "lnn",
-    "model.width": 32,
-    "model.depth": 4,
-    "model.activation": "softplus",
-    "model.beta": 0.5,
-    "model.encoding": "raw",
-    "model.mass_prior": 0.0,
-}
+SETTINGS = ("model.activation", "model.beta", "model.encoding", "model.mass_prior")
+QUESTIONS_OWN = {"model": "lnn", "model.width": 32, "model.depth": 4}
+QUESTIONS_OWN |= {name: QUESTIONED[name] for name in SETTINGS}
 INDEPENDENT = 0.95  # share of the equations seen, from which on they count as independent
 SPECTRUM, SHARES, BY_N = "spectrum_initial", "seen_share", "rank_by_n"
 SPECTRA, MOST = 7, 26  # the most spectra, and the most settings, in one figure
@@ -56,7 +37,8 @@ class Seen:
 
     - `labels`: each cell by what sets it apart from most others, and P; N is left out.
     - `own` (K,): which are the question's own network.
-    - `initial`, `trained`: threshold -> medians of the rank, one column a cell.
+    - `initial`, `trained`: threshold -> medians of the rank, one column a cell; as initialised on
+      ample data and as trained on the N training points.
     - `n_params`, `n_equations`, `gauge` (K,): P, N*D, and the directions that cannot be seen;
       `gauge` is NaN for a model other than the plain network.
     """
@@ -137,25 +119,21 @@ def seen_in(rows: pd.DataFrame) -> Seen | None:
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
-    seen = seen_in(tables.rows)
-    if seen is None:
+    if (seen := seen_in(tables.rows)) is None:
         return
-    plain = ~np.isnan(seen.gauge)
     for k in np.flatnonzero(seen.own):
         yield _of_question(seen, int(k))
-    if plain.any():
-        yield _gauge(seen, np.flatnonzero(plain))
-    if (plain & ~seen.own).any():
-        yield _others(seen, np.flatnonzero(plain & ~seen.own))
-    few = np.flatnonzero(seen.n_equations < seen.n_params)
-    if len(few):
-        yield _equations(seen, few)
+    plain = ~np.isnan(seen.gauge)
+    few = seen.n_equations < seen.n_params
+    for answer, chosen in ((_gauge, plain), (_others, plain & ~seen.own), (_equations, few)):
+        if chosen.any():
+            yield answer(seen, np.flatnonzero(chosen))
 
 
 def _of_question(seen: Seen, k: int) -> Answer:
     P, gauge = seen.n_params[k], seen.gauge[k]
     rank = seen.initial[COARSE].estimate(k)
-    part = Estimate(rank.value / P, rank.low / P, rank.high / P, rank.n, rank.draws)
+    part = rank.map(lambda seen: seen / P)
     init = str(seen.design.cells.loc[seen.cells[k], "model.init"])
     sentence = (
         f"Of the P = {count(P)} parameters of the question's own network (initialised by "
@@ -235,7 +213,7 @@ def _equations(seen: Seen, few: np.ndarray) -> Answer:
     return make("equations", question, verdict, sentence, least, seen.rows, cells, BY_N)
 
 
-def _plots(tables: Tables) -> Iterator[Plot]:
+def _plots(tables: Tables) -> Iterator[style.Plot]:
     seen, curves = seen_in(tables.rows), tables.curves
     if seen is None:
         return
@@ -249,7 +227,7 @@ def _plots(tables: Tables) -> Iterator[Plot]:
         yield _along_n(seen, max(ladders, key=lambda ladder: len(ladder.cells)))
 
 
-def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
+def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> style.Plot:
     """Of the question's network, and of others from the least to the most seen, evenly."""
     kinds = seen.kinds()
     own = sorted(k for k in kinds if seen.own[k])[-1:]
@@ -257,7 +235,7 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
     spread = np.linspace(0, len(others) - 1, min(len(others), SPECTRA - len(own))).round()
     chosen = [*own, *(others[int(k)] for k in np.unique(spread))]
     chosen.sort(key=lambda k: (seen.n_params[k], k))
-    figure, (axis,) = canvas(height=4.2)
+    figure, (axis,) = style.canvas(height=4.2)
     parts = []
     for place, k in enumerate(chosen):
         replicates = spectra.loc[spectra["cell"] == seen.cells[k]]
@@ -265,19 +243,21 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
         P, unseen = seen.n_params[k], seen.unseen(k, trained)
         about = {"cell": seen.cells[k], "setting": seen.labels[k], "n_params": P, "unseen": unseen}
         part = pd.DataFrame({**about, "index": values.index, "share": values.index / P})
-        part["relative_singular_value"] = values.to_numpy()
-        part["replicates"] = replicates["replicate"].nunique()
+        n = replicates["replicate"].nunique()
+        part = part.assign(relative_singular_value=values.to_numpy(), replicates=n)
         every = max(1, len(part) // 6)
-        style = {"markevery": (len(part) // 12 * place % every, every), "linewidth": 1.2}
-        style |= {"label": f"{seen.labels[k]}: {unseen}", "markersize": 3.5}
-        style |= look(place, len(chosen))
-        axis.plot(part["share"], np.maximum(part["relative_singular_value"], ZERO), **style)
+        look_of = {"markevery": (len(part) // 12 * place % every, every), "linewidth": 1.2}
+        look_of |= {"label": f"{seen.labels[k]}: {unseen}", "markersize": 3.5}
+        look_of |= style.look(place, len(chosen))
+        axis.plot(part["share"], np.maximum(part["relative_singular_value"], ZERO), **look_of)
         parts.append(part)
     for threshold in map(float, THRESHOLDS):
-        axis.axhline(threshold, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        axis.axhline(
+            threshold, color=style.REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0
+        )
     axis.set(xlabel="index / P", ylabel="singular value / largest")
-    decade_axis(axis)
-    finish(figure, axis, columns=1)
+    style.decade_axis(axis)
+    style.finish(figure, axis, columns=1)
     data = pd.concat(parts, ignore_index=True)
     when = "as trained, on the training points" if trained else "at initialisation, on ample data"
     by_setting = data.groupby("setting")["unseen"].first()
@@ -294,34 +274,36 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> Plot:
         + "; ".join(f"{label}: {text}" for label, text in by_setting.items())
         + "."
     )
-    return Plot("spectrum_trained" if trained else SPECTRUM, title, caption, alt, data, figure)
+    return style.Plot(
+        "spectrum_trained" if trained else SPECTRUM, title, caption, alt, data, figure
+    )
 
 
-def _shares(seen: Seen) -> Plot:
+def _shares(seen: Seen) -> style.Plot:
     """P less the rank at initialisation, at the three thresholds, one line a cell."""
     kinds = seen.kinds()
     order = np.array(kinds[:MOST])
     P = seen.n_params[order]
     condition = curve(seen.rows, seen.cells, MEASURES["jacobian_condition"]).middle
     about = {"setting": seen.labels, "n_params": seen.n_params, "condition_trained": condition}
-    figure, (axis,) = canvas(height=0.9 + 0.24 * len(order))
+    figure, (axis,) = style.canvas(height=0.9 + 0.24 * len(order))
     parts, percent = [], {}
     for threshold, text in SHOWN.items():
         ranks = medians_table(seen.initial[threshold], seen.cells, threshold=threshold, **about)
         part = ranks.iloc[order]
         parts.append(part.assign(unseen_share=1 - part["median"] / P))
-        low, median, high = (100 * (1 - part[name] / P) for name in ("high", "median", "low"))
-        of_all = pd.DataFrame({"low": low, "median": median, "high": high})
-        percent[f"threshold {text}"] = of_all
+        seen_share = part[["high", "median", "low"]].div(P, axis=0)
+        unseen = (100 * (1 - seen_share)).set_axis(["low", "median", "high"], axis=1)
+        percent[f"threshold {text}"] = unseen
     data = pd.concat(parts, ignore_index=True)
-    place = dot_plot(axis, [seen.labels[k] for k in order], percent, capsize=0)
+    place = style.dot_plot(axis, [seen.labels[k] for k in order], percent, capsize=0)
     gauge = 100 * seen.gauge[order] / P
     axis.plot(gauge, place, "|", color="black", markersize=11, label="gauge alone", zorder=0)
     axis.set_xlabel("parameters unseen,\n1 − rank/P (%)")
     axis.set_xscale("symlog", linthresh=1.0, linscale=0.6)
     axis.set_xlim(0, 130 * max(data["unseen_share"]))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    finish(figure, axis, columns=4)
+    style.finish(figure, axis, columns=4)
     more = len(kinds) - len(order)
     left_out = f" {plural(more, 'setting')} that see more left out." if more else ""
     title = "How much the accelerations cannot see, by setting"
@@ -335,10 +317,10 @@ def _shares(seen: Seen) -> Plot:
         f"Dot plot of the share of unseen parameters for {plural(len(order), 'setting')}, from "
         f"{100 * data['unseen_share'].min():.2g} to {100 * data['unseen_share'].max():.2g} %."
     )
-    return Plot(SHARES, title, caption, alt, data, figure)
+    return style.Plot(SHARES, title, caption, alt, data, figure)
 
 
-def _along_n(seen: Seen, ladder: Ladder) -> Plot:
+def _along_n(seen: Seen, ladder: Ladder) -> style.Plot:
     """Ranks as trained, and the effective dimension, along N."""
     x, P = ladder.equations_per_param, ladder.n_params
     where = [seen.cells.index(cell) for cell in ladder.cells]
@@ -350,21 +332,17 @@ def _along_n(seen: Seen, ladder: Ladder) -> Plot:
     tables["effective dimension"] = medians_table(effective, ladder.cells)
     about = {"equations_per_param": x, "n_params": P}
     parts = [table.assign(line=label, **about) for label, table in tables.items()]
-    data = pd.concat(parts, ignore_index=True)
-    over_p = {
-        label: t[["low", "median", "high"]].div(P, axis=0).assign(x=x)
-        for label, t in tables.items()
-    }
-    figure, (axis,) = canvas(height=3.6)
-    lines(axis, "x", over_p)
+    data, limits = pd.concat(parts, ignore_index=True), ["low", "median", "high"]
+    figure, (axis,) = style.canvas(height=3.6)
+    style.lines(axis, "x", {k: t[limits].div(P, axis=0).assign(x=x) for k, t in tables.items()})
     fine = np.geomspace(x.min(), x.max(), 200)
     dashed = {"color": "black", "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 0}
     axis.plot(fine, np.minimum(fine, 1), **dashed)
-    axis.axvline(1.0, color=COLOURS[-1], linewidth=0.8, alpha=0.5, zorder=0)
-    ratio_axis(axis, x)
+    axis.axvline(1.0, color=style.COLOURS[-1], linewidth=0.8, alpha=0.5, zorder=0)
+    style.ratio_axis(axis, x)
     axis.set_ylim(bottom=0)
     axis.set(xlabel="N·D/P", ylabel="share of P")
-    finish(figure, axis, columns=2)
+    style.finish(figure, axis, columns=2)
     most = data.loc[data["line"].str.startswith("rank"), "median"].max()
     caption = (
         f"{ladder.label}: rank of the trained network's Jacobian on its own points at "
@@ -376,7 +354,7 @@ def _along_n(seen: Seen, ladder: Ladder) -> Plot:
         "Rank over P against equations per parameter; it follows the number of equations up to "
         f"{most:.0f}."
     )
-    return Plot(BY_N, "Parameters seen by N points", caption, alt, data, figure)
+    return style.Plot(BY_N, "Parameters seen by N points", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=11, replaces=("compare.model", "compare.optimizer"))

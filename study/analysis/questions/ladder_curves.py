@@ -8,21 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from study.analysis import style
 from study.analysis.answer import Answer, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
+from study.analysis.statistics import peaks, thresholds
 from study.analysis.statistics.medians import Estimate, Medians
-from study.analysis.statistics.peaks import Peak, peak
-from study.analysis.statistics.thresholds import Threshold, threshold
-from study.analysis.style import (
-    REFERENCE,
-    bars_are,
-    canvas,
-    errorbars,
-    finish,
-    look,
-    ratio_axis,
-    ring,
-)
 from study.analysis.words import plural, span, with_article
 from study.tables.measures import TEST, TRAIN, Measure
 
@@ -37,7 +27,7 @@ def networks(design: Design, axis: str) -> list[tuple[int, Ladder]]:
     return [(k, ladder) for k, ladder in enumerate(design.ladders(axis)) if not ladder.control]
 
 
-def ladder_answer(
+def answer(
     rows: pd.DataFrame,
     ladder: Ladder,
     number: int,
@@ -80,28 +70,20 @@ def crosses(ladder: Ladder) -> bool:
     )
 
 
-def ladder_peak(test: Medians, ladder: Ladder) -> Peak | None:
+def peak(test: Medians, ladder: Ladder) -> peaks.Peak | None:
     """The most prominent interior point of the median test error along a ladder, tested."""
-    return peak(test.table, ladder.steps, test.groups)
+    return peaks.peak(test.table, ladder.steps, test.groups)
 
 
-def ladder_threshold(rows: pd.DataFrame, ladder: Ladder) -> Threshold:
+def threshold(rows: pd.DataFrame, ladder: Ladder) -> thresholds.Threshold:
     """Where the ladder stops being fitted, by its train errors."""
     ranks = np.full(len(ladder.cells), np.nan)
     if RANK in rows:
         ranks = rows.groupby("cell")[RANK].median().loc[list(ladder.cells)].to_numpy(float)
-    return threshold(
-        curve(rows, ladder.cells, TRAIN),
-        ladder.axis,
-        ladder.steps,
-        ladder.n_equations,
-        ladder.n_params,
-        ladder.noise,
-        ranks,
-    )
+    return thresholds.threshold(curve(rows, ladder.cells, TRAIN), ladder, ranks)
 
 
-def ladder_table(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:
+def table(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> pd.DataFrame:
     """Medians with intervals, one row a rung."""
     return medians_of(
         rows,
@@ -121,9 +103,9 @@ def mark(rows: pd.DataFrame, ladder: Ladder, table: pd.DataFrame) -> pd.DataFram
     `peak`: true for the rung that is one by the test; `threshold`: N*D/P where fitting ends, NaN
     if that is not on the ladder.
     """
-    ratio = ladder_threshold(rows, ladder).ratio.value
+    ratio = threshold(rows, ladder).ratio.value
     inside = crosses(ladder) and 0 < ratio < np.inf
-    top = ladder_peak(curve(rows, ladder.cells, TEST), ladder) if crosses(ladder) else None
+    top = peak(curve(rows, ladder.cells, TEST), ladder) if crosses(ladder) else None
     at = top.at if top is not None and top.verdict == "yes" else -1
     return table.assign(peak=np.arange(len(table)) == at, threshold=ratio if inside else np.nan)
 
@@ -135,34 +117,34 @@ def draw_ladders(
 
     **Arguments:**
 
-    - `tables`: one a ladder, by `ladder_table`; rows whose `peak` is true get a ring, and where
+    - `tables`: one a ladder, by `table`; rows whose `peak` is true get a ring, and where
       `threshold` is on the axis stands a triangle.
     - `hollow`: another one a ladder, dotted with open markers.
     """
-    figure, (panel,) = canvas()
+    figure, (panel,) = style.canvas()
     triangle: dict[str, Any] = {"marker": "^", "markersize": 8, "markeredgecolor": "white"}
     triangle |= {"transform": panel.get_xaxis_transform(), "clip_on": False, "zorder": 5}
     for k, (ladder, table) in enumerate(zip(ladders, tables, strict=True)):
-        style = look(k, len(ladders))
-        errorbars(panel, "equations_per_param", table, ladder.label, **style)
+        look_of = style.look(k, len(ladders))
+        style.errorbars(panel, "equations_per_param", table, ladder.label, **look_of)
         if "peak" in table:
             tops = table.loc[table["peak"]]
             for x, y in zip(tops["equations_per_param"], tops["median"], strict=True):
-                ring(panel, x, y)
+                style.ring(panel, x, y)
         if "threshold" in table:
-            panel.plot(table["threshold"].iloc[0], 0.0, color=style["color"], **triangle)
+            panel.plot(table["threshold"].iloc[0], 0.0, color=look_of["color"], **triangle)
     for k, table in enumerate(hollow):
-        style = {**look(k, len(ladders)), "linestyle": ":", "markerfacecolor": "white"}
-        errorbars(panel, "equations_per_param", table, **style)
+        look_of = {**style.look(k, len(ladders)), "linestyle": ":", "markerfacecolor": "white"}
+        style.errorbars(panel, "equations_per_param", table, **look_of)
     data = pd.concat([*tables, *hollow], ignore_index=True)
     _equations_axis(panel, data["equations_per_param"].to_numpy(), {x.dof for x in ladders})
-    finish(figure, panel)
+    style.finish(figure, panel)
     return figure, panel, data
 
 
 def _equations_axis(panel: Axes, ratios: np.ndarray, dofs: set[int]) -> None:
     """N*D/P along x, with lines where it is 1 and where N = P."""
-    ratio_axis(panel, ratios)
+    style.ratio_axis(panel, ratios)
     panel.set_xlabel("N·D/P, equations per parameter")
     left, right = panel.get_xlim()
     marks = [(1.0, "N·D = P ", "right")]
@@ -173,13 +155,14 @@ def _equations_axis(panel: Axes, ratios: np.ndarray, dofs: set[int]) -> None:
     top: dict[str, Any] = {"transform": panel.get_xaxis_transform(), "va": "bottom", "fontsize": 8}
     for x, text, side in marks:
         if left < x < right:
-            panel.axvline(x, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+            panel.axvline(x, color=style.REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
             panel.text(x, 1.01, text, ha=side, color="#555555", **top)
 
 
 def medians_are(table: pd.DataFrame) -> str:
     """For a caption: how many replicates the medians rest on, and what the bars are."""
-    return f"Median over {span(table['replicates'], 'replicate')}; {bars_are(table['replicates'])}"
+    n = table["replicates"]
+    return f"Median over {span(n, 'replicate')}; {style.bars_are(n)}"
 
 
 def undrawn(table: pd.DataFrame) -> str:

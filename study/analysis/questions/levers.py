@@ -1,10 +1,7 @@
 """Which lever lowers the error most: a better optimiser, more points, another size, another model?
 
-All levers are pulled from one cell, the *standing point*: the cell of the plain network trained by
-Adam from which the most levers can be pulled, of these the one of middle N and P. A lever's effect
-is the factor by which the median error falls, all else equal. If a lever has several settings, the
-best by median test error is taken and the interval widened for the choice. A lever is what bounds
-the error if the squared error falls by more than `BOUNDS`.
+A lever's effect is the factor by which the median error falls, all else equal, from one cell, the
+standing point. It is what bounds the error if the squared error falls by more than `BOUNDS`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +48,8 @@ class Lever:
 
 
 def standing_point(design: Design) -> str | None:
-    """The cell to pull levers from; None unless the optimiser and another lever can be pulled."""
+    """The cell of the plain network by Adam from which most levers can be pulled, of these that of
+    middle N and P; None unless the optimiser and another lever can be pulled."""
     cells = design.cells
     if "optimizer" not in design.varying:
         return None
@@ -93,7 +91,10 @@ def _with_settings(design: Design, head: str) -> tuple[str, ...]:
 
 
 def pulled(rows: pd.DataFrame, design: Design) -> list[Lever]:
-    """Every lever at the standing point, the one that lowers the test error most first."""
+    """Every lever at the standing point, the one that lowers the test error most first.
+
+    Of several settings the best is taken, and the interval widened for the choice.
+    """
     start = standing_point(design)
     if start is None:
         return []
@@ -119,11 +120,9 @@ def _setting(cell: Any, lever: str) -> str:
 
 def _answers(tables: Tables) -> Iterator[Answer]:
     rows, design = tables.rows, tables.design
-    levers = pulled(rows, design)
-    if levers:
+    if levers := pulled(rows, design):
         yield _largest(rows, design, levers)
-    for lever in levers:
-        yield _bounds(rows, lever)
+        yield from (_bounds(rows, lever) for lever in levers)
 
 
 def _leads(rows: pd.DataFrame, levers: Sequence[Lever]) -> tuple[str, Estimate]:
@@ -209,9 +208,8 @@ def _plots(tables: Tables) -> Iterator[Plot]:
             records.append({**about, **of, **asdict(factor), "cell": x.cells[1]})
     names = {"value": "factor", "n": "replicates"}
     data = pd.DataFrame(records).drop(columns="draws").rename(columns=names)
-    by_measure = {m.words: data.loc[data["measure"] == m.column] for m in (TEST, ROLLOUT)}
-    for name, table in by_measure.items():  # the axis has no 0
-        by_measure[name] = table.assign(low=np.maximum(table["low"], table["factor"] / 10))
+    shown = data.assign(low=np.maximum(data["low"], data["factor"] / 10))  # the axis has no 0
+    by_measure = {m.words: shown.loc[shown["measure"] == m.column] for m in (TEST, ROLLOUT)}
     labels = [f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}" for lever in levers]
     figure, (axis,) = canvas(height=0.7 + 0.72 * len(levers))
     dot_plot(axis, labels, by_measure, value="factor")

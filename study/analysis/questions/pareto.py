@@ -84,8 +84,7 @@ def undominated(values: np.ndarray) -> np.ndarray:
 def _answers(tables: Tables) -> Iterator[Answer]:
     rows = tables.every
     for k, search in enumerate(tables.searches):
-        front = front_of(rows, search)
-        if front is None:
+        if (front := front_of(rows, search)) is None:
             continue
         trials = rows.loc[rows["role"] == "trial"]
         cells = tuple(front.cells[i] for i in front.members)

@@ -1,8 +1,7 @@
-"""Do more points N, or more parameters P, help or hurt?
+"""Do more points N, or more parameters P, help or hurt? Ratios of medians of two rungs of a ladder.
 
 Along N at a fixed network: do more points lower the error, does it need N >= P, where does it
-flatten, do many more equations than parameters overdetermine it? Along P at a fixed number of
-points: do more parameters than equations hurt? Each is a ratio of medians of two rungs.
+flatten, do many more equations than parameters overdetermine it? Along P: does P > N*D hurt?
 """
 
 from collections.abc import Callable, Iterator
@@ -13,16 +12,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
-from study.analysis.questions.ladder_curves import (
-    FULL,
-    draw_ladders,
-    ladder_answer,
-    ladder_table,
-    mark,
-    medians_are,
-    networks,
-    undrawn,
-)
+from study.analysis.questions import ladder_curves
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.statistics.ratios import NEEDED, flattens_at, rises
 from study.analysis.style import Plot, decade_axis
@@ -31,128 +21,103 @@ from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN, VALID_TIM
 
 FIGURE = "test_error_by_n"
 
-Say = Callable[..., Answer]  # `ladder_answer` of one ladder
-
 
 def answers(tables: Tables) -> Iterator[Answer]:
     rows = tables.rows
-    for k, ladder in networks(tables.design, "N"):
-        test, train, in_range, times = (
-            curve(rows, ladder.cells, m) for m in (TEST, TRAIN, TEST_IN_RANGE, VALID_TIME)
+    for k, ladder in ladder_curves.networks(tables.design, "N"):
+        yield from _along_n(rows, ladder, partial(ladder_curves.answer, rows, ladder, k))
+    for k, ladder in ladder_curves.networks(tables.design, "P"):
+        yield from _along_p(rows, ladder, partial(ladder_curves.answer, rows, ladder, k))
+
+
+def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> Iterator[Answer]:
+    test, train, in_range, times = (
+        curve(rows, ladder.cells, m) for m in (TEST, TRAIN, TEST_IN_RANGE, VALID_TIME)
+    )
+    equations = [number(ratio) for ratio in ladder.equations_per_param]
+    from_to = f"{_n_of(ladder, 0)} to {_n_of(ladder, -1)}"
+
+    question, gain = "Do more points lower the acceleration error?", test.ratio(0, -1)
+    sentence = (
+        f"raising N from {from_to} (N·D/P from {equations[0]} to {equations[-1]}) "
+        f"{_changes(gain)}; {_rise_clause(ladder, test)}."
+    )
+    yield say("raise_n", question, gain, sentence, FIGURE, test)
+
+    if rungs := _on_both_sides(ladder.n_over_p, test):
+        last, best = rungs
+        question = "Does it need at least as many points as parameters, N ≥ P?"
+        cost = test.ratio(last, best)
+        sentence = (
+            f"the largest N below P ({_n_of(ladder, last)}, N·D/P = {equations[last]}) has "
+            f"{estimate(cost)} times the {TEST.words} of the best N from P on "
+            f"({_n_of(ladder, best)}); N ≥ P counts as needed above a factor of {NEEDED:g}."
         )
-        say = partial(ladder_answer, rows, ladder, k)
-        yield _raise_n(say, ladder, test)
-        yield from _needed(say, ladder, test)
-        yield from _flattens(say, ladder, test)
-        yield _overdetermined(say, ladder, test, train, in_range)
-        yield _valid_time(say, ladder, times)
-    for k, ladder in networks(tables.design, "P"):
-        say = partial(ladder_answer, rows, ladder, k)
-        yield from _overparameterised(say, ladder, curve(rows, ladder.cells, TEST))
+        verdict = cost.verdict(NEEDED)
+        yield say("n_at_least_p", question, cost, sentence, FIGURE, test, verdict=verdict)
 
+    if len(ladder.cells) > 2 and np.isfinite(test.middle).any():
+        question, at = (
+            "Does the error stop falling before N = P?",
+            flattens_at(test, ladder.n_points),
+        )
+        ratio = at.map(lambda n: n / ladder.n_params[0])
+        sentence = (
+            f"the smallest N whose {TEST.words} is within a factor of {NEEDED:g} of the best is "
+            f"{count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = "
+            f"{estimate(ratio)} and N·D/P = {equations[list(ladder.n_points).index(at.value)]}."
+        )
+        if at.value == ladder.n_points[-1]:
+            sentence += " That is the largest N tried: the curve may fall on."
+        verdict = ratio.verdict(ladder_curves.FULL, below=True)
+        yield say("flattens", question, ratio, sentence, FIGURE, verdict=verdict)
 
-def _raise_n(say: Say, ladder: Ladder, test: Medians) -> Answer:
-    gain = test.ratio(0, -1)
-    first, last = (number(ladder.equations_per_param[i]) for i in (0, -1))
-    sentence = (
-        f"raising N from {_n_range(ladder)} (N·D/P from {first} to {last}) {_changes(gain)}; "
-        f"{_rise_clause(ladder, test)}."
-    )
-    question = "Do more points lower the acceleration error?"
-    return say("raise_n", question, gain, sentence, FIGURE, test)
-
-
-def _needed(say: Say, ladder: Ladder, test: Medians) -> Iterator[Answer]:
-    if (rungs := _on_both_sides(ladder.n_over_p, test)) is None:
-        return
-    last, best = rungs
-    cost = test.ratio(last, best)
-    sentence = (
-        f"the largest N below P ({_n_of(ladder, last)}, "
-        f"N·D/P = {number(ladder.equations_per_param[last])}) has {estimate(cost)} times the "
-        f"{TEST.words} of the best N from P on ({_n_of(ladder, best)}); N ≥ P counts as needed "
-        f"above a factor of {NEEDED:g}."
-    )
-    question = "Does it need at least as many points as parameters, N ≥ P?"
-    verdict = cost.verdict(NEEDED)
-    yield say("n_at_least_p", question, cost, sentence, FIGURE, test, verdict=verdict)
-
-
-def _flattens(say: Say, ladder: Ladder, test: Medians) -> Iterator[Answer]:
-    if len(ladder.cells) < 3 or not np.isfinite(test.middle).any():
-        return
-    at = flattens_at(test, ladder.n_points)
-    params = ladder.n_params[0]
-    ratio = Estimate(at.value / params, at.low / params, at.high / params, at.n)
-    rung = int(np.flatnonzero(ladder.n_points == at.value)[0])
-    sentence = (
-        f"the smallest N whose {TEST.words} is within a factor of {NEEDED:g} of the best is "
-        f"{count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = {estimate(ratio)} "
-        f"and N·D/P = {number(ladder.equations_per_param[rung])}."
-    )
-    if at.value == ladder.n_points[-1]:
-        sentence += " That is the largest N tried: the curve may fall on."
-    question = "Does the error stop falling before N = P?"
-    verdict = ratio.verdict(FULL, below=True)
-    yield say("flattens", question, ratio, sentence, FIGURE, verdict=verdict)
-
-
-def _overdetermined(
-    say: Say, ladder: Ladder, test: Medians, train: Medians, in_range: Medians
-) -> Answer:
-    harm = test.ratio(-1, int(np.argmin(test.middle[:-1])))
-    sentence = (
-        f"from {_n_range(ladder)} the {TRAIN.words} goes from {_ends(train)}, and the "
-        f"{TEST_IN_RANGE.words} from {_ends(in_range)}; the {TEST.words} at the largest N is "
-        f"{estimate(harm)} times the best at a smaller N."
-    )
     question = (
         "Do many more points than parameters overdetermine the network, so that its test error "
         "rises?"
     )
-    return say("overdetermined", question, harm, sentence, "train_test_by_n", train, in_range)
-
-
-def _valid_time(say: Say, ladder: Ladder, times: Medians) -> Answer:
-    longer = times.ratio(-1, 0)
+    harm = test.ratio(-1, int(np.argmin(test.middle[:-1])))
     sentence = (
-        f"raising N from {_n_range(ladder)} takes the valid time of a rollout from "
+        f"from {from_to} the {TRAIN.words} goes from {_ends(train)}, and the "
+        f"{TEST_IN_RANGE.words} from {_ends(in_range)}; the {TEST.words} at the largest N is "
+        f"{estimate(harm)} times the best at a smaller N."
+    )
+    yield say("overdetermined", question, harm, sentence, "train_test_by_n", train, in_range)
+
+    question, longer = "Do more points keep the trajectory right for longer?", times.ratio(-1, 0)
+    sentence = (
+        f"raising N from {from_to} takes the valid time of a rollout from "
         f"{_ends(times, 's')}, a factor of {estimate(longer)}."
     )
-    question = "Do more points keep the trajectory right for longer?"
-    return say("valid_time_by_n", question, longer, sentence, "valid_time_by_n", times)
+    yield say("valid_time_by_n", question, longer, sentence, "valid_time_by_n", times)
 
 
-def _overparameterised(say: Say, ladder: Ladder, test: Medians) -> Iterator[Answer]:
-    if (rungs := _on_both_sides(ladder.equations_per_param, test)) is None:
-        return
-    largest, best = rungs
-    harm = test.ratio(largest, best)
-    sentence = (
-        f"the largest network (P = {count(ladder.n_params[largest])}, "
-        f"N·D/P = {number(ladder.equations_per_param[largest])}) has {estimate(harm)} times the "
-        f"{TEST.words} of the best one with P ≤ N·D (P = {count(ladder.n_params[best])}); "
-        f"along P {_rise_clause(ladder, test)}."
-    )
-    question = "Do more parameters than equations, P > N·D, hurt?"
-    yield say("overparameterised", question, harm, sentence, "test_error_by_p", test)
+def _along_p(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> Iterator[Answer]:
+    test = curve(rows, ladder.cells, TEST)
+    if rungs := _on_both_sides(ladder.equations_per_param, test):
+        largest, best = rungs
+        question, harm = "Do more parameters than equations, P > N·D, hurt?", test.ratio(*rungs)
+        sentence = (
+            f"the largest network (P = {count(ladder.n_params[largest])}, "
+            f"N·D/P = {number(ladder.equations_per_param[largest])}) has {estimate(harm)} times "
+            f"the {TEST.words} of the best one with P ≤ N·D (P = {count(ladder.n_params[best])}); "
+            f"along P {_rise_clause(ladder, test)}."
+        )
+        yield say("overparameterised", question, harm, sentence, "test_error_by_p", test)
 
 
 def _on_both_sides(ratio: np.ndarray, test: Medians) -> tuple[int, int] | None:
     """The last rung whose ratio is below 1, and the best of the others; None without either."""
-    below, above = np.flatnonzero(ratio < FULL), np.flatnonzero(ratio >= FULL)
-    if not (len(below) and len(above)):
+    under = ratio < ladder_curves.FULL
+    if under.all() or not under.any():
         return None
-    return int(below[-1]), int(above[np.argmin(test.middle[above])])
+    above = np.flatnonzero(~under)
+    return int(np.flatnonzero(under)[-1]), int(above[np.argmin(test.middle[above])])
 
 
 def _n_of(ladder: Ladder, i: int) -> str:
     """N of a rung in units of P and in points."""
     return f"{multiple(ladder.n_over_p[i])} = {count(ladder.n_points[i])}"
-
-
-def _n_range(ladder: Ladder) -> str:
-    return f"{_n_of(ladder, 0)} to {_n_of(ladder, -1)}"
 
 
 def _ends(measured: Medians, unit: str = "") -> str:
@@ -162,8 +127,8 @@ def _ends(measured: Medians, unit: str = "") -> str:
 
 def _changes(gain: Estimate) -> str:
     if gain.verdict() == "no" or (not gain.enough and gain.value < 1):
-        value, low, high = (1 / x if x else np.inf for x in (gain.value, gain.high, gain.low))
-        raised = estimate(Estimate(value, low, high, gain.n))
+        ends = (1 / x if x else np.inf for x in (gain.value, gain.high, gain.low))
+        raised = estimate(Estimate(*ends, n=gain.n))
         return f"raises the {TEST.words} by a factor of {raised}"
     if gain.verdict() == "yes" or not gain.enough:
         return f"lowers the {TEST.words} by a factor of {estimate(gain)}"
@@ -204,10 +169,11 @@ def plots(tables: Tables) -> Iterator[Plot]:
 def _plot(
     rows: pd.DataFrame, ladders: list[Ladder], measure: Measure, id: str, title: str = ""
 ) -> Plot:
-    tables = [ladder_table(rows, ladder, measure) for ladder in ladders]
+    tables = [ladder_curves.table(rows, ladder, measure) for ladder in ladders]
     if measure is TEST:
-        tables = [mark(rows, ladder, t) for ladder, t in zip(ladders, tables, strict=True)]
-    figure, panel, data = draw_ladders(ladders, tables)
+        pairs = zip(ladders, tables, strict=True)
+        tables = [ladder_curves.mark(rows, ladder, table) for ladder, table in pairs]
+    figure, panel, data = ladder_curves.draw_ladders(ladders, tables)
     if measure.lower_is_better:
         decade_axis(panel)
     else:
@@ -225,8 +191,8 @@ def _plot(
     features = ", which is points over features, N/p" if ladders[0].control else ""
     caption = (
         f"{words} against equations per parameter{features}; one line a "
-        f"{'model' if letter == 'N' else 'number of points'}. {medians_are(data)}. Vertical "
-        f"lines: N·D = P and N = P.{marks}{undrawn(data)}"
+        f"{'model' if letter == 'N' else 'number of points'}. {ladder_curves.medians_are(data)}. "
+        f"Vertical lines: N·D = P and N = P.{marks}{ladder_curves.undrawn(data)}"
     )
     alt = f"{words} against N·D/P, {plural(len(ladders), 'line')}: {_in_words(data)}"
     return Plot(id, title or f"{words} along {letter}", caption, alt, data, figure)
@@ -234,16 +200,17 @@ def _plot(
 
 def _train_test(rows: pd.DataFrame, ladders: list[Ladder], id: str) -> Plot:
     test, train = (
-        [ladder_table(rows, ladder, measure) for ladder in ladders]
+        [ladder_curves.table(rows, ladder, measure) for ladder in ladders]
         for measure in (TEST_IN_RANGE, TRAIN)
     )
-    figure, panel, data = draw_ladders(ladders, test, hollow=train)
+    figure, panel, data = ladder_curves.draw_ladders(ladders, test, hollow=train)
     decade_axis(panel)
     panel.set_ylabel("mean error (normalised square)")
     title = f"Train error beside test error along {ladders[0].axis}"
     caption = (
         "Mean squared acceleration error, normalised, on the training points (open, dotted) and "
-        f"on test points within their range (filled). {medians_are(data)}.{undrawn(data)}"
+        "on test points within their range (filled). "
+        f"{ladder_curves.medians_are(data)}.{ladder_curves.undrawn(data)}"
     )
     alt = f"Train and test error against N·D/P: {_in_words(pd.concat(test))}"
     return Plot(id, title, caption, alt, data, figure)
@@ -253,12 +220,9 @@ def _in_words(data: pd.DataFrame, most: int = 4) -> str:
     """The ends of the first lines of a figure."""
     lines = []
     for name, line in list(data.groupby("line", sort=False))[:most]:
-        ends = line.sort_values(by="equations_per_param").iloc[[0, -1]]
-        at = [
-            f"{number(median)} at {number(ratio)}"
-            for median, ratio in zip(ends["median"], ends["equations_per_param"], strict=True)
-        ]
-        lines.append(f"{name}: from {at[0]} to {at[1]}")
+        ends = line.sort_values(by="equations_per_param")[["median", "equations_per_param"]]
+        first, last = (" at ".join(map(number, end)) for end in ends.to_numpy()[[0, -1]])
+        lines.append(f"{name}: from {first} to {last}")
     return "; ".join(lines) + "."
 
 

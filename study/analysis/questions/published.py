@@ -10,19 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from study.analysis import style
 from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design
-from study.analysis.statistics.medians import Estimate
-from study.analysis.style import (
-    COLOURS,
-    REFERENCE,
-    Plot,
-    bars_are,
-    canvas,
-    decade_axis,
-    dot_plot,
-    finish,
-)
 from study.analysis.words import count, estimate, name_of, number
 from study.tables.measures import Measure
 
@@ -59,10 +49,7 @@ def _answers(tables: Tables) -> Iterator[Answer]:
         return
     for k, (cell, model, n_params, _) in enumerate(_cells(rows).itertuples()):
         medians = curve(rows, (cell,), FINAL)
-        median = medians.estimate(0)
-        error = Estimate(
-            100 * median.value, 100 * median.low, 100 * median.high, median.n, median.draws
-        )
+        error = medians.estimate(0).map(lambda share: 100 * share)
         target, paper = TARGET[model], PAPER[model]
         whose = "baseline" if model == "acceleration_mlp" else "LNN"
         times = f"{number(error.value / paper)} times" if np.isfinite(error.value) else "far above"
@@ -80,7 +67,7 @@ def _answers(tables: Tables) -> Iterator[Answer]:
         yield make(id, question, verdict, sentence, error, rows, (cell,), FIGURE)
 
 
-def _plots(tables: Tables) -> Iterator[Plot]:
+def _plots(tables: Tables) -> Iterator[style.Plot]:
     rows = _comparable(tables.rows)
     if rows.empty:
         return
@@ -92,31 +79,33 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     data[["median", "low", "high"]] *= 100
     data = data.rename(columns={"median": "percent"})
 
-    figure, (axis,) = canvas(height=1.0 + 0.5 * len(data))
+    figure, (axis,) = style.canvas(height=1.0 + 0.5 * len(data))
     models, sizes = [name_of(m) for m in data["model"]], data["n_params"]
     labels = [f"{model}\nP = {count(P)}" for model, P in zip(models, sizes, strict=True)]
-    place = dot_plot(axis, labels, {"this study": data}, value="percent")
-    for column, colour, zorder in (("published", "black", 2), ("target", REFERENCE, 1)):
+    place = style.dot_plot(axis, labels, {"this study": data}, value="percent")
+    for column, colour, zorder in (("published", "black", 2), ("target", style.REFERENCE, 1)):
         mark = {"color": colour, "markersize": 22, "markeredgewidth": 1.6, "zorder": zorder}
         axis.plot(data[column], place, "|", label=column, **mark)
 
     replicates = rows.set_index("cell")[FINAL.column]
     for y, cell in zip(place, data["cell"], strict=True):
         values = 100 * np.atleast_1d(np.asarray(replicates.loc[cell], float))
-        axis.plot(values, np.full(len(values), y), ".", color=COLOURS[0], alpha=0.45)
+        axis.plot(values, np.full(len(values), y), ".", color=style.COLOURS[0], alpha=0.45)
     axis.set_xlabel(FINAL.label)
-    decade_axis(axis, "x")
-    finish(figure, axis)
+    style.decade_axis(axis, "x")
+    style.finish(figure, axis)
     errors = [f"{m} {number(v)} %" for m, v in zip(models, data["percent"], strict=True)]
     caption = (
-        "Mean over trajectories of |energy at t = 100 s less that at the start| over the "
-        f"energy scale; small dots: replicates, {bars_are(data['replicates'])} of the median. "
+        "Mean over trajectories of |energy at t = 100 s less that at the start| over the energy "
+        f"scale; small dots: replicates, {style.bars_are(data['replicates'])} of the median. "
         "Published: Cranmer et al. (2020), arXiv 2003.04630, with 724,801 parameters."
     )
     alt = (
         f"Dot plot of the mean final energy error: {', '.join(errors)}; published 0.43 % and 7.4 %."
     )
-    yield Plot(FIGURE, "Final energy error beside the published one", caption, alt, data, figure)
+    yield style.Plot(
+        FIGURE, "Final energy error beside the published one", caption, alt, data, figure
+    )
 
 
 QUESTION = Question(_answers, _plots, place=10, replaces=("compare.model", "compare.optimizer"))

@@ -1,11 +1,7 @@
 """What makes the trajectory wrong? Does the acceleration error predict it? What do controls say?
 
-Errors of different causes do not add. So each control is compared with the model separately, by two
-numbers: the factor model over control (geometric mean over cells of the ratio of medians), and log
-control over log model, which is 1 if the control alone makes as large an error and 2 if it makes
-the square of it. A control explains the model's error if it comes within a stated factor of it.
-Cells whose rollouts are lost, with an error near the ceiling of 1, are left out, because a factor
-means nothing there.
+Errors of different causes do not add, so each control is compared with the model by itself. It
+explains the model's error if it comes within a stated factor of it.
 """
 
 from collections.abc import Iterator
@@ -16,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
-from study.analysis.statistics.medians import Estimate, Medians, interval, medians, resamples
+from study.analysis.statistics.medians import Estimate, Medians, medians, resamples
 from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import estimate, number, plural, span
@@ -72,18 +68,19 @@ class Budget:
     def over(self, control: str, keep: np.ndarray | None = None) -> Estimate:
         """Model over control, of the cells `keep`; by default of those that are not lost."""
         both, K = self._both(control, ~self.lost if keep is None else keep)
-        return mean_ratio([(both, k, K + k) for k in range(K)])
+        return mean_ratio(both, range(K), range(K, 2 * K))
 
     def log_ratio(self, control: str) -> Estimate:
-        """Mean over the cells that are not lost of log control / log model, both below 1."""
+        """Mean over the cells that are not lost of log control / log model, both below 1.
+
+        It is 1 if the control alone makes as large an error, and 2 if it makes the square of it.
+        """
         both, K = self._both(control, ~self.lost)
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.log(both.middle[K:]) / np.log(both.middle[:K])
             draws = np.log(both.draws[:, K:]) / np.log(both.draws[:, :K])
         drawn = np.take_along_axis(draws, resamples(K, key=10_000), axis=1)
-        low, high = interval(drawn.mean(axis=1))
-        n = int(both.counts.min())
-        return Estimate(float(value.mean()), float(low), float(high), n, both.independent)
+        return both.estimated(value.mean(), drawn.mean(axis=1))
 
     def _both(self, control: str, keep: np.ndarray) -> tuple[Medians, int]:
         """K columns of the model, then K of the control: one draw of replicates serves both."""
@@ -140,8 +137,7 @@ def _explained(budget: Budget) -> tuple[str, str, Estimate]:
             " The control makes more error than the model: the model's error is kinder than one of "
             "its size at random."
         )
-    sentence += _left_out(budget)
-    return factor.verdict(EXPLAINS, below=True), sentence, factor
+    return factor.verdict(EXPLAINS, below=True), sentence + _left_out(budget), factor
 
 
 def _integrator(budget: Budget) -> tuple[str, str, Estimate]:
@@ -181,9 +177,9 @@ def _all_lost(budget: Budget) -> tuple[str, str, Estimate]:
 
 
 def _left_out(budget: Budget) -> str:
-    left_out = plural(int(budget.lost.sum()), "cell")
-    sentence = f" {left_out} left out, with rollouts lost (error of {SATURATED:g} and more)."
-    return sentence if budget.lost.any() else ""
+    if not (n := int(budget.lost.sum())):
+        return ""
+    return f" {plural(n, 'cell')} left out, with rollouts lost (error of {SATURATED:g} and more)."
 
 
 _JUDGES = {
@@ -241,9 +237,9 @@ def _plots(tables: Tables) -> Iterator[Plot]:
 
 def _fits(rows: pd.DataFrame) -> dict[str, LogLogFit]:
     """Kind of error -> fit of the log rollout error on the log of its root, over all replicates."""
-    rollouts, cells = rows[ROLLOUT.column].to_numpy(float), rows["cell"].to_list()
+    rollouts = rows[ROLLOUT.column].to_numpy(float)
     roots = {kind: np.sqrt(rows[m.column].to_numpy(float)) for kind, m in KINDS.items()}
-    fits = {kind: loglog(root, rollouts, cells) for kind, root in roots.items()}
+    fits = {kind: loglog(root, rollouts, list(rows["cell"])) for kind, root in roots.items()}
     return {kind: fit for kind, fit in fits.items() if fit is not None}
 
 
@@ -273,8 +269,8 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
         yield make(id, question, verdict, sentence, fit.r2, rows, cells, id)
     median, mean = fits.get("median"), fits.get("mean")
     if median and mean and median.left_out == mean.left_out:
-        low, high = interval(median.r2_draws - mean.r2_draws)
-        gain = Estimate(median.r2.value - mean.r2.value, float(low), float(high), median.r2.n)
+        difference = median.r2.value - mean.r2.value
+        gain = Estimate.of(difference, median.r2_draws - mean.r2_draws, median.r2.n)
         sentence = (
             f"R² against the rollout error is {number(median.r2.value)} for the root median and "
             f"{number(mean.r2.value)} for the root mean square acceleration error, a difference of "
@@ -289,8 +285,7 @@ def _scatters(tables: Tables) -> Iterator[Plot]:
     rows = tables.rows
     for kind, fit in _fits(rows).items():
         data = rows[["cell", "replicate", "equations_per_param"]].assign(
-            root_error=np.sqrt(rows[KINDS[kind].column]),
-            rollout_error=rows[ROLLOUT.column],
+            root_error=np.sqrt(rows[KINDS[kind].column]), rollout_error=rows[ROLLOUT.column]
         )
         pair = data[["root_error", "rollout_error"]].to_numpy(float)
         shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]

@@ -6,21 +6,13 @@ as parameters or more, and to those with fewer.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
-from study.analysis.questions.ladder_curves import (
-    FULL,
-    ladder_answer,
-    ladder_table,
-    medians_are,
-    networks,
-    undrawn,
-)
+from study.analysis.questions import ladder_curves
 from study.analysis.statistics.medians import Medians
 from study.analysis.statistics.power_law import Law, fit
 from study.analysis.style import Plot, canvas, decade_axis, errorbars, finish, look
@@ -43,7 +35,7 @@ class Side:
 
 def sides(test: Medians, ladder: Ladder) -> list[Side]:
     """The sides of a ladder that have points enough for a law."""
-    under = ladder.equations_per_param >= FULL
+    under = ladder.equations_per_param >= ladder_curves.FULL
     fitted = []
     for words, symbols, inside in (
         ("with as many equations as parameters or more", "N·D ≥ P", under),
@@ -57,7 +49,7 @@ def sides(test: Medians, ladder: Ladder) -> list[Side]:
 
 def answers(tables: Tables) -> Iterator[Answer]:
     for axis in ("N", "P"):
-        for k, ladder in networks(tables.design, axis):
+        for k, ladder in ladder_curves.networks(tables.design, axis):
             test = curve(tables.rows, ladder.cells, TEST)
             if not (fitted := sides(test, ladder)):
                 continue
@@ -68,8 +60,9 @@ def answers(tables: Tables) -> Iterator[Answer]:
             sentence = "; ".join(_clause(axis, side) for side in fitted) + "."
             verdict = "yes" if len(supported) == len(fitted) else "undecided"
             cells = tuple(ladder.cells[i] for side in fitted for i in side.chosen)
-            say = partial(ladder_answer, tables.rows, ladder, k, verdict=verdict, cells=cells)
-            yield say(id, question, alpha, sentence, id, test)
+            about = (id, question, alpha, sentence, id, test)
+            kept = {"verdict": verdict, "cells": cells}
+            yield ladder_curves.answer(tables.rows, ladder, k, *about, **kept)
 
 
 def _clause(axis: str, side: Side) -> str:
@@ -93,7 +86,7 @@ def _clause(axis: str, side: Side) -> str:
 
 def plots(tables: Tables) -> Iterator[Plot]:
     for axis in ("N", "P"):
-        ladders = [ladder for _, ladder in networks(tables.design, axis)]
+        ladders = [ladder for _, ladder in ladder_curves.networks(tables.design, axis)]
         pairs = [(x, sides(curve(tables.rows, x.cells, TEST), x)) for x in ladders]
         if fitted := [(ladder, laws) for ladder, laws in pairs if laws]:
             yield _plot(tables.rows, fitted, axis)
@@ -104,7 +97,7 @@ def _plot(rows: pd.DataFrame, fitted: list[tuple[Ladder, list[Side]]], axis: str
     drawn, labels = [], []
     for k, (ladder, ladder_sides) in enumerate(fitted):
         style, exponents = look(k, len(fitted)), []
-        table = ladder_table(rows, ladder, TEST).assign(law=np.nan, supported=False)
+        table = ladder_curves.table(rows, ladder, TEST).assign(law=np.nan, supported=False)
         for side in ladder_sides:
             law = side.law
             table.loc[side.chosen, "law"] = law(ladder.steps[side.chosen])
@@ -126,10 +119,10 @@ def _plot(rows: pd.DataFrame, fitted: list[tuple[Ladder, list[Side]]], axis: str
     n_supported = sum(law.supported for law in laws)
     title = f"{capital(TEST.words)} along {axis} and its power laws"
     caption = (
-        f"{capital(TEST.words)}. {medians_are(data)}. Curves: power law with a floor, "
-        "fitted apart where N·D ≥ P and where N·D < P; solid where the data support it "
+        f"{capital(TEST.words)}. {ladder_curves.medians_are(data)}. Curves: power law with a "
+        "floor, fitted apart where N·D ≥ P and where N·D < P; solid where the data support it "
         f"({n_supported} of {plural(len(laws), 'fit')}), dotted where they do not. Exponents "
-        f"with 95 % bootstrap intervals.{undrawn(data)}"
+        f"with 95 % bootstrap intervals.{ladder_curves.undrawn(data)}"
     )
     alt = f"Test error against {axis} on logarithmic axes with fitted power laws: " + "; ".join(
         labels

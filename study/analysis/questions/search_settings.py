@@ -7,22 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from study.analysis import style
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_of
 from study.analysis.searches import HISTORY, SearchResults, exactly, plain, spread
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
 from study.analysis.statistics.medians import Estimate
 from study.analysis.statistics.ratios import NEEDED
-from study.analysis.style import (
-    COLOURS,
-    REFERENCE,
-    Plot,
-    bars_are,
-    canvas,
-    decade_axis,
-    dot_plot,
-    errorbars,
-    finish,
-)
 from study.analysis.words import capital, estimate, number, plural, span
 from study.tables.measures import TEST, Measure
 
@@ -60,7 +50,7 @@ def _holds(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
     else:
         cell, figure = search.best, RERUN
         new = curve(again, (cell,), objective).estimate(0)
-        deciding = Estimate(new.value / value, new.low / value, new.high / value, new.n)
+        deciding = new.map(lambda error: error / value)
         verdict = deciding.verdict(NEEDED, below=True)
         sentence += (
             f" With {plural(new.n, 'new seed')} it has {estimate(new)}, {estimate(deciding)} times "
@@ -110,7 +100,7 @@ def _edge(key: str, value: str, ends: str) -> str:
     )
 
 
-def _plots(tables: Tables) -> Iterator[Plot]:
+def _plots(tables: Tables) -> Iterator[style.Plot]:
     if tables.searches:
         yield _history(tables.every, tables.searches)
         yield from _rerun(tables.every, tables.searches)
@@ -135,7 +125,7 @@ def _trials(rows: pd.DataFrame, search: SearchResults, objective: Measure) -> pd
     return table.join(ranges[["low", "high", "replicates"]].where(pd.Series(complete), axis=0))
 
 
-def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Plot:
+def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> style.Plot:
     panels = [(search, objective) for search in searches for objective in search.objectives]
     parts = [_trials(rows, search, objective) for search, objective in panels]
     table = pd.concat(parts, ignore_index=True)
@@ -144,7 +134,7 @@ def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Plot:
     lines = -(-len(shown) // columns)
     same = len(set(table["objective"])) == 1
     height = 3.6 if lines == 1 else 0.5 + 1.75 * lines
-    figure, axes = canvas(lines, columns, height=height, sharex=True, sharey=same)
+    figure, axes = style.canvas(lines, columns, height=height, sharex=True, sharey=same)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     for axis, (search, _), part in zip(axes, shown, parts, strict=False):
@@ -152,13 +142,13 @@ def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Plot:
         axis.set_title(search.label)
         axis.set_yscale("log")
     for k, (axis, (_, objective)) in enumerate(zip(axes, shown, strict=False)):
-        decade_axis(axis, most=5 if lines > 1 else 7)
+        style.decade_axis(axis, most=5 if lines > 1 else 7)
         if k + columns >= len(shown):
             axis.set_xlabel("trial")
             axis.tick_params(labelbottom=True)
         if not same or k % columns == 0:
             axis.set_ylabel(objective.axis.replace(" (", "\n("))
-    finish(figure, axes[0])
+    style.finish(figure, axes[0])
     n_of = table.drop_duplicates(["search", "number"])["state"].value_counts()
     states = ("complete", "pruned", "failed", "impossible", "diverged")
     became = ", ".join(f"{n_of[state]} {state}" for state in states if state in n_of)
@@ -173,29 +163,29 @@ def _history(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Plot:
         f"error where they ended; ticks at the top: trials without a value.{more}"
     )
     alt = f"Error against trial number with the best so far, {became}; the least is {number(best)}."
-    return Plot(HISTORY, "What the search found, trial by trial", caption, alt, table, figure)
+    return style.Plot(HISTORY, "What the search found, trial by trial", caption, alt, table, figure)
 
 
 def _draw(axis: Axes, part: pd.DataFrame, states: set[str]) -> None:
     """One panel; `states` are those of all panels, so that the first one's legend has them all."""
     number_of, value, state = (part[c].to_numpy() for c in ("number", "value", "state"))
-    look_of = {"marker": "o", "markersize": 3.5, "color": COLOURS[0], "elinewidth": 0.8}
+    look_of = {"marker": "o", "markersize": 3.5, "color": style.COLOURS[0], "elinewidth": 0.8}
     look_of |= {"linestyle": "none", "capsize": 0.0}
     complete, table = state == "complete", part.loc[state == "complete"]
-    errorbars(axis, "number", table, "trained to the end", value="value", **look_of)
+    style.errorbars(axis, "number", table, "trained to the end", value="value", **look_of)
     pruned = (state == "pruned") & np.isfinite(value)
     if "pruned" in states:
         x, y = number_of[pruned], value[pruned]
-        axis.plot(x, y, ls="none", marker="x", ms=4, color=REFERENCE, label="pruned")
+        axis.plot(x, y, ls="none", marker="x", ms=4, color=style.REFERENCE, label="pruned")
     others = number_of[~complete & ~pruned & (state != "running")]
     if len(others) or states - {"complete", "pruned", "running"}:
         y, top = np.full(len(others), 0.99), axis.get_xaxis_transform()
-        colour = COLOURS[1]
+        colour = style.COLOURS[1]
         axis.plot(others, y, ls="none", marker="|", color=colour, label="no value", transform=top)
     axis.step(number_of, part["best_so_far"], where="post", color="black", label="best so far")
 
 
-def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[Plot]:
+def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[style.Plot]:
     """The chosen cells by the seeds that they were chosen by, and by new ones."""
     parts = []
     for search in searches:
@@ -210,25 +200,25 @@ def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[Pl
     data = pd.concat(parts, ignore_index=True)
     points = list(dict.fromkeys(data["point"]))
     old, new = data.loc[data["seeds"] == "chosen by"], data.loc[data["seeds"] == "new"]
-    figure, (axis,) = canvas(height=1.1 + 0.3 * len(points))
-    dot_plot(axis, points, {"seeds it was chosen by": old, "new seeds": new})
+    figure, (axis,) = style.canvas(height=1.1 + 0.3 * len(points))
+    style.dot_plot(axis, points, {"seeds it was chosen by": old, "new seeds": new})
     objective = searches[0].objectives[0]
     axis.set_xlabel(objective.axis)
-    decade_axis(axis, "x")
-    finish(figure, axis)
+    style.decade_axis(axis, "x")
+    style.finish(figure, axis)
     factor = number(np.median(new["median"].to_numpy(float) / old["median"].to_numpy(float)))
     title = "The best of each search, trained again with new seeds"
     caption = (
         f"{capital(objective.words)}, median. Seeds it was chosen by: "
         f"{span(old['replicates'], 'replicate')}, bars their range. New seeds: "
-        f"{span(new['replicates'], 'replicate')}; {bars_are(new['replicates'])}. Median ratio "
-        f"{factor} over {len(points)} of them."
+        f"{span(new['replicates'], 'replicate')}; {style.bars_are(new['replicates'])}. Median "
+        f"ratio {factor} over {len(points)} of them."
     )
     alt = (
         f"Dot plot of the error of {len(points)} chosen settings with the seeds they were "
         f"chosen by and with new ones; median ratio {factor}."
     )
-    yield Plot(RERUN, title, caption, alt, data, figure)
+    yield style.Plot(RERUN, title, caption, alt, data, figure)
 
 
 def _matter(tables: Tables) -> Iterator[Answer]:
@@ -264,7 +254,7 @@ def _matter(tables: Tables) -> Iterator[Answer]:
             yield make(id, question, verdict, sentence, deciding, rows, cells, FIGURE)
 
 
-def _shares(tables: Tables) -> Iterator[Plot]:
+def _shares(tables: Tables) -> Iterator[style.Plot]:
     data = pd.DataFrame(
         [
             {
@@ -286,14 +276,14 @@ def _shares(tables: Tables) -> Iterator[Plot]:
     drawn = data.loc[data["level"].isin(levels)]
     keys = list(drawn.groupby("key")["share"].mean().sort_values(ascending=False).index)
     by_level = {k: t.set_index("key").loc[keys] for k, t in drawn.groupby("level", sort=False)}
-    figure, (axis,) = canvas(height=1.0 + max(0.3, 0.14 * len(levels)) * len(keys))
+    figure, (axis,) = style.canvas(height=1.0 + max(0.3, 0.14 * len(levels)) * len(keys))
     sure = {k: t.where(t["p_value"] < 0.05) for k, t in by_level.items()}
     filled = {"elinewidth": 0.0, "capsize": 0.0, "zorder": 5}  # above the hollow ones
-    dot_plot(axis, keys, sure, value="share", **filled)
-    dot_plot(axis, keys, by_level, value="share", elinewidth=0.9, markerfacecolor="white")
+    style.dot_plot(axis, keys, sure, value="share", **filled)
+    style.dot_plot(axis, keys, by_level, value="share", elinewidth=0.9, markerfacecolor="white")
     axis.set_xlim(0, 1)
     axis.set_xlabel(f"share in what tells the best {100 * TOP:.0f} % of trials from all (0 to 1)")
-    finish(figure, axis if levels != [""] else None)
+    style.finish(figure, axis if levels != [""] else None)
     first = drawn.iloc[int(np.argmax(drawn["share"].to_numpy()))]
     caption = (
         "Share of each setting in the divergence between the best quarter of the trials and "
@@ -306,7 +296,7 @@ def _shares(tables: Tables) -> Iterator[Plot]:
         f"Dot plot of the importance of {plural(len(keys), 'setting')}; the largest share is "
         f"{number(float(first['share']))} for {first['key']}."
     )
-    yield Plot(FIGURE, "Which searched settings matter", caption, alt, data, figure)
+    yield style.Plot(FIGURE, "Which searched settings matter", caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=120, about_searches=True)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.design import CONTROL, Design
-from study.analysis.statistics.variance import Components, crossed, pooled, squares
+from study.analysis.statistics.variance import Components, crossed, pooled
 from study.analysis.style import Plot, canvas, dot_plot, finish
 from study.analysis.words import estimate, name_of, plural, span
 from study.tables.measures import TEST
@@ -32,7 +32,7 @@ def _pooled(logs: dict[str, np.ndarray], cells: Sequence[str]) -> tuple[Componen
     shapes = [logs[cell].shape for cell in cells]
     most = max(shapes, key=shapes.count)
     alike = [cell for cell in cells if logs[cell].shape == most]
-    return pooled([squares(logs[cell]) for cell in alike]), alike
+    return pooled([logs[cell] for cell in alike]), alike
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:
@@ -45,7 +45,6 @@ def _answers(tables: Tables) -> Iterator[Answer]:
         components, cells = _pooled(logs, cells)
         what = "log test error" + (f" of the {name_of(CONTROL)}" if of_control else "")
         n_all = len(controls) if of_control else len(set(rows["cell"]) - controls)
-        left_out = n_all - len(cells)
         sentence = (
             f"Over {plural(len(cells), 'cell')} with {plural(components.n_data, 'data seed')} "
             f"crossed with {plural(components.n_init, 'initialisation')}, the standard deviation "
@@ -54,9 +53,8 @@ def _answers(tables: Tables) -> Iterator[Answer]:
             "neither alone (their interaction and the rest). The variance by the data is "
             f"{estimate(components.ratio)} times that by the initialisation."
         )
-        if left_out:
-            cells_out = plural(left_out, "cell")
-            sentence += f" {cells_out} with diverged or missing replicates left out."
+        if n := n_all - len(cells):
+            sentence += f" {plural(n, 'cell')} with diverged or missing replicates left out."
         id, ratio = f"variance.{k}", components.ratio
         yield make(id, ASKED, ratio.verdict(), sentence, ratio, rows, tuple(cells), FIGURE)
 

@@ -1,15 +1,12 @@
 """How much each searched key has to do with being among the best trials, by Optuna's PED-ANOVA.
 
-For each key the evaluator (Watanabe, Bansal and Hutter 2023) compares the density of the best
-quarter of the trials with that of all trials: the Pearson divergence between the two. Only the
-order of the trials counts, so a trial that was pruned or diverged has a place too, behind those
-that were trained to the end. The study is rebuilt in memory from the tables.
+For each key the evaluator (Watanabe, Bansal and Hutter 2023) gives the Pearson divergence between
+the density of the best quarter of the trials and that of all. Only the order of the trials counts.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import json
 import warnings
@@ -71,18 +68,20 @@ def importances(trials: pd.DataFrame, keys: pd.DataFrame, objective: str) -> lis
     n, k = len(trials), len(keys)
     rank = ranks(trials, objective)
     rng = np.random.default_rng([SEED, n])
+    names = [str(key) for key in keys["key"]]
     with _quiet():
-        table = _Table(trials, keys, rank)
-        divergences = table.divergences()
-        draws = (table.drawn(rng.integers(0, n, n)) for _ in range(DRAWS))
-        shares = np.array([_shares(draw.divergences()) for draw in draws])
-        chance = [table.divergences(rng.permutation(rank)) for _ in range(ORDERS * k)]
+        frozen = _frozen(trials, keys, rank)
+        study = _study_of(frozen)
+        divergences = _divergences(study, names)
+        drawn = (_study_of([frozen[i] for i in rng.integers(0, n, n)]) for _ in range(DRAWS))
+        shares = np.array([_shares(_divergences(draw, names)) for draw in drawn])
+        chance = [_divergences(study, names, rng.permutation(rank)) for _ in range(ORDERS * k)]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(shares, [tail, 1 - tail], axis=0)
     p = k * (1 + (np.array(chance) >= divergences).sum(axis=0)) / (1 + len(chance))
-    columns = zip(table.names, _shares(divergences), low, high, np.minimum(p, 1), strict=True)
-    found = [Importance(name, *map(float, values)) for name, *values in columns]
-    return sorted(found, key=lambda importance: -importance.share)
+    columns = zip(names, _shares(divergences), low, high, np.minimum(p, 1), strict=True)
+    of_keys = [Importance(name, *map(float, values)) for name, *values in columns]
+    return sorted(of_keys, key=lambda importance: -importance.share)
 
 
 def ranks(trials: pd.DataFrame, objective: str) -> np.ndarray:
@@ -98,38 +97,29 @@ def ranks(trials: pd.DataFrame, objective: str) -> np.ndarray:
     return rank
 
 
-class _Table:
-    """The trials of a search as a study of Optuna's in memory, whose values are their ranks."""
+def _frozen(trials: pd.DataFrame, keys: pd.DataFrame, rank: np.ndarray) -> list[FrozenTrial]:
+    """The trials of a search as Optuna's, whose values are their ranks."""
+    import optuna
 
-    def __init__(self, trials: pd.DataFrame, keys: pd.DataFrame, rank: np.ndarray):
-        import optuna
+    allowed = {str(row["key"]): distribution(row) for row in keys.to_dict("records")}
+    return [
+        optuna.create_trial(
+            params={name: _value(row[name], kind) for name, kind in allowed.items()},
+            distributions=allowed,
+            value=float(place),
+        )
+        for row, place in zip(trials.to_dict("records"), rank, strict=True)
+    ]
 
-        self.names = [str(key) for key in keys["key"]]
-        allowed = {str(row["key"]): distribution(row) for row in keys.to_dict("records")}
-        self._trials = [
-            optuna.create_trial(
-                params={name: _value(row[name], allowed[name]) for name in self.names},
-                distributions=allowed,
-                value=float(place),
-            )
-            for row, place in zip(trials.to_dict("records"), rank, strict=True)
-        ]
-        self._study = _study_of(self._trials)
 
-    def drawn(self, which: np.ndarray) -> _Table:
-        """A table of these trials, each as often as it is drawn."""
-        other = copy.copy(self)
-        other._study = _study_of([self._trials[k] for k in which])
-        return other
+def _divergences(study: Study, names: list[str], rank: np.ndarray | None = None) -> np.ndarray:
+    """(keys,) the divergence of each of `names`; for another order of the trials if given."""
+    from optuna.importance import PedAnovaImportanceEvaluator
 
-    def divergences(self, rank: np.ndarray | None = None) -> np.ndarray:
-        """(keys,) the divergence of each of `names`; for another order of the trials if given."""
-        from optuna.importance import PedAnovaImportanceEvaluator
-
-        target = None if rank is None else lambda trial: float(rank[trial.number])
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
-        importance = evaluator.evaluate(self._study, self.names, target=target)
-        return np.array([importance[name] for name in self.names])
+    target = None if rank is None else lambda trial: float(rank[trial.number])
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
+    importance = evaluator.evaluate(study, names, target=target)
+    return np.array([importance[name] for name in names])
 
 
 def _study_of(trials: Sequence[FrozenTrial]) -> Study:

@@ -1,31 +1,23 @@
-"""Medians over replicates, and their bootstrap intervals.
+"""Medians over replicates, with 95 % percentile intervals over 2000 seeded bootstrap draws.
 
-Rules, everywhere:
-
-- A replicate without a finite value counts as the worst possible value (+inf for an error). It is
-  never dropped. NaN in an array means that there is no such replicate.
-- Intervals are percentile intervals at 95 % over 2000 seeded bootstrap draws. Replicates are drawn
-  with replacement. If all cells hold the same replicates (same seeds), they share each draw, so
-  that what the replicates have in common cancels in ratios.
-- If some replicates share a data seed, data seeds are drawn, each with all its initialisations,
-  because replicates on the same data are not independent.
-- With n replicates the interval of a median can reach at most 1 - 2^(1-n): 94 % at n = 5, 50 % at
-  n = 2. Below `ENOUGH` replicates an interval is a range and supports no verdict.
-- A ratio of two infinite medians is unknown: 0 in the lower limit, +inf in the upper.
+A replicate without a finite value counts as the worst possible one; NaN: there is no such
+replicate. Cells that hold the same replicates share each draw, so that what these have in common
+cancels in ratios. Replicates on the same data are not independent and are drawn together.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 LEVEL = 0.95
 DRAWS = 2000
 SEED = 2
-ENOUGH = 5  # replicates, below which the interval of a median cannot reach 90 %
+ENOUGH = 5  # replicates: the interval of a median over n reaches at most 1 - 2^(1-n), here 94 %
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,24 @@ class Estimate:
     high: float
     n: int
     draws: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        value: float | np.ndarray,
+        drawn: np.ndarray,
+        n: int,
+        draws: int | None = None,
+        level: float = LEVEL,
+    ) -> Estimate:
+        """A value with the interval of its bootstrap draws."""
+        low, high = interval(drawn, level)
+        return cls(float(value), float(low), float(high), n, draws)
+
+    def map(self, rescaled: Callable[[float], float]) -> Estimate:
+        """The estimate in another unit, by a function that rises."""
+        ends = (rescaled(x) for x in (self.value, self.low, self.high))
+        return Estimate(*ends, n=self.n, draws=self.draws)
 
     @property
     def enough(self) -> bool:
@@ -65,11 +75,9 @@ def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.nd
     No interpolation between draws: some may be infinite.
     """
     tail = (1 - level) / 2
-    low = np.quantile(
-        np.where(np.isnan(draws), -np.inf, draws), tail, axis=0, method="inverted_cdf"
-    )
-    high = np.quantile(
-        np.where(np.isnan(draws), np.inf, draws), 1 - tail, axis=0, method="inverted_cdf"
+    low, high = (
+        np.quantile(np.where(np.isnan(draws), unknown, draws), q, axis=0, method="inverted_cdf")
+        for unknown, q in ((-np.inf, tail), (np.inf, 1 - tail))
     )
     return low, high
 
@@ -98,26 +106,33 @@ class Medians:
 
     def estimate(self, k: int) -> Estimate:
         """The median of cell k."""
-        low, high = interval(self.draws[:, k])
-        n = int(self.counts[k])
+        value, n = float(self.middle[k]), int(self.counts[k])
         if n < 2:
-            low, high = 0.0, np.inf
-        return Estimate(float(self.middle[k]), float(low), float(high), n, self.independent)
+            return Estimate(value, 0.0, np.inf, n, self.independent)
+        return Estimate.of(value, self.draws[:, k], n, self.independent)
 
-    def log_ratio_draws(self, i: int, j: int) -> np.ndarray:
+    def estimated(self, value: float | np.ndarray, drawn: np.ndarray) -> Estimate:
+        """A value that all cells make, with the interval of its draws."""
+        return Estimate.of(value, drawn, int(self.counts.min()), self.independent)
+
+    def at(self, chosen: np.ndarray) -> Medians:
+        """The chosen cells."""
+        table, draws = self.table[:, chosen], self.draws[:, chosen]
+        middle, counts = self.middle[chosen], self.counts[chosen]
+        return replace(self, table=table, middle=middle, draws=draws, counts=counts)
+
+    def log_ratio_draws(self, i: int | Sequence[int], j: int | Sequence[int]) -> np.ndarray:
         """Draws of log(median i / median j); NaN where both are infinite or both zero."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.log(self.draws[:, i]) - np.log(self.draws[:, j])
 
     def ratio(self, i: int, j: int, level: float = LEVEL) -> Estimate:
-        """Median of cell i over the median of cell j."""
-        return ratio_of(
-            self.log_ratio_draws(i, j),
-            divide(self.middle[i], self.middle[j]),
-            int(min(self.counts[i], self.counts[j])),
-            level,
-            self.independent,
-        )
+        """Median of cell i over the median of cell j; unknown, from 0 to infinity, if both are
+        infinite."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = float(self.middle[i] / self.middle[j])
+        n = int(min(self.counts[i], self.counts[j]))
+        return ratio_of(value, self.log_ratio_draws(i, j), n, self.independent, level)
 
 
 def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None = None) -> Medians:
@@ -135,22 +150,21 @@ def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None 
     replaced = int(np.isinf(table).sum())
     table = np.where(np.isinf(table), worst, table)
     n_cells = table.shape[1]
-    draws = np.empty((DRAWS, n_cells))
+    middle, draws = np.empty(n_cells), np.empty((DRAWS, n_cells))
     if missing.any() or not balanced(groups):
         groups = None
-    if not missing.any():
+    if missing.any():
+        for k in range(n_cells):
+            present = table[~missing[:, k], k]
+            middle[k] = np.median(present)
+            draws[:, k] = np.median(present[resamples(len(present), k + 1)], axis=1)
+    else:
+        middle = np.median(table, axis=0)
         together = resamples(table.shape[0]) if groups is None else grouped_resamples(groups)
         for first in range(0, n_cells, 256):  # bounds the memory of a large grid
             chosen = table[:, first : first + 256][together]
             draws[:, first : first + 256] = np.median(chosen, axis=1)
-        values = np.median(table, axis=0)
-    else:
-        values = np.empty(n_cells)
-        for k in range(n_cells):
-            present = table[~missing[:, k], k]
-            values[k] = np.median(present)
-            draws[:, k] = np.median(present[resamples(len(present), k + 1)], axis=1)
-    return Medians(table, values, draws, (~missing).sum(axis=0), replaced, groups)
+    return Medians(table, middle, draws, (~missing).sum(axis=0), replaced, groups)
 
 
 def balanced(groups: np.ndarray | None) -> bool:
@@ -165,16 +179,8 @@ def grouped_resamples(groups: np.ndarray) -> np.ndarray:
 
 
 def ratio_of(
-    log_draws: np.ndarray, value: float, n: int, level: float, independent: int | None = None
+    value: float, log_draws: np.ndarray, n: int, independent: int | None, level: float
 ) -> Estimate:
     """A ratio from draws of its logarithm; 0 to infinity below two replicates."""
-    low, high = interval(log_draws, level)
-    if n < 2:
-        return Estimate(value, 0.0, np.inf, n, independent)
-    return Estimate(value, float(np.exp(low)), float(np.exp(high)), n, independent)
-
-
-def divide(a: float, b: float) -> float:
-    """a / b; infinite or NaN if b is 0 or both are infinite."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.divide(a, b))
+    ends = (float(np.exp(end)) for end in interval(log_draws, level)) if n > 1 else (0.0, np.inf)
+    return Estimate(value, *ends, n=n, draws=independent)

@@ -1,32 +1,15 @@
-"""Whether a curve of medians has a peak, by a stated test.
-
-A *peak* is an interior point of the curve of medians that is above a point on both of its sides by
-more than the scatter of the replicates makes.
-
-- Null: the curve has no interior maximum. It falls, then rises; either part may be missing.
-- Statistic: the prominence, the largest over interior points of the median over the larger of the
-  lowest medians on its two sides. It is below 1 if no interior point is above both sides.
-- Under the null: the curve without a peak nearest to the medians (isotonic regression on either
-  side of the best turning point, weights by scatter), times medians of noise drawn anew at each
-  point. Each draw takes the most prominent of all its points, as the statistic does, so the choice
-  of the place is accounted for.
-- Noise: log error = point + replicate + rest. A replicate's own level cannot make a peak. The rest,
-  over its scale at each point, is drawn from all points together, so that five replicates are
-  enough. (Resampling whole replicates is blunt at five: one in 17 draws takes its medians from the
-  single worst one.)
-- Decision: a peak if the prominence is above the 99.5 % quantile under the null and at least
-  `LEAST`; none if no point's upper 97.5 % limit reaches `MATTERS`; else undecided.
-
-Its rates of error are measured in `tests/analysis/test_peaks.py`. Noise that is correlated along
-the axis (nested data, steps of one training) makes the test more cautious.
+"""Whether a curve of medians has a peak: an interior point above a point on both of its sides by
+more than the scatter of the replicates makes. The rates of error of the test are measured in
+`tests/analysis/test_peaks.py`; noise that is correlated along the axis makes it more cautious.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, stats
 
 from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, balanced
 
@@ -55,14 +38,20 @@ class Peak:
     @property
     def verdict(self) -> str:
         """'yes', 'no' or 'undecided': is it a peak?"""
-        found = self.prominence
-        if found.enough and found.low > 1 and found.value >= LEAST:
+        height = self.prominence
+        if height.enough and height.low > 1 and height.value >= LEAST:
             return "yes"
-        return "no" if found.enough and found.high < MATTERS else "undecided"
+        return "no" if height.enough and height.high < MATTERS else "undecided"
 
 
 def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> Peak | None:
     """The most prominent interior point of the medians of a table, tested.
+
+    - Statistic: the prominence, the largest over interior points of the median over the larger of
+      the lowest medians on its two sides; below 1 if no interior point is above both sides.
+    - Null: the nearest curve that falls, then rises, times medians of noise drawn anew at each
+      point. Each draw takes its most prominent point, as the statistic does.
+    - Decision: see `Peak.verdict`; the level is `TEST_LEVEL`.
 
     **Arguments:**
 
@@ -75,7 +64,8 @@ def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> 
     """
     if table.shape[1] < 3 or not np.isfinite(table).any():
         return None
-    values = _filled(table)
+    values = np.where(np.isinf(table), WORST * table[np.isfinite(table)].max(), table)
+    values = np.maximum(values, np.finfo(float).tiny)
     logs, middle = np.log(values), np.log(np.nanmedian(values, axis=0))
     if np.isnan(table).any() or not balanced(groups):
         groups = None
@@ -85,23 +75,22 @@ def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> 
     critical = max(0.0, float(np.quantile(by_chance, TEST_LEVEL)))
     at = 1 + int(heights.argmax())
     height = float(heights.max())
-    tail = (1 - LEVEL) / 2
-    drawn = x[1:-1][_prominences(middle + noise).argmax(axis=1)]
-    place = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
     n = int((~np.isnan(logs)).sum(axis=0).min())
     independent = None if groups is None else len(set(groups))
-    return Peak(
-        at,
-        *_sides(middle, at),
-        Estimate(
-            float(np.exp(height)),
-            float(np.exp(height - critical)),
-            float(np.exp(_upper(middle, heights, noise, 1 - tail))),
-            n,
-            independent,
-        ),
-        Estimate(float(x[at]), float(place[0]), float(place[1]), n, independent),
-    )
+    drawn = x[1:-1][_prominences(middle + noise).argmax(axis=1)]
+    place = Estimate.of(x[at], drawn, n, independent)
+    upper = _upper(middle, heights, noise, (1 + LEVEL) / 2)
+    ends = (float(np.exp(end)) for end in (height, height - critical, upper))
+    return Peak(at, *_sides(middle, at), Estimate(*ends, n=n, draws=independent), place)
+
+
+def beyond_chance(verdicts: Sequence[str]) -> str:
+    """Whether curves peak: yes if more of them do than the test's false alarms explain, no if none
+    can, else undecided."""
+    by_chance = float(stats.binom.sf(verdicts.count("yes") - 1, len(verdicts), 1 - TEST_LEVEL))
+    if by_chance < 1 - LEVEL:
+        return "yes"
+    return "no" if set(verdicts) == {"no"} else "undecided"
 
 
 def nearest_without_peak(middle: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -119,12 +108,6 @@ def nearest_without_peak(middle: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if misfit < least:
             best, least = fitted, misfit
     return best
-
-
-def _filled(table: np.ndarray) -> np.ndarray:
-    """Positive and finite, NaN kept."""
-    worst = WORST * table[np.isfinite(table)].max()
-    return np.maximum(np.where(np.isinf(table), worst, table), np.finfo(float).tiny)
 
 
 def _prominences(middle: np.ndarray) -> np.ndarray:
@@ -154,7 +137,12 @@ def _upper(middle: np.ndarray, heights: np.ndarray, noise: np.ndarray, level: fl
 
 
 def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Draws (DRAWS, K) of the error of each point's median."""
+    """Draws (DRAWS, K) of the error of each point's median: log error = point + replicate + rest.
+
+    A replicate's own level cannot make a peak. The rest, over its scale at each point, is drawn
+    from all points together, so that five replicates are enough. Whole replicates drawn anew are
+    blunt at five: one draw in 17 takes its medians from the single worst one.
+    """
     n, n_points = logs.shape
     rest = logs - np.nanmedian(logs, axis=0)
     rest = rest - np.nanmedian(rest, axis=1, keepdims=True)

@@ -1,19 +1,7 @@
 """Error against N or P as a power law with a floor, E(x) = A x^-alpha + E_inf, one side at a time.
 
-The law is fitted to the logarithms of the medians with a Huber loss from many starts (Hoffmann et
-al. 2022, arXiv 2203.15556, section 3.3) by `scipy.optimize.least_squares`. Each bootstrap draw of
-the replicates is fitted anew, from the best fit and from its own straight line, by damped
-Gauss-Newton steps for all draws at once: the same minimum as scipy's, in a twentieth of the time.
-Both run to the end, because optimisers that stop early made published intervals too narrow
-(Besiroglu et al. 2024, arXiv 2404.10102).
-
-The loss turns from squares to absolute values at `HUBER` standard errors of the medians, where
-Huber's estimator keeps 95 % of the efficiency of least squares on normal scatter. Hoffmann et al.
-take 1e-3 in log error, far below the scatter here, and so fit absolute values: three parameters
-then go exactly through three of a handful of points.
-
-A law cannot hold a peak, so the under- and overparameterised sides are fitted apart. A fit is
-'undecided', with the reasons, if the data do not support it.
+A law cannot hold a peak, so the under- and overparameterised sides are fitted apart. A fit that
+the data do not support says why.
 """
 
 from __future__ import annotations
@@ -25,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
-from study.analysis.statistics.medians import Estimate, Medians, interval
+from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.statistics.peaks import peak
 from study.analysis.statistics.ratios import rises
 
@@ -35,6 +23,9 @@ WIDEST = 1.0  # of the interval of alpha
 MISFIT = 3.0  # residual over the standard error of the medians; and at least
 VISIBLE = 0.1  # so large in log error
 STEEPEST = 8.0  # alpha at its bound
+# The loss turns from squares to absolute values at so many standard errors of the medians, where
+# Huber's estimator is 95 % as efficient as least squares on normal scatter. Hoffmann et al. take
+# 1e-3, far below the scatter here: three parameters then go exactly through three of the points.
 HUBER = 1.345
 REFITS = 1000  # bootstrap draws
 ITERATIONS = 100  # of Gauss-Newton at most
@@ -73,6 +64,10 @@ class Law:
 def fit(curve: Medians, x: np.ndarray, chosen: Sequence[int] | np.ndarray) -> Law | None:
     """The law of the chosen points of a curve; None below `FEWEST` or without finite medians.
 
+    The logarithms of the medians are fitted with a Huber loss from many starts (Hoffmann et al.
+    2022, arXiv 2203.15556, section 3.3), and each bootstrap draw anew, to the end: optimisers that
+    stop early made published intervals too narrow (Besiroglu et al. 2024, arXiv 2404.10102).
+
     **Arguments:**
 
     - `curve`: medians (K,) with draws.
@@ -80,22 +75,18 @@ def fit(curve: Medians, x: np.ndarray, chosen: Sequence[int] | np.ndarray) -> La
     - `chosen`: indices of one side.
     """
     chosen = np.asarray(chosen, int)
-    middle, draws = curve.middle[chosen], curve.draws[:REFITS, chosen]
-    if len(chosen) < FEWEST or not (np.isfinite(middle) & (middle > 0)).all():
+    curve, x = curve.at(chosen), x[chosen]
+    if len(x) < FEWEST or not (np.isfinite(curve.middle) & (curve.middle > 0)).all():
         return None
-    scale = np.log(x[chosen]) - np.log(x[chosen]).mean()
-    logs = np.log(middle)
+    scale = np.log(x) - np.log(x).mean()
+    logs = np.log(curve.middle)
     with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = np.log(draws)
+        drawn = np.log(curve.draws[:REFITS])
+    n_draws = len(drawn)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
-    error = drawn.std(axis=0) if len(drawn) > 1 else np.zeros(len(chosen))
+    error = drawn.std(axis=0) if len(drawn) > 1 else np.zeros(len(x))
     scatter = float(np.sqrt(np.mean(error**2)))
     best, refits = _fits(scale.tobytes(), logs.tobytes(), drawn.tobytes(), scatter)
-    n = int(curve.counts[chosen].min())
-
-    def estimated(value: float, values: np.ndarray) -> Estimate:
-        low, high = interval(values)
-        return Estimate(float(value), float(low), float(high), n, curve.independent)
 
     def floors(values: np.ndarray) -> np.ndarray:
         """E_inf; zero if it is less than 1 % of the smallest error."""
@@ -104,26 +95,19 @@ def fit(curve: Medians, x: np.ndarray, chosen: Sequence[int] | np.ndarray) -> La
     residual = logs - _log_law(best, scale)
     spread = float(((logs - logs.mean()) ** 2).sum())
     law = Law(
-        alpha=estimated(best[1], refits[:, 1]),
-        floor=estimated(float(floors(best[2])), floors(refits[:, 2])),
-        amplitude=float(np.exp(best[0] + best[1] * np.log(x[chosen]).mean())),
+        alpha=curve.estimated(best[1], refits[:, 1]),
+        floor=curve.estimated(floors(best[2]), floors(refits[:, 2])),
+        amplitude=float(np.exp(best[0] + best[1] * np.log(x).mean())),
         r2=round(1 - float((residual**2).sum()) / spread, 12) if spread > 0 else float("nan"),
         residual=float(np.sqrt(np.mean(residual**2))),
         scatter=scatter,
-        x=x[chosen],
+        x=x,
         reasons=(),
     )
-    return replace(law, reasons=_reasons(law, curve, chosen, lost=1 - len(drawn) / len(draws)))
+    return replace(law, reasons=_reasons(law, curve, lost=1 - len(drawn) / n_draws))
 
 
-def _reasons(law: Law, curve: Medians, chosen: np.ndarray, lost: float) -> tuple[str, ...]:
-    side = replace(
-        curve,
-        table=curve.table[:, chosen],
-        middle=curve.middle[chosen],
-        draws=curve.draws[:, chosen],
-        counts=curve.counts[chosen],
-    )
+def _reasons(law: Law, side: Medians, lost: float) -> tuple[str, ...]:
     top = peak(side.table, law.x, side.groups)
     peaks = top is not None and top.verdict == "yes"
     doubts = {
@@ -161,7 +145,10 @@ def _refits(scale: np.ndarray, draws: np.ndarray, turn: float, best: np.ndarray)
 
 
 def _descended(scale: np.ndarray, draws: np.ndarray, turn: float, theta: np.ndarray):
-    """Damped Gauss-Newton with Huber's weights within the bounds: theta (B, 3), loss (B)."""
+    """Damped Gauss-Newton with Huber's weights within the bounds: theta (B, 3), loss (B).
+
+    All draws at once: the same minimum as scipy's in a twentieth of the time.
+    """
     lower, upper = (bound.T for bound in _bounds(draws.min(axis=1), draws.max(axis=1)))
     theta = np.clip(theta, lower, upper)
     damping = np.full(len(draws), 1e-2)

@@ -8,35 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from study.analysis.statistics.medians import (
-    DRAWS,
-    LEVEL,
-    Estimate,
-    Medians,
-    divide,
-    interval,
-    ratio_of,
-    resamples,
-)
+from study.analysis.statistics.medians import DRAWS, LEVEL, Estimate, Medians, ratio_of, resamples
 
 NEEDED = 2.0  # 'needed', 'flat' and 'holds' mean: a factor of two
 
 
-def mean_ratio(pairs: Sequence[tuple[Medians, int, int]], level: float = LEVEL) -> Estimate:
-    """Geometric mean over pairs of cells of their ratio of medians.
+Cells = Sequence[int] | np.ndarray  # places among those of some medians
+
+
+def mean_ratio(curve: Medians, above: Cells, below: Cells, level: float = LEVEL) -> Estimate:
+    """Geometric mean of the ratios of medians of cells `above` over cells `below`, pair by pair.
 
     Hierarchical: each draw resamples the pairs, then the replicates within each.
     """
-    draws = np.stack([m.log_ratio_draws(i, j) for m, i, j in pairs], axis=1)
-    drawn_pairs = resamples(len(pairs), key=10_000)
-    draws = np.take_along_axis(draws, drawn_pairs, axis=1)
-    ratios = [divide(m.middle[i], m.middle[j]) for m, i, j in pairs]
+    above, below = list(above), list(below)
+    pairs = resamples(len(above), key=10_000)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = float(np.exp(np.mean(np.log(ratios))))
-        mean = draws.mean(axis=1)
-    counts = min(int(min(m.counts[i], m.counts[j])) for m, i, j in pairs)
-    independent = [m.independent for m, _, _ in pairs if m.independent is not None]
-    return ratio_of(mean, value, counts, level, min(independent, default=None))
+        value = float(np.exp(np.mean(np.log(curve.middle[above] / curve.middle[below]))))
+        draws = np.take_along_axis(curve.log_ratio_draws(above, below), pairs, axis=1).mean(axis=1)
+    n = int(curve.counts[above + below].min())
+    return ratio_of(value, draws, n, curve.independent, level)
 
 
 @dataclass(frozen=True)
@@ -92,9 +83,7 @@ def flattens_at(curve: Medians, x: np.ndarray, factor: float = NEEDED) -> Estima
     def first(values: np.ndarray) -> np.ndarray:
         return x[np.argmax(values <= factor * values.min(axis=-1, keepdims=True), axis=-1)]
 
-    low, high = interval(first(curve.draws))
-    n = int(curve.counts.min())
-    return Estimate(float(first(curve.middle)), float(low), float(high), n, curve.independent)
+    return curve.estimated(first(curve.middle), first(curve.draws))
 
 
 @dataclass(frozen=True)
@@ -131,17 +120,12 @@ def loglog(x: np.ndarray, y: np.ndarray, cells: Sequence[str]) -> LogLogFit | No
     slopes, _, r2s = _line(*logs, hierarchical_weights(member))
     n = int(shown.sum())
     return LogLogFit(
-        slope=_with_interval(slope, slopes, n),
-        r2=_with_interval(r2, r2s, n),
+        slope=Estimate.of(slope, slopes, n),
+        r2=Estimate.of(r2, r2s, n),
         intercept=intercept,
         left_out=int((~shown).sum()),
         r2_draws=r2s,
     )
-
-
-def _with_interval(value: float, draws: np.ndarray, n: int) -> Estimate:
-    low, high = interval(draws)
-    return Estimate(value, float(low), float(high), n)
 
 
 def hierarchical_weights(member: np.ndarray) -> np.ndarray:
@@ -151,17 +135,16 @@ def hierarchical_weights(member: np.ndarray) -> np.ndarray:
 
     - `member`: (rows,) which cell, 0..K-1, a row belongs to.
     """
-    n_cells = int(member.max()) + 1
-    drawn = resamples(n_cells, key=20_000)
-    times = np.zeros((DRAWS, n_cells))
-    np.add.at(times, (np.arange(DRAWS)[:, None], drawn), 1.0)
+
+    def times_drawn(n: int, key: int) -> np.ndarray:
+        places = resamples(n, key) + n * np.arange(DRAWS)[:, None]
+        return np.bincount(places.ravel(), minlength=DRAWS * n).reshape(DRAWS, n).astype(float)
+
+    times = times_drawn(int(member.max()) + 1, 20_000)
     weights = np.zeros((DRAWS, len(member)))
-    for k in range(n_cells):
+    for k in range(times.shape[1]):
         rows = np.flatnonzero(member == k)
-        within = resamples(len(rows), key=30_000 + k)
-        counts = np.zeros((DRAWS, len(rows)))
-        np.add.at(counts, (np.arange(DRAWS)[:, None], within), 1.0)
-        weights[:, rows] = counts * times[:, [k]]
+        weights[:, rows] = times_drawn(len(rows), 30_000 + k) * times[:, [k]]
     return weights
 
 

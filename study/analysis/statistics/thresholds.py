@@ -1,32 +1,27 @@
-"""The measured interpolation threshold of a ladder: the largest N that is still fitted.
+"""The measured interpolation threshold of a ladder: the largest N, or least P, that is fitted.
 
-The effective model complexity of a training procedure is the largest N that it fits to a small
-train error (Nakkiran et al. 2019, arXiv 1912.02292, definition 1), so the threshold belongs to the
-optimiser as much as to the network. Along P it is the smallest P that still fits.
-
-What counts as fitted:
-
-- With label noise: a mean train error below 1 % of the noise's variance. A model that knows
-  the truth and no more has all of it as train error; least squares with r effective parameters on
-  N*D equations leaves the part 1 - r / (N*D), so that 99 % of the noise is fitted if N*D is within
-  1 % of r.
-- Without noise: 1e-6, a thousandth of the targets' standard deviation. Far above the rounding of
-  float64, far below what a network of too few parameters reaches.
-
-The second is a choice, and a clean threshold depends on it; `Threshold.looser` and `stricter` are
-the same at ten times and a tenth of the tolerance.
+It is the effective model complexity of a training procedure (Nakkiran et al. 2019, arXiv
+1912.02292, definition 1), so it belongs to the optimiser as much as to the network.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.analysis.statistics.medians import Estimate, Medians, interval
+from study.analysis.statistics.medians import Estimate, Medians
 
-CLEAN = 1e-6  # train error, over the variance of the targets
-NOISY = 1e-2  # the same over the variance of the label noise
+if TYPE_CHECKING:
+    from study.analysis.design import Ladder
+
+# What counts as fitted: a mean train error over the variance of the targets below this, far above
+# rounding and far below what a network of too few parameters reaches. It is a choice.
+CLEAN = 1e-6
+# With label noise the same over its variance. The truth alone has all of it as train error; least
+# squares with r parameters on N*D equations leaves 1 - r / (N*D) of it.
+NOISY = 1e-2
 DEPTH = 100.0  # how far below or above the tolerance an error counts when interpolating
 
 
@@ -57,45 +52,31 @@ def tolerance(noise: float) -> float:
     return NOISY * noise**2 if noise > 0 else CLEAN
 
 
-def threshold(
-    train: Medians,
-    axis: str,
-    steps: np.ndarray,
-    equations: np.ndarray,
-    params: np.ndarray,
-    noise: float,
-    ranks: np.ndarray,
-) -> Threshold:
+def threshold(train: Medians, ladder: Ladder, ranks: np.ndarray) -> Threshold:
     """The threshold of a ladder with its bootstrap interval over replicates.
 
     **Arguments:**
 
     - `train`: medians (K,) of the train error.
-    - `axis`: 'N' or 'P'; `steps`: (K,) N or P of each rung, ascending.
-    - `equations`, `params`: (K,) N*D and P of each rung.
-    - `noise`: standard deviation of the label noise over that of the targets.
     - `ranks`: (K,) numerical rank of d(qddot)/d(theta); NaN where it was not measured.
     """
-    small = tolerance(noise)
+    axis, steps, small = ladder.axis, ladder.steps, tolerance(ladder.noise)
     value, looser, stricter = (
         float(_crossing(train.middle, axis, steps, small * factor)) for factor in (1, 10, 0.1)
     )
-    low, high = (float(end) for end in interval(_crossing(train.draws, axis, steps, small)))
+    at = train.estimated(value, _crossing(train.draws, axis, steps, small))
     padded = np.concatenate([[0.0], steps, [np.inf]])
     near, far = sorted(float(padded[rung + 1]) for rung in _rungs(train.middle, axis, small))
-
-    def estimated(value: float, low: float, high: float) -> Estimate:
-        return Estimate(value, low, high, int(train.counts.min()), train.independent)
-
     if axis == "N":
-        scale = round(equations[0] / steps[0]) / params[0]
-        ratio = estimated(value * scale, low * scale, high * scale)
+        ratio = at.map(lambda n: n * (ladder.dof / ladder.n_params[0]))
     else:
-        ratio = estimated(*(equations[0] / p if p > 0 else np.inf for p in (value, high, low)))
+        equations = ladder.n_equations[0]
+        ends = (equations / p if p > 0 else np.inf for p in (at.value, at.high, at.low))
+        ratio = Estimate(*ends, n=at.n, draws=at.draws)
         ranks = ranks[steps == far]
     ranks = ranks[np.isfinite(ranks)]
     return Threshold(
-        at=estimated(value, low, high),
+        at=at,
         between=(near, far),
         ratio=ratio,
         tolerance=small,
