@@ -183,7 +183,7 @@ def _pairs(
 
 def _growth(growth: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
     figure, (axis,) = canvas(height=4.4)
-    data = _lines(axis, growth, design, cells, {"error": "-"})
+    data = _lines(axis, growth, design, cells, {"error": "-"}, after=0.0)
     axis.axhline(0.5, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     axis.set(xlabel="time (s)", ylabel="error / standard deviation of the coordinate")
     decade_axis(axis)
@@ -216,16 +216,21 @@ def _training(training: pd.DataFrame, design: Design, cells: list[str]) -> Plot:
 
 
 def _lines(
-    axis: Axes, curves: pd.DataFrame, design: Design, cells: list[str], styles: dict[str, str]
+    axis: Axes,
+    curves: pd.DataFrame,
+    design: Design,
+    cells: list[str],
+    styles: dict[str, str],
+    after: float = -np.inf,
 ) -> pd.DataFrame:
-    """Draw medians over replicates, one thin line for each metric of `styles` and cell; solid ones
-    are in the legend. A value that is not finite counts as infinite."""
+    """Draw medians over replicates against x, one thin line for each metric of `styles` and cell;
+    solid ones are in the legend. A value that is not finite counts as infinite."""
     curves = curves.loc[curves["metric"].isin(list(styles))]
     filled = curves.assign(value=curves["value"].where(np.isfinite(curves["value"]), np.inf))
     grouped = filled.groupby(["cell", "metric", "x"], sort=True)["value"]
     data = grouped.agg(median="median", replicates="size").reset_index()
     labels = {cell: design.label(cell) for cell in data["cell"].unique()}
-    drawn = data.loc[(data["median"] > 0) & np.isfinite(data["median"])]
+    drawn = data.loc[(data["median"] > 0) & np.isfinite(data["median"]) & (data["x"] > after)]
     for metric, line in styles.items():
         for k, cell in enumerate(cells):
             own = drawn.loc[(drawn["cell"] == cell) & (drawn["metric"] == metric)]

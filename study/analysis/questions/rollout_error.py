@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
 from study.analysis.statistics.medians import Estimate, Medians, medians, resamples
@@ -194,7 +193,8 @@ _JUDGES = {
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    yield from _scatters(tables)
+    for kind, fit in _fits(tables.rows).items():
+        yield _scatter(tables.rows, kind, fit)
     budgets = budgets_of(tables.rows)[:4]
     if not budgets:
         return
@@ -281,31 +281,13 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
         yield make("median_or_mean", question, verdict, sentence, gain, rows, cells, figure)
 
 
-def _scatters(tables: Tables) -> Iterator[Plot]:
-    rows = tables.rows
-    for kind, fit in _fits(rows).items():
-        data = rows[["cell", "replicate", "equations_per_param"]].assign(
-            root_error=np.sqrt(rows[KINDS[kind].column]), rollout_error=rows[ROLLOUT.column]
-        )
-        pair = data[["root_error", "rollout_error"]].to_numpy(float)
-        shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]
-        title = f"Rollout error against {kind} acceleration error"
-        caption = (
-            f"Each point one replicate, {len(shown)} of {len(rows)} shown, from "
-            f"{plural(len(tables.design.cells), 'cell')}; line: least squares in logarithms, "
-            f"slope {estimate(fit.slope)}, R² = {estimate(fit.r2)} (95 % bootstrap over cells "
-            "and replicates). A replicate without a positive finite value has no place here."
-        )
-        alt = (
-            f"Scatter plot on logarithmic axes of rollout error against root {kind} square "
-            f"acceleration error: slope {number(fit.slope.value)}, R² {number(fit.r2.value)}."
-        )
-        figure = _scatter(shown, kind, fit)
-        yield Plot(f"rollout_by_{kind}_error", title, caption, alt, data, figure)
-
-
-def _scatter(shown: pd.DataFrame, kind: str, fit: LogLogFit) -> Figure:
+def _scatter(rows: pd.DataFrame, kind: str, fit: LogLogFit) -> Plot:
     """The replicates, coloured by N·D/P, and the fitted line."""
+    data = rows[["cell", "replicate", "equations_per_param"]].assign(
+        root_error=np.sqrt(rows[KINDS[kind].column]), rollout_error=rows[ROLLOUT.column]
+    )
+    pair = data[["root_error", "rollout_error"]].to_numpy(float)
+    shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]
     figure, (axis,) = canvas(height=4.1)
     x, y = shown["root_error"], shown["rollout_error"]
     hue = np.log2(shown["equations_per_param"].to_numpy(float))
@@ -327,7 +309,18 @@ def _scatter(shown: pd.DataFrame, kind: str, fit: LogLogFit) -> Figure:
         bar.set_label("N·D/P")
         bar.outline.set_visible(False)  # type: ignore[operator]
     finish(figure, axis)
-    return figure
+    title = f"Rollout error against {kind} acceleration error"
+    caption = (
+        f"Each point one replicate, {len(shown)} of {len(rows)} shown, from "
+        f"{plural(rows['cell'].nunique(), 'cell')}; line: least squares in logarithms, "
+        f"slope {estimate(fit.slope)}, R² = {estimate(fit.r2)} (95 % bootstrap over cells "
+        "and replicates). A replicate without a positive finite value has no place here."
+    )
+    alt = (
+        f"Scatter plot on logarithmic axes of rollout error against root {kind} square "
+        f"acceleration error: slope {number(fit.slope.value)}, R² {number(fit.r2.value)}."
+    )
+    return Plot(f"rollout_by_{kind}_error", title, caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=80)

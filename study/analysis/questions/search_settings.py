@@ -24,11 +24,9 @@ MOST, MOST_LEVELS = 12, 12  # panels of trials, and searches whose settings are 
 def _answers(tables: Tables) -> Iterator[Answer]:
     rows = tables.every
     known = [(k, search) for k, search in enumerate(tables.searches) if search.best_trial]
-    for k, search in known:
-        yield _holds(rows, search, k)
-    for k, search in known:
-        if not set(search.keys["kind"]) <= {"choice"}:
-            yield _inside(rows, search, k)
+    yield from (_holds(rows, search, k) for k, search in known)
+    ranged = [(k, search) for k, search in known if (search.keys["kind"] != "choice").any()]
+    yield from (_inside(rows, search, k) for k, search in ranged)
     yield from _matter(tables)
 
 

@@ -56,10 +56,8 @@ class Importance:
 def importances(trials: pd.DataFrame, keys: pd.DataFrame, objective: str) -> list[Importance]:
     """The searched keys of one search, the most important first; none for too few trials.
 
-    **Arguments:**
-
-    - `trials`: the rows of the table of trials; those that never began to train are left out.
-    - `keys`: the rows of the table of searches.
+    - `trials`, `keys`: its rows of the tables of trials and of searches; trials that never began to
+      train are left out.
     - `objective`: a column of `trials` that is minimised.
     """
     trials = trials.loc[trials["state"].isin(["complete", "pruned"])]

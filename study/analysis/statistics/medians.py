@@ -138,8 +138,6 @@ class Medians:
 def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None = None) -> Medians:
     """Medians over replicates.
 
-    **Arguments:**
-
     - `table`: (replicates, K); NaN if a cell has no such replicate, infinite for a measurement that
       is not finite (see `design.replicate_table`).
     - `worst`: what an infinite entry counts as.

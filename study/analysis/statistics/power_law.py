@@ -68,14 +68,9 @@ def fit(curve: Medians, x: np.ndarray, chosen: Sequence[int] | np.ndarray) -> La
     2022, arXiv 2203.15556, section 3.3), and each bootstrap draw anew, to the end: optimisers that
     stop early made published intervals too narrow (Besiroglu et al. 2024, arXiv 2404.10102).
 
-    **Arguments:**
-
-    - `curve`: medians (K,) with draws.
-    - `x`: (K,) positive, ascending.
-    - `chosen`: indices of one side.
+    - `x`: (K,) positive, ascending; `chosen`: indices of one side.
     """
-    chosen = np.asarray(chosen, int)
-    curve, x = curve.at(chosen), x[chosen]
+    curve, x = curve.at(np.asarray(chosen, int)), x[chosen]
     if len(x) < FEWEST or not (np.isfinite(curve.middle) & (curve.middle > 0)).all():
         return None
     scale = np.log(x) - np.log(x).mean()

@@ -46,12 +46,11 @@ class Rise:
 def rises(curve: Medians) -> list[Rise]:
     """Points of a curve that lie above the lowest earlier one, in order.
 
-    A rise is sure if its interval excludes 1 and a rank test (Mann and Whitney, which takes +inf
-    as it is) finds the replicates higher too. The interval is widened for the number of points,
-    the test's level divided by the number of pairs (Bonferroni), but never below what its
-    replicates can reach. On simulated flat curves of 6 points the test alone finds a rise in 6 % of
-    cases at 5 replicates and in 3 % at 8 or more; the interval alone, even widened for all pairs,
-    in 22 % at 5.
+    A rise is sure if its interval, widened for the number of points, excludes 1 and a rank test
+    (Mann and Whitney, which takes +inf as it is) finds the replicates higher too, at a level
+    divided by the number of pairs (Bonferroni) but not below what its replicates can reach. On
+    flat curves of 6 points the test alone finds a rise in 6 % of cases at 5 replicates; the
+    interval alone, even widened for all pairs, in 22 %.
     """
     n = len(curve.middle)
     pairs = max(1, n * (n - 1) // 2)
@@ -77,11 +76,11 @@ def _ranks_higher(curve: Medians, at: int, above: int, steps: int, pairs: int) -
     return bool(stats.mannwhitneyu(high, low, alternative="greater").pvalue <= level)
 
 
-def flattens_at(curve: Medians, x: np.ndarray, factor: float = NEEDED) -> Estimate:
-    """The smallest x whose median is within `factor` of the best; x ascending."""
+def flattens_at(curve: Medians, x: np.ndarray) -> Estimate:
+    """The smallest x whose median is within a factor of `NEEDED` of the best; x ascending."""
 
     def first(values: np.ndarray) -> np.ndarray:
-        return x[np.argmax(values <= factor * values.min(axis=-1, keepdims=True), axis=-1)]
+        return x[np.argmax(values <= NEEDED * values.min(axis=-1, keepdims=True), axis=-1)]
 
     return curve.estimated(first(curve.middle), first(curve.draws))
 
@@ -104,8 +103,7 @@ class LogLogFit:
 def loglog(x: np.ndarray, y: np.ndarray, cells: Sequence[str]) -> LogLogFit | None:
     """Slope and R2 of y against x, both on logarithmic axes; None below 3 cells.
 
-    The bootstrap is hierarchical: cells, then replicates within a cell. Each draw is a vector of
-    weights on the rows, so that all draws together are a few matrix products.
+    The bootstrap is hierarchical, cells, then replicates within a cell, by weights on the rows.
     """
     x, y, names = np.asarray(x, float), np.asarray(y, float), np.asarray(cells)
     with np.errstate(invalid="ignore"):
@@ -129,12 +127,8 @@ def loglog(x: np.ndarray, y: np.ndarray, cells: Sequence[str]) -> LogLogFit | No
 
 
 def hierarchical_weights(member: np.ndarray) -> np.ndarray:
-    """Weights (DRAWS, rows): how often each row is drawn when cells, then their rows, are.
-
-    **Arguments:**
-
-    - `member`: (rows,) which cell, 0..K-1, a row belongs to.
-    """
+    """Weights (DRAWS, rows): how often each row is drawn when cells, then their rows, are; `member`
+    (rows,) says which cell, 0..K-1, a row belongs to."""
 
     def times_drawn(n: int, key: int) -> np.ndarray:
         places = resamples(n, key) + n * np.arange(DRAWS)[:, None]

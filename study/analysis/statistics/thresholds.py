@@ -53,13 +53,8 @@ def tolerance(noise: float) -> float:
 
 
 def threshold(train: Medians, ladder: Ladder, ranks: np.ndarray) -> Threshold:
-    """The threshold of a ladder with its bootstrap interval over replicates.
-
-    **Arguments:**
-
-    - `train`: medians (K,) of the train error.
-    - `ranks`: (K,) numerical rank of d(qddot)/d(theta); NaN where it was not measured.
-    """
+    """The threshold of a ladder, from the medians (K,) of its train error and the numerical ranks
+    (K,) of d(qddot)/d(theta), NaN where they were not measured."""
     axis, steps, small = ladder.axis, ladder.steps, tolerance(ladder.noise)
     value, looser, stricter = (
         float(_crossing(train.middle, axis, steps, small * factor)) for factor in (1, 10, 0.1)
