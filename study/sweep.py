@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
-from study.config.command_line import compose_first, flags_first, read_flags, read_overrides
+from study.config.command_line import compose_first, read_flags, read_overrides
 from study.config.errors import ConfigError
 from study.sweeping import launch, local
 
@@ -79,7 +79,8 @@ def _run() -> None:
                 )
                 sweeper.sweep(list(flags.overrides))
                 return
-    sys.argv[1:] = flags_first(sys.argv[1:])
+    # the flags first: Hydra's parser takes no override after flags among them
+    sys.argv[1:] = [a for a in sys.argv[1:] if a not in flags.overrides] + list(flags.overrides)
     task()
 
 

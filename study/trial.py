@@ -13,7 +13,7 @@ import yaml
 from rich.progress import Progress
 
 from study.block.run import run_block, write_block
-from study.config import inputs
+from study.config import data_files
 from study.config.cell import check_device, make_cell, wants_cpp
 from study.config.errors import ConfigError
 from study.config.schema import make_run
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     block = folder / "block-000"
     if not block.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        inputs.keep(cell.as_dict(), folder.parents[1])
+        data_files.keep(cell.as_dict(), folder.parents[1])
         with tempfile.TemporaryDirectory(
             dir=folder, prefix=".block-000.", ignore_cleanup_errors=True
         ) as workspace:

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from study.config import inputs, measured, own_system
+from study.config import data_files, measured, own_system
 from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
 from study.config.schema import (
@@ -114,12 +114,9 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what is written, and what the hash is of."""
-        plain = _fields(self)
-        plain |= {name: _fields(plain[name]) for name in GROUPS}
+        plain = dataclasses.asdict(self)
         if self.data.sampler != "file":
             plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
-        elif self.data.columns is not None:
-            plain["data"]["columns"] = _fields(self.data.columns)
         own = {"sha256": self.system.sha256} if self.system.name == "file" else {}
         plain["system"] = {"name": self.system.name, **own, **self.mechanics.constants}
         return plain
@@ -221,7 +218,7 @@ def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict
     if system.get("name") == "file":
         _hashed(system, own_system.load, "system", "my_system.py")
     if data.get("sampler") == "file":
-        _hashed(data, inputs.register, "data", "measured.csv (or .npz, .parquet)")
+        _hashed(data, data_files.register, "data", "measured.csv (or .npz, .parquet)")
     return system, data
 
 
@@ -257,9 +254,7 @@ def _reading(data: DataConfig) -> measured.Reading | None:
     if data.sampler != "file" or data.columns is None or data.sha256 is None:
         return None
     method = Method(data.estimate, data.window, data.smoothing)
-    return measured.Reading(
-        data.sha256, **_fields(data.columns), method=method, held_out=data.held_out
-    )
+    return measured.Reading(data.sha256, data.columns, method, data.held_out)
 
 
 def _mechanics(system: SystemConfig, data: DataConfig) -> System:
@@ -335,10 +330,6 @@ def _group(name: str, values: dict[str, Any]) -> Any:
             _groups.clear()
         _groups[key] = build(GROUPS[name], values, f"{name}.")
     return _groups[key]
-
-
-def _fields(instance: Any) -> dict[str, Any]:
-    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
 
 
 def check_device(device: str) -> None:

@@ -23,7 +23,7 @@ from study.config import own_system
 from study.config.errors import (
     ConfigError,
     close_name,
-    flat_keys,
+    flat,
     nearest,
     refuse_passwords,
     unknown_key,
@@ -81,7 +81,7 @@ def read_flags(arguments: Sequence[str]) -> Flags:
         raise ConfigError(message)
 
     parser.error = refuse  # type: ignore[method-assign]
-    flags = parser.parse_args(flags_first(arguments))
+    flags = parser.parse_intermixed_args(arguments)
     if flags.experimental_rerun is not None:
         raise ConfigError(
             f"--experimental-rerun={flags.experimental_rerun} would unpickle a file: give the "
@@ -98,20 +98,6 @@ def read_flags(arguments: Sequence[str]) -> Flags:
         raise ConfigError(f"--config-dir={flags.config_dir} is not a folder")
     for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
     return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
-
-
-def flags_first(arguments: Sequence[str]) -> list[str]:
-    """The command line with its flags first: argparse takes no override after flags among them."""
-    known = get_args_parser()._option_string_actions
-    flags, overrides, left = list[str](), list[str](), iter(arguments)
-    for argument in left:
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        flags.append(argument)
-        if argument in known and known[argument].nargs is None:
-            flags += itertools.islice(left, 1)
-    return [*flags, *overrides]
 
 
 def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:
@@ -337,7 +323,7 @@ def _check_keys(
 
     **Raises:** `ConfigError` for the first that is not.
     """
-    known = flat_keys(base)
+    known = {key for key, _ in flat(base)}
     for override in settings:
         key, line = override.key_or_group, str(override.input_line)
         if key.startswith("hydra.launcher."):

@@ -1,11 +1,16 @@
-"""A file of measured data as columns of numbers: CSV, NPZ or Parquet.
+"""A user's files: their copies in a study's folder, and the columns of numbers of measured data.
 
-Sentences count rows from 1, without the header of a CSV. Nothing in a file is run: no pickles.
+Files are found by the hash of their content: outputs/<study>/inputs/<hash>.py is a system, and
+<hash>.csv, .npz or .parquet are data. Nothing in a file of data is run: no pickles. Sentences count
+rows from 1, without the header of a CSV.
 """
 
+import functools
+import hashlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +18,88 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
+from study.config import own_system
 from study.config.errors import ConfigError, nearest
-from study.config.inputs import content
+from study.core.files import write_whole
 
 Array = np.ndarray
+
+FOLDER = "inputs"
+
+_paths: dict[str, Path] = {}  # of data, by the hash of their content; only of this process
+
+
+def register(path: str | Path) -> str:
+    """Remember a file of data and return its SHA-256. **Raises:** `ConfigError`."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        digest = _digest(path.resolve(), status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        reason = "there is no such file" if not path.exists() else error.strerror
+        raise ConfigError(f"data.path={path}: {reason}") from None
+    _paths[digest] = path.resolve()
+    return digest
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, changed: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def content(sha256: str) -> tuple[bytes, Path]:
+    """A file's content and its name. **Raises:** `ConfigError` if it is gone or another."""
+    path = _paths.get(sha256)
+    if path is None:
+        raise ConfigError(
+            f"data=file: no file with the data of this cell (SHA-256 {sha256[:12]}...) is known: "
+            "give data.path=FILE"
+        )
+    try:
+        read = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"data.path={path} cannot be read: {error.strerror}") from None
+    if hashlib.sha256(read).hexdigest() != sha256:
+        raise ConfigError(f"data.path={path} changed while it was used: give the command again")
+    return read, path
+
+
+def _copies(cell: Mapping[str, Any], group: str, root: Path) -> tuple[str, Path]:
+    """The hash of the file that a group of a cell is made from, or '', and its copy's stem."""
+    digest = cell[group].get("sha256") if isinstance(cell.get(group), Mapping) else None
+    digest = digest if isinstance(digest, str) and digest.isalnum() else ""
+    return digest, root / FOLDER / digest[:16]
+
+
+def keep(cell: Mapping[str, Any], root: Path) -> None:
+    """Copy the files of a cell into its study's folder. **Raises:** `OSError`, `ConfigError`."""
+    files: dict[Path, bytes] = {}
+    digest, copy = _copies(cell, "system", root)
+    if digest:
+        files[copy.with_suffix(".py")] = own_system.source(digest)
+    digest, copy = _copies(cell, "data", root)
+    if digest and not list(copy.parent.glob(f"{copy.name}.*")):
+        data, path = content(digest)
+        files[copy.with_suffix(path.suffix.lower())] = data
+    for path, data in files.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda file, data=data: file.write(data))
+
+
+def supply(cell: Mapping[str, Any], root: Path) -> None:
+    """Find the files of a cell in its study's folder.
+
+    Code among them is run only if the command that started this process named it.
+
+    **Raises:** `ConfigError` for a copy that is not what the cell was made from.
+    """
+    digest, copy = _copies(cell, "system", root)
+    if digest:
+        own_system.supply(digest, copy.with_suffix(".py"))
+    digest, copy = _copies(cell, "data", root)
+    for path in sorted(copy.parent.glob(f"{copy.name}.*")) if digest else ():
+        register(path)
 
 
 class Table:

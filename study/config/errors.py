@@ -70,13 +70,12 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def flat_keys(config: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """All dotted keys of a nested mapping, inner nodes included."""
-    keys = {f"{prefix}{key}" for key in config}
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All dotted keys of a nested mapping with their values, inner nodes included."""
     for key, value in config.items():
+        yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
-            keys |= flat_keys(value, f"{prefix}{key}.")
-    return keys
+            yield from flat(value, f"{prefix}{key}.")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

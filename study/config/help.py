@@ -14,6 +14,7 @@ from rich.table import Table
 from study.config import terminal
 from study.config.cell import Cell
 from study.config.command_line import compose_first, read_flags, read_overrides
+from study.config.errors import flat
 from study.config.hydra import CONF, LAUNCHER, opened, plain
 from study.config.schema import GROUPS, ColumnsConfig, Run, SearchConfig, meanings
 
@@ -64,7 +65,7 @@ def show(text: str, arguments: Sequence[str]) -> None:
                 (group, ", ".join(f"[{o}]" if o == chosen.get(group) else o for o in names))
                 for group, names in options.items()
             ),
-            "Keys: key=value": _keys(dict(_flat(plain(config))) | first),
+            "Keys: key=value": _keys(dict(flat(plain(config))) | first),
         }.items():
             table = Table.grid(padding=(0, 2))
             for row in rows:
@@ -95,16 +96,9 @@ def _keys(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         texts |= meanings(kind, prefix)
     for key in sorted(values, key=lambda key: ("." in key, key not in TOP, key.partition(".")[0])):
         named = key in GROUPS or (key.endswith((".name", ".sampler")) and key != "search.sampler")
-        if not named and key.partition(".")[0] != "grid":
+        inner = isinstance(values[key], Mapping) and values[key]
+        if not named and not inner and key.partition(".")[0] != "grid":
             yield key, _text(values[key]), texts.get(key, "")
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _text(value: Any) -> str:

@@ -1,9 +1,11 @@
 """Measured data of the user's own: from the columns of a file to a recording in SI units."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from study.core.data.datasets import HELD_OUT
 from study.core.data.derivatives import SHORTEST_WINDOW, Method, uneven_step
 from study.core.data.recording import Motion, Recording
 from study.core.systems.mechanics import System, unknown
+
+if TYPE_CHECKING:
+    from study.config.schema import ColumnsConfig
 
 Array = np.ndarray
 
@@ -33,25 +38,20 @@ class Reading:
     """What is read from a file, and how.
 
     - `sha256`: of the file's content.
-    - `time`, `trajectory`, `q`, `qdot`, `qddot`, `units`: as `data.columns` has them.
     - `method`: estimates velocities and accelerations that the file lacks.
     - `held_out`: share of the trajectories that is tested on.
     """
 
     sha256: str
-    time: str
-    trajectory: str | None
-    q: tuple[str, ...] | None
-    qdot: tuple[str, ...] | None
-    qddot: tuple[str, ...] | None
-    units: tuple[str, ...] | None
+    columns: ColumnsConfig
     method: Method
     held_out: float
 
     @property
     def estimated(self) -> tuple[str, ...]:
         """Which rates the file lacks."""
-        absent = {"velocities": self.qdot is None, "accelerations": self.qddot is None}
+        columns = self.columns
+        absent = {"velocities": columns.qdot is None, "accelerations": columns.qddot is None}
         return tuple(name for name, missing in absent.items() if missing)
 
     def estimate(self) -> str:
@@ -65,22 +65,23 @@ class Reading:
 
     def unknown_system(self) -> System:
         """The system as its measurements alone describe it. **Raises:** `ConfigError`."""
-        if not self.q or not self.units:
-            key = "data.columns.units" if self.q else "data.columns.q"
-            what = "its unit (rad and deg are angles)" if self.q else "a column"
+        q, units = self.columns.q, self.columns.units
+        if not q or not units:
+            key = "data.columns.units" if q else "data.columns.q"
+            what = "its unit (rad and deg are angles)" if q else "a column"
             raise ConfigError(
                 f"{key} is not given: system=unknown needs {what} for each coordinate, "
-                f"{key}=[{'rad,m' if self.q else 'theta,x'}] for instance"
+                f"{key}=[{'rad,m' if q else 'theta,x'}] for instance"
             )
-        D = len(self.units)
-        if len(self.q) not in (1, D):
+        D = len(units)
+        if len(q) not in (1, D):
             raise ConfigError(
-                f"data.columns.units=[{','.join(self.units)}] has {D} entries, and "
-                f"data.columns.q=[{','.join(self.q)}] names {len(self.q)} columns: give one unit "
+                f"data.columns.units=[{','.join(units)}] has {D} entries, and "
+                f"data.columns.q=[{','.join(q)}] names {len(q)} columns: give one unit "
                 "for each"
             )
-        names = self.q if len(self.q) == D else tuple(f"{self.q[0]}{i}" for i in range(D))
-        si = tuple(UNITS.get(unit, (1.0, unit))[1] for unit in self.units)
+        names = q if len(q) == D else tuple(f"{q[0]}{i}" for i in range(D))
+        si = tuple(UNITS.get(unit, (1.0, unit))[1] for unit in units)
         angles = tuple(unit == "rad" for unit in si)
         return unknown(tuple(zip(names, si, strict=True)), angles)
 
@@ -105,17 +106,19 @@ def read(
             f"{SHORTEST_WINDOW} points"
         )
     D, scale = len(coordinates), _scale(reading, coordinates, whose)
-    times = table.numbers(reading.time, "data.columns.time")
+    times = table.numbers(reading.columns.time, "data.columns.time")
     columns = {"t": times}
-    named = {"q": reading.q or tuple(name for name, _ in coordinates)}
-    for name, names in (named | {"qdot": reading.qdot, "qddot": reading.qddot}).items():
+    named = {"q": reading.columns.q or tuple(name for name, _ in coordinates)}
+    for name, names in (
+        named | {"qdot": reading.columns.qdot, "qddot": reading.columns.qddot}
+    ).items():
         if names is not None:
             columns[name] = scale * table.side_by_side(names, f"data.columns.{name}", D, whose)
     labelled = {}
-    if reading.trajectory is not None:
-        labelled["trajectory"] = table.labels(reading.trajectory, "data.columns.trajectory")
+    if reading.columns.trajectory is not None:
+        labelled["trajectory"] = table.labels(reading.columns.trajectory, "data.columns.trajectory")
     if times.ndim != 1:
-        raise ConfigError(f"{where}: {reading.time} has shape {times.shape}: one a row")
+        raise ConfigError(f"{where}: {reading.columns.time} has shape {times.shape}: one a row")
     labels = labelled.get("trajectory", np.full(table.n_rows(columns | labelled), ""))
     trajectories = []
     for label in dict.fromkeys(labels.tolist()):  # in the order in which they begin
@@ -138,7 +141,7 @@ def read(
 
 def _scale(reading: Reading, coordinates: tuple[tuple[str, str], ...], whose: str) -> Array:
     """The size of each coordinate's unit in SI units. **Raises:** `ConfigError`."""
-    given = reading.units
+    given = reading.columns.units
     if given is None:
         return np.ones(len(coordinates))
     listed = f"data.columns.units=[{','.join(given)}]"
@@ -163,7 +166,7 @@ def _check_times(times: Array, rows: Array, label: str, reading: Reading, where:
 
     def refuse(k: int, problem: str) -> NoReturn:
         of = f" (trajectory {label})" if label else ""
-        row = f"{where}, row {rows[k + 1] + 1}, column {reading.time}{of}"
+        row = f"{where}, row {rows[k + 1] + 1}, column {reading.columns.time}{of}"
         raise ConfigError(f"{row}: {problem}")
 
     for k in np.flatnonzero(steps <= 0)[:1]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from study.config import inputs
+from study.config import data_files
 from study.config.cell import Cell, make_cell
 from study.config.errors import first_line
 from study.core.files import write_text
@@ -25,7 +25,7 @@ def read_cell(folder: Path) -> Cell:
     path = folder / "config.yaml"
     try:
         config = read_config(path)
-        inputs.supply(config, folder.parents[1])
+        data_files.supply(config, folder.parents[1])
         cell = make_cell(config, compile=config["compile"])
     except (TypeError, KeyError) as error:
         raise ValueError(

@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState, create_trial
 
-from study.config import inputs
+from study.config import data_files
 from study.config.cell import make_cell
 from study.config.schema import GROUPS
 from study.core.models import ACTIVATIONS, INITS, MODELS
@@ -94,7 +94,7 @@ class Book:
     ) -> None:
         if factors is None:
             config = read_config(self._folder.cell(block.cell) / "config.yaml")
-            inputs.supply(config, self._folder.root)
+            data_files.supply(config, self._folder.root)
             factors = make_cell(config, compile=config["compile"]).factors()
         params = {k: factors[k] for k in self._distributions if factors.get(k) is not None}
         complete = not math.isnan(value)

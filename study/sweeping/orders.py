@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from study.config import inputs
+from study.config import data_files
 from study.config.cell import Cell
 from study.config.errors import ConfigError
 from study.config.schema import check_study
@@ -93,10 +93,10 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         (folder.root / "cells").mkdir(parents=True, exist_ok=True)
         for cell in plan.cells:
             config = cell.as_dict()
-            inputs.keep(config, folder.root)
+            data_files.keep(config, folder.root)
             write_config(folder.cell(cell.hash) / "config.yaml", config)
         for config in (config for spec in plan.searches for config in spec.configs.values()):
-            inputs.keep(config, folder.root)
+            data_files.keep(config, folder.root)
         write_yaml(folder.root / "study.yaml", study)
     return folder.orders_in(study)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from study.config import inputs
+from study.config import data_files
 from study.config.cell import Cell
 from study.config.errors import ConfigError
 from study.config.schema import SearchConfig
@@ -198,7 +198,7 @@ class Searcher:
     def _cell(self, spec: SearchSpec, params: Mapping[str, Any]) -> Cell:
         """The cell with a trial's settings. **Raises:** `ConfigError` if they exclude each other,
         `KeyError` if some are missing."""
-        inputs.supply(spec.configs[choices(params)], self._folder.root)
+        data_files.supply(spec.configs[choices(params)], self._folder.root)
         return spec.cell(params)
 
     def _records(self, spec: SearchSpec) -> Iterator[TrialRecord]:

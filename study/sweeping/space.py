@@ -30,7 +30,7 @@ from optuna.distributions import (
 )
 
 from study.config.cell import Cell, make_cell
-from study.config.errors import ConfigError, first_line, flat_keys, nearest, unknown_key
+from study.config.errors import ConfigError, first_line, flat, nearest, unknown_key
 from study.config.schema import GROUPS, TOP, SearchConfig, takes_numbers, takes_whole_numbers
 from study.tables import records
 from study.tables.measures import MEASURES
@@ -123,7 +123,7 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
-        known = flat_keys({k: v for k, v in plain.items() if k in GROUPS or k in TOP})
+        known = {k for k, _ in flat(plain) if k.partition(".")[0] in (*GROUPS, *TOP)}
         raise ConfigError(unknown_key(key, known))
     node[last] = value
     if key in TWINS and value is not None:
