@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from study.core.data.datasets import TestSet, held_out, test_set
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget, initial_offset, perturbed_motion
-from study.core.measures.perturbations import Smooth, encoded
+from study.core.measures.perturbations import encoded, smooth
 from study.core.measures.rollout import rollout_field
 from study.core.systems import SYSTEMS, System
 
@@ -88,7 +88,7 @@ def tanh_layer(rng, inputs, width=32):
 
 
 def learned_error(system, test, rng):
-    """A random tanh network of the encoded state: another form and another seed than Smooth."""
+    """A random tanh network of the encoded state: another form and another seed than `smooth`."""
     inputs = encoded(system, test.units, states_of(test)).shape[1]
     W, b = tanh_layer(rng, inputs)
     top = rng.standard_normal((len(b), system.n_dof))
@@ -256,13 +256,14 @@ def test_an_offset_of_kepler_orbits_grows_as_the_closed_form_says():
 def test_perturbed_motion_is_what_a_tight_solver_gives_however_small_the_perturbation():
     system = SYSTEMS["double_pendulum"]
     test, truth = test_set(system), held_out(system, 2, 5.0, 40)
-    smooth = Smooth.draw(system, test, noisy(test, 1, 1e-8), [(3,)], 2)
+    perturbation = smooth(system, test, noisy(test, 1, 1e-8), [(3,)], 2)
     nowhere = np.zeros((2, 4))
 
     def field(time, flat):
         states = flat.reshape(2, 4)
         change = system.rhs(states)
-        change[:, 2:] += smooth(states[None], time)[0]
+        mass = system.mass_matrix(*np.split(states, 2, axis=1))
+        change[:, 2:] += perturbation(states[None], time, mass[None])[0]
         return change.ravel()
 
     solved = solve_ivp(
@@ -277,8 +278,9 @@ def test_perturbed_motion_is_what_a_tight_solver_gives_however_small_the_perturb
     exact = solved.y.T.reshape(-1, 2, 4).transpose(1, 0, 2) - truth.states
     assert np.abs(exact).max() < 1e-5  # a step's own error would hide it, did it not drop out
     for step, tolerance in ((0.1, 0.1), (0.02, 0.001)):  # the control's step, and a finer one
-        moved = perturbed_motion(system, truth, test.units, {"it": smooth}, 1, nowhere, step)["it"]
-        difference = moved[0] - truth.states
+        kinds = {"it": perturbation}
+        moved = perturbed_motion(system, truth, test.units, kinds, 1, nowhere, step)
+        difference = moved["it"][0] - truth.states
         np.testing.assert_allclose(difference, exact, atol=tolerance * np.abs(exact).max())
 
 

@@ -29,12 +29,13 @@ from study.core.data.datasets import TestSet, Trajectories
 from study.core.measures import metrics
 from study.core.measures.perturbations import (
     INITIAL,
-    Conservative,
     Perturbation,
+    Predicted,
     Seeds,
-    Smooth,
-    White,
+    conservative,
+    smooth,
     solved,
+    white,
 )
 from study.core.measures.rollout import LIMIT, rollout_field
 from study.core.systems.mechanics import System
@@ -51,7 +52,7 @@ def error_budget(
     system: System,
     truth: Trajectories,
     test: TestSet,
-    predicted: Float[Array, "R n D"],
+    predicted: Predicted,
     *,
     units: Units,
     rtol: float,
@@ -84,9 +85,9 @@ def error_budget(
             truth,
             test.units,
             {
-                "white": White.draw(test, predicted, seeds, K, horizon),
-                "smooth": Smooth.draw(system, test, predicted, seeds, K),
-                "conservative": Conservative.draw(system, test, predicted, seeds, K),
+                "white": white(test, predicted, seeds, K, horizon),
+                "smooth": smooth(system, test, predicted, seeds, K),
+                "conservative": conservative(system, test, predicted, seeds, K),
             },
             len(seeds),
             initial_offset(test.units, *truth.states[:, 0].shape),
@@ -183,50 +184,42 @@ def perturbed_motion(
     below it still show. NaN once a trajectory passes `rollout.LIMIT`.
     """
     start, D = truth.states[:, 0], system.n_dof
-    K, width = start.shape
     bounded = np.array([not angle for angle in system.angles] + [True] * D)
     kinds = {
-        kind: slice((2 + i * n_replicates) * K, (2 + (i + 1) * n_replicates) * K)
+        kind: slice(2 + i * n_replicates, 2 + (i + 1) * n_replicates)
         for i, kind in enumerate(perturbations)
     }
 
     def field(states: Array, time: float) -> Array:
-        mass, force = system.mass_and_force(*np.split(states, 2, axis=1))
-        change = np.concatenate([states[:, D:], solved(mass, force)], axis=1)
+        mass, force = system.mass_and_force(*np.split(states, 2, axis=-1))
+        change = np.concatenate([states[..., D:], solved(mass, force)], axis=-1)
         for kind, rows in kinds.items():
-            grouped = states[rows].reshape(n_replicates, K, width)
-            known = mass[rows].reshape(n_replicates, K, D, D)
-            change[rows, D:] += perturbations[kind](grouped, time, known).reshape(-1, D)
+            change[rows, :, D:] += perturbations[kind](states[rows], time, mass[rows])
         return change
 
     def inside(states: Array) -> Array:
         scaled = units.to_scaled(states)
-        return np.all(np.isfinite(scaled) & (~bounded | (np.abs(scaled) < LIMIT)), axis=1)
+        return np.all(np.isfinite(scaled) & (~bounded | (np.abs(scaled) < LIMIT)), axis=-1)
 
-    everything = np.concatenate(
-        [start, start + offset, np.tile(start, (n_replicates * len(kinds), 1))]
-    )
-    moved = _runge_kutta(field, inside, everything, truth.times, step * units.time)
-    moved = moved.reshape(-1, K, *moved.shape[1:])
+    starts = np.stack([start, start + offset, *[start] * (n_replicates * len(kinds))])
+    moved = _runge_kutta(field, inside, starts, truth.times, step * units.time)
     moved = truth.states + (moved - moved[0])
-    return {"initial": moved[1:2]} | {
-        kind: moved[rows.start // K : rows.stop // K] for kind, rows in kinds.items()
-    }
+    return {"initial": moved[1:2]} | {kind: moved[rows] for kind, rows in kinds.items()}
 
 
 def _runge_kutta(
     field: Callable[[Array, float], Array],
     inside: Callable[[Array], Array],
-    start: Float[Array, "B W"],
+    start: Float[Array, "G K W"],
     times: Float[Array, " T"],
     longest: float,
-) -> Float[Array, "B T W"]:
+) -> Float[Array, "G K T W"]:
     """Motion by order 4, with equal steps of at most `longest` from each time to the next. The
-    time of the field is the middle of each step. A row that leaves `inside` stays where it last
-    was, and is NaN from then on."""
+    time of the field is the middle of each step. A state that leaves `inside` stays where it
+    last was, and is NaN from then on."""
     states, moving = start, inside(start)
     out = np.full((len(times), *start.shape), np.nan)
-    out[0] = np.where(moving[:, None], states, np.nan)
+    out[0] = np.where(moving[..., None], states, np.nan)
     for i, (begin, end) in enumerate(itertools.pairwise(times), start=1):
         n_steps = max(1, math.ceil((end - begin) / longest - 1e-9))
         h = (end - begin) / n_steps
@@ -238,6 +231,6 @@ def _runge_kutta(
             k4 = field(states + h * k3, middle)
             after = states + h / 6 * (k1 + 2 * (k2 + k3) + k4)
             moving &= inside(after)
-            states = np.where(moving[:, None], after, states)
-        out[i] = np.where(moving[:, None], states, np.nan)
-    return out.transpose(1, 0, 2)
+            states = np.where(moving[..., None], after, states)
+        out[i] = np.where(moving[..., None], states, np.nan)
+    return np.moveaxis(out, 0, 2)
