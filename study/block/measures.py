@@ -230,18 +230,18 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     predicted = _accelerations(setup, state.theta.double(), _test_rows(setup)) if computed else ()
     for r, replicate in enumerate(setup.replicates):
         rolls = (learned[r], diverged[r], truth, system)
-        measured = metrics.rollout_measures(*rolls, setup.test.units)
+        measured, curves = metrics.rollout_measures(*rolls, setup.test.units)
         own = {
             column: float(compute(Predictions(predicted[r], setup.test, *rolls)))
             for column, compute in computed.items()
         }
-        curves = measured.curves | (_shown(setup, learned[r]) if r == 0 else {})
+        curves |= _shown(setup, learned[r]) if r == 0 else {}
         tables = [
             _curve(setup, replicate, "rollout", metric, truth.times, values)
             for metric, values in curves.items()
             if system.known or "energy" not in metric
         ]
-        yield measured.measures | own, tables
+        yield measured | own, tables
 
 
 def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:

@@ -116,7 +116,7 @@ def test_full_turns_do_not_loosen_what_counts_as_agreement():
     states = np.random.default_rng(0).uniform(-1, 1, (20, 50, 4))
     turned = states.copy()
     turned[..., :2] += 2 * np.pi * np.random.default_rng(1).integers(-50, 50, (20, 50, 2))
-    spread = datasets._spread(system, turned)
+    spread = datasets.spread(system, turned)
     np.testing.assert_allclose(spread, states.std((0, 1)), rtol=1e-10)
 
 

@@ -42,8 +42,8 @@ def budget(system, truth, test, predicted, **options):
 
 def rollout_error(states, truth, system, test):
     diverged = np.isnan(states[:, -1, 0])
-    measured = metrics.rollout_measures(states, diverged, truth, system, test.units)
-    return measured.measures["rollout_error"]
+    measured, _ = metrics.rollout_measures(states, diverged, truth, system, test.units)
+    return measured["rollout_error"]
 
 
 def rolled_out(system, truth, test, accelerations, rtol):

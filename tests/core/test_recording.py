@@ -37,7 +37,7 @@ def test_subsets_are_nested_and_keep_their_labels(recording):
     np.testing.assert_array_equal(clean.points.q[np.argsort(clean.along)], recording.points.q)
     other = recording.training_set(6, 20, 0.3)
     assert not np.array_equal(other.along, few.along)
-    with pytest.raises(DataError, match="200 training points"):
+    with pytest.raises(DataError, match="n_train=201 is larger than the pool of 200"):
         recording.training_set(5, 201, 0.0)
 
 

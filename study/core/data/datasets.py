@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from study.core.files import cache_folder, write_whole
 from study.core.systems.lyapunov import finite_time_exponent
-from study.core.systems.mechanics import System
+from study.core.systems.mechanics import DataError, System
 from study.core.systems.units import Units
 
 Array = np.ndarray
@@ -34,10 +34,6 @@ N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
 VERSION = 3  # raise it when the numbers a dataset holds change
 
 
-class DataError(ValueError):
-    """Data that cannot be made or used: one sentence."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Points:
     """Triplets in physical units: q, qdot, qddot, each (n, D)."""
@@ -48,6 +44,9 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.q)
+
+    def __getitem__(self, chosen: slice | Int[Array, " m"]) -> Points:
+        return Points(self.q[chosen], self.qdot[chosen], self.qddot[chosen])
 
     @property
     def states(self) -> Float[Array, "n two_D"]:
@@ -61,6 +60,23 @@ class TrainingSet:
 
     points: Points
     along: Int[Array, " N"]  # sorting by it gives trajectory after trajectory, in time
+
+    @classmethod
+    def of(
+        cls, pool: Points, along: Int[Array, " n"], n: int, seed: int, noise: Float[Array, " D"]
+    ) -> TrainingSet:
+        """The first n points of a pool, in its order; a point keeps its label whatever n is.
+
+        - `noise`: standard deviations of the Gaussian noise of the labels, physical units.
+
+        **Raises:** `DataError` if the pool has fewer than n points.
+        """
+        if n > len(pool):
+            raise DataError(f"n_train={n} is larger than the pool of {len(pool)} points")
+        if noise.any():
+            drawn = np.random.default_rng((NOISE, seed)).standard_normal(pool.qddot.shape)
+            pool = dataclasses.replace(pool, qddot=pool.qddot + noise * drawn)
+        return cls(pool[:n], along[:n])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,21 +192,13 @@ class Source:
     n_trajectories: int
 
     def training_set(self, seed: int, n: int, noise: float) -> TrainingSet:
-        """The first n points of a data seed's pool, labels with Gaussian noise.
-
-        A point keeps its label whatever n is. `noise` is in standard deviations of the clean
+        """The first n points of a data seed's pool; `noise` in standard deviations of the clean
         accelerations, coordinate by coordinate.
 
         **Raises:** `DataError` if the pool has fewer than n points.
         """
-        if n > self.pool_size:
-            raise DataError(f"n_train={n} is larger than the pool of {self.pool_size} points")
-        points, along = self._pool((POOL, seed), self.pool_size, self.n_trajectories)
-        q, qdot, qddot = points.q[:n], points.qdot[:n], points.qddot[:n]
-        if noise:
-            drawn = np.random.default_rng((NOISE, seed)).standard_normal(points.qddot.shape)[:n]
-            qddot = qddot + noise * self.reference().label_std * drawn
-        return TrainingSet(Points(q, qdot, qddot), along[:n])
+        std = noise * self.reference().label_std if noise else np.zeros(self.system.n_dof)
+        return TrainingSet.of(*self.pool(POOL, seed), n, seed, std)
 
     def ample(self, seed: int, n: int) -> Points:
         """n points of a pool as large as that takes, without noise."""
@@ -199,22 +207,23 @@ class Source:
 
     def reference(self) -> Reference:
         """Units, label scale and range, from a clean pool of 20,000 points."""
-        points, _ = self._pool((REFERENCE,), N_REFERENCE, TEST_TRAJECTORIES)
-        return Reference.of(points, self.system.angles)
+        large = Source(self.system, self.sampler, N_REFERENCE, TEST_TRAJECTORIES)
+        return Reference.of(large.pool(REFERENCE)[0], self.system.angles)
 
-    def _pool(self, seed: tuple[int, ...], size: int, n_trajectories: int):
-        """`size` points in shuffled order, spread evenly over trajectories and their time."""
+    def pool(self, *seed: int) -> tuple[Points, Int[Array, " n"]]:
+        """Points in shuffled order, spread evenly over trajectories and their time; and each one's
+        place along these."""
+        size = self.pool_size
 
         def make() -> dict[str, Array]:
             rng = np.random.default_rng(seed)
             if self.sampler == "uniform":
-                try:
-                    states = self.system.uniform_states(rng, size)
-                except ValueError as error:
-                    raise DataError(str(error)) from None
+                states = self.system.uniform_states(rng, size)
             else:
-                start = self.system.initial_conditions(rng, n_trajectories, self.system.parameters)
-                times = np.linspace(0, self.system.data_span, -(-size // n_trajectories))
+                start = self.system.initial_conditions(
+                    rng, self.n_trajectories, self.system.parameters
+                )
+                times = np.linspace(0, self.system.data_span, -(-size // self.n_trajectories))
                 curves = checked(self.system, integrate(self.system, start, times))
                 states = curves.reshape(-1, 2 * self.system.n_dof)
             along = rng.permutation(len(states))[:size]
@@ -224,7 +233,7 @@ class Source:
 
         key = ["pool", self.sampler, *seed, size]
         if self.sampler == "trajectories":
-            key.append(n_trajectories)
+            key.append(self.n_trajectories)
         made = cached(self.system, key, make)
         return Points(made["q"], made["qdot"], made["qddot"]), made["along"]
 
@@ -235,8 +244,7 @@ def test_set(system: System) -> TestSet:
     They lie on trajectories, whatever the training states are drawn from.
     """
     source = Source(system, "trajectories", N_TEST, TEST_TRAJECTORIES)
-    points, _ = source._pool((TEST,), N_TEST, TEST_TRAJECTORIES)
-    return TestSet.of(points, source.reference())
+    return TestSet.of(source.pool(TEST)[0], source.reference())
 
 
 def held_out(system: System, n: int, horizon: float, n_times: int) -> Trajectories:
@@ -260,7 +268,7 @@ def _motion(
         times = np.linspace(0, horizon, n_times)
         states = checked(system, integrate(system, start, times))
         second = integrate(system, start, times, tolerance=1e-11, method="LSODA")
-        apart = np.abs(second - states) / _spread(system, states)
+        apart = np.abs(second - states) / spread(system, states)
         agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)
         trusted = np.where(agree, times, 0.0).max(1)
         if not trusted.any():
@@ -278,12 +286,10 @@ def _motion(
     return Trajectories(**cached(system, [*key, horizon, n_times], make))
 
 
-def _spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
+def spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
     """Standard deviations; those of angles modulo full turns, so that turns do not count."""
-    angle = np.array([*system.angles, *[False] * system.n_dof])
-    wrapped = np.pi - np.mod(np.pi - states, 2 * np.pi)
-    spread = np.where(angle, wrapped, states).std((0, 1))
-    return np.where(spread > 0, spread, 1.0)  # a constant is compared as it is
+    deviations = system.wrapped(states).std((0, 1))
+    return np.where(deviations > 0, deviations, 1.0)  # a constant is compared as it is
 
 
 def cached(system: System, key: list, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:

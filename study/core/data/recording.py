@@ -11,10 +11,9 @@ import functools
 
 import numpy as np
 import scipy
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from study.core.data.datasets import (
-    NOISE,
     POOL,
     DataError,
     Points,
@@ -37,9 +36,6 @@ class Motion:
     q: Float[Array, "n D"]
     qdot: Float[Array, "n D"]
     qddot: Float[Array, "n D"]
-
-    def __len__(self) -> int:
-        return len(self.times)
 
     @property
     def duration(self) -> float:
@@ -67,26 +63,14 @@ class Recording:
         return _joined(self.training)
 
     def training_set(self, seed: int, n: int, noise: float) -> TrainingSet:
-        """The first n points of a data seed's shuffle; as `datasets.Source.training_set`.
-
-        **Raises:** `DataError` if there are fewer than n points.
-        """
-        points = self.points
-        if n > len(points):
-            raise DataError(f"n_train={n} is more than the {len(points)} training points measured")
-        along = self._order(seed)
-        q, qdot, qddot = points.q[along], points.qdot[along], points.qddot[along]
-        if noise:
-            drawn = np.random.default_rng((NOISE, seed)).standard_normal(qddot.shape)
-            qddot = qddot + noise * points.qddot.std(0) * drawn
-        return TrainingSet(Points(q[:n], qdot[:n], qddot[:n]), along[:n])
+        """The first n points of a data seed's shuffle; as `datasets.Source.training_set`."""
+        along = np.random.default_rng((POOL, seed)).permutation(len(self.points))
+        std = noise * self.points.qddot.std(0)
+        return TrainingSet.of(self.points[along], along, n, seed, std)
 
     def ample(self, seed: int, n: int) -> Points:
         """n training points; all of them if there are fewer."""
         return self.training_set(seed, min(n, len(self.points)), 0.0).points
-
-    def _order(self, seed: int) -> Int[Array, " n"]:
-        return np.random.default_rng((POOL, seed)).permutation(len(self.points))
 
     def reference(self) -> Reference:
         """Units, label scale and range, from all training points, whatever N is."""
@@ -98,11 +82,6 @@ class Recording:
         if system.known:
             points = dataclasses.replace(points, qddot=system.acceleration(points.q, points.qdot))
         return TestSet.of(points, self.reference())
-
-    @property
-    def longest(self) -> float:
-        """Seconds of the longest held-out trajectory."""
-        return max(motion.duration for motion in self.held_out)
 
     @property
     def shortest(self) -> float:
@@ -119,9 +98,10 @@ class Recording:
         """
         fit = [motion for motion in self.held_out if motion.duration >= room * (1 - 1e-9)]
         if not fit:
+            longest = max(motion.duration for motion in self.held_out)
             raise DataError(
                 f"rollout.horizon={room:g} is longer than any held-out trajectory: "
-                f"at most {self.longest:g} s were measured"
+                f"at most {longest:g} s were measured"
             )
         longer = [motion for motion in fit if motion.duration > room * (1 + 1e-9)]
         starts = [(motion, float(motion.times[0])) for motion in fit]
@@ -151,6 +131,5 @@ class Recording:
 
 
 def _joined(motions: tuple[Motion, ...]) -> Points:
-    return Points(
-        *(np.concatenate([getattr(m, k) for m in motions]) for k in ("q", "qdot", "qddot"))
-    )
+    rows = ([getattr(motion, name) for motion in motions] for name in ("q", "qdot", "qddot"))
+    return Points(*map(np.concatenate, rows))

@@ -76,8 +76,8 @@ def error_budget(
 
     def error(states: Float[Array, "K T two_D"]) -> float:
         diverged = np.isnan(states[:, -1, 0])
-        measured = metrics.rollout_measures(states, diverged, truth, system, test.units)
-        return measured.measures["rollout_error"]
+        measured, _ = metrics.rollout_measures(states, diverged, truth, system, test.units)
+        return measured["rollout_error"]
 
     with np.errstate(all="ignore"):  # a control may leave the domain: it is then NaN
         moved = perturbed_motion(

@@ -5,12 +5,10 @@ Arrays are numpy's, in physical units unless it says otherwise; each definition 
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from jaxtyping import Bool, Float
 
-from study.core.data.datasets import TestSet, Trajectories
+from study.core.data.datasets import TestSet, Trajectories, spread
 from study.core.systems.mechanics import System
 from study.core.systems.units import Units
 
@@ -26,17 +24,15 @@ def point_errors(
 ) -> Float[Array, "*R n"]:
     """Squared acceleration error of each point over the variance of the test targets, averaged
     over coordinates; infinite if the prediction is not finite."""
-    error = ((predicted - true) ** 2 / variance).mean(-1)
-    return np.where(np.isfinite(error), error, np.inf)
+    return _filled(((predicted - true) ** 2 / variance).mean(-1), np.inf)
 
 
 def acceleration_measures(predicted: Float[Array, "n D"], test: TestSet) -> dict[str, float]:
     """Mean, median and 99th percentile of the normalised error, in and out of range too."""
     error = point_errors(predicted, test.points.qddot, test.variance)
     inside, outside = error[test.in_range], error[~test.in_range]
-    squared = (predicted - test.points.qddot) ** 2
     return {
-        "test_mse": _mean(np.where(np.isfinite(squared), squared, np.inf)),
+        "test_mse": _mean(_filled((predicted - test.points.qddot) ** 2, np.inf)),
         "test_nmse": _mean(error),
         "test_nmse_median": float(np.median(error)),
         "test_nmse_p99": float(np.quantile(error, 0.99, method="inverted_cdf")),
@@ -64,22 +60,15 @@ def singular_fraction(
     return float(((indefinite & definite) | ill | broken).mean())
 
 
-@dataclasses.dataclass(frozen=True)
-class RolloutMeasures:
-    """`measures`: the table's columns of one replicate; `curves`: metric -> (T) over time."""
-
-    measures: dict[str, float]
-    curves: dict[str, Float[Array, " T"]]
-
-
 def rollout_measures(
     learned: Float[Array, "K T two_D"],
     diverged: Bool[Array, " K"],
     truth: Trajectories,
     system: System,
     units: Units,
-) -> RolloutMeasures:
-    """Learned trajectories of one replicate against the true ones; `units` scales the states.
+) -> tuple[dict[str, float], dict[str, Float[Array, " T"]]]:
+    """The table's columns, and curves over time, of one replicate's learned trajectories against
+    the true ones; `units` scales the states.
 
     - `rollout_error`: geometric mean over trajectories and times (t > 0, trusted) of
       |z - z'| / (|z| + |z'|), z the scaled state, angles wrapped; after Finzi et al. (2020),
@@ -93,18 +82,20 @@ def rollout_measures(
       `energy_drift_final_mean`: the last, mean over trajectories, as Cranmer et al. (2020) have it.
       NaN if the true system is not known.
     """
-    difference, learned_z, true_z = _differences(learned, truth.states, system, units)
-    spread = true_z.std((0, 1))
-    spread[spread == 0] = 1.0  # a constant is compared as it is
-    normalised = _rms(difference / spread)
-    norms = np.linalg.norm(learned_z, axis=-1) + np.linalg.norm(true_z, axis=-1)
+    learned_z, true_z = units.to_scaled(learned), units.to_scaled(truth.states)
+    difference = system.wrapped(learned_z - true_z)
+    squared = (difference / spread(system, true_z)) ** 2
+    normalised = _filled(np.sqrt(squared.mean(-1)), np.inf)
+    norms = sum(np.linalg.norm(system.wrapped(z), axis=-1) for z in (learned_z, true_z))
     relative = _filled(np.linalg.norm(difference, axis=-1) / norms, 1.0).clip(SMALLEST, 1.0)
     trusted = truth.times <= truth.trusted[:, None]
     counted = trusted & (truth.times > 0)
-    valid = _valid_times(normalised, truth)
+    passed = normalised > VALID
+    first = np.where(passed.any(1), truth.times[passed.argmax(1)], truth.times[-1])
+    valid = np.minimum(first, truth.trusted)
     positive = truth.lyapunov > 0
     drift = _energy_drift(learned, system)
-    return RolloutMeasures(
+    return (
         {
             "rollout_error": float(np.exp(np.log(relative[counted]).mean())),
             "valid_time": float(valid.mean()),
@@ -122,24 +113,6 @@ def rollout_measures(
     )
 
 
-def _differences(learned: Array, true: Array, system: System, units: Units):
-    """Difference, learned and true states in scaled units, angles wrapped to (-pi, pi]."""
-    angle = np.array([*system.angles, *[False] * system.n_dof])
-    learned_z, true_z = units.to_scaled(learned), units.to_scaled(true)
-    difference = learned_z - true_z
-    return tuple(np.where(angle, _wrap(z), z) for z in (difference, learned_z, true_z))
-
-
-def _wrap(angle: Array) -> Array:
-    return np.pi - np.mod(np.pi - angle, 2 * np.pi)
-
-
-def _valid_times(normalised: Float[Array, "K T"], truth: Trajectories) -> Float[Array, " K"]:
-    passed = normalised > VALID
-    first = np.where(passed.any(1), truth.times[passed.argmax(1)], truth.times[-1])
-    return np.minimum(first, truth.trusted)
-
-
 def _energy_drift(learned: Float[Array, "K T two_D"], system: System) -> Float[Array, "K T"]:
     if not system.known:
         return np.full(learned.shape[:2], np.nan)
@@ -147,10 +120,6 @@ def _energy_drift(learned: Float[Array, "K T two_D"], system: System) -> Float[A
         energy = system.energy(*np.split(learned, 2, axis=-1))
     drift = np.abs(energy - energy[:, :1]) / system.energy_scale(system.parameters)
     return _filled(drift, np.inf)
-
-
-def _rms(x: Float[Array, "*n D"]) -> Float[Array, "*n"]:
-    return _filled(np.sqrt((x**2).mean(-1)), np.inf)
 
 
 def _filled(x: Array, value: float) -> Array:

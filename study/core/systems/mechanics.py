@@ -16,9 +16,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
 Array = np.ndarray
+Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
 Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
+
+
+class DataError(ValueError):
+    """Data that cannot be made or used: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,22 +94,16 @@ class System:
             return self
         return dataclasses.replace(self, constants=changed)
 
-    def mass_matrix(
-        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
-    ) -> Inexact[Array, "*n D D"]:
-        """d2L/dqdot2 at states (q, qdot); complex states are for derivatives by complex step."""
+    def mass_matrix(self, q: Rows, qdot: Rows) -> Inexact[Array, "*n D D"]:
+        """d2L/dqdot2 at states (q, qdot)."""
         return self.mass_and_force(q, qdot)[0]
 
-    def acceleration(
-        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
-    ) -> Inexact[Array, "*n D"]:
+    def acceleration(self, q: Rows, qdot: Rows) -> Rows:
         """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
         mass, force = self.mass_and_force(q, qdot)
         return np.linalg.solve(mass, force[..., None])[..., 0]
 
-    def energy(
-        self, q: Inexact[Array, "*n D"], qdot: Inexact[Array, "*n D"]
-    ) -> Inexact[Array, "*n"]:
+    def energy(self, q: Rows, qdot: Rows) -> Inexact[Array, "*n"]:
         """E = qdot . dL/dqdot - L in joules; conserved, because no Lagrangian here has the time."""
         energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
         return _evaluate(energy, q, qdot, self.constants)[..., 0]
@@ -118,7 +117,7 @@ class System:
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
         """n states drawn uniformly from the safe part of the box.
 
-        **Raises:** `ValueError` if hardly any of the box is safe.
+        **Raises:** `DataError` if hardly any of the box is safe.
         """
         kept = np.empty((0, 2 * self.n_dof))
         for _ in range(DRAWS):
@@ -127,7 +126,7 @@ class System:
             if len(kept) >= n:
                 return kept[:n]
         constants = ", ".join(f"{key}={value:g}" for key, value in self.constants.items())
-        raise ValueError(f"{self.name} with {constants}: hardly any state of its box is safe")
+        raise DataError(f"{self.name} with {constants}: hardly any state of its box is safe")
 
     def box_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
         """n states drawn uniformly from the box, safe or not."""
@@ -141,6 +140,11 @@ class System:
         flat = states.reshape(-1, states.shape[-1])
         return self.safe(flat, self.parameters).reshape(states.shape[:-1])
 
+    def wrapped(self, states: Float[Array, "*n two_D"]) -> Float[Array, "*n two_D"]:
+        """The states with their angles in (-pi, pi]."""
+        angle = np.array([*self.angles, *[False] * self.n_dof])
+        return np.where(angle, np.pi - np.mod(np.pi - states, 2 * np.pi), states)
+
     def mass_and_force(self, q, qdot):
         """M (*n, D, D) and the generalised force g - c (*n, D)."""
         D = self.n_dof
@@ -149,24 +153,20 @@ class System:
         return both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
 
 
-def no_lagrangian(q: Any, qdot: Any, c: Any, xp: Any) -> Any:
+def no_lagrangian(*_: Any) -> Any:
     """The Lagrangian of a system that is not known. **Raises:** `LookupError`."""
     raise LookupError("the true system is not known")
 
 
 def unknown(coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...]) -> System:
     """A system with measured motion alone: all that needs the true Lagrangian raises."""
-
-    def nowhere(rng: np.random.Generator, n: int, c: Any) -> Array:
-        return no_lagrangian(None, None, c, None)
-
     return System(
         name="unknown",
         lagrangian=no_lagrangian,
         coordinates=coordinates,
         angles=angles,
         constants={},
-        initial_conditions=nowhere,
+        initial_conditions=no_lagrangian,
         box=(np.inf,) * (2 * len(coordinates)),
         horizon=np.inf,
         energy_scale=lambda c: np.nan,
@@ -180,8 +180,7 @@ def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
 
     q = sp.symbols(f"q:{D}", real=True)
     v = sp.symbols(f"v:{D}", real=True)
-    constants = sp.symbols(names, real=True) if names else ()
-    constants = constants if isinstance(constants, tuple) else (constants,)
+    constants = sp.symbols(names, real=True)
     L = lagrangian(q, v, SimpleNamespace(**dict(zip(names, constants, strict=True))), sp)
     momentum = [sp.diff(L, vi) for vi in v]
     mass = [sp.diff(p, vj) for p in momentum for vj in v]
