@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -133,22 +132,15 @@ class Design:
         derived = [*DERIVED, *({"coordinates"} & set(rows))]
         first = rows.drop_duplicates("cell").set_index("cell")
         cells = first.loc[:, [*self.factors, *derived]]
-        for name in self.factors:
-            plain = ["none" if pd.isna(value) else value for value in cells[name]]
-            cells[name] = pd.Series(plain, index=cells.index, dtype=object)
+        levels = cells[self.factors].astype(object)
+        cells[self.factors] = levels.where(levels.notna(), "none")
         if "role" in first:  # what such cells have in common: each is at its own search's best
             for cell, row in first.loc[first["role"] == "rerun"].iterrows():
                 cells.loc[cell, [key for key in tuned_keys(row) if key in cells]] = TUNED
-        same = list(zip(*(cells[name] for name in self.factors), strict=True))
-        seen = Counter(same)
-        self.alike = sum(n for n in seen.values() if n > 1)
-        if self.alike:
-            order = sorted(range(len(cells)), key=lambda k: cells.index[k], reverse=True)
-            setting = [0] * len(cells)
-            for k in order:  # numbered by hash, so that the order of the table does not matter
-                setting[k] = seen[same[k]]
-                seen[same[k]] -= 1
-            cells["setting"] = pd.Series(setting, index=cells.index, dtype=object)
+        self.alike = int(cells.duplicated(self.factors, keep=False).to_numpy().sum())
+        if self.alike:  # numbered by hash, so that the order of the table does not matter
+            settings = cells.sort_index().groupby(self.factors, sort=False).cumcount() + 1
+            cells["setting"] = settings.astype(object)
             self.factors = [*self.factors, "setting"]
         self.cells = cells
         self.varying = [name for name in self.factors if len(set(cells[name])) > 1]

@@ -204,7 +204,11 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     if not optimizer.adam:  # every point is in every step, and nothing is in single precision
         data = altered(data, order="shuffled")
         top["precision"] = "float64"
-    data = altered(data, n_train=_n_train(data, model, system), n_over_p=None)
+    n_train = data.n_train or DEFAULT_N_TRAIN
+    if data.n_over_p is not None:  # rounded to the nearest point, at least one
+        P = n_parameters(system.angles, dataclasses.asdict(model))
+        n_train = max(1, round(data.n_over_p * P))
+    data = altered(data, n_train=n_train, n_over_p=None)
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
 
@@ -313,13 +317,6 @@ def _counted(
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
     """Whether anything is compiled: Adam's steps are, and every model but random features is."""
     return optimizer.adam or model.name != "random_features"
-
-
-def _n_train(data: DataConfig, model: ModelConfig, system: System) -> int:
-    """N; `n_over_p` times P rounded to the nearest point, at least one."""
-    if data.n_over_p is None:
-        return data.n_train or DEFAULT_N_TRAIN
-    return max(1, round(data.n_over_p * n_parameters(system.angles, dataclasses.asdict(model))))
 
 
 def _group(name: str, values: dict[str, Any]) -> Any:

@@ -41,9 +41,10 @@ from study.config.hydra import (
 from study.config.schema import FROM_FILE, GROUPS, TOP, Run
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
-_RUN = frozenset(f.name for f in dataclasses.fields(Run))
-COMMAND_KEYS = _RUN | {"experiment", "grid", "question", "compile", OWN_SYSTEM}
-TOP_KEYS = COMMAND_KEYS | frozenset(GROUPS) | frozenset(TOP)
+COMMAND_KEYS = {"experiment", "grid", "question", "compile", OWN_SYSTEM} | {
+    field.name for field in dataclasses.fields(Run)
+}
+TOP_KEYS = {*COMMAND_KEYS, *GROUPS, *TOP}
 # keys that one option of a group has -> that option
 ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
     f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
@@ -126,7 +127,6 @@ def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:
 class CommandLine:
     """Overrides taken apart.
 
-    - `fixed`: those with one value, as they were written.
     - `swept`: config key or group -> its values, in the order given.
     - `ranges`: key -> an `interval(...)` as it was written, which only a search can take.
     - `options`: key -> a `choice(...)` or `range(...)` as it was written: a grid takes all of them,
@@ -135,7 +135,6 @@ class CommandLine:
     - `parsed`: as Hydra has them.
     """
 
-    fixed: tuple[str, ...]
     swept: Mapping[str, tuple[Any, ...]]
     ranges: Mapping[str, str]
     options: Mapping[str, str]
@@ -173,8 +172,7 @@ def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandL
             swept[key] = tuple(o.value() for o in _parse(values, loader))
             if override.value_type in (ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP):
                 options[key] = text
-    fixed = tuple(str(o.input_line) for o in parsed if not o.is_sweep_override())
-    return CommandLine(fixed, swept, ranges, options, frozenset(given), tuple(parsed))
+    return CommandLine(swept, ranges, options, frozenset(given), tuple(parsed))
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
@@ -190,10 +188,6 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
         if override.key_or_group == "hydra.searchpath" and re.search(r"(?!file:)\b\w+://", line):
             raise ConfigError(f"{line} would import a package: give folders, or --config-dir")
     return parsed
-
-
-def _is_mapping(override: Override) -> bool:
-    return isinstance(override._value, dict)
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -222,12 +216,13 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     could not compose, sweeps included, or should not.
     """
     groups = loader.list_groups("")
-    choices = [o for o in command.parsed if o.key_or_group in groups and not _is_mapping(o)]
+    mappings = [o for o in command.parsed if isinstance(o._value, dict)]
+    choices = [o for o in command.parsed if o.key_or_group in groups and o not in mappings]
     settings = [o for o in command.parsed if o not in choices]
     chosen = [_choice(override, command, loader) for override in choices]
     for override in settings:
         key, line = override.key_or_group, override.input_line
-        if key == LAUNCHER.replace("/", ".") and not _is_mapping(override):
+        if key == LAUNCHER.replace("/", ".") and override not in mappings:
             raise ConfigError(f"{line} names a launcher: write {LAUNCHER}={override.value()}")
         if key in groups and not key.startswith("hydra"):
             raise ConfigError(

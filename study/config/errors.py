@@ -5,7 +5,6 @@ Passwords in URLs are found and refused here too: nothing that is saved or shown
 
 import dataclasses
 import difflib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -138,11 +137,6 @@ def _sentence(error: ValidationError, prefix: str) -> str:
     if isinstance(value, float) and value.is_integer() and "whole number" in wants:
         wants += f", {value:.0f} for instance"
     return f"{key}={value} is not allowed: it should be {wants}"
-
-
-def default_storage() -> str | None:
-    """The default of the key `storage`: the variable's name, never its content."""
-    return FROM_VARIABLE if os.environ.get(VARIABLE) else None
 
 
 def holds_password(text: str) -> bool:

@@ -28,7 +28,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.config.errors import ConfigError, default_storage, first_line, leaves, nearest
+from study.config.errors import FROM_VARIABLE, VARIABLE, ConfigError, first_line, leaves, nearest
 from study.core.systems import SYSTEMS
 
 # Inside the package in a wheel, beside it in a checkout.
@@ -62,7 +62,8 @@ def register() -> None:
 
     for resolver, function in {
         "cores": lambda *_: cores(),
-        "study_storage": lambda *_: default_storage(),  # never the URL, which would be saved
+        # never the URL, which would be saved
+        "study_storage": lambda *_: FROM_VARIABLE if os.environ.get(VARIABLE) else None,
         "by_budget": by_budget,
     }.items():
         OmegaConf.register_new_resolver(resolver, function, replace=True)

@@ -75,11 +75,9 @@ def _to_nowhere(file: IO[str]) -> None:
 class Parser(argparse.ArgumentParser):
     """A command with one folder and some flags, whose errors are one sentence."""
 
-    def __init__(self, prog: str, description: str, **more: Any):
+    def __init__(self, prog: str, description: str):
         layout = argparse.RawDescriptionHelpFormatter
-        super().__init__(
-            prog, None, description, formatter_class=layout, allow_abbrev=False, **more
-        )
+        super().__init__(prog, None, description, formatter_class=layout, allow_abbrev=False)
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """The arguments. **Raises:** `SystemExit`, status 2, for what the command does not take."""

@@ -136,7 +136,8 @@ def planned(*arguments: str) -> Plan:
 def compose_choices(command: CommandLine, choices: Mapping[str, Any]) -> dict[str, Any]:
     """The plain config of a command with these choices of groups; Hydra is initialised already."""
     named = [f"{group}={choice}" for group, choice in choices.items()]
-    return hydra.plain(hydra_compose(hydra.ROOT, [*command.fixed, *named]))
+    fixed = [str(o.input_line) for o in command.parsed if not o.is_sweep_override()]
+    return hydra.plain(hydra_compose(hydra.ROOT, [*fixed, *named]))
 
 
 def prepare(*arguments: str) -> Path:
