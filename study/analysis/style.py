@@ -19,6 +19,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, NullLocator
 
@@ -282,8 +283,10 @@ def draw(plot: Plot) -> Drawn:
         plot.figure.draw_without_rendering()  # the layout is found once, not for each format
         plot.figure.set_layout_engine("none")
         svg, png = io.BytesIO(), io.BytesIO()
-        plot.figure.savefig(svg, format="svg", metadata={"Date": None})
-        plot.figure.savefig(png, format="png", dpi=160)
+        # savefig would draw each twice, to find a layout
+        plot.figure.set_dpi(160)
+        FigureCanvasAgg(plot.figure).print_png(png)
+        FigureCanvasSVG(plot.figure).print_svg(svg, metadata={"Date": None})
     width, height = plot.figure.get_size_inches().tolist()
     text = _NO_XML.sub("\ufffd", svg.getvalue().decode()).encode()
     described = (plot.id, plot.title, plot.caption, plot.alt)
