@@ -26,9 +26,11 @@ SMALL = [
     "model.width=6",
     "model.depth=2",
     "data.n_train=40",
+    "data.pool_size=500",
     "optimizer.steps=60",
     "rollout.n_trajectories=3",
     "rollout.n_times=20",
+    "rollout.horizon=1",
 ]
 TIMES = ["train_seconds", "rollout_seconds"]
 BARE = "diagnostics.error_budget=false"
@@ -65,7 +67,7 @@ def test_rows_and_curves_are_of_the_schema(block):
 @pytest.mark.parametrize("name", sorted(SYSTEMS))
 @pytest.mark.parametrize("sampler", ["trajectories", "uniform"])
 def test_every_system_runs_through(name, sampler):
-    cell = small_cell(f"system={name}", f"data={sampler}", "rollout.horizon=2")
+    cell = small_cell(f"system={name}", f"data={sampler}")
     rows = run.run_block(cell, 0).replicates
     assert np.isfinite(rows.test_nmse_median).all()
     assert rows.rollout_error.between(0, 1).all()
@@ -331,8 +333,8 @@ def test_single_precision_and_cpp_train_to_the_errors_of_double_precision_and_te
 
 COMPILED = """
 import sys, torch
-from study.core.mlp import MLP
-from study.core.models import LNN
+from study.core.models.lnn import LNN
+from study.core.models.mlp import MLP
 torch.set_num_threads(1)
 def ask(width, R, B):
     model = LNN(MLP((True, False), width, 1, "tanh", 2.0, "trig", 1.0), "fan_in")
