@@ -52,11 +52,10 @@ SETTINGS = (
     "diagnostics.error_budget=false",
     "compile=false",
     "block_size=1",
-    f"replicates={REPLICATES}",
     "workers=2",
     "retries=1000",  # each death costs the block that was held an attempt
 )
-BLOCKS = 5 * 5 * REPLICATES
+CELLS = 5 * 5
 LAST = 0.9  # of the blocks are done when the last kill is due
 DELAY = 0.1  # seconds a kill comes late at most: some blocks' time
 EARLY = 0.25  # of the kills do not wait until somebody trains
@@ -106,11 +105,19 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
     return {name: (file.st_ino, file.st_mtime_ns) for name, file in status.items()}
 
 
-def command(home: Path) -> subprocess.Popen[bytes]:
+def command(home: Path, replicates: int = REPLICATES) -> subprocess.Popen[bytes]:
     """Give the sweep's command; what it says goes to a file in `home`."""
     with (home / "said.txt").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "study.sweep", *SETTINGS],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "study.sweep",
+                *SETTINGS,
+                f"replicates={replicates}",
+            ],
             cwd=home,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=said,
@@ -118,13 +125,15 @@ def command(home: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def undisturbed(home: Path) -> Path:
+def undisturbed(home: Path, replicates: int = REPLICATES) -> Path:
     """The folder of the study that nobody disturbs."""
-    _succeed(command(home), home)
+    _succeed(command(home, replicates), home)
     return home / "outputs" / "killed"
 
 
-def disturbed(home: Path, kills: int, seed: int, right: Path) -> Report:
+def disturbed(
+    home: Path, kills: int, seed: int, right: Path, replicates: int = REPLICATES
+) -> Report:
     """Run the study in `home` and kill; compare with `right`, the undisturbed.
 
     **Raises:** `RuntimeError` if the command, when it was not killed, ends with a failure.
@@ -134,8 +143,9 @@ def disturbed(home: Path, kills: int, seed: int, right: Path) -> Report:
     study = home / "outputs" / "killed"
     commits = Commits(study)
     hits: collections.Counter[str] = collections.Counter()
-    head, commands = command(home), 1
-    for due in sorted(draw.randrange(round(LAST * BLOCKS)) for _ in range(kills)):
+    blocks = CELLS * replicates
+    head, commands = command(home, replicates), 1
+    for due in sorted(draw.randrange(round(LAST * blocks)) for _ in range(kills)):
         early, delay, pick = draw.random() < EARLY, draw.uniform(0, DELAY), draw.random()
         while commits.look() < due or not (early or _family(head)["trainer"]):
             if head.poll() is not None:
@@ -148,7 +158,7 @@ def disturbed(home: Path, kills: int, seed: int, right: Path) -> Report:
             hits[kind] += 1
         if kind == "head":
             head.wait()
-            head, commands = command(home), commands + 1
+            head, commands = command(home, replicates), commands + 1
     while head.poll() is None:
         commits.look()
         time.sleep(0.05)
@@ -157,7 +167,7 @@ def disturbed(home: Path, kills: int, seed: int, right: Path) -> Report:
         hits=dict(hits),
         commands=commands,
         seconds=round(time.monotonic() - begun, 1),
-        missing=BLOCKS - commits.look(),
+        missing=blocks - commits.look(),
         changed=commits.changed(),
         different=_different(study, right),
         left=len(left_behind(study)),
@@ -256,7 +266,7 @@ def main() -> None:
     }
     data = {
         "machine": machine,
-        "blocks": BLOCKS,
+        "blocks": CELLS * REPLICATES,
         "kills": given.kills,
         "seed": given.seed,
         "undisturbed_seconds": calm,

@@ -21,7 +21,7 @@ from study import dashboard, results, sweep
 from study.config.errors import ConfigError
 from study.sweeping.folder import StudyError
 from tests.servers.postgres import PASSWORD, server
-from tests.sweeping.commands import HEAR_CTRL_C, HERE, QUICK, TINY, run_here
+from tests.sweeping.commands import HEAR_CTRL_C, HERE, TINY, run_here
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def test_it_serves_a_finished_studys_journal(smoke_study: Path) -> None:
 def test_it_is_live_and_shows_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that grows while it is served."""
     monkeypatch.chdir(tmp_path)
-    command = (*TINY, *QUICK, *HERE, "study=mine", "optimizer.steps=5")
+    command = (*TINY, *HERE, "study=mine", "optimizer.steps=5")
     search = (*command, "optimizer.lr=tag(log,interval(1e-3,1e-1))")
     assert run_here(monkeypatch, *search, "search.n_trials=2") == 0
     study = tmp_path / "outputs" / "mine"
@@ -105,7 +105,7 @@ def test_it_serves_a_database_and_shows_no_password(
     monkeypatch.chdir(tmp_path)
     with server() as postgres:
         monkeypatch.setenv("STUDY_STORAGE", postgres.url)
-        command = (*TINY, *QUICK, *HERE, "study=mine", "optimizer.steps=5", "data.n_train=32,48")
+        command = (*TINY, *HERE, "study=mine", "optimizer.steps=5", "data.n_train=32,48")
         assert run_here(monkeypatch, *command) == 0
         with serving(tmp_path / "outputs" / "mine") as url:
             assert list(studies(url)) == ["mine"]

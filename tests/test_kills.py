@@ -11,18 +11,22 @@ from study import results
 from tests.sweeping.commands import assert_same
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.slow)])
-def test_kills_of_head_workers_and_trainers_lose_nothing(kills: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kills", "replicates"), [(8, 3), pytest.param(30, 8, marks=pytest.mark.slow)]
+)
+def test_kills_of_head_workers_and_trainers_lose_nothing(
+    kills: int, replicates: int, tmp_path: Path
+) -> None:
     homes = [tmp_path / "calm", tmp_path / "killed"]
     for home in homes:
         home.mkdir()
-    right = random_kills.undisturbed(homes[0])
-    report = random_kills.disturbed(homes[1], kills, 0, right)
+    right = random_kills.undisturbed(homes[0], replicates)
+    report = random_kills.disturbed(homes[1], kills, 0, right, replicates)
     assert sum(report.hits.values()) == kills
     assert set(report.hits) == {"head", "worker", "trainer"}
     assert (report.missing, report.changed, report.different, report.left) == (0, 0, 0, 0), report
     study = homes[1] / "outputs" / "killed"
     rows = results.load(study)
-    assert len(rows) == random_kills.BLOCKS
+    assert len(rows) == random_kills.CELLS * replicates
     assert not rows.duplicated(["cell", "replicate"]).any()
     assert_same(study, right)

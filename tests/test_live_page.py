@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from study import report
 from study.page import live, write
 from study.page.live import LivePage
@@ -31,6 +33,7 @@ def wait_for(true: Callable[[], Any], what: str) -> Any:
     return found
 
 
+@pytest.mark.slow
 def test_the_page_is_there_before_the_first_block_is_done(tmp_path):
     asked = (*TINY, "study=mine", "data.n_train=16,32", "optimizer.steps=1000000", "workers=1")
     page = tmp_path / "outputs" / "mine" / "report" / "index.html"

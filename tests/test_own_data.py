@@ -146,6 +146,7 @@ def test_one_long_trajectory_is_cut_in_time(measured):
     assert len(training) + len(held_out) == ROWS - 20
 
 
+@pytest.mark.slow
 def test_label_errors_are_those_of_the_filter(monkeypatch):
     """A sampled harmonic motion: what the filter makes of it, and of noise, is known exactly."""
     table = motion(LINEAR, rows=2000)

@@ -112,6 +112,7 @@ def test_a_cell_is_named_by_the_content_of_the_file_and_its_constants():
     assert own_cell().hash != one.hash
 
 
+@pytest.mark.slow
 def test_an_own_config_may_name_the_file(monkeypatch):
     folder = Path("my_configs/experiment")
     folder.mkdir(parents=True)

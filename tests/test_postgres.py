@@ -26,7 +26,7 @@ from study.sweeping.folder import StudyFolder, write_yaml
 from study.sweeping.search import Search
 from study.sweeping.storage import FROM_VARIABLE, open_storage
 from tests.servers.postgres import PASSWORD, Server, server
-from tests.sweeping.commands import HERE, QUICK, TINY, last_given
+from tests.sweeping.commands import HERE, TINY, last_given
 
 SPACE = {
     "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
@@ -78,7 +78,8 @@ def done_of(folder: Path) -> list[tuple[int, float]]:
 def test_a_crash_of_the_server_in_mid_search_loses_nothing(
     postgres: Server, variable: str, tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not by each worker
     workers = [
         context.Process(target=search_alone, args=(str(tmp_path), "search", str(tmp_path / name)))
         for name in (f"told-{n}" for n in range(WORKERS))
@@ -124,9 +125,7 @@ def test_a_sweep_of_eight_workers_outlives_a_restart_of_the_server(
 ) -> None:
     n = 24
     searched = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "search.pruner=none")
-    head, watch = begin(
-        tmp_path, *searched, "study=restarted", "workers=8", f"search.n_trials={n}", *QUICK
-    )
+    head, watch = begin(tmp_path, *searched, "study=restarted", "workers=8", f"search.n_trials={n}")
 
     def records() -> dict[int, dict[str, Any]]:
         files = (tmp_path / "outputs/restarted").glob("searches/*/trial-*.json")

@@ -21,7 +21,7 @@ import pytest
 from study.config import hydra
 from study.core.models.activations import ACTIVATIONS, derivatives
 from study.core.systems import SYSTEMS
-from tests.sweeping.commands import QUICK, TINY, check, run_here
+from tests.sweeping.commands import TINY, check, run_here
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -148,7 +148,7 @@ def test_a_new_activation_is_one_entry(monkeypatch, tmp_path):
         for found in derivatives("gaussian", 2.0, x.detach()):
             torch.testing.assert_close(found, expected.detach())
             (expected,) = torch.autograd.grad(expected.sum(), x, create_graph=True)
-        line = (*TINY, *QUICK, "model.activation=gaussian", "optimizer.steps=5", "study=mine")
+        line = (*TINY, "model.activation=gaussian", "optimizer.steps=5", "study=mine")
         assert run_here(monkeypatch, *line, "hydra/launcher=basic", "workers=1") == 0
     finally:
         ACTIVATIONS.pop("gaussian", None)

@@ -90,6 +90,7 @@ def test_a_folder_of_nothing_readable_is_one_sentence(tmp_path, capsys):
     assert len(said.err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path):
     folder = synthetic.write_study(tmp_path / "one", synthetic.rows(synthetic.n_vs_p(), Law()))
     command = [sys.executable, "-W", "ignore", "-m", "study.report", str(folder)]

@@ -202,6 +202,7 @@ def test_a_study_of_which_tables_alone_are_kept_is_not_called_unfinished(tmp_pat
     assert "Not finished" not in page
 
 
+@pytest.mark.slow
 def test_a_command_given_where_the_studies_are(tmp_path):
     (tmp_path / "levers").mkdir()
     done = subprocess.run(

@@ -6,6 +6,7 @@ shows that they do where nothing guards against them.
 
 from __future__ import annotations
 
+import functools
 import logging.config
 import os
 import pickle
@@ -32,6 +33,8 @@ from tests.sweeping.commands import HERE, TINY, run_here
 pytestmark = pytest.mark.usefixtures("crater")
 
 COMMAND = (*TINY, *HERE, "study=mine", "replicates=2", "block_size=2", "optimizer.steps=20")
+
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +105,7 @@ def test_weights(plant: Any, study: Path, crater: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("plant", [as_pickle, as_torch, as_old_torch])
+@pytest.mark.parametrize("plant", [as_torch, *map(slow, [as_pickle, as_old_torch])])
 def test_checkpoint(
     plant: Any, finished: Path, study: Path, crater: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +155,11 @@ def test_tables_of_a_study(plant: Any, study: Path, crater: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["run.json", "log.txt", ".submitit/1/1_0_submitted.pkl", ".submitit/1/1_0_result.pkl"]
+    "name",
+    [
+        ".submitit/1/1_0_result.pkl",
+        *map(slow, ["run.json", "log.txt", ".submitit/1/1_0_submitted.pkl"]),
+    ],
 )
 def test_everything_else(
     name: str, study: Path, crater: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,7 +173,7 @@ def test_everything_else(
     assert run_here(monkeypatch, *COMMAND) == 0
 
 
-@pytest.mark.parametrize("name", ["progress.json", "lock", "failed-1.json"])
+@pytest.mark.parametrize("name", ["failed-1.json", *map(slow, ["progress.json", "lock"])])
 def test_what_lies_beside_a_block(
     name: str, study: Path, crater: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +209,7 @@ def test_tags_in_study_yaml(
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("tag", [TAGS[0], slow(TAGS[1])])
 def test_tags_in_a_cells_config(
     tag: str, study: Path, crater: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

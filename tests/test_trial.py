@@ -64,8 +64,21 @@ def test_rows_and_curves_are_of_the_schema(block):
     assert set(block.curves.curve) == {"training", "rollout"}
 
 
-@pytest.mark.parametrize("name", sorted(SYSTEMS))
-@pytest.mark.parametrize("sampler", ["trajectories", "uniform"])
+CHAOTIC = ("triple_pendulum", "double_pendulum_wide", "cart_pole")  # whose trajectories take long
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        pytest.param(
+            name,
+            sampler,
+            marks=pytest.mark.slow if sampler == "trajectories" and name in CHAOTIC else (),
+        )
+        for name in sorted(SYSTEMS)
+        for sampler in ("trajectories", "uniform")
+    ],
+)
 def test_every_system_runs_through(name, sampler):
     cell = small_cell(f"system={name}", f"data={sampler}")
     rows = run.run_block(cell, 0).replicates
@@ -143,10 +156,10 @@ def test_a_killed_block_resumes_to_the_same_bits(block, killed_at):
 @pytest.mark.parametrize(
     ("optimizer", "at", "left"),
     [
-        ("adam_lm", 40, [0] * 20 + [1] * 8),  # in its Adam
+        pytest.param("adam_lm", 40, [0] * 20 + [1] * 8, marks=pytest.mark.slow),  # in its Adam
         ("adam_lm", 64, [1] * 4),  # in its Levenberg-Marquardt
-        ("adam_lm", 60, [1] * 8),  # between the two
-        ("adam_lbfgs", 61, [1]),  # between replicates
+        pytest.param("adam_lm", 60, [1] * 8, marks=pytest.mark.slow),  # between the two
+        pytest.param("adam_lbfgs", 61, [1], marks=pytest.mark.slow),  # between replicates
     ],
 )
 @pytest.mark.parametrize("compiled", [False, True])

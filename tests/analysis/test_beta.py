@@ -40,6 +40,7 @@ def test_an_effect_beyond_the_scale():
     assert answer.interval[0] <= 6 <= answer.interval[1]
 
 
+@pytest.mark.slow
 def test_chance_is_seldom_taken_for_an_effect():
     said = [found(table(seed=seed, scatter=0.5))["beta_beyond_scale"].verdict for seed in range(40)]
     assert said.count("yes") <= 4

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "outputs" / "reference" / "epochs"
 
 FILE = '''
 """Is the smallest test error below one?"""
@@ -47,14 +46,15 @@ from study.analysis import answers
 
 rows, curves = results.load(sys.argv[2]), results.load_curves(sys.argv[2])
 print([a.id for a in answers.answer(rows, curves)].count("mine"))
-print([d.id for part in answers.PARTS for d in answers.drawn(part, rows, curves, ())].count("mine"))
+part = next(k for k, question in enumerate(answers.QUESTIONS) if question.place == 0.5)
+print([figure.id for figure in answers.drawn(part, rows, curves, ())].count("mine"))
 """
 
 
-def test_a_new_question_is_one_new_file(tmp_path: Path) -> None:
+def test_a_new_question_is_one_new_file(smoke_study: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FILE)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path), str(REFERENCE)],
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path), str(smoke_study)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

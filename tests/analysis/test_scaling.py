@@ -14,7 +14,13 @@ def curve(rng, alpha, floor, n=5, scatter=0.15, x=X):
     return medians.medians(error * np.exp(scatter * rng.normal(size=(n, len(x)))))
 
 
-@pytest.mark.parametrize(("alpha", "floor", "n"), [(1.0, 0.02, 5), (0.5, 0.0, 10), (2.0, 1e-3, 5)])
+@pytest.mark.parametrize(
+    ("alpha", "floor", "n"),
+    [
+        (1.0, 0.02, 5),
+        *(pytest.param(*law, marks=pytest.mark.slow) for law in [(0.5, 0.0, 10), (2.0, 1e-3, 5)]),
+    ],
+)
 def test_intervals_cover_the_exponent_and_the_floor(alpha, floor, n):
     rng, covered, floors = np.random.default_rng(1), [], []
     for _ in range(25):

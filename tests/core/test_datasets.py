@@ -164,6 +164,7 @@ def test_a_box_without_a_safe_state_is_refused():
         Source(nowhere, "uniform", 5, 1).training_set(0, 5, 0.0)
 
 
+@pytest.mark.slow
 def test_motion_that_can_be_trusted_nowhere_is_refused(monkeypatch):
     monkeypatch.setattr(datasets, "AGREEMENT", 1e-15)
     with pytest.raises(DataError, match=r"rollout\.n_times=2 times over 100 s"):

@@ -1,5 +1,7 @@
 """The controls of the error budget against closed forms, scipy, and cases whose cause is known."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -121,14 +123,17 @@ def learned_potential_error(system, test, rng):
     return error
 
 
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "make", "column", "factor"),
     [
-        ("double_pendulum", learned_error, "budget_smooth", 1.5),
-        ("magnetic_trap", learned_error, "budget_smooth", 1.5),
+        slow("double_pendulum", learned_error, "budget_smooth", 1.5),
+        slow("magnetic_trap", learned_error, "budget_smooth", 1.5),
         ("kepler", learned_error, "budget_smooth", 1.5),
-        ("double_pendulum", learned_potential_error, "budget_conservative", 1.5),
-        ("magnetic_trap", learned_potential_error, "budget_conservative", 1.5),
+        slow("double_pendulum", learned_potential_error, "budget_conservative", 1.5),
+        slow("magnetic_trap", learned_potential_error, "budget_conservative", 1.5),
         # an orbit averages out what varies over its size; the steps of a tanh reach further
         ("kepler", learned_potential_error, "budget_conservative", 1.7),
     ],

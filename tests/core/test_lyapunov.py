@@ -24,6 +24,7 @@ def test_an_inverted_oscillator_grows_at_its_rate():
     np.testing.assert_allclose(exponent, 1.5, atol=0.05)
 
 
+@pytest.mark.slow
 def test_kepler_falls_as_ln_t_over_t():
     """Integrable: neighbours on other periods part linearly, so lambda(T) T grows as ln T only."""
     system = SYSTEMS["kepler"]
@@ -66,6 +67,7 @@ def test_henon_heiles_at_one_eighth_has_the_published_exponent():
     assert regular.max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_neighbouring_trajectory_departs_at_the_same_rate():
     system = SYSTEMS["double_pendulum"]
     start = np.array([[1.4, 1.4, 0.0, 0.0], [1.5, -1.2, 0.0, 0.0]])

@@ -35,7 +35,7 @@ def features(model, theta, q, qdot):
     return J[0, :, 0, : model.mlp.width].numpy()
 
 
-@pytest.mark.parametrize("p", [100, 200])
+@pytest.mark.parametrize("p", [pytest.param(100, marks=pytest.mark.slow), 200])
 def test_the_test_error_peaks_where_features_equal_points(p):
     system = SYSTEMS["double_pendulum"]
     source, test = Source(system, "trajectories", 2000, 100), datasets.test_set(system)

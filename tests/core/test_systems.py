@@ -220,6 +220,7 @@ def test_the_wide_double_pendulum_is_that_of_cranmer():
     assert np.abs(uniform[:, 2:]).max() < 10
 
 
+@pytest.mark.slow
 def test_chaotic_motion_keeps_its_energy_over_a_horizon_of_100_s():
     system = SYSTEMS["double_pendulum_wide"]
     start = system.initial_conditions(np.random.default_rng(0), 3, system.parameters)

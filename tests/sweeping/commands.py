@@ -24,7 +24,7 @@ from study.sweeping.orders import outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
 from study.tables import gather
 
-# a block takes a second or two, most of it not training
+# a block takes less than a second, most of it not training
 TINY = (
     "budget=smoke",
     "system=double_pendulum",
@@ -37,9 +37,10 @@ TINY = (
     "rollout.n_times=10",
     "rollout.n_trajectories=2",
     "rollout.max_steps=50",
+    "rollout.horizon=0.5",
+    "diagnostics.error_budget=false",
     "compile=false",
 )
-QUICK = ("diagnostics.error_budget=false", "rollout.horizon=0.5")  # what takes longest left out
 # a shell's background job ignores Ctrl-C, and so would its children
 HEAR_CTRL_C = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
 HERE = ("hydra/launcher=basic", "workers=1")  # the one worker is this process

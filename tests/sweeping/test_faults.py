@@ -19,7 +19,6 @@ from study.tables import gather
 from tests.sweeping import faults
 from tests.sweeping.commands import (
     HERE,
-    QUICK,
     TINY,
     assert_same,
     one_worker,
@@ -30,7 +29,6 @@ from tests.sweeping.commands import (
 
 # training ends in NaN at the second of the learning rates: a row as any other
 GRID = (
-    *QUICK,
     "data.n_train=32,48",
     "optimizer.lr=0.003,1e30",
     "optimizer.steps=20",

@@ -15,9 +15,9 @@ import pytest
 
 from study import status
 from study.tables import gather
-from tests.sweeping.commands import HERE, QUICK, TINY, assert_same, run_here, start
+from tests.sweeping.commands import HERE, TINY, assert_same, run_here, start
 
-GRID = (*QUICK, "data.n_train=32,48", "block_size=1", "optimizer.steps=20", "study=mine")
+GRID = ("data.n_train=32,48", "block_size=1", "optimizer.steps=20", "study=mine")
 FOUR = ("replicates=2",)
 
 # the second training of the study finds the disk full; what fills it is not of the study

@@ -16,7 +16,6 @@ from study.sweeping.folder import Block, StudyFolder
 from study.sweeping.local import HEAD
 from tests.sweeping.commands import (
     HERE,
-    QUICK,
     TINY,
     assert_same,
     one_worker,
@@ -33,7 +32,7 @@ HOLD = 10  # steps after which a worker is asked to leave, whatever it trains
 
 def study_of(optimizer: str) -> tuple[str, ...]:
     steps = {"adam": STEPS[:1], "levenberg_marquardt": STEPS[1:]}
-    return (f"optimizer={optimizer}", *steps.get(optimizer, STEPS), *QUICK)
+    return (f"optimizer={optimizer}", *steps.get(optimizer, STEPS))
 
 
 def has_line(log: Path, line: str) -> bool:
@@ -88,7 +87,7 @@ def test_a_worker_that_waits_for_another_leaves_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare("optimizer.steps=12", *QUICK)
+    study = prepare("optimizer.steps=12")
     log = tmp_path / "log"
     holder = one_worker(study, "--host", "a", "--hold", "5", "--log", str(log))
     wait_for(lambda: has_line(log, "held"), holder)
@@ -105,7 +104,7 @@ def test_a_worker_whose_head_died_before_it_began_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    study = prepare("optimizer.steps=12", *QUICK)
+    study = prepare("optimizer.steps=12")
     head = subprocess.Popen(["true"])
     head.wait()
     monkeypatch.setenv(HEAD, str(head.pid))

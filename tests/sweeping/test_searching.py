@@ -20,7 +20,7 @@ from study.sweeping.monitor import Monitor
 from study.sweeping.space import SearchSpec
 from study.sweeping.storage import open_storage
 from study.tables import gather, records
-from tests.sweeping.commands import HERE, QUICK, TINY, run_here, start, wait_for
+from tests.sweeping.commands import HERE, TINY, run_here, start, wait_for
 
 SEARCH = (
     *TINY,
@@ -94,7 +94,7 @@ def test_a_cell_proposed_again_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = (*TINY, *HERE, *QUICK, "study=mine", "optimizer.steps=20", "search.n_trials=5")
+    command = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "search.n_trials=5")
     assert run_here(monkeypatch, *command, "search=random", "model.width=choice(3,4)") == 0
     found = list(trials(tmp_path / "outputs" / "mine").values())
     assert [trial["state"] for trial in found] == ["complete"] * 5
@@ -110,7 +110,7 @@ def test_another_seed_searches_the_same_cells_in_another_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = (*TINY, *HERE, *QUICK, "optimizer.steps=5", "search.n_trials=2", "search=random")
+    command = (*TINY, *HERE, "optimizer.steps=5", "search.n_trials=2", "search=random")
     ranges = ("optimizer.lr=interval(1e-3,1e-1)", "model.width=choice(3,4)")
     drawn, names = {}, set()
     for study, seed in (("one", 0), ("same", 0), ("other", 1)):
@@ -328,6 +328,7 @@ def test_settings_that_exclude_each_other_cost_a_trial_and_no_more(tmp_path: Pat
     assert len(results.load(study)) == 2 * found.count("complete")
 
 
+@pytest.mark.slow
 def test_two_objectives(tmp_path: Path) -> None:
     settings = ("search=nsga2", "search.objectives=[test_nmse_median,rollout_error]")
     plain = [s for s in SEARCH if "pruner" not in s]

@@ -17,7 +17,6 @@ from study.sweeping.folder import StudyFolder
 from study.tables import gather
 from tests.sweeping.commands import (
     HERE,
-    QUICK,
     TINY,
     assert_same,
     one_worker,
@@ -26,7 +25,7 @@ from tests.sweeping.commands import (
     wait_for,
 )
 
-GRID = (*QUICK, "data.n_train=32,48", "replicates=2", "block_size=1", "optimizer.steps=20")
+GRID = ("data.n_train=32,48", "replicates=2", "block_size=1", "optimizer.steps=20")
 
 
 @pytest.fixture(scope="module")

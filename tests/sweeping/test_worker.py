@@ -220,6 +220,7 @@ def test_an_edited_config_fails_its_block(monkeypatch: pytest.MonkeyPatch, worke
     assert "it was edited" in block.failures()[0]["error"]
 
 
+@pytest.mark.slow
 def test_an_unrecorded_last_block_is_put_right_by_the_next_command(
     monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
@@ -307,6 +308,7 @@ worker.work({str(study)!r})
     assert "and this worker is another" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_without_a_compiler_does_what_needs_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

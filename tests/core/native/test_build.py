@@ -27,6 +27,7 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_and_for_this_processor(tmp_path: Path) -> None:
     first = ask(tmp_path)
     assert first.returncode == 0, first.stderr
@@ -42,12 +43,12 @@ def test_it_is_compiled_once_and_for_this_processor(tmp_path: Path) -> None:
     assert other[1] != str(library)
 
 
-@pytest.mark.parametrize("size", [0, 10])
+@pytest.mark.parametrize("size", [pytest.param(0, marks=pytest.mark.slow), 10])
 def test_a_torn_one_is_compiled_anew(tmp_path: Path, size: int) -> None:
-    first = ask(tmp_path)
-    (library,) = (tmp_path / "native").iterdir()
-    os.truncate(library, size)
-    assert ask(tmp_path).stdout == first.stdout
+    library = tmp_path / "native" / Path(native.library()._name).name
+    library.parent.mkdir()
+    library.write_bytes(Path(native.library()._name).read_bytes()[:size])
+    assert ask(tmp_path).stdout.splitlines() == ["None", str(library)]
     assert library.stat().st_size > 1000
 
 
