@@ -43,8 +43,7 @@ def _network_bottleneck(
     if not own:
         return None
     rows = next(study.rows for study in studies if study.name == own[0].study)
-    pulled = levers.pulled(rows, Design(rows))
-    verdict = "undecided"
+    verdict, pulled = "undecided", levers.pulled(rows, Design(rows))
     if pulled and own[0].answer.verdict == "yes":
         verdict = "yes" if pulled[0].name in ("model", "size") else "no"
     rule = (
@@ -319,9 +318,10 @@ def _helps(
 def _answer(
     question: PooledQuestion, everything: list[Evidence], usual, studies: Sequence[Study]
 ) -> Pooled:
+    names = question.studies
+
     def weight(e: Evidence) -> tuple:
         asked = next(i for i, id in enumerate(question.asks) if e.answer.id.startswith(id))
-        names = question.studies
         place = names.index(e.study) if e.study in names else len(names)
         return asked, place, round(e.distance, 6), e.study, e.answer.id
 
@@ -332,10 +332,9 @@ def _answer(
         and (question.anywhere or e.setting == usual)
         and question.keep(e)
     ]
-    chosen = sorted([e for e in chosen if e.study in question.studies] or chosen, key=weight)
+    chosen = sorted([e for e in chosen if e.study in names] or chosen, key=weight)
     pooled = None
-    if chosen and question.pooled:
-        pooled = question.pooled(question, chosen, studies)
-    elif chosen:
-        pooled = ev.by_rule(question, chosen)
+    if chosen:
+        own = question.pooled
+        pooled = own(question, chosen, studies) if own else ev.by_rule(question, chosen)
     return pooled or ev.absent(question, [study.name for study in studies])

@@ -28,15 +28,10 @@ PARTS = range(len(QUESTIONS))  # the figures of each can be drawn in a process o
 def answer(
     rows: pd.DataFrame, curves: pd.DataFrame | None = None, searches: Sequence[SearchResults] = ()
 ) -> list[Answer]:
-    """Every answer that a table supports, in the order of the page.
+    """Every answer that the tables of `results.load` and `results.load_curves` support, in the
+    order of the page.
 
     The trials of a search (role `trial`) are evidence only for answers about the search.
-
-    **Arguments:**
-
-    - `rows`: `results.load(...)`, one row a replicate.
-    - `curves`: `results.load_curves(...)`, for questions about the course of training.
-    - `searches`: what the study searched.
     """
     tables = Tables(rows, curves, searches)
     rows = tables.rows
@@ -45,9 +40,8 @@ def answer(
     for question in QUESTIONS:
         if rows.empty and not question.about_searches:
             continue
-        own = list(question.answers(tables))
-        replaced |= set(question.replaces) if own else set()
-        for one in own:
+        for one in question.answers(tables):
+            replaced |= set(question.replaces)
             luck = not question.about_searches and len(tuned & {*one.rows}) > 1
             sentence = one.sentence + OF_TUNED if luck else one.sentence
             answers.append(dataclasses.replace(one, sentence=sentence))

@@ -198,8 +198,7 @@ class Design:
         system."""
         left_out = {(POINTS,), (WIDTH,), ("setting",)}
         bundles = [b for b in self.bundles if b not in left_out and "system" not in b]
-        comparisons = [self.compare(bundle) for bundle in bundles]
-        return [comparison for comparison in comparisons if comparison is not None]
+        return [comparison for bundle in bundles if (comparison := self.compare(bundle))]
 
     def compare(self, factors: tuple[str, ...]) -> Comparison | None:
         """The groups with the same levels of these factors; None if no group has two levels."""
@@ -234,16 +233,12 @@ class Design:
         return sort_key(tuple(row[name] for name in self.factors if name not in skip))
 
     def _equal_but(self, factors: Sequence[str]):
-        others = [name for name in self.factors if name not in factors]
-        # in the order of the table
-        return self.cells.groupby(others, sort=False)
+        """Groups of cells that may differ in these factors alone, in the order of the table."""
+        return self.cells.groupby([f for f in self.factors if f not in factors], sort=False)
 
     def _labels(self, rows: list[pd.Series], skip: Sequence[str], axis: str) -> list[str]:
-        vary = [
-            name
-            for name in self.factors
-            if name not in skip and len({repr(row[name]) for row in rows}) > 1
-        ]
+        others = [name for name in self.factors if name not in skip]
+        vary = [name for name in others if len({repr(row[name]) for row in rows}) > 1]
         return [self._label(row, vary, axis) for row in rows]
 
     def _label(self, row: pd.Series, vary: Sequence[str], axis: str) -> str:

@@ -205,5 +205,5 @@ def _split(evidence: Sequence[Evidence]) -> str:
         return ""
     counts = Counter(e.answer.verdict for e in evidence)
     split = ", ".join(f"{counts[v]} {v}" for v in ("yes", "no", "undecided") if counts[v])
-    names = list(dict.fromkeys(e.study for e in evidence))
-    return f" Of {plural(len(evidence), 'answer')} in {', '.join(names)}: {split}."
+    names = ", ".join(dict.fromkeys(e.study for e in evidence))
+    return f" Of {plural(len(evidence), 'answer')} in {names}: {split}."

@@ -100,26 +100,24 @@ class SearchResults:
 
 
 def searches(trials: pd.DataFrame | None, keys: pd.DataFrame | None) -> list[SearchResults]:
-    """The searches in two tables, in the order of the table; none for a study without.
-
-    **Arguments:**
-
-    - `trials`, `keys`: `load_trials(...)` and `load_searches(...)` of `study.tables.gather`.
-    """
+    """The searches in the tables of `gather.load_trials` and `gather.load_searches`, in their
+    order; none for a study without."""
     if trials is None or keys is None:
         return []
     results = []
     for name, own in keys.groupby("search", sort=False):
         first = own.iloc[0]
+        columns = first["objectives"].split()
         results.append(
             SearchResults(
                 name=str(name),
-                label=_label(json.loads(first["point"])),
+                label=", ".join(
+                    f"N = {count(value)}" if key == POINTS else level_name((key,), (value,))
+                    for key, value in json.loads(first["point"]).items()
+                ),
                 keys=own.reset_index(drop=True),
                 trials=trials.loc[trials["search"] == name].sort_values("number"),
-                objectives=tuple(
-                    MEASURES.get(column, Measure(column)) for column in first["objectives"].split()
-                ),
+                objectives=tuple(MEASURES.get(column, Measure(column)) for column in columns),
                 sampler=str(first["sampler"]),
                 pruner=str(first["pruner"]),
                 n_trials=int(first["n_trials"]),
@@ -150,10 +148,3 @@ def plain(value: Any) -> str:
 def exactly(value: float) -> Estimate:
     """A value that decides without an interval."""
     return Estimate(value, np.nan, np.nan, ENOUGH)
-
-
-def _label(point: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"N = {count(value)}" if key == POINTS else level_name((key,), (value,))
-        for key, value in point.items()
-    )

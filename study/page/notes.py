@@ -209,22 +209,15 @@ def unfinished(
 def parts(planned: pd.DataFrame, rows: pd.DataFrame | None, replicates: int) -> list[Part]:
     """Every curve and comparison that the finished study will have, those that lack most first.
 
-    **Arguments:**
-
     - `planned`: one row a cell: `cell` and the factors, as the results have them.
-    - `rows`: the results so far; None if there are none.
-    - `replicates`: wanted of each cell.
+    - `rows`: the results so far; None if there are none. `replicates`: wanted of each cell.
     """
-    design = Design(planned)
-    cells_of = [
-        (f"along {axis}: {ladder.label}", ladder.cells)
-        for axis in ("N", "P")
-        for ladder in design.ladders(axis)
-    ]
+    design, sizes = Design(planned), _sizes(rows)
+    ladders = [ladder for axis in ("N", "P") for ladder in design.ladders(axis)]
+    cells_of = [(f"along {ladder.axis}: {ladder.label}", ladder.cells) for ladder in ladders]
     for comparison in design.comparisons():
         cells_of.append((f"{comparison.name}: {' or '.join(comparison.levels)}", comparison.cells))
     cells_of = cells_of or [("all cells", tuple(planned["cell"]))]
-    sizes = _sizes(rows)
     all_parts = [_part(name, cells, sizes, replicates) for name, cells in cells_of]
     return sorted(all_parts, key=lambda part: part.replicates / part.wanted)
 
@@ -239,10 +232,7 @@ def waits(
     answers: Sequence[Answer], all_parts: Sequence[Part], rows: pd.DataFrame, replicates: int
 ) -> dict[str, str]:
     """What each answer waits for: answer id -> how much is done of the smallest part that has its
-    cells, or of the study if it rests on all cells; answers on complete parts are left out.
-
-    **Arguments:** as for `parts`.
-    """
+    cells, or of the study if it rests on all cells; answers on complete parts are left out."""
     sizes = _sizes(rows)
     planned = list(frozenset[str]().union(*(part.cells for part in all_parts)))
     study = _part("", planned, sizes, replicates)
@@ -257,10 +247,7 @@ def waits(
 
 
 def undecided(answers: Sequence[Answer], replicates: int) -> str:
-    """A sentence on the undecided answers and what they lack; empty if there is none.
-
-    **Arguments:** `replicates`: wanted of each cell.
-    """
+    """A sentence on the undecided answers and what they lack; empty if there is none."""
     still = [answer for answer in answers if answer.verdict == "undecided"]
     if not still:
         return ""

@@ -151,12 +151,8 @@ def figure(drawn: Drawn) -> dict[str, Any]:
     large = len(drawn.svg) > LARGE and len(drawn.png) < len(drawn.svg)
     kind, data = ("png", drawn.png) if large else ("svg+xml", drawn.svg)
     width, height = (round(96 * inches) for inches in drawn.size)
-    return {
-        **{name: getattr(drawn, name) for name in ("id", "title", "caption", "alt")},
-        "source": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
-        "width": width,
-        "height": height,
-    }
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return {**vars(drawn), "source": source, "width": width, "height": height}
 
 
 def _provenance(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[tuple[str, str]]:
