@@ -110,12 +110,10 @@ def plots(tables: Tables) -> Iterator[Plot]:
         labels = [design.label(cell) for cell in order]
         yield _dot_plot(rows, labels, {"": order}, "all_cells", "All cells side by side")
     for comparison in comparisons:
-        labels = list(comparison.groups)[:MOST]
-        by_level = zip(*(comparison.groups[label] for label in labels), strict=True)
-        cells = dict(zip(comparison.levels, map(list, by_level), strict=True))
+        by_level = map(list, zip(*comparison.groups.values(), strict=True))
+        cells = dict(zip(comparison.levels, by_level, strict=True))
         title = f"{capital(comparison.name)} compared, all else equal"
-        left_out = len(comparison.groups) - len(labels)
-        yield _dot_plot(rows, labels, cells, figure_id(comparison), title, left_out)
+        yield _dot_plot(rows, list(comparison.groups), cells, figure_id(comparison), title)
 
 
 def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
@@ -163,18 +161,14 @@ def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
 
 
 def _dot_plot(
-    rows: pd.DataFrame,
-    labels: list[str],
-    cells: dict[str, list[str]],
-    id: str,
-    title: str,
-    left_out: int = 0,
+    rows: pd.DataFrame, labels: list[str], cells: dict[str, list[str]], id: str, title: str
 ) -> Plot:
     """Test error and valid time, one line a label (from the top) and one colour a level.
 
     `cells[level]`: one cell a label.
     """
     measures = (TEST, VALID_TIME)
+    left_out, labels = len(labels[MOST:]), labels[:MOST]
     settings = [_wrap(label) or "all" for label in labels]
     heights = [max(0.15 * (1 + s.count("\n")), 0.13 * len(cells)) + 0.1 for s in settings]
     height = max(1.2, len(labels) * max(heights)) + 0.7
@@ -182,7 +176,10 @@ def _dot_plot(
     drawn = []
     for axis, measure in zip(axes, measures, strict=True):
         named = {"measure": measure.column, "setting": labels}
-        tables = {k: medians_of(rows, own, measure, **named, level=k) for k, own in cells.items()}
+        tables = {
+            level: medians_of(rows, own[:MOST], measure, **named, level=level)
+            for level, own in cells.items()
+        }
         dot_plot(axis, settings, tables)
         drawn += tables.values()
         axis.set_xlabel(measure.axis.replace(" (", "\n("))

@@ -80,11 +80,10 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     spread = [ranked[k] for k in np.unique(ranks.round().astype(int))]
     shown = curves.loc[curves["cell"].isin(spread)]
     growth = shown.loc[(shown["curve"] == "rollout") & (shown["metric"] == "error")]
-    if len(growth):
-        yield _growth(growth, design, spread)
     training = shown.loc[shown["curve"] == "training"]
-    if len(training):
-        yield _training(training, design, spread)
+    for draw, lines in ((_growth, growth), (_training, training)):
+        if len(lines):
+            yield draw(lines, design, spread)
 
 
 def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Plot:

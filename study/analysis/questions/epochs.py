@@ -68,8 +68,6 @@ def _course(rows: pd.DataFrame, lines: pd.DataFrame, cell: str) -> Course | None
     tables = {metric: _table(part) for metric, part in lines.groupby("metric")}
     test, train = tables[TEST.column], tables[TRAIN.column]
     groups = replicate_groups(rows, [cell])
-    if groups is not None and len(groups) != len(test):
-        groups = None
     errors = medians(test.to_numpy(), TEST.worst, groups)
     fitted = medians(train.to_numpy(), np.inf, groups)
     steps = test.columns.to_numpy(float)

@@ -88,11 +88,8 @@ def seen_in(rows: pd.DataFrame) -> Seen | None:
     design = Design(measured)
     table, cells = design.cells, tuple(str(cell) for cell in design.cells.index)
     own = np.all([table[name] == value for name, value in QUESTIONS_OWN.items()], axis=0)
-    usual = {
-        name: table[name].value_counts().index[0]
-        for name in design.varying
-        if name not in (POINTS, WIDTH)
-    }
+    names = [name for name in design.varying if name not in (POINTS, WIDTH)]
+    usual = {name: table[name].value_counts().index[0] for name in names}
 
     def label(cell: pd.Series, is_own: bool) -> str:
         parts = [level_name((f,), (cell[f],)) for f, most in usual.items() if cell[f] != most]
@@ -214,16 +211,14 @@ def _equations(seen: Seen, few: np.ndarray) -> Answer:
 
 
 def _plots(tables: Tables) -> Iterator[style.Plot]:
-    seen, curves = seen_in(tables.rows), tables.curves
-    if seen is None:
+    if (seen := seen_in(tables.rows)) is None:
         return
-    if curves is not None:
+    if (curves := tables.curves) is not None:
         spectra = curves.loc[(curves["curve"] == "spectrum") & curves["cell"].isin(seen.cells)]
         for kind, own in spectra.groupby("metric", sort=True):  # 'initial' before 'trained'
             yield _spectra(seen, own, trained=kind == "trained")
     yield _shares(seen)
-    ladders = [ladder for ladder in seen.design.ladders("N") if len(ladder.cells) > 2]
-    if ladders:
+    if ladders := [ladder for ladder in seen.design.ladders("N") if len(ladder.cells) > 2]:
         yield _along_n(seen, max(ladders, key=lambda ladder: len(ladder.cells)))
 
 
@@ -269,14 +264,13 @@ def _spectra(seen: Seen, spectra: pd.DataFrame, trained: bool) -> style.Plot:
         f"these are gauge without the mass prior, 1 with it. {plural(len(chosen), 'cell')} of "
         f"{len(seen.cells)} shown; what is below 10⁻¹⁸ is drawn there."
     )
+    unseen = "; ".join(f"{label}: {text}" for label, text in by_setting.items())
     alt = (
         "Relative singular values against their index over P on a logarithmic axis; unseen "
-        + "; ".join(f"{label}: {text}" for label, text in by_setting.items())
-        + "."
+        f"{unseen}."
     )
-    return style.Plot(
-        "spectrum_trained" if trained else SPECTRUM, title, caption, alt, data, figure
-    )
+    id = "spectrum_trained" if trained else SPECTRUM
+    return style.Plot(id, title, caption, alt, data, figure)
 
 
 def _shares(seen: Seen) -> style.Plot:

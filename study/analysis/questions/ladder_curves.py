@@ -42,8 +42,6 @@ def answer(
 ) -> Answer:
     """An answer about one ladder.
 
-    **Arguments:**
-
     - `sentence`: what follows 'At P = 214, '.
     - `counted`: the medians whose diverged replicates the sentence mentions.
     - `verdict`, `cells`: by default the verdict of `deciding`, and all cells of the ladder.
@@ -114,8 +112,6 @@ def draw_ladders(
     ladders: Sequence[Ladder], tables: Sequence[pd.DataFrame], hollow: Sequence[pd.DataFrame] = ()
 ) -> tuple[Figure, Axes, pd.DataFrame]:
     """Medians and bars against equations per parameter: the figure, its panel and what is drawn.
-
-    **Arguments:**
 
     - `tables`: one a ladder, by `table`; rows whose `peak` is true get a ring, and where
       `threshold` is on the axis stands a triangle.

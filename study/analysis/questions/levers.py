@@ -71,17 +71,15 @@ def neighbours(design: Design, cell: str) -> dict[str, list[str]]:
         "size": (WIDTH, "model.depth"),
         "model": _with_settings(design, "model"),
     }
-    here = design.cells.loc[cell]
-    others = {}
+    here, others = design.cells.loc[cell], design.cells.drop(index=cell)
+    around = {}
     for lever, own in factors.items():
         rest = [factor for factor in design.factors if factor not in own]
-        same = (design.cells[rest] == here[rest]).all(axis=1)
-        cells = design.cells[same & (design.cells.index != cell)]
+        cells = others[(others[rest] == here[rest]).all(axis=1)]
         if lever == "points":
             cells = cells[cells[POINTS].astype(float) > float(here[POINTS])]
-        if len(cells):
-            others[lever] = [str(c) for c in cells.index]
-    return others
+        around[lever] = [str(c) for c in cells.index]
+    return {lever: cells for lever, cells in around.items() if cells}
 
 
 def _with_settings(design: Design, head: str) -> tuple[str, ...]:

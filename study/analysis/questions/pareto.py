@@ -160,8 +160,8 @@ def _points(rows: pd.DataFrame, front: Front) -> pd.DataFrame:
     for k, objective in enumerate(search.objectives):
         ranges = spread(rows, front.cells, objective)
         data[objective.column] = front.medians[:, k]
-        data[f"{objective.column}_low"] = ranges["low"].to_numpy(float)
-        data[f"{objective.column}_high"] = ranges["high"].to_numpy(float)
+        for end in ("low", "high"):
+            data[f"{objective.column}_{end}"] = ranges[end].to_numpy(float)
         data["replicates"] = ranges["replicates"].to_numpy()
     return pd.DataFrame(data).assign(on_front=front.on, stays_on_front=front.stays)
 

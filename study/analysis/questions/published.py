@@ -103,9 +103,8 @@ def _plots(tables: Tables) -> Iterator[style.Plot]:
     alt = (
         f"Dot plot of the mean final energy error: {', '.join(errors)}; published 0.43 % and 7.4 %."
     )
-    yield style.Plot(
-        FIGURE, "Final energy error beside the published one", caption, alt, data, figure
-    )
+    title = "Final energy error beside the published one"
+    yield style.Plot(FIGURE, title, caption, alt, data, figure)
 
 
 QUESTION = Question(_answers, _plots, place=10, replaces=("compare.model", "compare.optimizer"))

@@ -312,7 +312,7 @@ def _scatter(rows: pd.DataFrame, kind: str, fit: LogLogFit) -> Plot:
     title = f"Rollout error against {kind} acceleration error"
     caption = (
         f"Each point one replicate, {len(shown)} of {len(rows)} shown, from "
-        f"{plural(rows['cell'].nunique(), 'cell')}; line: least squares in logarithms, "
+        f"{plural(len(set(rows['cell'])), 'cell')}; line: least squares in logarithms, "
         f"slope {estimate(fit.slope)}, R² = {estimate(fit.r2)} (95 % bootstrap over cells "
         "and replicates). A replicate without a positive finite value has no place here."
     )

@@ -124,9 +124,8 @@ def _plot(rows: pd.DataFrame, fitted: list[tuple[Ladder, list[Side]]], axis: str
         f"({n_supported} of {plural(len(laws), 'fit')}), dotted where they do not. Exponents "
         f"with 95 % bootstrap intervals.{ladder_curves.undrawn(data)}"
     )
-    alt = f"Test error against {axis} on logarithmic axes with fitted power laws: " + "; ".join(
-        labels
-    ).replace("\n", ", ")
+    laws_are = "; ".join(labels).replace("\n", ", ")
+    alt = f"Test error against {axis} on logarithmic axes with fitted power laws: {laws_are}"
     return Plot(f"scaling_{axis.lower()}", title, caption, alt, data, figure)
 
 

@@ -25,7 +25,7 @@ def _answers(tables: Tables) -> Iterator[Answer]:
     rows = tables.every
     known = [(k, search) for k, search in enumerate(tables.searches) if search.best_trial]
     yield from (_holds(rows, search, k) for k, search in known)
-    ranged = [(k, search) for k, search in known if (search.keys["kind"] != "choice").any()]
+    ranged = [(k, search) for k, search in known if set(search.keys["kind"]) - {"choice"}]
     yield from (_inside(rows, search, k) for k, search in ranged)
     yield from _matter(tables)
 

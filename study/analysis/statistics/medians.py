@@ -32,15 +32,10 @@ class Estimate:
 
     @classmethod
     def of(
-        cls,
-        value: float | np.ndarray,
-        drawn: np.ndarray,
-        n: int,
-        draws: int | None = None,
-        level: float = LEVEL,
+        cls, value: float | np.ndarray, drawn: np.ndarray, n: int, draws: int | None = None
     ) -> Estimate:
         """A value with the interval of its bootstrap draws."""
-        low, high = interval(drawn, level)
+        low, high = interval(drawn)
         return cls(float(value), float(low), float(high), n, draws)
 
     def map(self, rescaled: Callable[[float], float]) -> Estimate:
@@ -141,16 +136,14 @@ def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None 
     - `table`: (replicates, K); NaN if a cell has no such replicate, infinite for a measurement that
       is not finite (see `design.replicate_table`).
     - `worst`: what an infinite entry counts as.
-    - `groups`: the data seed of each replicate if some share one (see `design.replicate_groups`);
-      not used if the data seeds have unequal numbers of replicates or one is missing.
+    - `groups`: the data seed of each replicate if some share one (see `design.replicate_groups`).
     """
     missing = np.isnan(table)
     replaced = int(np.isinf(table).sum())
     table = np.where(np.isinf(table), worst, table)
     n_cells = table.shape[1]
     middle, draws = np.empty(n_cells), np.empty((DRAWS, n_cells))
-    if missing.any() or not balanced(groups):
-        groups = None
+    groups = drawn_together(table, groups)
     if missing.any():
         for k in range(n_cells):
             present = table[~missing[:, k], k]
@@ -165,9 +158,11 @@ def medians(table: np.ndarray, worst: float = np.inf, groups: np.ndarray | None 
     return Medians(table, middle, draws, (~missing).sum(axis=0), replaced, groups)
 
 
-def balanced(groups: np.ndarray | None) -> bool:
-    """Whether there are groups, all with the same number of replicates."""
-    return groups is not None and len(set(Counter(groups.tolist()).values())) == 1
+def drawn_together(table: np.ndarray, groups: np.ndarray | None) -> np.ndarray | None:
+    """The groups of the rows of a table; None if they are of unequal size or a value is missing."""
+    if groups is None or len(groups) != len(table) or np.isnan(table).any():
+        return None
+    return groups if len(set(Counter(groups.tolist()).values())) == 1 else None
 
 
 def grouped_resamples(groups: np.ndarray) -> np.ndarray:

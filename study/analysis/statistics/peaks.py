@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, balanced
+from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, drawn_together
 
 TEST_LEVEL = 0.995
 LEAST = 1.2  # a smaller peak is not called one
@@ -53,22 +53,16 @@ def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> 
       point. Each draw takes its most prominent point, as the statistic does.
     - Decision: see `Peak.verdict`; the level is `TEST_LEVEL`.
 
-    **Arguments:**
-
-    - `table`: (replicates, points) of a positive measure; +inf for a diverged replicate, NaN where
-      there is none.
-    - `x`: (points,) ascending.
-    - `groups`: the data seed of each replicate if some share one; their noise is drawn together.
-
-    **Returns:** None below 3 points or without a finite value.
+    `table` is (replicates, points) of a positive measure, +inf for a diverged replicate and NaN
+    where there is none; `x` (points,) ascends; `groups` is the data seed of each replicate if some
+    share one. None below 3 points or without a finite value.
     """
     if table.shape[1] < 3 or not np.isfinite(table).any():
         return None
     values = np.where(np.isinf(table), WORST * table[np.isfinite(table)].max(), table)
     values = np.maximum(values, np.finfo(float).tiny)
     logs, middle = np.log(values), np.log(np.nanmedian(values, axis=0))
-    if np.isnan(table).any() or not balanced(groups):
-        groups = None
+    groups = drawn_together(table, groups)
     heights, noise = _prominences(middle), _noise(logs, groups)
     flat = nearest_without_peak(middle, 1 / np.maximum(noise.var(axis=0), 1e-12))
     by_chance = _prominences(flat + noise).max(axis=1)

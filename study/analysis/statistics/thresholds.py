@@ -55,61 +55,48 @@ def tolerance(noise: float) -> float:
 def threshold(train: Medians, ladder: Ladder, ranks: np.ndarray) -> Threshold:
     """The threshold of a ladder, from the medians (K,) of its train error and the numerical ranks
     (K,) of d(qddot)/d(theta), NaN where they were not measured."""
-    axis, steps, small = ladder.axis, ladder.steps, tolerance(ladder.noise)
+    small = tolerance(ladder.noise)
+    # in the order in which rungs are fitted, with what lies beyond both ends: few points come
+    # before many, and large networks before small ones
+    places = np.array([0.0, *ladder.steps, np.inf])
+    middle, draws = train.middle, train.draws
+    if ladder.axis == "P":
+        places, middle, draws = places[::-1], middle[::-1], draws[:, ::-1]
     value, looser, stricter = (
-        float(_crossing(train.middle, axis, steps, small * factor)) for factor in (1, 10, 0.1)
+        float(_crossing(middle, places, small * factor)) for factor in (1, 10, 0.1)
     )
-    at = train.estimated(value, _crossing(train.draws, axis, steps, small))
-    padded = np.concatenate([[0.0], steps, [np.inf]])
-    near, far = sorted(float(padded[rung + 1]) for rung in _rungs(train.middle, axis, small))
-    if axis == "N":
+    at = train.estimated(value, _crossing(draws, places, small))
+    last = int(_last_fitted(middle, small))
+    near, far = sorted(map(float, places[last + 1 : last + 3]))
+    if ladder.axis == "N":
         ratio = at.map(lambda n: n * (ladder.dof / ladder.n_params[0]))
     else:
         equations = ladder.n_equations[0]
         ends = (equations / p if p > 0 else np.inf for p in (at.value, at.high, at.low))
         ratio = Estimate(*ends, n=at.n, draws=at.draws)
-        ranks = ranks[steps == far]
-    ranks = ranks[np.isfinite(ranks)]
-    return Threshold(
-        at=at,
-        between=(near, far),
-        ratio=ratio,
-        tolerance=small,
-        looser=looser,
-        stricter=stricter,
-        rank=float(ranks.max()) if len(ranks) else np.nan,
-    )
+        ranks = ranks[ladder.steps == far]
+    measured = ranks[np.isfinite(ranks)]
+    rank = float(measured.max()) if len(measured) else np.nan
+    return Threshold(at, (near, far), ratio, small, looser, stricter, rank)
 
 
-def _rungs(errors: np.ndarray, axis: str, small: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (...) of the last rung that is fitted and of the next, which is not.
-
-    Along N from -1 (none is fitted) to K; along P, where larger networks fit more, the other way
-    round.
-    """
+def _last_fitted(errors: np.ndarray, small: float) -> np.ndarray:
+    """Index (...) of the last rung whose error is below the tolerance, -1 if none is."""
     fits = errors < small
-    n_rungs = errors.shape[-1]
-    if axis == "N":
-        inner = n_rungs - 1 - np.argmax(fits[..., ::-1], axis=-1)
-        inner = np.where(fits.any(axis=-1), inner, -1)
-        return inner, inner + 1
-    inner = np.where(fits.any(axis=-1), np.argmax(fits, axis=-1), n_rungs)
-    return inner, inner - 1
+    last = errors.shape[-1] - 1 - np.argmax(fits[..., ::-1], axis=-1)
+    return np.where(fits.any(axis=-1), last, -1)
 
 
-def _crossing(errors: np.ndarray, axis: str, steps: np.ndarray, small: float) -> np.ndarray:
-    """Where (...) the error passes the tolerance, log against log between two rungs."""
-    inner, outer = _rungs(errors, axis, small)
-    n_rungs = errors.shape[-1]
-    depth = np.log(np.clip(errors / small, 1 / DEPTH, DEPTH))
-
-    def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-        at = np.clip(at, 0, n_rungs - 1)
-        return np.take_along_axis(np.broadcast_to(values, errors.shape), at[..., None], -1)[..., 0]
-
-    fitted, not_fitted = taken(depth, inner), taken(depth, outer)
-    near, far = taken(np.log(steps), inner), taken(np.log(steps), outer)
+def _crossing(errors: np.ndarray, places: np.ndarray, small: float) -> np.ndarray:
+    """Where (...) the errors (..., K) pass the tolerance, log against log between two of the rungs
+    `places[1:-1]`; beyond them `places[0]` or `places[-1]`."""
+    last, end = _last_fitted(errors, small), errors.shape[-1] - 1
+    depth, steps = np.log(np.clip(errors / small, 1 / DEPTH, DEPTH)), np.log(places[1:-1])
+    rungs = [np.clip(rung, 0, end) for rung in (last, last + 1)]
+    fitted, not_fitted = (
+        np.take_along_axis(depth, rung[..., None], axis=-1)[..., 0] for rung in rungs
+    )
+    near, far = (steps[rung] for rung in rungs)
     with np.errstate(invalid="ignore", divide="ignore"):
-        inside = near - fitted / (not_fitted - fitted) * (far - near)
-    lowest, highest = np.minimum(inner, outer) < 0, np.maximum(inner, outer) >= n_rungs
-    return np.where(lowest, 0.0, np.where(highest, np.inf, np.exp(inside)))
+        inside = np.exp(near - fitted / (not_fitted - fitted) * (far - near))
+    return np.where(last < 0, places[0], np.where(last == end, places[-1], inside))
