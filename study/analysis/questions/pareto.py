@@ -69,16 +69,9 @@ def front_of(rows: pd.DataFrame, search: SearchResults) -> Front | None:
 
 def undominated(values: np.ndarray) -> np.ndarray:
     """(n,) which rows of (n, 2) no other row is at most equal to in both and below in one."""
-    order = np.lexsort((values[:, 1], values[:, 0]))
-    kept = np.zeros(len(values), bool)
-    least, at = np.inf, np.inf  # of the second so far, and the first where that was
-    for k in order:
-        first, second = values[k]
-        # an equal of one that is kept is kept too
-        kept[k] = second < least or (second == least and first == at)
-        if second < least:
-            least, at = second, first
-    return kept
+    rows, place = np.unique(values, axis=0, return_inverse=True)  # by the first, then the second
+    below = rows[1:, 1] < np.minimum.accumulate(rows[:-1, 1])
+    return np.append(True, below)[place.ravel()]
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:

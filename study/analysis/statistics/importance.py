@@ -90,9 +90,7 @@ def ranks(trials: pd.DataFrame, objective: str) -> np.ndarray:
     value = np.where(np.isnan(value), np.inf, value)
     steps = np.where(complete, 0, -trials["steps"].to_numpy(float))
     order = np.lexsort((trials["number"].to_numpy(), value, steps, ~complete))
-    rank = np.empty(len(trials))
-    rank[order] = np.arange(len(trials))
-    return rank
+    return np.argsort(order).astype(float)
 
 
 def _frozen(trials: pd.DataFrame, keys: pd.DataFrame, rank: np.ndarray) -> list[FrozenTrial]:
