@@ -1,7 +1,4 @@
-"""What a block will cost: a formula with constants measured on one core.
-
-It is good to a factor of two; finished blocks of the study correct it.
-"""
+"""What a block will cost, to a factor of two: a formula with constants measured on one core."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,7 +6,6 @@ from collections.abc import Iterable
 from study.config.cell import Cell
 from study.config.errors import first_line
 from study.core import native
-from study.sweeping.folder import Orders, StudyFolder, read_json
 
 # Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
 # units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64; in C++ 0.8, 1.2, 2.2, 4.3
@@ -91,18 +87,6 @@ def worth_compiling(cells: Iterable[Cell], n_blocks: int, workers: int) -> bool:
     models = [dataclasses.replace(cell.model, width=1, init="fan_in") for cell in cells]
     shapes = {(c.mechanics.angles, c.precision, m) for c, m in zip(cells, models, strict=True)}
     return saved > 3 * COMPILE_SECONDS * len(shapes)
-
-
-def measured_scale(folder: StudyFolder, orders: Orders, at_most: int = 50) -> float:
-    """The ratio of measured to estimated seconds of finished blocks; 1 if there are none."""
-    measured = estimated = 0.0
-    for block in folder.blocks(orders):
-        done = read_json(block.folder / "run.json") if at_most else None
-        if done and block.cell in orders.seconds:
-            at_most -= 1
-            measured += done["seconds"]
-            estimated += orders.seconds[block.cell]
-    return measured / estimated if measured and estimated else 1.0
 
 
 def cpp_trouble() -> str | None:

@@ -18,7 +18,7 @@ import yaml
 
 from study.config.errors import first_line
 from study.core.files import write_new, write_text
-from study.tables.records import TableError, checked_name, read_study
+from study.tables.records import TableError, checked_name, read_best, read_study
 
 SLACK = 50  # a block that takes so many times its estimated cost hangs
 SHORTEST_LIMIT = 1800.0  # seconds
@@ -135,11 +135,7 @@ class StudyFolder:
                     newest = changed
         return newest
 
-    def untidy(self, orders: Orders) -> list[str]:
-        """Cells with more in their folders than a config and blocks."""
-        return [c for c in orders.cells if any("." in n for n in self._names(c) - {"config.yaml"})]
-
-    def _names(self, cell: str) -> set[str]:
+    def names(self, cell: str) -> set[str]:
         """What is in a cell's folder; nothing if there is none."""
         try:
             return set(os.listdir(self.cell(cell)))
@@ -187,7 +183,6 @@ class StudyFolder:
 
     @contextlib.contextmanager
     def _sentences(self) -> Iterator[None]:
-        """Turn what reading an unexpected `study.yaml` raises into `StudyError`."""
         try:
             yield
         except KeyError as error:
@@ -221,17 +216,23 @@ class Survey:
     """Looks at a study's blocks again and again; one that is done once is not looked at anymore."""
 
     def __init__(self, folder: StudyFolder, orders: Orders):
-        self._folder = folder
+        self._folder, self._orders = folder, orders
         self._open: dict[str, Sequence[int]] = dict.fromkeys(orders.cells, range(orders.n_blocks))
-        self._added: set[str] = set()
+        self._best: set[str] = set()
 
     def look(self) -> Iterator[Sighting]:
         """What the files of each block say at a glance, if it was not done at the last look.
 
-        One listing a cell, whatever its blocks.
+        The best cell of a finished search has its further blocks from then on.
         """
+        for search in self._orders.searches if self._orders.search.get("rerun") else ():
+            best = read_best(self._folder.root, str(search["name"]))
+            if best is not None and best.cell not in self._best:
+                self._best.add(best.cell)
+                further = range(1, self._orders.n_blocks + 1)
+                self._open[best.cell] = [*self._open.get(best.cell, ()), *further]
         for cell, numbers in list(self._open.items()):
-            names = self._folder._names(cell)
+            names = self._folder.names(cell)  # one listing a cell, whatever its blocks
             left = []
             for number in numbers:
                 block = self._folder.block(cell, number)
@@ -243,12 +244,6 @@ class Survey:
                 yield Sighting(block, done, f"{name}.lock" in names, failed)
             self._open[cell] = left
         self._open = {cell: numbers for cell, numbers in self._open.items() if numbers}
-
-    def add(self, cell: str, numbers: Sequence[int]) -> None:
-        """Look at these blocks too, from the next look on; to add a cell again changes nothing."""
-        if cell not in self._added:
-            self._added.add(cell)
-            self._open[cell] = [*self._open.get(cell, ()), *numbers]
 
 
 def as_yaml(data: Mapping[str, Any]) -> str:
@@ -267,7 +262,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The file's mapping, or None if it is missing or cannot be read."""
+    """The mapping in a file; None if it is missing or torn."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
         data = json.loads(path.read_text())
         if isinstance(data, dict):

@@ -3,7 +3,6 @@
 It trains nothing, and the page of the study is made by what is handed in: pages lie above.
 """
 
-import dataclasses
 import functools
 import sys
 import time
@@ -17,7 +16,7 @@ from study.config.command_line import read_overrides
 from study.config.errors import ConfigError, refuse_passwords
 from study.config.terminal import console
 from study.sweeping import claims, ledger, local, slurm
-from study.sweeping.folder import Orders, StudyFolder, Survey
+from study.sweeping.folder import Orders, StudyFolder
 from study.sweeping.launch import Launcher
 from study.sweeping.monitor import Monitor
 from study.sweeping.orders import check_writable, earlier_decision, outputs_folder, write_orders
@@ -35,15 +34,10 @@ Finish = Callable[[Plan, Monitor, Say], str]
 def conduct(
     launcher: Launcher, arguments: Sequence[str], command: str, pages: Pages
 ) -> Outcome | None:
-    """Run what is missing of the study that a command line describes.
+    """Run what is missing of the study that a command line's overrides describe.
 
-    **Arguments:**
-
-    - `arguments`: its overrides.
-    - `command`: how it was given, for the record.
-    - `pages`: makes the page while workers run.
-
-    **Returns:** None with `dry_run=true`, for which the plan is only printed.
+    `command` is how it was given, for the record. With `dry_run=true` the plan is only printed, and
+    None returned.
 
     **Raises:** `ConfigError`, `StudyError`: one sentence. `SystemExit(130)` for Ctrl-C, unless that
     comes before the study has orders; what is committed is kept.
@@ -101,10 +95,7 @@ def conduct(
 def run_plan(
     plan: Plan, folder: StudyFolder, finish: Finish, pages: Pages, command: str
 ) -> Outcome:
-    """Write a plan's orders, have workers run what is missing, and take stock.
-
-    **Raises:** `ConfigError` if the folder cannot be written. `KeyboardInterrupt` passes through.
-    """
+    """Write a plan's orders, have workers run what is missing, and take stock."""
     began = time.time()
     orders = write_orders(plan, folder, command)
     monitor = Monitor(folder.root, orders)
@@ -137,17 +128,16 @@ def run_plan(
 def _tidy(folder: StudyFolder, orders: Orders) -> None:
     """Remove what dead workers and heads left: half-written files, locks of done blocks."""
     claims.sweep(folder.root)
-    untidy = folder.untidy(orders)
-    for cell in untidy:
+    for cell in orders.cells:
+        if not any("." in name for name in folder.names(cell) - {"config.yaml"}):
+            continue
         claims.sweep(folder.cell(cell))
-    left = dataclasses.replace(orders, cells=tuple(untidy))
-    for block, done, _, _ in Survey(folder, left).look():
-        beside = [block.lock, block.progress, block.checkpoint]
-        if done and any(path.exists() for path in beside):
-            claims.discard(block.lock)
-            if not block.lock.exists():
-                block.progress.unlink(missing_ok=True)
-                block.checkpoint.unlink(missing_ok=True)
+        for block in (folder.block(cell, number) for number in range(orders.n_blocks)):
+            if block.done:
+                claims.discard(block.lock)
+                if not block.lock.exists():
+                    block.progress.unlink(missing_ok=True)
+                    block.checkpoint.unlink(missing_ok=True)
 
 
 def _changed(path: Path) -> float:

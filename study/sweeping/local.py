@@ -40,9 +40,8 @@ def launch_until_finished(
     os.environ[HEAD] = str(os.getpid())
     trouble, idle = "", 0
     while not (now := monitor.look()).finished and idle <= max(1, plan.run.retries):
-        open_blocks = now.total - now.done - len(now.failed)
         # once only suspects are left, each is tried alone: a death then has one possible cause
-        alone = bool(trouble) and now.retried + len(now.running) >= open_blocks
+        alone = bool(trouble) and now.retried + len(now.running) >= now.room
         try:
             launch(1 if alone else min(plan.run.workers, now.room))
         except Exception as error:  # whatever a launcher raises when a worker dies
@@ -54,12 +53,8 @@ def launch_until_finished(
 def start(joblib: Mapping[str, Any], *modules: str) -> None:
     """Have joblib start its processes and import modules there, which takes seconds.
 
-    Returns at once. Whatever goes wrong is for those who need the processes to meet.
-
-    **Arguments:**
-
-    - `joblib`: settings of `joblib.Parallel`; a later one with the same finds those processes.
-    - `modules`: names.
+    It returns at once. A later `joblib.Parallel` with the same settings finds the processes. What
+    goes wrong is for those who need them to meet.
     """
 
     def run() -> None:
@@ -97,10 +92,9 @@ class Preempted(Exception):  # noqa: N818  it is no error
 
 
 class Requests:
-    """Signals that ask this process to leave, from a context's start to its end.
+    """Hears signals that ask this process to leave, in the main thread alone; each calls `notify`.
 
-    Python handles signals in the main thread alone; in another, nothing is heard. `notify` is
-    called by each signal.
+    Use as a context manager.
     """
 
     def __init__(self, notify: Callable[[], None]):
@@ -123,10 +117,7 @@ class Requests:
 
 
 def die_with(parent: int) -> None:
-    """End this process when `parent` is gone: nobody would ever stop it.
-
-    All that training leaves can be left at any moment, so it may go without a word.
-    """
+    """End this process, which nobody would ever stop, when `parent` is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:

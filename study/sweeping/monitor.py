@@ -1,7 +1,6 @@
 """How far a study is, read from its folder alone: committed blocks, claims, progress, failures.
 
-It works while a sweep runs, from any machine that sees the folder, and after the sweep died. It
-writes nothing, and a small file that is torn counts as one that says nothing.
+It writes nothing, and a small file that is torn counts as one that says nothing.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from typing import Any, Self
 
 from study.sweeping.claims import holder
 from study.sweeping.folder import Block, Orders, StudyFolder, Survey, read_json
-from study.tables.records import best_cells, read_best, read_trials
+from study.tables.records import read_best, read_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Snapshot:
 
     @property
     def finished(self) -> bool:
-        return self.done + len(self.failed) == self.total
+        return self.room == 0
 
     @property
     def room(self) -> int:
@@ -139,12 +138,8 @@ def duration(seconds: float) -> str:
 class Monitor:
     """Looks at a study's folder; remembers finished blocks, so that a look stays cheap.
 
-    Threads may share one: a look waits for the one before.
-
-    **Arguments:**
-
-    - `root`: the study's folder.
-    - `orders`: what its `study.yaml` says, if the caller has read it.
+    Threads may share one: a look waits for the one before. `orders`: what the `study.yaml` says, if
+    the caller has read it.
 
     **Raises:** `StudyError` if there is no study at `root`.
     """
@@ -155,8 +150,9 @@ class Monitor:
         self.orders = orders or self._folder.read_orders()
         self._survey = Survey(self._folder, self.orders)
         names = self.orders.search.get("objectives")
-        names = names if isinstance(names, list) else []
-        self._objectives = [name for name in names if isinstance(name, str)]
+        self._objectives = (
+            [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
+        )
         self._done: dict[Path | tuple[str, int], Done] = {}
         self._looking = threading.Lock()
 
@@ -167,8 +163,6 @@ class Monitor:
 
     def _look(self) -> Snapshot:
         running, failed, open_blocks, retried = [], [], [], 0
-        for cell in best_cells(self.root, self.orders.search, self.orders.searches):
-            self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         for block, done, locked, tried in self._survey.look():
             if done:
                 self._remember(block.folder, block)
@@ -255,20 +249,25 @@ class Monitor:
             return 0.0
         if not running:
             return None
-        estimates = self.orders.seconds
         if others:  # trials of searches, of which only the time that earlier ones took is known
             took = [done.seconds or 0.0 for done in self._done.values()]
             return (others + len(left)) * sum(took) / len(took) / len(running) if took else None
         fractions = {(r.cell, r.block): r.fraction for r in running}
         costs = [
-            estimates.get(b.cell, 0.0) * (1 - fractions.get((b.cell, b.number), 0.0)) for b in left
+            self.orders.seconds.get(b.cell, 0.0) * (1 - fractions.get((b.cell, b.number), 0.0))
+            for b in left
         ]
+        # not less than the costliest of them, however many workers there are
+        return self.scale * max(sum(costs) / len(running), max(costs))
+
+    @property
+    def scale(self) -> float:
+        """The ratio of measured to estimated seconds of what was done; 1 if nothing was."""
+        estimates = self.orders.seconds
         timed = [d for d in self._done.values() if d.cell in estimates and d.seconds is not None]
         measured = sum(done.seconds or 0.0 for done in timed)
         estimated = sum(estimates[done.cell] for done in timed)
-        scale = measured / estimated if measured and estimated else 1.0
-        # not less than the costliest of them, however many workers there are
-        return scale * max(sum(costs) / len(running), max(costs))
+        return measured / estimated if measured and estimated else 1.0
 
 
 def _failed(block: Block, attempts: Sequence[Mapping[str, Any]]) -> GivenUp:

@@ -1,5 +1,6 @@
 """What the terminal shows of a sweep: the plan, then the progress, at last the outcome."""
 
+import contextlib
 import dataclasses
 import sys
 import threading
@@ -62,10 +63,11 @@ def print_plan(plan: Plan, folder: StudyFolder, out: Console, *, table: bool = T
         cell.hash: sum(folder.block(cell.hash, number).done for number in range(run.n_blocks))
         for cell in plan.cells
     }
-    try:
-        scale = cost.measured_scale(folder, folder.read_orders())
-    except StudyError:  # there is none yet
-        scale = 1.0
+    scale = 1.0
+    with contextlib.suppress(StudyError):  # there is none yet
+        monitor = Monitor(folder.root)
+        monitor.look()
+        scale = monitor.scale
     if table:
         out.print(_table(plan, done, scale))
         if len(plan.cells) > SHOWN:

@@ -26,6 +26,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from study.sweeping import claims
@@ -121,7 +122,7 @@ class Search:
                 study_name=name,
                 sampler=self._sampler(0),
                 pruner=PRUNERS[pruner],
-                directions=["minimize"] * n_objectives,
+                directions=[StudyDirection.MINIMIZE] * n_objectives,
                 load_if_exists=True,
             )
         )

@@ -21,6 +21,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.storages.journal._file import get_lock_file
+from optuna.study import StudyDirection
 
 from study.config.errors import FROM_VARIABLE, VARIABLE, ConfigError, first_line, nearest, place
 
@@ -176,7 +177,7 @@ def own_name(storage: BaseStorage, name: str, owner: str, n_objectives: int = 1)
     first = optuna.create_study(
         storage=storage,
         study_name=name,
-        directions=["minimize"] * n_objectives,
+        directions=[StudyDirection.MINIMIZE] * n_objectives,
         load_if_exists=True,
     )
     if "owner" not in first.user_attrs:
@@ -247,7 +248,7 @@ os.register_at_fork(after_in_child=lambda: [e.dispose(close=False) for e in list
 
 
 def _connect(url: URL) -> RDBStorage:
-    """An open database, whose lost connections raise `LostError`. **Raises:** `LostError`."""
+    """An open database, whose lost connections raise `LostError`."""
     import sqlalchemy.event
     import sqlalchemy.exc
 
@@ -278,11 +279,8 @@ def _connect(url: URL) -> RDBStorage:
 
 
 def _notice(context: ExceptionContext) -> None:
-    """Turn the database's ways of saying that the connection is gone into `LostError`.
-
-    Optuna repeats an operation after those, and would do it twice if only its acknowledgement was
-    lost. It does not repeat one after `LostError`.
-    """
+    """Turn the database's ways of saying that the connection is gone into `LostError`: after those,
+    Optuna would repeat an operation of which only the acknowledgement was lost."""
     import sqlalchemy.exc
 
     if context.is_pre_ping:

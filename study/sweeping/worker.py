@@ -1,11 +1,7 @@
 """One worker: claim a block, have it trained, commit it, go on until nothing is left.
 
-The study's folder tells a worker all it knows. It never trains: its trainer does, a process of its
-own, so that claims are renewed and signals answered whatever happens in there.
-
-An exception, a death of the trainer or a block that takes too long costs that block one attempt. If
-a worker dies hard, whoever takes its block over counts one attempt, too; blocks with fewer attempts
-go first, so that one that kills its workers cannot hold up the rest. A request to leave costs none.
+Whatever goes wrong in training, a death of the worker included, costs its block one attempt. Blocks
+with fewer attempts go first, so that one that kills its workers cannot hold up the rest.
 """
 
 import contextlib
@@ -28,7 +24,6 @@ from study.sweeping.local import Preempted, Requests, stay_with_head
 from study.sweeping.provenance import code_version
 from study.sweeping.searcher import Searcher, Trial
 from study.sweeping.trainer import Failure, Interrupted, PrunedAfter, Task, Trained, Trainer
-from study.tables.records import best_cells
 
 log = logging.getLogger("study.worker")
 
@@ -57,10 +52,8 @@ class Worker:
     def __init__(
         self, folder: StudyFolder, trainer: Trainer, requests: Requests, machine: Machine = HERE
     ):
-        self.folder = folder
-        self._trainer = trainer
-        self._requests = requests
-        self._machine = machine
+        self.folder, self._machine = folder, machine
+        self._trainer, self._requests = trainer, requests
         self._take_orders()
         self._committer = Committer()
         self._unrecorded: Counter[Path] = Counter()  # failures that even the disk refused
@@ -110,14 +103,11 @@ class Worker:
     def todo(self) -> list[Block]:
         """Blocks neither done nor given up, those with the fewest failed attempts first.
 
-        Else they come as ordered, but blocks near each other are shuffled, or many workers would
-        all try for the same one.
+        Blocks near each other are shuffled, or many workers would all try for the same one.
         """
         if self.folder.changed() != self._read:  # a later command's orders
             self._recorder.flush(at_once=True)
             self._take_orders()
-        for cell in best_cells(self.folder.root, self.orders.search, self.orders.searches):
-            self._survey.add(cell, range(1, self.orders.n_blocks + 1))
         attempts = {
             block: self.attempts(block) if failed else self._unrecorded[block.folder]
             for block, done, _, failed in self._survey.look()
@@ -136,10 +126,7 @@ class Worker:
         return len(block.failures(self.orders.run)) + self._unrecorded[block.folder]
 
     def attempt(self, block: Block, trial: Trial | None = None) -> bool:
-        """Claim and run one block, of a search's trial perhaps.
-
-        Returns False if it was another's or is done.
-        """
+        """Claim and run one block, of a search's trial perhaps; False if it is another's."""
         self._heed()
         if block.done:
             return False
@@ -168,10 +155,10 @@ class Worker:
             raise Preempted
 
     def _count_death(self, block: Block, before: claims.Holder) -> bool:
-        """Count what became of a worker of this command that held the block as a failed attempt.
+        """Count a failed attempt if a worker of this command trained the block and is gone.
 
         Returns whether to leave the block alone for now: after a death on this machine the
-        launcher may be about to end us too, so the block goes to the end of the queue.
+        launcher may be about to end us too.
         """
         block.progress.unlink(missing_ok=True)
         left = claims.workspaces(block.folder, before, self.orders.run)
@@ -241,7 +228,6 @@ class Worker:
     def _committed(
         self, block: Block, trial: Trial | None, about: Mapping[str, Any], outcome: bool | OSError
     ) -> None:
-        """Take note of how a commit has ended."""
         if isinstance(outcome, OSError):
             self._fail(block, Failure.by(outcome))
             return

@@ -2,15 +2,14 @@
 
     study.yaml    searches/<search>/trial-00007.json    searches/<search>/best.json
 
-Optuna's storage steers a search; the records say in the study itself which cells came of it. This
-module imports neither pandas nor torch, because `study.status` reads these files too.
+It imports neither pandas nor torch, because `study.status` reads these files too.
 """
 
 import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,12 +81,10 @@ def folder_of(root: Path, search: str) -> Path:
 
 
 def write_trial(root: Path, search: str, record: TrialRecord) -> None:
-    """**Raises:** `OSError`."""
     _write(folder_of(root, search) / f"trial-{record.number:05d}.json", record)
 
 
 def write_best(root: Path, search: str, best: Best) -> None:
-    """**Raises:** `OSError`."""
     _write(folder_of(root, search) / "best.json", best)
 
 
@@ -103,18 +100,6 @@ def read_trials(root: Path, search: str) -> Iterator[TrialRecord]:
 def read_best(root: Path, search: str) -> Best | None:
     """The best cell, once the search is finished."""
     return _read(Best, folder_of(root, search) / "best.json") if _NAME.fullmatch(search) else None
-
-
-def best_cells(
-    root: Path, search: Mapping[str, Any], searches: Iterable[Mapping[str, Any]]
-) -> Iterator[str]:
-    """Cells to be trained again with new seeds: the best ones of finished searches.
-
-    **Arguments:** as `study.yaml` has them: how searches are run, and those there are.
-    """
-    for one in searches if search.get("rerun") else ():
-        if (best := read_best(root, str(one["name"]))) is not None:
-            yield best.cell
 
 
 def at_edge(low: float, high: float, log: bool, value: float) -> bool:
