@@ -54,12 +54,6 @@ def main() -> None:
 def serve(folder: Path, host: str, port: int) -> WSGIServer:
     """A server of the dashboard, bound and not yet begun.
 
-    **Arguments:**
-
-    - `folder`: `outputs/<study>`. Its storage is what its last command said; the URL of a database
-      is read from the environment, never from a command line.
-    - `port`: 0 for any that is free.
-
     **Raises:** `StudyError` if there is no study; `ConfigError` if its storage cannot be opened,
     the dashboard is not installed, or the port is taken.
     """

@@ -17,11 +17,7 @@ __all__ = ["TableError", "load", "load_curves", "load_model"]
 def load_model(folder: str | Path, cell: str, replicate: int):
     """A trained model of a study, as `study.core.models.TrainedModel`.
 
-    **Arguments:**
-
-    - `folder`: the study's folder; `cell`: the cell's hash; `replicate`: its number, from 0.
-
-    **Raises:** `TableError` if the folder has no model of that replicate.
+    **Raises:** `TableError` if the folder has no model of that replicate, numbered from 0.
     """
     import torch  # the tables alone must load without it
 

@@ -1,12 +1,4 @@
-"""How far a study is: done, running, failed, missing; time left.
-
-    python -m study.status outputs/<study>
-    python -m study.status outputs/<study> --json
-
-It only reads, and only the study's folder, so it works while a sweep runs, from another machine,
-and after the sweep died. Long lists are shortened here, never in the JSON. Exit status: 0, or 1 if
-there is no study.
-"""
+"""How far a study is, on the terminal or as JSON. Exit status: 0, or 1 if there is no study."""
 
 import dataclasses
 import json
@@ -54,12 +46,8 @@ def main() -> None:
     name = folder.resolve().name
     with quiet_pipe():
         if arguments.json:
-            known = (
-                dataclasses.asdict(now)
-                if now
-                else {"study": name, "tables": tables, "cells": False}
-            )
-            print(json.dumps(known, indent=1))
+            without = {"study": name, "tables": tables, "cells": False}
+            print(json.dumps(dataclasses.asdict(now) if now else without, indent=1))
         elif now is None:
             print(
                 f"{one_line(name)}: finished tables ({', '.join(tables)}) without the cells they "

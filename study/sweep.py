@@ -1,10 +1,5 @@
 """The main command: train a grid of cells or search among them, answer, draw the page.
 
-    python -m study.sweep +experiment=n_vs_p
-    python -m study.sweep +experiment=n_vs_p budget=smoke
-    python -m study.sweep study=mine data.n_train=64,256,1024 model.width=8,16,32
-    python -m study.sweep ... dry_run=true
-
 The same command again resumes. Exit status: 0 if every block is done, 1 if one is not or the config
 cannot be right, 130 if interrupted.
 """

@@ -3,13 +3,11 @@
 python -m study.trial model.width=32 data.n_train=4096
 """
 
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from rich.progress import Progress
 
 from study.block.run import run_block, write_block
@@ -20,7 +18,8 @@ from study.config.schema import make_run
 from study.config.terminal import console
 from study.core import native
 from study.core.data.datasets import DataError
-from study.core.files import sync, write_whole
+from study.sweeping.cell_config import write_config
+from study.sweeping.claims import commit
 from study.tables.measures import MEASURES
 
 
@@ -54,15 +53,8 @@ def main(arguments: list[str]) -> None:
                 task = bar.add_task(f"N = {cell.n_train}, P = {cell.n_params}", total=1.0)
                 result = run_block(cell, 0, progress=lambda f: bar.update(task, completed=f))
             write_block(result, Path(workspace))
-            text = yaml.safe_dump(cell.as_dict(), sort_keys=False).encode()
-            write_whole(folder / "config.yaml", lambda file: file.write(text))
-            for path in (*Path(workspace).iterdir(), Path(workspace)):
-                sync(path)
-            try:
-                os.rename(workspace, block)
-            except OSError:  # a block with something in it: whoever came first is kept
-                if not block.exists():
-                    raise
+            write_config(folder / "config.yaml", cell.as_dict())
+            commit(Path(workspace), block)
     rows = pd.read_parquet(block / "replicates.parquet")
     table = rows[[name for name in rows if name in MEASURES]].astype(float)
     table = table.agg(["median", "min", "max"]).T

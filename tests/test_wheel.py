@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 WHERE = """
-import hydra_plugins.study_sweeper.study_sweeper as plugin, study
+import hydra_plugins.study_sweeper as plugin, study
 from study.config import hydra
 print(study.__file__, plugin.__file__, hydra.CONF, sep="\\n")
 """

@@ -41,11 +41,14 @@ def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
     return setup.units.acceleration_to_physical(torch.cat(out, 1).cpu().double().numpy())
 
 
-def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
-    points = setup.test.points
-    scaled = setup.units.scale(points.q[:n], points.qdot[:n])
+def _scaled(setup: Setup, q: np.ndarray, qdot: np.ndarray) -> Tensor:
+    """States (n, 2 D) in scaled units."""
     # a copy, because torch aligns its memory, and the last bits of a product may depend on that
-    return torch.tensor(np.concatenate(scaled, axis=1))[None]
+    return torch.tensor(np.concatenate(setup.units.scale(q, qdot), axis=1))
+
+
+def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
+    return _scaled(setup, setup.test.points.q[:n], setup.test.points.qdot[:n])[None]
 
 
 def _train_errors(setup: Setup, theta: Tensor, n: int | None = None) -> np.ndarray:
@@ -78,35 +81,32 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     rows = _test_rows(setup)
     predicted, train_error = _accelerations(setup, theta, rows), _train_errors(setup, theta)
     true_mass = setup.system.mass_matrix(points.q, points.qdot) if setup.system.known else None
-    table = []
     # of the loss that was minimised last
     loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
     slope = relative_gradient(setup.model, setup.data, theta, loss)
-    for r, (converged, reason) in enumerate(verdicts(state, slope)):
-        table.append(
-            {
-                "cell": cell.hash,
-                "replicate": setup.replicates[r],
-                "data_seed": setup.data_seeds[r],
-                "init_seed": setup.init_seeds[r],
-                **cell.factors(),
-                "train_nmse": float(train_error[r].mean()),
-                "train_nmse_median": float(np.median(train_error[r])),
-                **_label_error(setup, r),
-                **metrics.acceleration_measures(predicted[r], setup.test),
-                "singular_fraction": metrics.singular_fraction(
-                    _mass(setup, theta[r : r + 1], rows), true_mass
-                ),
-                "floored_fraction": float(state.floored[r]) / cell.optimizer.steps
-                if cell.optimizer.adam
-                else math.nan,
-                "train_seconds": state.seconds / len(theta),
-                "relative_gradient": float(slope[r]),
-                "converged": converged,
-                "stop_reason": reason,
-            }
-        )
-    return table
+    adam_steps = cell.optimizer.steps if cell.optimizer.adam else math.nan
+    return [
+        {
+            "cell": cell.hash,
+            "replicate": setup.replicates[r],
+            "data_seed": setup.data_seeds[r],
+            "init_seed": setup.init_seeds[r],
+            **cell.factors(),
+            "train_nmse": float(train_error[r].mean()),
+            "train_nmse_median": float(np.median(train_error[r])),
+            **_label_error(setup, r),
+            **metrics.acceleration_measures(predicted[r], setup.test),
+            "singular_fraction": metrics.singular_fraction(
+                _mass(setup, theta[r : r + 1], rows), true_mass
+            ),
+            "floored_fraction": float(state.floored[r]) / adam_steps,
+            "train_seconds": state.seconds / len(theta),
+            "relative_gradient": float(slope[r]),
+            "converged": converged,
+            "stop_reason": reason,
+        }
+        for r, (converged, reason) in enumerate(verdicts(state, slope))
+    ]
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:
@@ -149,7 +149,8 @@ def identifiability_columns(setup: Setup, state: State) -> Iterator[Measured]:
         return
     D = setup.system.n_dof
     most = -(-2 * setup.model.n_params // D)  # points; more say no more
-    ample = _ample_states(setup, most)
+    points = setup.source.ample(AMPLE, most)
+    ample = _scaled(setup, points.q, points.qdot).to(setup.cell.device).mT[None]
     begun, trained = setup.initial_parameters(), state.theta.double()
     for r, replicate in enumerate(setup.replicates):
         own, columns, tables = setup.data.rows[r : r + 1, :most].mT, dict[str, float](), []
@@ -167,13 +168,6 @@ def identifiability_columns(setup: Setup, state: State) -> Iterator[Measured]:
             x, relative = np.arange(1, len(values) + 1), values / values[0]
             tables.append(_curve(setup, replicate, "spectrum", name, x, relative))
         yield columns, tables
-
-
-def _ample_states(setup: Setup, n: int) -> Tensor:
-    """At most n states (1, 2 D, n) in scaled units, of a seed that no replicate trains on."""
-    points = setup.source.ample(AMPLE, n)
-    scaled = setup.units.scale(points.q, points.qdot)
-    return torch.tensor(np.concatenate(scaled, axis=1), device=setup.cell.device).mT[None]
 
 
 def _mass(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray | None:
@@ -213,13 +207,12 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
 def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
-    start = np.concatenate(units.scale(*np.split(truth.states[:, 0], 2, axis=1)), axis=1)
-    like = {"dtype": torch.float64, "device": state.theta.device}
+    device = state.theta.device
     rolled = rollout(
         setup.model,
         state.theta.double(),
-        torch.tensor(start, **like),
-        torch.tensor(truth.times / units.time, **like),
+        torch.tensor(units.to_scaled(truth.states[:, 0]), device=device),
+        torch.tensor(truth.times / units.time, dtype=torch.float64, device=device),
         system.angles,
         rtol=settings.rtol,
         max_steps=settings.max_steps,

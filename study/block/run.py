@@ -1,7 +1,4 @@
-"""One block of one cell: config in, tidy rows, curves and weights out.
-
-What needs a trained model is measured here, because an analysis only reads tables.
-"""
+"""One block of one cell: config in, tidy rows, curves and weights out."""
 
 import dataclasses
 import io
@@ -45,24 +42,18 @@ class Pruned(Exception):  # noqa: N818  not an error
 
 @dataclasses.dataclass(frozen=True)
 class BlockResult:
-    """The results of a block, as they are written.
+    """The results of a block, as they are written."""
 
-    - `rows`: of the table of results, one a replicate; `points`: of the curves.
-    - `weights`: what `load_model` reads.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    points: pa.Table
-    weights: dict[str, Any]
+    rows: Sequence[Mapping[str, Any]]  # of the table of results, one a replicate
+    points: pa.Table  # of the curves
+    weights: dict[str, Any]  # what `load_model` reads
 
     @property
     def replicates(self) -> pd.DataFrame:
-        """The rows as a table."""
         return pd.DataFrame(self.rows)
 
     @property
     def curves(self) -> pd.DataFrame:
-        """The curves as a table."""
         return self.points.to_pandas()
 
 
@@ -76,17 +67,13 @@ def run_block(
     rungs: Sequence[float] = (),
     judge: Judge = lambda rung, value: True,
 ) -> BlockResult:
-    """Train, evaluate and roll out one block of replicates.
-
-    **Arguments:**
+    """Train, evaluate and roll out one block of replicates; one that diverges is a row, no error.
 
     - `checkpoint`: a file to resume from if it is there; it is replaced now and then.
     - `progress`: called now and then with the fraction done, 0 to 1.
     - `stop`: called now and then; once it returns True, the checkpoint is written.
     - `rungs`: shares of the steps; at the record of the training curve next to each, `judge`
       decides whether training goes on.
-
-    A replicate that diverges is a row, not an error.
 
     **Raises:** `Stopped` if `stop` returned True; `Pruned` if `judge` returned False; `DataError`
     for data that cannot be made; whatever else goes wrong.
@@ -115,7 +102,7 @@ def run_block(
     _save(checkpoint, setup, state)
     lap("training")
     rows = measures.acceleration_rows(setup, state)
-    curves = [*measures.training_curves(setup, state)]
+    curves = measures.training_curves(setup, state)
     lap("accelerations")
     rolled = {
         "rollouts": measures.rollouts,

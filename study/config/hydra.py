@@ -38,7 +38,7 @@ ROOT = "config"
 LAUNCHER = "hydra/launcher"
 OWN_SYSTEM = "system.path"  # the file of system=file: code, so only a command says which
 
-SWEEPER = "hydra_plugins.study_sweeper.study_sweeper.StudySweeper"
+SWEEPER = "hydra_plugins.study_sweeper.StudySweeper"
 _FORMATTER = "colorlog.ColoredFormatter"  # of Hydra's colorlog plugin
 _LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")

@@ -56,8 +56,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
     """Write a cell's `config.yaml`, unless it is there as it should be.
 
-    Not worth an fsync, which would be most of the cost of planning: after a power cut the command
-    that is given again finds what is torn, and writes it anew.
+    Without an fsync, which would be most of the cost of planning: the command that is given again
+    writes anew what a loss of power has torn.
     """
     text = "".join(_as_yaml(json.dumps({key: value})) for key, value in config.items())
     try:

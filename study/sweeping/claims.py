@@ -1,13 +1,8 @@
 """Claims on blocks that hold on shared file systems, and commits that never overwrite.
 
-A claim is a flufl.lock (safe on NFS) that its holder renews while it waits for the training. If the
-holder dies, loses the network or sleeps, the claim expires and another worker takes the block. Two
+A claim is a flufl.lock (safe on NFS) that its holder renews. If the holder dies, loses the network
+or sleeps, the claim expires by the file system's clock, and another worker takes the block. Two
 workers may thus train the same block; `commit` accepts one of them.
-
-The file system's clock alone decides whether a claim has expired: when the lock was last changed,
-against the date of a file made now. If a server keeps the time, as with NFS, the clocks of the
-hosts do not matter; if each host writes its own, an hour between two of them makes one train what
-the other has.
 """
 
 from __future__ import annotations
@@ -46,10 +41,7 @@ def this_host() -> str:
 
 
 def file_system_now(folder: Path) -> float:
-    """The time by the clock that dates the files of `folder`, in seconds since the epoch.
-
-    **Raises:** `OSError` if no file can be made.
-    """
+    """The time by the clock that dates the files of `folder`, in seconds since the epoch."""
     probe = temporary_name(folder / "now")
     probe.touch()
     try:
@@ -110,9 +102,9 @@ def holder(path: Path, now: float | None = None, machine: Machine = HERE) -> Hol
 
 
 class Claim:
-    """A block taken by this process until it is released; `beat` it or it expires.
+    """A block taken by this process for a `with` block; `beat` it or it expires.
 
-    Use as a context manager. `predecessor` is the holder that had died, if one had.
+    `predecessor` is the holder that had died, if one had.
     """
 
     def __init__(self, lock: Lock, predecessor: Holder | None = None):
@@ -194,10 +186,9 @@ def _break(path: Path, dead: Holder) -> bool:
 
 
 def commit(temporary: Path, folder: Path) -> bool:
-    """Make a finished temporary directory the block's, for good.
+    """Make a finished temporary directory the block's, for good; returns whether it was the first.
 
-    A rename onto a directory that is not empty fails, so the first to come is kept and no result
-    is ever overwritten. Returns whether it was this one; the other's is removed.
+    A rename onto a directory that is not empty fails, so no result is ever overwritten.
     """
     sync(*(temporary / name for name in os.listdir(temporary)), temporary)
     try:
@@ -218,7 +209,7 @@ Notify = Callable[[bool | OSError], object]
 class Committer:
     """Commits of one worker, one at a time in a thread, while the next block is trained.
 
-    `settle` it before looking at what is left, and at the end.
+    `settle` it before looking at what is left, and at the end; `beat` keeps claims alive meanwhile.
     """
 
     def __init__(self) -> None:
@@ -235,8 +226,8 @@ class Committer:
     ) -> None:
         """Commit `workspace` as `folder`, after the commit before.
 
-        `beat` keeps the `claim` alive. What is `held`, the claim among it, is given back once it is
-        over. `settle` calls `notify` in its own thread.
+        What is `held`, the `claim` among it, is given back once it is over; `settle` then calls
+        `notify`.
         """
 
         def run() -> bool:
@@ -252,10 +243,7 @@ class Committer:
             self._current[1].beat()
 
     def settle(self, *waiting: Claim) -> None:
-        """Wait for the commit that is under way, if one is, and notify how it ended.
-
-        Claims that are `waiting` for that are renewed meanwhile, too.
-        """
+        """Wait for the commit under way, and notify how it ended; claims that wait are renewed."""
         if self._current is None:
             return
         future, claim, notify = self._current
@@ -275,8 +263,7 @@ def workspace(folder: Path, run: str = "", machine: Machine = HERE) -> Path:
 
     Its name holds the worker's host and process, and the command's `run`.
     """
-    begin = _workspace(folder, machine.host, os.getpid(), run)
-    path = folder.with_name(begin + uuid.uuid4().hex)
+    path = folder.with_name(_workspace(folder, machine.host, os.getpid(), run) + uuid.uuid4().hex)
     path.mkdir()
     return path
 
@@ -305,10 +292,8 @@ def clean(folder: Path, machine: Machine = HERE) -> None:
 
 def sweep(folder: Path, begin: tuple[str, ...] = ("",), machine: Machine = HERE) -> None:
     """Remove files and folders that are named after an owner that is dead, if they `begin` so."""
-    names = os.listdir(folder) if folder.exists() else []
-    for name in names:
-        path = folder / name
-        if SEPARATOR in name and name.startswith(begin) and _abandoned(path, machine):
+    for path in folder.iterdir() if folder.exists() else ():
+        if SEPARATOR in path.name and path.name.startswith(begin) and _abandoned(path, machine):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -316,10 +301,7 @@ def sweep(folder: Path, begin: tuple[str, ...] = ("",), machine: Machine = HERE)
 
 
 def _abandoned(path: Path, machine: Machine) -> bool:
-    """Whether its owner is dead on this machine or, on another, has not touched it for a day.
-
-    A worker touches its workspace as long as it trains.
-    """
+    """Whether its owner is dead on this machine or, on another, has not touched it for a day."""
     parts = path.name.split(SEPARATOR)
     if len(parts) == 4 and parts[1] in (machine.host, socket.gethostname()) and parts[2].isdigit():
         pid = int(parts[2])

@@ -19,15 +19,12 @@ NEEDED = ("study.sweep", "study.sweeping.worker", "study.block.run")
 
 @dataclasses.dataclass(frozen=True)
 class Launcher:
-    """What Hydra hands to its sweeper, enough to compose configs and to launch jobs.
-
-    `work` runs a worker on a study's folder: what a job of a cluster does, without Hydra.
-    """
+    """What Hydra hands to its sweeper, enough to compose configs and to launch jobs."""
 
     context: HydraContext
     function: TaskFunction
     config: DictConfig
-    work: Callable[[str], object]
+    work: Callable[[str], object]  # runs a worker on a study's folder, without Hydra
 
     @property
     def name(self) -> str:
@@ -45,10 +42,7 @@ class Launcher:
         return [str(override) for override in self.config.hydra.overrides.task]
 
     def compose(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """The plain config with these choices of groups; composed unless `config` has them already.
-
-        **Raises:** `ConfigError`.
-        """
+        """The plain config with these choices of groups. **Raises:** `ConfigError`."""
         chosen = self.config.hydra.runtime.choices
         if all(chosen.get(group) == str(choice) for group, choice in choices.items()):
             return plain(self.config)
@@ -59,15 +53,8 @@ class Launcher:
             return plain(loader.load_sweep_config(self.config, [*others, *named]))
 
     def launch(self, variables: Mapping[str, str], workers: int) -> None:
-        """Run that many workers, until they are back.
-
-        **Arguments:**
-
-        - `variables`: of their environment. Each job is told them, because its process may be older
-          than the plan.
-
-        **Raises:** what a job raised.
-        """
+        """Run that many workers, until they are back. **Raises:** what a job raised."""
+        # each job is told its environment, because its process may be older than the plan
         told = [f"+hydra.job.env_set.{name}='{value}'" for name, value in variables.items()]
         if joblib := _joblib(self.config, workers):
             with open_dict(self.config):
@@ -81,10 +68,9 @@ class Launcher:
 
 def start_processes(config: DictConfig) -> None:
     """Start those of a new study's workers: they take seconds to load, in which the head plans."""
-    workers = _waiting(config)
-    joblib = _joblib(config, workers)
+    joblib = _joblib(config, workers) if (workers := _waiting(config)) else None
     known = Path("outputs", str(config.study), "study.yaml").exists()
-    if workers and joblib and not (known or config.dry_run):
+    if joblib and not (known or config.dry_run):
         os.environ[local.HEAD] = str(os.getpid())
         local.start(joblib, *NEEDED)
 

@@ -128,8 +128,7 @@ class Recorder:
     """Writes what a worker did into the ledger; no error of the ledger costs a block.
 
     What cannot be recorded is left to `reconcile`. A storage that did not answer is not asked for a
-    while, or each block would wait for it anew. A journal takes the records of about a second
-    together: `flush` it now and then.
+    while. A journal takes the records of about a second together: `flush` it now and then.
     """
 
     def __init__(self, folder: StudyFolder, orders: Orders):
@@ -183,8 +182,7 @@ class Recorder:
 def reconcile(ledger: optuna.Study, folder: StudyFolder, orders: Orders) -> int:
     """Record blocks whose worker died between commit and record; returns how many.
 
-    A block whose claim is still held is left to its holder. So is one that was done just now if
-    other workers still run.
+    A block whose claim is held, or that was done just now while others run, is left to its worker.
     """
     seen = list(Survey(folder, orders).look())
     # a live worker may not have flushed its last records yet

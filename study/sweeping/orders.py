@@ -39,15 +39,7 @@ def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
 def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
     """Write `study.yaml` and each cell's config; leave those of a finished study as they are.
 
-    A worker needs no more than the folder then.
-
-    **Arguments:**
-
-    - `plan`: the checked study.
-    - `folder`: where it lives; made if it is not there.
-    - `command`: how the study was asked for, for the record.
-
-    **Returns:** what the workers and the monitor read in `study.yaml`.
+    `command` is how the study was asked for, for the record. Returns what workers and monitor read.
 
     **Raises:** `ConfigError` if the folder cannot be written.
     """
@@ -63,6 +55,10 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         finished = same and all(block.done for block in folder.blocks(folder.read_orders()))
     if finished:  # who made it, and when, is not overwritten
         return folder.read_orders()
+    cpp = any(cell.compile and cell.device == "cpu" for cell in plan.cells)
+    if searches:
+        cpp = plan.compile and plan.config["device"] == "cpu"
+    last = [before["provenance"]] if "provenance" in before else []
     study = {
         "study": run.study,
         "budget": run.budget,
@@ -74,12 +70,9 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "code": code_version(),
         "storage": record_of(run.storage),
         "decisions": {"compile": plan.compile},
-        "compiled": _in_cpp(plan),
+        "compiled": cpp,
         "provenance": {"command": command, **provenance()},
-        "history": [
-            *before.get("history", []),
-            *([before["provenance"]] if "provenance" in before else []),
-        ],
+        "history": [*before.get("history", []), *last],
         "config": dict(plan.config),
         "grid": [dict(arm) for arm in plan.arms],
         "swept": {key: list(values) for key, values in plan.swept.items()},
@@ -95,17 +88,11 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
             config = cell.as_dict()
             data_files.keep(config, folder.root)
             write_config(folder.cell(cell.hash) / "config.yaml", config)
-        for config in (config for spec in plan.searches for config in spec.configs.values()):
-            data_files.keep(config, folder.root)
+        for spec in plan.searches:
+            for config in spec.configs.values():
+                data_files.keep(config, folder.root)
         write_yaml(folder.root / "study.yaml", study)
     return folder.orders_in(study)
-
-
-def _in_cpp(plan: Plan) -> bool:
-    """Whether some of its cells train in C++: compiled, and on the CPU."""
-    if plan.searches:
-        return plan.compile and plan.config["device"] == "cpu"
-    return any(cell.compile and cell.device == "cpu" for cell in plan.cells)
 
 
 def check_writable(folder: StudyFolder) -> None:
@@ -129,8 +116,7 @@ def _earlier_cells(
     """Cells that earlier commands of the same budget trained, at least in part, and this one lacks.
 
     They stay in the study's tables, unless this command has the same networks in blocks of another
-    size or compiled otherwise: those would count twice. Cells of another budget stay on disk, but
-    belong to another answer.
+    size or compiled otherwise: those would count twice.
     """
     if before.get("budget") != budget:
         return []

@@ -1,7 +1,6 @@
 """From a command to checked cells: the grid is expanded, every cell validated, the order fixed.
 
-A grid of 10,000 cells needs no 10,000 compositions: Hydra composes once for each combination of
-groups, and values are then set on the plain config.
+Hydra composes once for each combination of groups; values are then set on the plain config.
 """
 
 import dataclasses
@@ -18,8 +17,8 @@ from study.config.schema import GROUPS, TOP, Run, make_run
 from study.sweeping import cost, space
 from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
-Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-Configs = Callable[[Mapping[str, Any]], dict[str, Any]]
+Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # choices of groups -> plain config
+Configs = Callable[[Mapping[str, Any]], dict[str, Any]]  # settings -> plain config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +54,7 @@ class Plan:
 def make_plan(command: CommandLine, compose: Compose, decided: bool | None = None) -> Plan:
     """Expand and check a command.
 
-    **Arguments:**
-
-    - `command`: its overrides.
-    - `compose`: choices of groups to a plain config; called once for each combination.
-    - `decided`: whether the same study, with the same budget, was trained compiled before.
+    `decided`: whether the same study, with the same budget, was trained compiled before.
 
     **Raises:** `ConfigError`, one sentence, for the first setting that cannot be right.
     """
@@ -126,16 +121,13 @@ def _arms(base: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _composer(command: CommandLine, compose: Compose) -> Configs:
-    """A function of settings: the plain config they give; it composes each choice of groups once.
-
-    If the command line fixes `data.n_over_p`, the default's `data.n_train` is unset.
-    """
+    """Composes each choice of groups once, and sets the other settings on copies of the result."""
 
     @functools.cache
     def composed(groups: tuple[tuple[str, str], ...]) -> dict[str, Any]:
         plain = _copy(compose(dict(groups)))
         for key in (command.keys - command.swept.keys()) & TWINS.keys():
-            if TWINS[key] not in command.keys:
+            if TWINS[key] not in command.keys:  # the default of its twin is unset
                 set_key(plain, key, plain["data"][key.partition(".")[2]])
         return plain
 

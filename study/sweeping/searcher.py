@@ -29,19 +29,15 @@ POLL = 1.0  # seconds between looks while another worker trains the same cell
 
 @dataclasses.dataclass
 class Trial:
-    """A trial that this worker holds, as the code that trains its block sees it.
-
-    - `pruned`: whether it was judged hopeless; `trained`: the share of its steps after which.
-    - `value`: its error as it was last judged.
-    """
+    """A trial that this worker holds, as the code that trains its block sees it."""
 
     search: Search
     number: int
     rungs: tuple[float, ...]
     limit: float
-    pruned: bool = False
-    trained: float = 1.0
-    value: float | None = None
+    pruned: bool = False  # judged hopeless
+    trained: float = 1.0  # the share of its steps after which
+    value: float | None = None  # its error as it was last judged
 
     def verdict(self, rung: int, value: float) -> bool:
         """Whether it is worth going on with; as `Trainer.run` asks."""
@@ -54,8 +50,6 @@ class Trial:
 
 class Searcher:
     """What a worker remembers of the searches it takes part in.
-
-    **Arguments:**
 
     - `attempt`: claims, trains and commits a block; False if another worker has it.
     - `given_up`: whether a block has failed too often.
@@ -76,14 +70,10 @@ class Searcher:
         self._searches: dict[str, Search] = {}
 
     def step(self) -> bool | None:
-        """Run one trial. False if others run all that are left; None if none is left.
-
-        **Raises:** what `attempt` raises; the trial is then free.
-        """
+        """Run one trial. False if others run all that are left; None if none is left."""
         for spec in list(self._open):
             search = self._search(spec)
-            asked = search.ask()
-            if asked is not None:
+            if asked := search.ask():
                 try:
                     self._run(spec, search, asked)
                 finally:
@@ -144,8 +134,7 @@ class Searcher:
             if not self._attempt(block, trial):
                 search.beat()
                 time.sleep(POLL * random.uniform(0.5, 1.5))
-        # recorded first: a worker that dies in between leaves a trial that is asked for, and told,
-        # again
+        # recorded first: if a worker dies in between, the trial is asked for, and told, again
         if trial.pruned:
             self._write(spec, record, **_ended(cell, "pruned", trial.trained), last=trial.value)
             search.prune(asked.number)

@@ -1,7 +1,6 @@
 """A study's workers as jobs of SLURM: submitted, watched, cancelled, requeued.
 
-The queue is the only record of what was submitted: any head on any login node finds a study's jobs
-by their name, so none is forgotten when a head dies.
+The queue is the only record of them: any head finds a study's jobs by their name.
 """
 
 from __future__ import annotations
@@ -134,10 +133,7 @@ class Queue:
         return [Job(*line.strip().split("|", 2)) for line in listing.splitlines() if line.strip()]
 
     def submit(self, workers: int) -> str:
-        """Submit workers as one array and return its number.
-
-        **Raises:** `ConfigError` with what sbatch says.
-        """
+        """Submit workers as one array, and return its number. **Raises:** `ConfigError`."""
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -178,12 +174,11 @@ class Queue:
 
 
 def attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], *, queue: Queue) -> str:
-    """See a study to its end by jobs; returns what went wrong last.
+    """See a study to its end by jobs, which Ctrl-C cancels; returns what went wrong last.
 
-    Jobs that are there already count. Those that are missing are submitted at the beginning, and
-    again when none is left and blocks are; SLURM itself requeues jobs whose node has died. If new
+    Missing jobs are submitted at the beginning, and again when none is left and blocks are. If new
     ones bring nothing forward, they get `retries` more chances, one at least. With `detach` it
-    returns when they are submitted. Ctrl-C cancels them.
+    returns when they are submitted.
 
     **Raises:** `ConfigError` if the first ones are refused, or SLURM does not answer at first.
     """

@@ -1,9 +1,6 @@
 """What a search may choose from: Hydra's sweep syntax in, Optuna's distributions and cells out.
 
-    optimizer.lr: tag(log, interval(1e-4, 1e-1))      model.width: tag(log, interval(8, 64))
-    model.activation: choice(tanh, softplus)          model.depth: range(1, 4)
-
-A study has one search for each point of its grid.
+optimizer.lr: tag(log, interval(1e-4, 1e-1))      model.activation: choice(tanh, softplus)
 """
 
 import copy
@@ -75,13 +72,12 @@ class SearchSpec:
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """What each key may be. **Raises:** `ConfigError`."""
+        allowed = {}
         for key, text in self.space.items():
             if "interval(" in text and not (key in GROUPS or takes_numbers(key)):
                 raise ConfigError(f"{key}={text} is a range of numbers: name some, choice(a,b)")
-        return {
-            key: distribution(key, text, whole=takes_whole_numbers(key))
-            for key, text in self.space.items()
-        }
+            allowed[key] = distribution(key, text, whole=takes_whole_numbers(key))
+        return allowed
 
     def cell(self, params: Mapping[str, Any]) -> Cell:
         """The cell with these settings. **Raises:** `ConfigError`."""
@@ -131,12 +127,7 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
 
 
 def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
-    """What `key` may be.
-
-    **Arguments:**
-
-    - `text`: a sweep as on the command line.
-    - `whole`: whether the key takes whole numbers alone.
+    """What `key` may be by a sweep as on the command line; `whole`: it takes whole numbers alone.
 
     **Raises:** `ConfigError` for a text that is no sweep, or an empty one.
     """

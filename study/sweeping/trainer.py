@@ -1,7 +1,6 @@
 """The process that trains for a worker, one block after another, and the worker's handle on it.
 
-The worker itself never trains, so neither a long C call nor a crash, a hang or a lack of memory in
-training can keep it from its duties. What is trained, and what becomes of it, `worker.py` decides.
+The worker itself never trains, so that no long C call, crash, hang or lack of memory stops it.
 """
 
 from __future__ import annotations
@@ -137,13 +136,9 @@ class Trainer:
         beat: Callable[[], object],
         verdict: Verdict | None = None,
     ) -> Ending:
-        """Train one block.
+        """Train one block, for `limit` seconds at most.
 
-        **Arguments:**
-
-        - `limit`: seconds it may take.
-        - `beat`: called every second meanwhile, whatever the child does.
-        - `verdict`: called at each of the task's rungs.
+        `beat` is called every second meanwhile, `verdict` at each of the task's rungs.
 
         **Raises:** `OSError` if no child can be started.
         """

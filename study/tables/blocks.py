@@ -1,5 +1,4 @@
-"""Parquet tables of single blocks, two a block, whatever their columns: written, and gathered by
-the thousand."""
+"""Parquet tables of single blocks, whatever their columns: written, and gathered by thousands."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -31,19 +30,15 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def write(table: pa.Table, path: Path) -> None:
-    """Write a table of one block: few rows, many columns.
-
-    Without statistics, dictionaries and Arrow's copy of the schema, which would be most of the file
-    and of the time it takes; with checksums, because a damaged page may well decode to numbers.
-    """
+    """Write a table of one block: few rows, many columns."""
     buffer = pa.BufferOutputStream()  # a file would be written to a hundred times
     parquet.write_table(
         table,
         buffer,
-        use_dictionary=False,
+        use_dictionary=False,  # this and the next two would be most of the file and of the time
         write_statistics=False,
         store_schema=False,
-        write_page_checksum=True,
+        write_page_checksum=True,  # a damaged page may well decode to numbers
     )
     path.write_bytes(buffer.getvalue())
 
@@ -53,15 +48,12 @@ def gather(
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """The tables of many blocks, one below the other in the order of `folders`.
 
-    Several processes read thousands of blocks; threads would mostly wait for each other.
-
-    **Arguments:**
-
-    - `required`: the name of each file, with the columns it must have, `cell` among them.
+    `required` names each file, with the columns it must have, `cell` among them.
 
     **Returns:** a table for each file name, without the damaged blocks (empty if all are damaged);
     and a sentence for each damaged block.
     """
+    # processes, because threads would mostly wait for each other
     parts = [folders[k : k + PART] for k in range(0, len(folders), PART)]
     if len(parts) > 1 and (cores := cpu_count()) > 1:
         read: Any = Parallel(min(cores, MOST))(delayed(_gather)(p, required) for p in parts)
@@ -73,11 +65,9 @@ def gather(
 
 def _joined(parts: Sequence[Mapping[str, pa.Table]]) -> dict[str, pd.DataFrame]:
     """The parts one below the other. **Raises:** `pa.ArrowException` if they do not fit."""
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {
-        name: _concatenated([part[name] for part in parts if name in part]).to_pandas()
-        for name in names
-    }
+    parts = [part for part in parts if part]  # a part of damaged blocks alone has no table
+    names = parts[0] if parts else ()
+    return {name: _concatenated([part[name] for part in parts]).to_pandas() for name in names}
 
 
 def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
@@ -121,17 +111,14 @@ def _gather(
 
 
 def _read(path: Path, required: Sequence[str]) -> pa.Table:
-    """The table of one block.
-
-    **Raises:** `OSError`, `pa.ArrowException`; `ValueError` if it lacks a column or has rows of
-    another cell.
-    """
+    """The table of one block. **Raises:** `ValueError` if it is of another cell or lacks a column;
+    `OSError`, `pa.ArrowException`."""
     with parquet.ParquetFile(path, page_checksum_verification=True) as file:
         table = file.read(use_threads=False)
     names = set(table.column_names)
-    missing = [name for name in required if name not in names]
-    if missing:
-        raise ValueError(f"it has no column {missing[0]}")
+    for name in required:
+        if name not in names:
+            raise ValueError(f"it has no column {name}")
     others = set(table["cell"].unique().to_pylist()) - {path.parent.parent.name}
     if others:
         raise ValueError(f"it holds rows of cell {others.pop()}")

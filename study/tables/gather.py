@@ -1,8 +1,4 @@
-"""The tables of a study: gathered from its blocks and records, checked, written whole, read back.
-
-One row of `trials.parquet` is one trial of one search; one row of `searches.parquet` is one
-searched key of one search.
-"""
+"""The tables of a study: gathered from blocks and records, checked, written whole, read back."""
 
 import json
 import math
@@ -32,10 +28,7 @@ class NothingYet(TableError):  # noqa: N818  it is a state more than an error
 
 
 def load(folder: str | Path) -> pd.DataFrame:
-    """The results of a study, one row a cell and replicate.
-
-    **Raises:** `TableError` if there is no table or it is not of the schema.
-    """
+    """The results of a study, one row a cell and replicate. **Raises:** `TableError`."""
     return _load(folder, "results.parquet", RESULTS)
 
 
@@ -45,10 +38,7 @@ def load_curves(folder: str | Path) -> pd.DataFrame:
 
 
 def load_trials(folder: str | Path) -> pd.DataFrame | None:
-    """The trials of a study's searches; None if it searched nothing. **Raises:** `TableError`.
-
-    `number` counts from 0; `steps` are training steps; objectives as in `results`.
-    """
+    """The trials of a study's searches; None if it searched nothing. **Raises:** `TableError`."""
     path = Path(folder) / "trials.parquet"
     return _load(folder, path.name, TRIALS) if path.exists() else None
 
@@ -151,17 +141,20 @@ def _cells(folder: Path, study: Mapping[str, Any]) -> list[str] | None:
 def complete_cells(folder: Path, study: Mapping[str, Any]) -> list[str]:
     """The cells of complete trials of the searches that `study.yaml` lists."""
     listed = study.get("searches")
-    listed = listed if isinstance(listed, list) else []
-    names = [str(search.get("name")) for search in listed if isinstance(search, Mapping)]
-    records = (record for name in names for record in read_trials(folder, name))
-    return [record.cell for record in records if record.state == "complete"]
+    return [
+        record.cell
+        for search in (listed if isinstance(listed, list) else [])
+        if isinstance(search, Mapping)
+        for record in read_trials(folder, str(search.get("name")))
+        if record.state == "complete"
+    ]
 
 
 def compact_searches(
     folder: Path, study: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Gather the records of the searches that `study.yaml` lists into `trials.parquet` and
-    `searches.parquet`; remove both files if it lists none.
+    """Gather the searches that `study.yaml` lists into `trials.parquet`, one row a trial, and
+    `searches.parquet`, one row a searched key; remove both files if it lists none.
 
     **Raises:** `TableError` if it does not say what was searched.
     """
@@ -191,10 +184,6 @@ def with_roles(
     - `role`: `trial`, trained to choose by; `rerun`, new seeds of the cell that was chosen;
       `former`, new seeds of a cell that was the best before the search went on; else `grid`.
     - `tuned`: the keys whose values a search chose, separated by spaces; empty for `grid`.
-
-    **Arguments:** `tables`: the trials and searches of `compact_searches`.
-
-    **Raises:** `TableError` for a `block_size` that is no number of replicates.
     """
     rows = rows.assign(role="grid", tuned="")
     if tables is None:

@@ -1,7 +1,6 @@
 """The registry of measures: every measured column of `results.parquet`, named once.
 
-The schema of the table, the objectives of searches, the summary of a trial, the ledger and the
-page's table of cells follow from it. To add a measure, add one entry with its `compute`:
+To add a measure, add one entry with its `compute`:
 
     Measure("fastest", "largest acceleration", unit="m/s²",
             compute=lambda predictions: np.abs(predictions.accelerations).max())
@@ -52,7 +51,7 @@ class Measure:
     - `low`, `high`: the range of its values; None for no bound. NaN stands for 'not measured'.
     - `shown`: whether the page's table of cells and the ledger have it.
     - `share`: whether it is a share of something, which the page shows in per cent.
-    - `required`: whether every table must have it; False if tables of earlier versions lack it.
+    - `required`: whether every table must have it; tables of earlier versions lack the others.
     - `compute`: its value for one replicate; None if `block/measures.py` computes it with others.
     """
 
@@ -84,14 +83,8 @@ class Measure:
 
 
 THRESHOLDS = ("1e-08", "1e-10", "1e-12")  # of a singular value over the largest
-BUDGET = [
-    "budget_integrator",
-    "budget_reference",
-    "budget_initial",
-    "budget_white",
-    "budget_smooth",
-    "budget_conservative",
-]
+_CONTROLS = ("integrator", "reference", "initial", "white", "smooth", "conservative")
+BUDGET = [f"budget_{control}" for control in _CONTROLS]
 IDENTIFIABILITY = [
     *[f"initial_rank_{threshold}" for threshold in THRESHOLDS],
     *[f"jacobian_rank_{threshold}" for threshold in THRESHOLDS],

@@ -9,17 +9,18 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from pydantic import AfterValidator, TypeAdapter
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from study.config.errors import first_line
 from study.core.files import write_text
 
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-STATES = ("running", "complete", "pruned", "failed", "impossible")
 NO_CELL = "none"  # the cell of an impossible trial: its settings exclude each other
 EDGE = 0.02  # a value this near to an end of its range, as a share of the range, lies at its edge
 _NAME = re.compile(r"[0-9A-Za-z_-]+")  # of a folder: a search or a cell
@@ -29,11 +30,21 @@ class TableError(ValueError):
     """A table that is missing or not of its schema: one sentence."""
 
 
-@dataclasses.dataclass(frozen=True)
+def checked_name(cell: Any) -> str:
+    """**Raises:** `ValueError` for a text that names no folder in `cells/`."""
+    if not _NAME.fullmatch(str(cell)):
+        raise ValueError(f"{cell!r} names no cell")
+    return str(cell)
+
+
+CellName = Annotated[str, AfterValidator(checked_name)]
+State = Literal["running", "complete", "pruned", "failed", "impossible"]
+
+
+@pydantic_dataclass(frozen=True)
 class TrialRecord:
     """One trial.
 
-    - `state`: one of `STATES`.
     - `values`: of the objectives, if it is complete; `error`: why it is not.
     - `trained`: the share of its training steps that were taken for it: all, those until it was
       pruned, or none if an earlier trial had trained the same cell; `steps`: the same as a number.
@@ -41,9 +52,9 @@ class TrialRecord:
     """
 
     number: int
-    cell: str
-    params: Mapping[str, Any]
-    state: str
+    cell: CellName
+    params: dict[str, Any]
+    state: State
     values: tuple[float, ...] = ()
     error: str = ""
     trained: float = 0.0
@@ -51,14 +62,17 @@ class TrialRecord:
     last: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@pydantic_dataclass(frozen=True)
 class Best:
     """The best cell of a finished search, and the keys whose best value lies at a range's end."""
 
-    cell: str
+    cell: CellName
     number: int
     value: float
-    at_edge: Mapping[str, Any]
+    at_edge: dict[str, Any]
+
+
+Record = TypeVar("Record", TrialRecord, Best)
 
 
 def read_study(folder: Path) -> dict[str, Any]:
@@ -92,8 +106,7 @@ def read_trials(root: Path, search: str) -> Iterator[TrialRecord]:
     """All trials so far, in order, without torn records; none if `search` names no folder."""
     if _NAME.fullmatch(search):
         for path in sorted(folder_of(root, search).glob("trial-*.json")):
-            record = _read(TrialRecord, path)
-            if record and record.state in STATES:
+            if record := _read(TrialRecord, path):
                 yield record
 
 
@@ -115,40 +128,14 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def checked_name(cell: Any) -> str:
-    """**Raises:** `ValueError` for a text that names no folder in `cells/`."""
-    if not _NAME.fullmatch(str(cell)):
-        raise ValueError(f"{cell!r} names no cell")
-    return str(cell)
-
-
 def _write(path: Path, record: TrialRecord | Best) -> None:
     # no fsync: a record that a loss of power tears is written again from the storage
     write_text(path, json.dumps(dataclasses.asdict(record)), fsync=False)
 
 
-_FIELDS: dict[str, Callable[[Any], Any]] = {
-    "number": int,
-    "cell": checked_name,
-    "params": dict,
-    "state": str,
-    "values": lambda values: tuple(map(float, values)),
-    "error": str,
-    "trained": float,
-    "steps": int,
-    "last": lambda last: None if last is None else float(last),
-    "value": float,
-    "at_edge": dict,
-}
-
-_Record = TypeVar("_Record", TrialRecord, Best)
-
-
-def _read(record: type[_Record], path: Path) -> _Record | None:
+def _read(kind: type[Record], path: Path) -> Record | None:
     """The record in a file; None if it is missing or torn."""
-    names = {field.name for field in dataclasses.fields(record)}
     try:
-        data = json.loads(path.read_text())
-        return record(**{name: _FIELDS[name](data[name]) for name in names & data.keys()})
-    except (OSError, ValueError, RecursionError, TypeError, AttributeError):
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return None

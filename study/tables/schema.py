@@ -1,10 +1,11 @@
 """The columns of a study's four tables: their types and what they must hold."""
 
 import warnings
+from typing import get_args
 
 from study.config.factors import FACTORS, Factor
 from study.tables.measures import MEASURES, Measure
-from study.tables.records import STATES
+from study.tables.records import State
 
 with warnings.catch_warnings():
     # torchode holds typeguard at a version that pandera warns about; it uses neither here
@@ -34,10 +35,10 @@ def _one_of(*values: str, **more):
 
 def _factor(factor: Factor):
     required = not factor.later
-    if factor.kind is str and factor.nullable:
-        return pa.Column(str, nullable=True, required=required)
     if factor.kind is str:
-        return _text(required=required)
+        return pa.Column(
+            str, nullable=factor.nullable, coerce=not factor.nullable, required=required
+        )
     if factor.kind is int:
         return _count(int(factor.least or 0), required=required)
     return _number(factor.least, factor.most, nullable=factor.nullable, required=required)
@@ -91,7 +92,7 @@ TRIALS = pa.DataFrameSchema(
         "study": _text(),
         "search": _hash,
         "number": _count(),  # in the order in which they were asked for, from 0
-        "state": _one_of(*STATES),
+        "state": _one_of(*get_args(State)),
         "cell": _text(),  # its block 0 is trained; 'none' for settings that exclude each other
         "steps": _count(),  # of its training that it took
         "last": _number(nullable=True),  # median test error there, of a pruned one

@@ -1,1 +1,0 @@
-"""Hydra finds the sweeper `study` here."""
