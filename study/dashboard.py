@@ -8,14 +8,13 @@ changed or deleted in it is changed in the storage: of a grid only the record, o
 trials. Exit status: 0 when ended by Ctrl-C, 1 if there is nothing to serve.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from study.config.errors import ConfigError
-from study.config.terminal import one_line
+from study.config.terminal import Parser, one_line
 from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.storage import LostError, open_storage
 
@@ -33,12 +32,11 @@ class _Quiet(WSGIRequestHandler):
 
 def main() -> None:
     """Serve until Ctrl-C. **Raises:** `SystemExit`, one sentence, for what cannot be served."""
-    parser = argparse.ArgumentParser(prog="python -m study.dashboard", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = Parser("python -m study.dashboard", str(__doc__))
     parser.add_argument("folder", type=Path, help="outputs/<study>")
     parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1: for this machine alone")
     parser.add_argument("--port", type=int, default=8080, help="8080; 0 for any that is free")
-    arguments = parser.parse_args()
+    arguments = parser.read()
     try:
         server = serve(arguments.folder, arguments.host, arguments.port)
     except (StudyError, ConfigError, LostError) as error:

@@ -26,8 +26,6 @@ from study.sweeping import launch, local
 if TYPE_CHECKING:  # what loads pandas is imported once a command is known to need it
     from study.sweeping.progress import Outcome
 
-INTERRUPTED = "interrupted: the same command goes on from what is done"
-
 config_tree.register()
 
 
@@ -55,7 +53,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         local.end()
-        print("\n" + INTERRUPTED, file=sys.stderr)
+        print("\ninterrupted: the same command goes on from what is done", file=sys.stderr)
         sys.exit(130)
 
 

@@ -154,10 +154,8 @@ def identifiability_columns(setup: Setup, state: State) -> Iterator[Measured]:
     begun, trained = setup.initial_parameters(), state.theta.double()
     for r, replicate in enumerate(setup.replicates):
         own, columns, tables = setup.data.rows[r : r + 1, :most].mT, dict[str, float](), []
-        for name, prefix, theta, states in (
-            ("initial", "initial", begun, ample),
-            ("trained", "jacobian", trained, own),
-        ):
+        cases = ("initial", "initial", begun, ample), ("trained", "jacobian", trained, own)
+        for name, prefix, theta, states in cases:
             values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])
             values = values[0].cpu()
             for threshold in THRESHOLDS:
@@ -184,7 +182,7 @@ def training_curves(setup: Setup, state: State) -> list[pa.Table]:
     tables = []
     for r, replicate in enumerate(setup.replicates):
         for metric in [name for name in state.records[0] if name != "x"]:
-            x = [float(record["x"]) for record in state.records]
+            x = [record["x"] for record in state.records]
             values = [record[metric][r] for record in state.records]
             tables.append(_curve(setup, replicate, "training", metric, x, values))
     return tables

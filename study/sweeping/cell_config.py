@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from study.config.errors import first_line
 from study.core.files import write_text
 from study.sweeping.folder import StudyError, as_yaml, sentence
 from study.tables.records import YAML_LOADER
-
-_KEY = re.compile(r"^(?=\w)", re.MULTILINE)  # where one of a mapping's own keys begins
 
 
 def read_cell(folder: Path) -> Cell:
@@ -39,13 +36,10 @@ def read_cell(folder: Path) -> Cell:
     return cell
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
-    """A cell's `config.yaml`, to be read only: cells share what they have in common.
-
-    **Raises:** `StudyError` if it cannot be read.
-    """
+def read_config(path: Path) -> dict[str, Any]:
+    """A cell's `config.yaml`. **Raises:** `StudyError` if it cannot be read."""
     try:
-        data = _from_yaml(path.read_text())
+        data = yaml.load(path.read_text(), YAML_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StudyError(f"{path} cannot be read: {first_line(error)}") from None
     if not isinstance(data, dict):
@@ -75,20 +69,3 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 def _as_yaml(data: str) -> str:
     """JSON as YAML; most cells of a study share most of their groups."""
     return as_yaml(json.loads(data))
-
-
-@functools.lru_cache(maxsize=10_000)
-def _read_key(text: str) -> Any:
-    """What one key's lines say; most cells of a study share most of their groups."""
-    return yaml.load(text, YAML_LOADER)
-
-
-def _from_yaml(text: str) -> Any:
-    """YAML read key by key, as `write_config` writes it; as a whole if that does not do."""
-    data = {}
-    try:
-        for key in filter(None, _KEY.split(text)):
-            data.update(_read_key(key).items())
-    except (yaml.YAMLError, AttributeError):
-        data.clear()
-    return data or yaml.load(text, YAML_LOADER)

@@ -5,8 +5,6 @@ or sleeps, the claim expires by the file system's clock, and another worker take
 workers may thus train the same block; `commit` accepts one of them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import datetime
@@ -20,6 +18,7 @@ import uuid
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
+from typing import Self
 
 import psutil
 from flufl.lock import Lock, LockError, NotLockedError
@@ -83,10 +82,7 @@ class Holder:
 
 
 def holder(path: Path, now: float | None = None, machine: Machine = HERE) -> Holder | None:
-    """Who holds the claim at `path`; None if nobody does.
-
-    `now` is the file system's time; without it the machine's, for readers that may not write.
-    """
+    """Who holds the claim at `path` by the file system's time, or else by the machine's."""
     try:
         text = path.read_text().strip()
         renewed = path.stat().st_ctime
@@ -102,17 +98,14 @@ def holder(path: Path, now: float | None = None, machine: Machine = HERE) -> Hol
 
 
 class Claim:
-    """A block taken by this process for a `with` block; `beat` it or it expires.
+    """A block taken by this process for a `with` block; `beat` it or it expires."""
 
-    `predecessor` is the holder that had died, if one had.
-    """
-
-    def __init__(self, lock: Lock, predecessor: Holder | None = None):
+    def __init__(self, lock: Lock, predecessor: Holder | None):
         self._lock = lock
         self._renewed = time.monotonic()
-        self.predecessor = predecessor
+        self.predecessor = predecessor  # the holder that had died, if one had
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,25 +128,14 @@ class Claim:
             self._lock.unlock(unconditionally=True)
 
 
-class _Lock(Lock):
-    """A lock that records the host it is given instead of asking for it."""
-
-    def __init__(self, path: Path, host: str):
-        lifetime = datetime.timedelta(seconds=LIFETIME)
-        super().__init__(str(path), lifetime=lifetime, separator=SEPARATOR)
-        self._hostname = host
-        self._set_claimfile()
-
-
 def take(path: Path, machine: Machine = HERE) -> Claim | None:
-    """Claim the block whose lock file is `path`, without waiting; None while another holds it.
-
-    **Raises:** `OSError` if the file system refuses a lock, being full for instance.
-    """
+    """Claim the block whose lock file is `path`, without waiting; None while another holds it."""
     before = holder(path, machine.file_time(path.parent), machine) if path.exists() else None
     if before is not None and (before.alive or not _break(path, before)):
         return None
-    lock = _Lock(path, machine.host)
+    lock = Lock(str(path), datetime.timedelta(seconds=LIFETIME), SEPARATOR)
+    lock._hostname = machine.host  # which it records instead of asking for one
+    lock._set_claimfile()
     try:
         lock.lock(timeout=0)
     except LockError:

@@ -13,12 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.trial import TrialState, create_trial
 
@@ -220,14 +215,14 @@ def _about(block: Block) -> dict[str, Any]:
     return about
 
 
-def _distribution(key: str, values: Sequence[Any]) -> BaseDistribution:
+def _distribution(key: str, values: Sequence[Any]) -> distributions.BaseDistribution:
     """The range of a factor in this study; of names all there are, which Optuna wants fixed."""
     given = [value for value in values if value is not None]
     if any(isinstance(value, (bool, str)) for value in given):
         group, _, field = key.partition(".")
         hints = get_type_hints(GROUPS[group]) if group in GROUPS else {}
         known = _NAMES.get(key) or [n for n in get_args(hints.get(field)) if isinstance(n, str)]
-        return CategoricalDistribution(sorted({*known, *given}, key=str))
+        return distributions.CategoricalDistribution(sorted({*known, *given}, key=str))
     if all(isinstance(value, int) for value in given):
-        return IntDistribution(min(given), max(given))
-    return FloatDistribution(min(given), max(given))
+        return distributions.IntDistribution(min(given), max(given))
+    return distributions.FloatDistribution(min(given), max(given))

@@ -73,27 +73,20 @@ class Done:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A study at one moment.
-
-    - `total`, `done`, `missing`: numbers of blocks; `missing` are neither done, running nor failed.
-    - `blocks_per_minute`: of this command so far.
-    - `seconds_left`: None while nothing runs, or before a trial of a search is done.
-    - `hosts`: the busiest first; `codes`: how many blocks each version of the code did. A block
-      whose record is torn is in neither.
-    - `best`: the objectives, each with the least median of a finished block.
-    """
+    """A study at one moment. A block whose record is torn is in neither `hosts` nor `codes`."""
 
     study: str
-    total: int
+    total: int  # blocks
     done: int
     running: tuple[Running, ...]
     failed: tuple[GivenUp, ...]
-    missing: int
+    missing: int  # neither done, running nor failed
     retried: int
-    blocks_per_minute: float | None
-    seconds_left: float | None
-    hosts: tuple[Host, ...] = ()
-    codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    blocks_per_minute: float | None  # of this command so far
+    seconds_left: float | None  # None while nothing runs, or before a trial of a search is done
+    hosts: tuple[Host, ...] = ()  # the busiest first
+    codes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # version -> blocks
+    # the objectives, each with the least median of a finished block
     best: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property

@@ -23,25 +23,16 @@ Configs = Callable[[Mapping[str, Any]], dict[str, Any]]  # settings -> plain con
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A study, checked and in order.
-
-    - `run`: what surrounds the cells.
-    - `cells`: each design point once, the costliest first, so that no long one starts last.
-    - `seconds`: the estimated cost of one block of each cell, by hash.
-    - `config`: the composed config without the grid; `arms`: the grid of the chosen budget.
-    - `swept`: the factors that vary between cells, each with its values.
-    - `compile`: what `compile=auto` came to.
-    - `searches`: one for each point of the grid if keys are searched; there are no cells then.
-    """
+    """A study, checked and in order."""
 
     run: Run
-    cells: tuple[Cell, ...]
-    seconds: Mapping[str, float]
-    config: Mapping[str, Any]
-    arms: Sequence[Mapping[str, Any]]
-    swept: Mapping[str, Sequence[Any]]
-    compile: bool
-    searches: tuple[SearchSpec, ...] = ()
+    cells: tuple[Cell, ...]  # the costliest first, so that no long one starts last
+    seconds: Mapping[str, float]  # the estimated cost of one block of each cell, by hash
+    config: Mapping[str, Any]  # without the grid
+    arms: Sequence[Mapping[str, Any]]  # the grid of the chosen budget
+    swept: Mapping[str, Sequence[Any]]  # the factors that vary between cells, with their values
+    compile: bool  # what `compile=auto` came to
+    searches: tuple[SearchSpec, ...] = ()  # one for each point of the grid; there are no cells then
 
     def own_code(self) -> set[str]:
         """Hashes of the user's own files that its workers are to run."""

@@ -28,25 +28,17 @@ LINE_EVERY = 30.0  # seconds between lines if there is no terminal
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a command came to.
-
-    - `trained`: blocks this command added; `kept`: those that were there before.
-    - `failed`, `missing`: blocks that are not done.
-    - `changed`: when its orders or blocks last did, in seconds since the epoch.
-    - `seconds`: of wall-clock time.
-    - `trouble`: the last error of the launcher itself, if it had one.
-    - `detached`: whether workers go on without this command.
-    """
+    """What a command came to."""
 
     folder: Path
-    trained: int
-    kept: int
+    trained: int  # blocks this command added
+    kept: int  # blocks that were there before
     failed: tuple[GivenUp, ...]
     missing: int
-    changed: float
-    seconds: float
-    trouble: str
-    detached: bool
+    changed: float  # when its orders or blocks last did, in seconds since the epoch
+    seconds: float  # of wall-clock time
+    trouble: str  # the last error of the launcher itself
+    detached: bool  # whether workers go on without this command
 
     @property
     def complete(self) -> bool:

@@ -18,13 +18,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna import pruners, samplers
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions, pruners, samplers
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -102,7 +96,7 @@ class Search:
         storage: optuna.storages.BaseStorage,
         name: str,
         folder: Path,
-        space: Mapping[str, BaseDistribution],
+        space: Mapping[str, distributions.BaseDistribution],
         *,
         n_trials: int,
         sampler: str = "tpe",
@@ -257,14 +251,14 @@ class Search:
         return told
 
 
-def suggest(trial: optuna.Trial, key: str, allowed: BaseDistribution) -> Any:
+def suggest(trial: optuna.Trial, key: str, allowed: distributions.BaseDistribution) -> Any:
     """A trial's setting: the one it has, or a new one."""
     match allowed:
-        case CategoricalDistribution():
+        case distributions.CategoricalDistribution():
             return trial.suggest_categorical(key, allowed.choices)
-        case FloatDistribution(low=low, high=high, step=step, log=log):
+        case distributions.FloatDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_float(key, low, high, step=step, log=log)
-        case IntDistribution(low=low, high=high, step=step, log=log):
+        case distributions.IntDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_int(key, low, high, step=step, log=log)
     raise TypeError(f"{key}: {allowed} is none of Optuna's distributions")
 

@@ -87,10 +87,7 @@ class Job(NamedTuple):
 
 
 class Queue:
-    """The jobs of one study, by the `settings` of the launcher; for the rest see `Work`.
-
-    **Raises:** `ConfigError` if there is no SLURM, or for a job of several tasks.
-    """
+    """The jobs of one study, by the `settings` of the launcher; for the rest see `Work`."""
 
     def __init__(
         self,
@@ -138,11 +135,8 @@ class Queue:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         own = ("timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb", "stderr_to_stdout")
-        parameters = {
-            key if key in own else f"slurm_{key}": value
-            for key, value in self._settings.items()
-            if value is not None
-        }
+        given = {key: value for key, value in self._settings.items() if value is not None}
+        parameters = {key if key in own else f"slurm_{key}": given[key] for key in given}
         try:
             executor = submitit.AutoExecutor(
                 self.logs, cluster="slurm", slurm_max_num_timeout=sys.maxsize

@@ -19,12 +19,7 @@ from hydra.core.override_parser.types import (
     RangeSweep,
 )
 from hydra.errors import HydraException
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 
 from study.config.cell import Cell, make_cell
 from study.config.errors import ConfigError, first_line, flat, nearest, unknown_key
@@ -38,17 +33,11 @@ TWINS = {"data.n_train": "data.n_over_p", "data.n_over_p": "data.n_train"}
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpec:
-    """One search, as `study.yaml` keeps it.
+    """One search, as `study.yaml` keeps it."""
 
-    - `fixed`: the settings of its point of the grid.
-    - `space`: key -> what it may be, in Hydra's sweep syntax.
-    - `configs`: the chosen groups, as `choices` writes them -> the plain config they give.
-    - `compile`: whether its cells train compiled.
-    """
-
-    fixed: Mapping[str, Any]
-    space: Mapping[str, str]
-    configs: Mapping[str, Mapping[str, Any]]
+    fixed: Mapping[str, Any]  # the settings of its point of the grid
+    space: Mapping[str, str]  # key -> what it may be, in Hydra's sweep syntax
+    configs: Mapping[str, Mapping[str, Any]]  # chosen groups, as `choices` writes them -> config
     compile: bool
 
     @property
@@ -70,7 +59,7 @@ class SearchSpec:
         (config, *_) = self.configs.values()
         return (config["seed"] + int(self.name, 16)) % 2**31
 
-    def distributions(self) -> dict[str, BaseDistribution]:
+    def distributions(self) -> dict[str, distributions.BaseDistribution]:
         """What each key may be. **Raises:** `ConfigError`."""
         allowed = {}
         for key, text in self.space.items():
@@ -126,7 +115,7 @@ def set_key(plain: dict[str, Any], key: str, value: Any) -> None:
         node[TWINS[key].partition(".")[2]] = None
 
 
-def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
+def distribution(key: str, text: str, *, whole: bool) -> distributions.BaseDistribution:
     """What `key` may be by a sweep as on the command line; `whole`: it takes whole numbers alone.
 
     **Raises:** `ConfigError` for a text that is no sweep, or an empty one.
@@ -144,12 +133,12 @@ def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
             if "log" in tags and low <= 0:
                 raise ConfigError(f"{key}={text}: a logarithmic scale begins above 0")
             if not whole:
-                return FloatDistribution(float(low), float(high), log="log" in tags)
+                return distributions.FloatDistribution(float(low), float(high), log="log" in tags)
             if low != int(low) or high != int(high):
                 raise ConfigError(
                     f"{key}={text}: {key} takes whole numbers, so both ends should be whole"
                 )
-            return IntDistribution(int(low), int(high), log="log" in tags)
+            return distributions.IntDistribution(int(low), int(high), log="log" in tags)
         case RangeSweep() as sweep:
             numbers = sweep.range()
             values = list(numbers)  # half-open, as everywhere in Hydra
@@ -157,36 +146,36 @@ def distribution(key: str, text: str, *, whole: bool) -> BaseDistribution:
                 raise ConfigError(f"{key}={text} holds no value: give at least one")
             low, high, step = min(values), max(values), abs(sweep.step)
             if isinstance(numbers, FloatRange):
-                return FloatDistribution(low, high, step=float(step))
-            return IntDistribution(low, high, step=int(step))
+                return distributions.FloatDistribution(low, high, step=float(step))
+            return distributions.IntDistribution(low, high, step=int(step))
         case ChoiceSweep():  # which Hydra's grammar allows no empty one of
             # as Hydra types a single value
             values: list[Any] = list(map(Override._convert_value, override.sweep_iterator()))
-            return CategoricalDistribution(values)
+            return distributions.CategoricalDistribution(values)
     raise ConfigError(
         f"{key}={text} is nothing to search in: write interval(low,high), "
         "tag(log,interval(low,high)), choice(a,b) or range(low,high)"
     )
 
 
-def extremes(allowed: BaseDistribution) -> list[Any]:
+def extremes(allowed: distributions.BaseDistribution) -> list[Any]:
     """The values between which all others lie: ends of a range, every choice."""
     ends = described(allowed)
     return ends.get("choices") or [ends["low"], ends["high"]]
 
 
-def at_edge(allowed: BaseDistribution, value: Any) -> bool:
+def at_edge(allowed: distributions.BaseDistribution, value: Any) -> bool:
     """Whether a better value may lie beyond the range; a choice has no edge."""
     ends = described(allowed)
     return "low" in ends and records.at_edge(ends["low"], ends["high"], ends["log"], value)
 
 
-def described(allowed: BaseDistribution) -> dict[str, Any]:
+def described(allowed: distributions.BaseDistribution) -> dict[str, Any]:
     """A distribution as plain data, for readers that know no sweep syntax."""
-    if isinstance(allowed, CategoricalDistribution):
+    if isinstance(allowed, distributions.CategoricalDistribution):
         return {"kind": "choice", "choices": list(allowed.choices)}
-    assert isinstance(allowed, FloatDistribution | IntDistribution)
-    kind = "number" if isinstance(allowed, FloatDistribution) else "whole"
+    assert isinstance(allowed, distributions.FloatDistribution | distributions.IntDistribution)
+    kind = "number" if isinstance(allowed, distributions.FloatDistribution) else "whole"
     ends = {"low": allowed.low, "high": allowed.high, "step": allowed.step}
     return {"kind": kind, **ends, "log": allowed.log}
 

@@ -3,8 +3,6 @@
 The worker itself never trains, so that no long C call, crash, hang or lack of memory stops it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import faulthandler
@@ -20,7 +18,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from study.core.training.train import Stopped
 from study.sweeping.cell_config import read_cell
@@ -65,7 +63,7 @@ class Failure:
     traceback: str
 
     @classmethod
-    def by(cls, error: BaseException) -> Failure:
+    def by(cls, error: BaseException) -> Self:
         return cls(sentence(error), "".join(traceback.format_exception(error)))
 
 
@@ -81,18 +79,10 @@ class PrunedAfter:
     share: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Reached:
-    """The child asks whether to go on: it has reached a rung, counted from 0, with this value."""
-
-    rung: int
-    value: float
-
-
 Ending = Trained | Failure | Interrupted | PrunedAfter
 
 Verdict = Callable[[int, float], bool]
-"""(rung, value) -> whether training is worth going on with."""
+"""(rung, counted from 0, value there) -> whether training is worth going on with."""
 
 
 class Trainer:
@@ -106,7 +96,7 @@ class Trainer:
         self._trace = tempfile.TemporaryFile("w+")  # noqa: SIM115  the child's last words
         self._stop_by = math.inf
 
-    def __enter__(self) -> Trainer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -179,9 +169,9 @@ class Trainer:
         if pipe.poll():
             with contextlib.suppress(EOFError, OSError):  # half a message: it died in it
                 message = pipe.recv()
-                if not isinstance(message, Reached):
+                if not isinstance(message, tuple):
                     return message
-                pipe.send(verdict is None or verdict(message.rung, message.value))
+                pipe.send(verdict is None or verdict(*message))
         return None
 
     def _over(self, process: BaseProcess, end: float, limit: float) -> Ending | None:
@@ -261,7 +251,7 @@ def _train(
     from study.block import run
 
     def judge(rung: int, value: float) -> bool:
-        pipe.send(Reached(rung, value))
+        pipe.send((rung, value))
         return pipe.recv()
 
     def tell(fraction: float) -> None:

@@ -15,18 +15,10 @@ from study.config.errors import first_line
 PART = 1000  # blocks that one process reads at a time
 MOST = 8  # processes; more would wait for the disk
 
-_types: dict[tuple[tuple[str, type], ...], pa.DataType] = {}
-
 
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """A table of plain rows, with all columns that one of them has."""
-    types = tuple((key, type(value)) for row in rows for key, value in row.items())
-    known = _types.get(types)  # inferring the type anew takes half of the time
-    table = pa.array(rows, type=known)
-    if known is None:
-        _types.clear()
-        _types[types] = table.type
-    return pa.Table.from_struct_array(table)
+    return pa.Table.from_struct_array(pa.array(rows))
 
 
 def write(table: pa.Table, path: Path) -> None:

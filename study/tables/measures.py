@@ -93,6 +93,10 @@ IDENTIFIABILITY = [
 ]
 
 
+def _error(column: str, words: str) -> Measure:
+    return Measure(column, f"{words} (normalised square)", words, required=True)
+
+
 def _table_only(*columns: str, **more: Any) -> list[Measure]:
     """Measures that the page's table of cells and the ledger do not have."""
     return [Measure(column, shown=False, **more) for column in columns]
@@ -102,22 +106,10 @@ def _table_only(*columns: str, **more: Any) -> list[Measure]:
 _ALL = [
     # Acceleration error: mean square, normalised coordinate by coordinate by the variance of the
     # test targets; mean, median and 99th percentile over points.
-    Measure(
-        "test_nmse_median",
-        "median test error (normalised square)",
-        "median test error",
-        required=True,
-    ),
-    Measure("test_nmse", "mean test error (normalised square)", "mean test error", required=True),
-    Measure(
-        "test_nmse_in_range",
-        "mean test error in the training range (normalised square)",
-        "mean test error in the training range",
-        required=True,
-    ),
-    Measure(
-        "train_nmse", "mean train error (normalised square)", "mean train error", required=True
-    ),
+    _error("test_nmse_median", "median test error"),
+    _error("test_nmse", "mean test error"),
+    _error("test_nmse_in_range", "mean test error in the training range"),
+    _error("train_nmse", "mean train error"),
     *_table_only(
         "test_mse",
         "test_nmse_p99",
@@ -126,9 +118,8 @@ _ALL = [
         "test_nmse_median_out_of_range",
         required=True,
     ),
-    *_table_only("train_nmse_median"),
-    # of measured labels against the true system's accelerations, if both are known
-    *_table_only("label_nmse"),
+    # the second: of measured labels against the true system's accelerations, if both are known
+    *_table_only("train_nmse_median", "label_nmse"),
     # Rollouts from held-out initial conditions.
     Measure(
         "rollout_error", "rollout error (relative, 0 to 1)", "rollout error", high=1, required=True
@@ -147,8 +138,7 @@ _ALL = [
     *_table_only(*IDENTIFIABILITY[:-1], worst=0),
     *_table_only("jacobian_condition"),
     *_table_only("train_seconds", "rollout_seconds", unit="s", required=True),
-    # slope of log loss along log parameters at the end of training
-    *_table_only("relative_gradient"),
+    *_table_only("relative_gradient"),  # of log loss along log parameters at the end of training
     *_table_only("floored_fraction", share=True, high=1),
     Measure("singular_fraction", share=True, high=1, required=True),
     Measure("diverged_fraction", share=True, high=1, required=True),

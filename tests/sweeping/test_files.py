@@ -1,4 +1,4 @@
-"""Configs of cells: written and read key by key, and read as YAML whatever wrote them."""
+"""Configs of cells: written key by key, and read as YAML whatever wrote them."""
 
 from __future__ import annotations
 
