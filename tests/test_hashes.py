@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def planned(plain: dict[str, Any], compile: bool) -> Cell:
     """The cell of a config, planned as the sweep plans it."""
-    command = CommandLine((), {}, {}, {}, frozenset())
+    command = CommandLine({}, {}, {}, frozenset())
     (cell,) = make_plan(command, lambda _: plain, decided=compile).cells
     return cell
 
