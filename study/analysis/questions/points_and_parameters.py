@@ -57,10 +57,8 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         yield say("n_at_least_p", question, cost, sentence, FIGURE, test, verdict=verdict)
 
     if len(ladder.cells) > 2 and np.isfinite(test.middle).any():
-        question, at = (
-            "Does the error stop falling before N = P?",
-            flattens_at(test, ladder.n_points),
-        )
+        question = "Does the error stop falling before N = P?"
+        at = flattens_at(test, ladder.n_points)
         ratio = at.map(lambda n: n / ladder.n_params[0])
         sentence = (
             f"the smallest N whose {TEST.words} is within a factor of {NEEDED:g} of the best is "
