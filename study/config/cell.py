@@ -181,17 +181,12 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
 
     Keys that a cell does not use are set to their defaults; N and the horizon are resolved; paths
     of files become hashes of their content, and a file of data says how many points there are. A
-    cell's own `as_dict` gives the same cell again.
-
-    **Arguments:**
-
-    - `compile`: what the plan decided.
+    cell's own `as_dict` gives the same cell again. The plan decides `compile`.
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
     groups = {name: mapping(name, plain.get(name)) for name in GROUPS}
-    named = by_content(groups["system"], groups["data"])
-    groups["system"], groups["data"] = _nested(*named)
+    groups["system"], groups["data"] = _nested(*by_content(groups["system"], groups["data"]))
     made = {name: _group(name, values) for name, values in groups.items()}
     data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
     system = _mechanics(made["system"], data)
@@ -227,8 +222,7 @@ def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict
 
 
 def _hashed(group: dict, load: Callable[[str], str], name: str, example: str) -> None:
-    path = group.pop("path", None)
-    if path is not None:
+    if (path := group.pop("path", None)) is not None:
         group["sha256"] = load(path)
     elif not group.get("sha256"):
         raise ConfigError(f"{name}.path is not given: {name}=file needs {name}.path={example}")
@@ -293,15 +287,15 @@ def _counted(
     recording = _recording(data, system)
     if recording is None:
         return data, altered(rollout, horizon=rollout.horizon or system.horizon)
-    n = len(recording.points)
-    if data.n_train is not None and data.n_train > n:
+    n, n_train = len(recording.points), data.n_train
+    if n_train is not None and n_train > n:
         raise ConfigError(
-            f"data.n_train={data.n_train} is more than was measured: {n} points are left to train "
+            f"data.n_train={n_train} is more than was measured: {n} points are left to train "
             "on; leave it out to take all of them"
         )
-    n_train = n if data.n_train is None and data.n_over_p is None else data.n_train
-    n_trajectories = len(recording.training)
-    data = altered(data, n_train=n_train, n_trajectories=n_trajectories, pool_size=n)
+    if n_train is None and data.n_over_p is None:
+        n_train = n
+    data = altered(data, n_train=n_train, n_trajectories=len(recording.training), pool_size=n)
     if system.known:
         horizon, room = rollout.horizon or system.horizon, 0.0
     else:

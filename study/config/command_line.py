@@ -55,25 +55,17 @@ _ANSWERED_BY_HYDRA = ("cfg", "info", "hydra_help", "package", "resolve", "shell_
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """A command line taken apart.
-
-    - `config_dir`: a folder of the user's own configs.
-    - `completion`: whether a shell asks how the line may go on.
-    - `for_hydra`: whether Hydra is asked to show something.
-    """
+    """A command line taken apart."""
 
     overrides: tuple[str, ...]
-    config_dir: Path | None
-    completion: bool
-    for_hydra: bool
+    config_dir: Path | None  # of the user's own configs
+    completion: bool  # whether a shell asks how the line may go on
+    for_hydra: bool  # whether Hydra is asked to show something
 
 
 def read_flags(arguments: Sequence[str]) -> Flags:
-    """Take a command line apart as Hydra does.
-
-    **Raises:** `ConfigError` for a password, for a flag that is none of Hydra's, and for one that
-    would replace the project's config or unpickle one.
-    """
+    """Take a command line apart as Hydra does. **Raises:** `ConfigError` for a password, and for
+    a flag that is none of Hydra's, would replace the project's config, or unpickle one."""
     refuse_passwords(arguments)
     parser = get_args_parser()
     refuse_unknown(arguments, parser._option_string_actions)
@@ -276,14 +268,13 @@ def _adds_key(override: Override) -> bool:
 
 def _own_file(settings: Sequence[Override]) -> str | None:
     """The file of system=file, if the command line names it."""
-    for override in settings:
-        if override.key_or_group == OWN_SYSTEM and override.is_sweep_override():
+    for override in (o for o in settings if o.key_or_group == OWN_SYSTEM):
+        if override.is_sweep_override():
             raise ConfigError(
                 f"{override.input_line} names several systems, each with constants of its own: "
                 "give each a study"
             )
-        if override.key_or_group == OWN_SYSTEM:
-            return str(override.value())
+        return str(override.value())
     return None
 
 
@@ -340,8 +331,7 @@ def _check_launcher(override: Override, settings: Sequence[Override], loader: Co
     """A launcher's own settings, which another may have."""
     key = ".".join(override.key_or_group.split(".")[:3])  # some take mappings
     options = loader.get_group_options(LAUNCHER)
-    named = [str(o.value()) for o in settings if o.key_or_group == LAUNCHER]
-    (launcher,) = named[:1] or ["joblib"]
+    launcher = next((str(o.value()) for o in settings if o.key_or_group == LAUNCHER), "joblib")
     if launcher not in options:
         raise ConfigError(f"unknown {LAUNCHER} {launcher}: {nearest(launcher, options)}")
     if key not in (known := _launcher_keys(launcher)):

@@ -73,18 +73,17 @@ def _copies(cell: Mapping[str, Any], group: str, root: Path) -> tuple[str, Path]
 
 def keep(cell: Mapping[str, Any], root: Path) -> None:
     """Copy the files of a cell into its study's folder. **Raises:** `OSError`, `ConfigError`."""
-    files: dict[Path, bytes] = {}
-    digest, copy = _copies(cell, "system", root)
-    if digest:
-        files[copy.with_suffix(".py")] = own_system.source(digest)
-    digest, copy = _copies(cell, "data", root)
-    if digest and not list(copy.parent.glob(f"{copy.name}.*")):
-        data, path = content(digest)
-        files[copy.with_suffix(path.suffix.lower())] = data
-    for path, data in files.items():
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, lambda file, data=data: file.write(data))
+    for group in ("system", "data"):
+        digest, copy = _copies(cell, group, root)
+        if not digest or list(copy.parent.glob(f"{copy.name}.*")):
+            continue
+        if group == "system":
+            source, suffix = own_system.source(digest), ".py"
+        else:
+            source, path = content(digest)
+            suffix = path.suffix.lower()
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(copy.with_suffix(suffix), lambda file, source=source: file.write(source))
 
 
 def supply(cell: Mapping[str, Any], root: Path) -> None:

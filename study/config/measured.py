@@ -90,11 +90,7 @@ class Reading:
 def read(
     reading: Reading, coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...], whose: str
 ) -> Recording:
-    """The recording, checked row by row.
-
-    **Arguments:**
-
-    - `coordinates`, `angles`: of the system that was measured; `whose`: what it is called.
+    """The recording, checked row by row, of the system that is called `whose`.
 
     **Raises:** `ConfigError`, one sentence with row and column, for what cannot be right.
     """

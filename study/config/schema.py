@@ -35,8 +35,8 @@ Name = Annotated[str, Field(min_length=1)]
 class SystemConfig:
     """A mechanical system by name, with its constants (`system.g=9.8`).
 
-    - `file`: one of the user's own, found by the hash of its file's content, `sha256`.
-    - `unknown`: of which there are only measurements (`data=file`).
+    `file` is one of the user's own, found by the hash of its file's content; of `unknown` there are
+    only measurements.
     """
 
     name: Name
@@ -223,8 +223,7 @@ class OptimizerConfig:
         return self.name not in ("adam", "least_squares")
 
     def __post_init__(self) -> None:
-        needed = ("steps", "batch_size", "lr") * self.adam + ("iterations",) * self.iterates
-        for key in needed:
+        for key in ("steps", "batch_size", "lr") * self.adam + ("iterations",) * self.iterates:
             if not (value := getattr(self, key)):
                 raise ConfigError(
                     f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
@@ -292,16 +291,13 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if (n := len(self.objectives)) == 1:
             return
+        of_front = f"a search with {n} objectives"
         if self.pruner != "none":
             raise ConfigError(
-                f"search.pruner={self.pruner}: a search with {n} objectives cannot prune: use "
-                "search.pruner=none"
+                f"search.pruner={self.pruner}: {of_front} cannot prune: use search.pruner=none"
             )
         if self.rerun:
-            raise ConfigError(
-                f"search.rerun=true: a search with {n} objectives has no best cell: use one "
-                "objective"
-            )
+            raise ConfigError(f"search.rerun=true: {of_front} has no best cell: use one objective")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -394,7 +390,7 @@ def takes_numbers(key: str) -> bool:
 
 
 def _types(key: str) -> set[Any]:
-    """The types a key is declared with; none if it is not declared."""
+    """The types that a key is declared with; none for one that is not."""
     group, _, field = key.partition(".")
     hint = get_type_hints(GROUPS[group]).get(field) if group in GROUPS else None
     return set(get_args(hint) or (hint,)) - {type(None), None}
