@@ -47,18 +47,10 @@ def rollout(
     network = model.in_cpp(theta) if isinstance(model, NetworkModel) else None
     if network and theta.dtype == torch.float64:
         bounded = _bounded(angles, len(angles))
-        states, reached, steps = native.roll_out(
-            network,
-            theta,
-            start,
-            times,
-            bounded,
-            tolerance=rtol,
-            max_steps=max_steps,
-            limit=LIMIT,
-            steepest=STEEPEST,
-        )
-        return _rolled(states, reached, steps, torch.tensor(bounded).to(start))
+        sizes = (len(start), len(times), max_steps, native.bits(bounded))
+        course = native.Course(*sizes, rtol, LIMIT, STEEPEST)
+        rolled = native.roll_out(network, theta, start, times, course)
+        return _rolled(*rolled, torch.tensor(bounded).to(start))
     return rollout_field(
         lambda q, qdot: model.acceleration(theta, q, qdot),
         len(theta),

@@ -115,16 +115,9 @@ class NetworkModel(Model):
         if not (self.native and known and theta.device.type == "cpu"):
             return None
         encoded = mlp.angles if mlp.encoding == "trig" else (False,) * mlp.n_dof
-        return native.network(
-            self.kind,
-            encoded,
-            mlp.width,
-            mlp.depth,
-            mlp.activation,
-            mlp.beta,
-            mlp.mass_prior,
-            FLOOR[theta.dtype],
-        )
+        kind, sigma = native.MODELS.index(self.kind), native.ACTIVATIONS.index(mlp.activation)
+        sizes = (kind, mlp.n_dof, mlp.width, mlp.depth, sigma, native.bits(encoded))
+        return native.Network(*sizes, mlp.beta, mlp.mass_prior, FLOOR[theta.dtype])
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         if network := self.in_cpp(theta):
@@ -145,15 +138,7 @@ class NetworkModel(Model):
             fill_jacobian(pairs, J[:, :, i])
         return qddot, J.permute(0, 3, 2, 1)
 
-    def loss_and_gradient(
-        self,
-        theta: Tensor,
-        q: Tensor,
-        qdot: Tensor,
-        target: Tensor,
-        loss: str = "squared",
-        compiled: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
         if network := self.in_cpp(theta):
             return native.loss_and_gradient(network, theta, q, qdot, target, loss)
         layers = self.mlp.layers(theta)
@@ -175,13 +160,7 @@ def error_and_cotangent(loss: str, residual: States) -> tuple[Float[Tensor, " R"
 
 
 def _loss_and_gradient(
-    kind: type[NetworkModel],
-    mlp: MLP,
-    loss: str,
-    layers: Layers,
-    q: Tensor,
-    qdot: Tensor,
-    target: Tensor,
+    kind: type[NetworkModel], mlp: MLP, loss: str, layers: Layers, q: Tensor, qdot: Tensor, target
 ) -> tuple[Tensor, Tensor, Tensor]:
     qddot, sweep = kind.forward(mlp, layers, q, qdot)
     value, cotangent = error_and_cotangent(loss, qddot - target)

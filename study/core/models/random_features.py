@@ -73,15 +73,7 @@ class RandomFeatures(Model):
         blocks = eye[:, :, None] * phi.mT[:, :, None, None]  # each output has its own row of C
         return torch.bmm(self._trained(theta), phi), blocks.flatten(3)
 
-    def loss_and_gradient(
-        self,
-        theta: Tensor,
-        q: Tensor,
-        qdot: Tensor,
-        target: Tensor,
-        loss: str = "squared",
-        compiled: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
         """As `Model` says; two products, so that there is nothing to compile."""
         phi = self.features(theta, q, qdot)
         value, cotangent = error_and_cotangent(loss, torch.bmm(self._trained(theta), phi) - target)

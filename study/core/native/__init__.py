@@ -17,7 +17,6 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import math
 import os
 import platform
 import shlex
@@ -43,6 +42,8 @@ SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
 States = Float[Tensor, "R D B"]
 Theta = Float[Tensor, "R P"]
+Losses = Float[Tensor, " R"]
+Alive = Bool[Tensor, " R"]
 
 
 class BuildError(Exception):
@@ -120,7 +121,8 @@ def _fields(**names: str) -> list[tuple[str, type]]:
 
 
 class Network(ctypes.Structure):
-    """`Shape` of network.hpp: an architecture as C++ knows it."""
+    """`Shape` of network.hpp: `model` and `activation` are places in `MODELS` and `ACTIVATIONS`,
+    `angles` has the `bits` of the coordinates that enter as (cos, sin)."""
 
     _fields_ = _fields(
         c_int64="model n_dof width depth activation angles", c_double="beta mass_prior floor"
@@ -131,38 +133,20 @@ class _States(ctypes.Structure):
     _fields_ = _fields(c_int64="R B network row theta_row", c_void_p="theta q qdot target")
 
 
-class _Step(ctypes.Structure):
+class Step(ctypes.Structure):
+    """One step of Adam; a correction is 1 - beta^t of a moment, and a clip of infinity is none."""
+
     _fields_ = _fields(c_double="rate beta1 beta2 correction1 correction2 epsilon clip")
 
 
-class _Course(ctypes.Structure):
+class Course(ctypes.Structure):
+    """How rollouts go: K trajectories, T times; which components are bounded is in `bits`."""
+
     _fields_ = _fields(c_int64="K T max_steps bounded", c_double="tolerance limit steepest")
 
 
-@functools.lru_cache(maxsize=64)
-def network(
-    model: str,
-    encoded: tuple[bool, ...],
-    width: int,
-    depth: int,
-    activation: str,
-    beta: float,
-    mass_prior: float,
-    floor: float,
-) -> Network:
-    """One of `MODELS` with one of `ACTIVATIONS`.
-
-    **Arguments:**
-
-    - `encoded`: which of the D coordinates enter as (cos, sin).
-    - `floor`: below which part of its size a mass matrix is floored.
-    """
-    kinds = MODELS.index(model), ACTIVATIONS.index(activation)
-    sizes = (kinds[0], len(encoded), width, depth, kinds[1], _bits(encoded))
-    return Network(*sizes, beta, mass_prior, floor)
-
-
-def _bits(flags: Sequence[bool]) -> int:
+def bits(flags: Sequence[bool]) -> int:
+    """Flags in one number, the first in the lowest bit."""
     return sum(1 << i for i, flag in enumerate(flags) if flag)
 
 
@@ -173,10 +157,17 @@ def _function(name: str, dtype: torch.dtype):
     return function
 
 
-def _states(theta: Tensor, *of: Tensor) -> tuple[_States, list[Tensor]]:
-    """The states as C++ sees them, and the tensors that must live as long."""
+def _call(
+    name: str,
+    network: Network,
+    theta: Tensor,
+    of: Sequence[Tensor],
+    out: Sequence[Tensor],
+    *options,
+) -> None:
+    """Let a function of native.cpp fill `out` from a network's states and targets."""
     if of[0].stride(-1) != 1 or any(x.stride() != of[0].stride() for x in of):
-        of = tuple(x.contiguous() for x in of)
+        of = [x.contiguous() for x in of]
     if theta.stride(-1) != 1:
         theta = theta.contiguous()
     R, _, B = of[0].shape
@@ -186,8 +177,9 @@ def _states(theta: Tensor, *of: Tensor) -> tuple[_States, list[Tensor]]:
             "both must be the same"
         )
     stride, row, _ = of[0].stride()
-    pointers = [x.data_ptr() for x in (theta, *of)]
-    return _States(R, B, stride, row, theta.stride(0), *pointers), [theta, *of]
+    states = _States(R, B, stride, row, theta.stride(0), *(x.data_ptr() for x in (theta, *of)))
+    function = _function(name, theta.dtype)
+    function(ctypes.byref(network), ctypes.byref(states), *options, *_pointers(*out))
 
 
 def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
@@ -196,9 +188,8 @@ def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
 
 def acceleration(network: Network, theta: Theta, q: States, qdot: States) -> States:
     """`Model.acceleration`, not differentiable."""
-    states, _alive = _states(theta, q, qdot)
     out = torch.empty(q.shape, dtype=q.dtype)
-    _function("accelerate", q.dtype)(ctypes.byref(network), ctypes.byref(states), *_pointers(out))
+    _call("accelerate", network, theta, (q, qdot), (out,))
     return out
 
 
@@ -206,29 +197,20 @@ def jacobian(
     network: Network, theta: Theta, q: States, qdot: States
 ) -> tuple[States, Float[Tensor, "R B D P"]]:
     """`Model.jacobian`: a view of an array (R, P, D, B)."""
-    states, _alive = _states(theta, q, qdot)
     R, D, B = q.shape
     out = torch.empty(q.shape, dtype=q.dtype)
     J = torch.empty(R, theta.shape[1], D, B, dtype=q.dtype)
-    _function("differentiate", q.dtype)(
-        ctypes.byref(network), ctypes.byref(states), *_pointers(out, J)
-    )
+    _call("differentiate", network, theta, (q, qdot), (out, J))
     return out, J.permute(0, 3, 2, 1)
 
 
 def loss_and_gradient(
     network: Network, theta: Theta, q: States, qdot: States, target: States, loss: str
-) -> tuple[Float[Tensor, " R"], Theta, Float[Tensor, " R"]]:
+) -> tuple[Losses, Theta, Losses]:
     """`Model.loss_and_gradient`."""
-    states, _alive = _states(theta, q, qdot, target)
     value, floored = torch.empty(2, len(theta), dtype=q.dtype).unbind()
-    gradient = torch.empty(theta.shape, dtype=q.dtype)
-    _function("descend", q.dtype)(
-        ctypes.byref(network),
-        ctypes.byref(states),
-        ctypes.c_int(loss == "absolute"),
-        *_pointers(value, gradient, floored),
-    )
+    gradient, absolute = torch.empty(theta.shape, dtype=q.dtype), ctypes.c_int(loss == "absolute")
+    _call("descend", network, theta, (q, qdot, target), (value, gradient, floored), absolute)
     return value, gradient, floored
 
 
@@ -237,28 +219,20 @@ def roll_out(
     theta: Theta,
     start: Float[Tensor, "K two_D"],
     times: Float[Tensor, " T"],
-    bounded: Sequence[bool],
-    *,
-    tolerance: float,
-    max_steps: int,
-    limit: float,
-    steepest: float,
+    course: Course,
 ) -> tuple[Float[Tensor, "R K T two_D"], Int[Tensor, "R K"], Int[Tensor, "R K"]]:
     """States (float64), how many of `times` each trajectory reached, and the solver's steps.
 
     States at times that were not reached are zero. A state stays where it is once a component that
-    is `bounded` passes `limit`; accelerations end at `steepest`.
+    is bounded passes the limit; accelerations end at the steepest.
     """
     theta, start, times = (x.contiguous() for x in (theta, start, times))
     R, (K, width), T = len(theta), start.shape, len(times)
     states = torch.zeros(R, K, T, width, dtype=torch.float64)
     reached, steps = torch.zeros(2, R, K, dtype=torch.int64).unbind()
-    _function("roll_out", torch.float64)(
-        ctypes.byref(network),
-        ctypes.byref(_Course(K, T, max_steps, _bits(bounded), tolerance, limit, steepest)),
-        ctypes.c_int64(R),
-        *_pointers(theta, start, times, states, reached, steps),
-    )
+    pointers = _pointers(theta, start, times, states, reached, steps)
+    function = _function("roll_out", torch.float64)
+    function(ctypes.byref(network), ctypes.byref(course), ctypes.c_int64(R), *pointers)
     return states, reached, steps
 
 
@@ -266,22 +240,12 @@ def adam(
     theta: Theta,
     mean: Theta,
     square: Theta,
-    alive: Bool[Tensor, " R"],
-    loss: Float[Tensor, " R"],
+    alive: Alive,
+    loss: Losses,
     gradient: Theta,
-    *,
-    rate: float,
-    betas: tuple[float, float],
-    corrections: tuple[float, float],
-    epsilon: float,
-    clip: float | None,
+    step: Step,
 ) -> None:
     """`adam` of adam.py: one step, in place."""
-    step = _Step(rate, *betas, *corrections, epsilon, math.inf if clip is None else clip)
-    R, P = theta.shape
-    _function("adam", theta.dtype)(
-        ctypes.byref(step),
-        ctypes.c_int64(R),
-        ctypes.c_int64(P),
-        *_pointers(loss, gradient, theta, mean, square, alive),
-    )
+    sizes = (ctypes.c_int64(n) for n in theta.shape)
+    pointers = _pointers(loss, gradient, theta, mean, square, alive)
+    _function("adam", theta.dtype)(ctypes.byref(step), *sizes, *pointers)

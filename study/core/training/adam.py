@@ -15,6 +15,7 @@ from torch import Tensor
 from study.core import native
 from study.core.data.datasets import SHUFFLE
 from study.core.models.model import Model
+from study.core.native import Alive, Losses, Step, Theta
 from study.core.training.train import Stage, State, TrainingData
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's defaults
@@ -97,54 +98,41 @@ class Adam(Stage):
             theta, q, qdot, target, self.loss, self.compiled and not on_cpu
         )
         descend = native.adam if self.compiled and on_cpu else adam
-        descend(
-            theta,
-            memory["mean"],
-            memory["square"],
-            memory["alive"],
-            loss,
-            gradient,
-            rate=self.rate(step),
-            betas=(BETA1, BETA2),
-            corrections=(1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1)),
-            epsilon=EPSILON,
-            clip=self.clip,
-        )
-        return torch.where(memory["alive"], floored, torch.zeros_like(floored))
+        corrections = (1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1))
+        clip = math.inf if self.clip is None else self.clip
+        settings = Step(self.rate(step), BETA1, BETA2, *corrections, EPSILON, clip)
+        mean, square, alive = (memory[name] for name in ("mean", "square", "alive"))
+        descend(theta, mean, square, alive, loss, gradient, settings)
+        return torch.where(alive, floored, torch.zeros_like(floored))
 
 
 def adam(
-    theta: Float[Tensor, "R S"],
-    mean: Float[Tensor, "R S"],
-    square: Float[Tensor, "R S"],
-    alive: Bool[Tensor, " R"],
-    loss: Float[Tensor, " R"],
-    gradient: Float[Tensor, "R S"],
-    *,
-    rate: float,
-    betas: tuple[float, float],
-    corrections: tuple[float, float],
-    epsilon: float,
-    clip: float | None,
+    theta: Theta,
+    mean: Theta,
+    square: Theta,
+    alive: Alive,
+    loss: Losses,
+    gradient: Theta,
+    step: Step,
 ) -> None:
     """One step, in place: theta, its two moments, and which replicates are alive after it.
 
     It does not wait for the device. A replicate is no longer alive, and stays as it is, once its
-    loss, its gradient or the gradient's square is not finite. `corrections` are 1 - beta^t of the
-    two moments.
+    loss, its gradient or the gradient's square is not finite.
     """
     norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
     alive &= torch.isfinite(loss) & torch.isfinite(norm.square().to(theta.dtype))
     keep = alive.unsqueeze(1)
-    if clip is not None:
-        shrink = torch.clamp(clip / (norm + 1e-6), max=1.0).to(theta.dtype)
+    if math.isfinite(step.clip):
+        shrink = torch.clamp(step.clip / (norm + 1e-6), max=1.0).to(theta.dtype)
         gradient = gradient * shrink.unsqueeze(1)
     # NaN times zero is NaN: the gradient of a replicate that is not alive is left out, not weighed
     gradient = torch.where(keep, gradient, torch.zeros_like(gradient))
-    mean += torch.where(keep, (1 - betas[0]) * (gradient - mean), torch.zeros_like(mean))
-    change = (1 - betas[1]) * (gradient * gradient - square)
+    mean += torch.where(keep, (1 - step.beta1) * (gradient - mean), torch.zeros_like(mean))
+    change = (1 - step.beta2) * (gradient * gradient - square)
     square += torch.where(keep, change, torch.zeros_like(square))
-    change = rate * (mean / corrections[0]) / (torch.sqrt(square / corrections[1]) + epsilon)
+    size = torch.sqrt(square / step.correction2) + step.epsilon
+    change = step.rate * (mean / step.correction1) / size
     theta -= torch.where(keep, change, torch.zeros_like(theta))
 
 

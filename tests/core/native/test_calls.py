@@ -1,5 +1,7 @@
 """The C++ library against the tensors' code and torch's own optimiser, where sizes are awkward."""
 
+import math
+
 import pytest
 import torch
 
@@ -130,8 +132,8 @@ def test_adam_is_that_of_torch(dtype):
             optimiser.step()
         for step, memory in ours.items():
             step(
-                *memory, torch.ones(3, dtype=dtype), gradient, rate=rate, betas=(BETA1, BETA2),
-                corrections=(1 - BETA1**t, 1 - BETA2**t), epsilon=EPSILON, clip=clip,
+                *memory, torch.ones(3, dtype=dtype), gradient,
+                cpp.Step(rate, BETA1, BETA2, 1 - BETA1**t, 1 - BETA2**t, EPSILON, clip),
             )  # fmt: skip
     tolerance = 1e-5 if dtype == torch.float32 else 1e-12
     for memory in ours.values():
@@ -145,8 +147,8 @@ def test_who_has_no_number_stays_as_it_is():
         alive, loss, gradient = torch.ones(3).bool(), torch.ones(3), torch.ones(3, 4)
         loss[0], gradient[1, 2] = torch.inf, torch.nan
         step(
-            theta, mean, square, alive, loss, gradient, rate=0.1, betas=(0.9, 0.999),
-            corrections=(0.1, 0.001), epsilon=1e-8, clip=None,
+            theta, mean, square, alive, loss, gradient,
+            cpp.Step(0.1, 0.9, 0.999, 0.1, 0.001, 1e-8, math.inf),
         )  # fmt: skip
         assert alive.tolist() == [False, False, True]
         assert torch.equal(theta[:2], torch.ones(2, 4))
@@ -156,7 +158,7 @@ def test_who_has_no_number_stays_as_it_is():
 
 
 @pytest.mark.parametrize("step", [adam, cpp.adam])
-@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("clip", [math.inf, 1.0])
 def test_a_gradient_whose_square_overflows_leaves_all_as_it_is(step, clip):
     """Or it would be no number at the step after, where nothing is clipped."""
     theta, mean, square = torch.ones(2, 4), torch.zeros(2, 4), torch.zeros(2, 4)
@@ -165,8 +167,8 @@ def test_a_gradient_whose_square_overflows_leaves_all_as_it_is(step, clip):
         gradient[0] = size
         before = theta.clone()
         step(
-            theta, mean, square, alive, torch.ones(2), gradient, rate=0.1, betas=(0.9, 0.999),
-            corrections=(0.1, 0.001), epsilon=1e-8, clip=clip,
+            theta, mean, square, alive, torch.ones(2), gradient,
+            cpp.Step(0.1, 0.9, 0.999, 0.1, 0.001, 1e-8, clip),
         )  # fmt: skip
         assert alive.tolist() == [size == 1.0 and bool((theta[0] != before[0]).all()), True]
         assert torch.isfinite(theta).all()
@@ -190,10 +192,9 @@ def test_mass_matrices_of_any_size_are_inverted(size):
 def test_networks_and_states_that_do_not_match_are_refused():
     model = make_model((True, True), settings_of("lnn", 6, 2), native=True)
     theta, q, qdot, _ = draw(model, 2, 9)
-    with pytest.raises(ValueError, match="1 networks"):
-        cpp._states(theta[:1], q, qdot)
-    with pytest.raises(ValueError, match="float32"):
-        cpp._states(theta.float(), q, qdot)
+    for wrong, message in ((theta[:1], "1 networks"), (theta.float(), "float32")):
+        with pytest.raises(ValueError, match=message):
+            cpp._call("accelerate", model.in_cpp(theta), wrong, (q, qdot), (q,))
 
 
 def test_what_cpp_does_not_know_is_left_to_the_tensors(monkeypatch):
