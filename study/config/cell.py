@@ -35,7 +35,7 @@ from study.config.schema import (
 from study.core.data.datasets import DataError
 from study.core.data.derivatives import Method
 from study.core.data.recording import Recording
-from study.core.models import make_model, n_parameters
+from study.core.models import make_model
 from study.core.systems import System
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
@@ -101,7 +101,7 @@ class Cell:
     @functools.cached_property
     def n_params(self) -> int:
         """P, trainable parameters of one network."""
-        return n_parameters(self.mechanics.angles, dataclasses.asdict(self.model))
+        return make_model(self.mechanics.angles, dataclasses.asdict(self.model)).n_params
 
     @property
     def n_train(self) -> int:
@@ -201,7 +201,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         top["precision"] = "float64"
     n_train = data.n_train or DEFAULT_N_TRAIN
     if data.n_over_p is not None:  # rounded to the nearest point, at least one
-        P = n_parameters(system.angles, dataclasses.asdict(model))
+        P = make_model(system.angles, dataclasses.asdict(model)).n_params
         n_train = max(1, round(data.n_over_p * P))
     data = altered(data, n_train=n_train, n_over_p=None)
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}

@@ -56,8 +56,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], *, fsync: bool 
 
     **Raises:** what `write` raises, and `OSError`; `path` is then as it was.
     """
-    with replacing(path) as temporary:
-        _fill(temporary, write, fsync)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+        file.flush()
+        if fsync:
+            os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str, *, fsync: bool = True) -> None:
@@ -65,11 +68,11 @@ def write_text(path: Path, text: str, *, fsync: bool = True) -> None:
 
     Half a surrogate pair, which a file name that is not UTF-8 gives, is written as its escape.
     """
-    write_whole(path, _text(text), fsync=fsync)
+    write_whole(path, lambda file: file.write(_bytes(text)), fsync=fsync)
 
 
-def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
-    """Write `text` to `path` if there is no such file yet; returns whether it did.
+def write_new(path: Path, text: str) -> bool:
+    """Write `text` to `path` if there is no such file yet; returns whether it did. No fsync.
 
     Of several processes that do so at once, one gets True: a link never overwrites.
 
@@ -77,7 +80,7 @@ def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
     """
     temporary = temporary_name(path)
     try:
-        _fill(temporary, _text(text), fsync)
+        temporary.write_bytes(_bytes(text))
         os.link(temporary, path)
     except FileExistsError:
         return False
@@ -86,16 +89,8 @@ def write_new(path: Path, text: str, *, fsync: bool = True) -> bool:
     return True
 
 
-def _text(text: str) -> Callable[[BinaryIO], object]:
-    return lambda file: file.write(text.encode(errors="backslashreplace"))
-
-
-def _fill(path: Path, write: Callable[[BinaryIO], object], fsync: bool) -> None:
-    with open(path, "wb") as file:
-        write(file)
-        file.flush()
-        if fsync:
-            os.fsync(file.fileno())
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
 
 
 def sync(*paths: Path) -> None:

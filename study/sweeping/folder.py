@@ -71,7 +71,7 @@ class Block:
         while not added:
             number += 1
             text = json.dumps({"attempt": number, **attempt}, indent=1)
-            added = write_new(self.beside(f"failed-{number}.json"), text, fsync=False)
+            added = write_new(self.beside(f"failed-{number}.json"), text)
 
     def _failure_records(self) -> list[Path]:
         return list(self.folder.parent.glob(f"{self.folder.name}.failed-*.json"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from study.core.measures.rollout import rollout
-from study.core.models import MODELS, TrainedModel, make_model, n_parameters
+from study.core.models import MODELS, TrainedModel, make_model
 from study.core.systems.units import Units
 from tests.core import euler_lagrange
 
@@ -250,7 +250,7 @@ def test_parameters_are_counted_by_hand():
         "random_features": 2 * 32,
     }
     for name, P in expected.items():
-        assert n_parameters(angles, {"name": name, **settings}) == P
+        assert make_model(angles, {"name": name, **settings}).n_params == P
         model = make_model(angles, {"name": name, **settings})
         fixed = 32 * (6 + 1) if name == "random_features" else 0
         assert model.initialise([0, 1], torch.float64).shape == (2, P + fixed)

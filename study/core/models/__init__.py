@@ -47,7 +47,6 @@ __all__ = [
     "Model",
     "TrainedModel",
     "make_model",
-    "n_parameters",
 ]
 
 Settings = dict[str, Any]
@@ -89,11 +88,6 @@ def make_model(angles: tuple[bool, ...], settings: Settings, *, native: bool = F
     if native and isinstance(model, NetworkModel):
         return dataclasses.replace(model, native=True)
     return model
-
-
-def n_parameters(angles: tuple[bool, ...], settings: Settings) -> int:
-    """P of a model before it is made."""
-    return make_model(angles, settings).n_params
 
 
 @dataclasses.dataclass(frozen=True)

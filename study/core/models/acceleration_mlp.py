@@ -12,15 +12,7 @@ import torch
 from torch import Tensor
 
 from study.core.models.mlp import MLP, Layers, Pair, Trace
-from study.core.models.model import NetworkModel
-
-
-@dataclasses.dataclass
-class Sweep:
-    """The network's trace; nothing is inverted, so `floored` (R, B) is false."""
-
-    trace: Trace
-    floored: Tensor
+from study.core.models.model import Forward, NetworkModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +22,13 @@ class AccelerationMLP(NetworkModel):
     kind = "acceleration_mlp"
 
     @staticmethod
-    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
+    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
         inputs = torch.cat([mlp.encode(q), qdot], 1).unsqueeze(2)
         out, trace = mlp.forward(layers, inputs)
-        return out[:, :, 0], Sweep(trace, torch.zeros_like(q[:, 0], dtype=torch.bool))
+        return out[:, :, 0], torch.zeros_like(q[:, 0], dtype=torch.bool), trace
 
     @staticmethod
     def backward(
-        mlp: MLP, layers: Layers, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Sweep
+        mlp: MLP, layers: Layers, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Trace
     ) -> list[Pair]:
-        return mlp.backward(layers, cotangent.unsqueeze(2), sweep.trace)
+        return mlp.backward(layers, cotangent.unsqueeze(2), sweep)

@@ -26,7 +26,7 @@ from torch import Tensor
 from study.core.models.activations import derivatives
 from study.core.models.mass_matrix import invert, with_prior
 from study.core.models.mlp import MLP, Layers, Pair
-from study.core.models.model import NetworkModel
+from study.core.models.model import Forward, NetworkModel
 
 
 @dataclasses.dataclass
@@ -39,7 +39,6 @@ class Sweep:
 
     x: Tensor
     inverse: Tensor
-    floored: Tensor
     value: list[Tensor]
     first: list[Tensor]
     second: list[Tensor]
@@ -59,10 +58,10 @@ class LNN(NetworkModel):
     kind = "lnn"
 
     @staticmethod
-    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
+    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
         mass, c, g, s = _curvature(mlp, layers, q, qdot)
-        s.inverse, s.floored = invert(mass)
-        return (s.inverse * (g - c).unsqueeze(1)).sum(2), s
+        s.inverse, floored = invert(mass)
+        return (s.inverse * (g - c).unsqueeze(1)).sum(2), floored, s
 
     @staticmethod
     def backward(
@@ -133,7 +132,7 @@ def _curvature(
     a = torch.baddbmm(b, W, torch.cat([x, qdot], 1))
     along_q = torch.bmm(W[:, :, :I], mlp.push(x, qdot))
     t = torch.cat([W[:, :, I:].unsqueeze(-1).expand(R, H, D, B), along_q.unsqueeze(2)], 2)
-    s, pushed = Sweep(x, x, x, [], [], [], [], [], [], []), t
+    s, pushed = Sweep(x, x, [], [], [], [], [], [], []), t
     for k in range(mlp.depth):
         if k:
             W, b = hidden[k]

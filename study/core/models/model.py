@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from study.core import native
@@ -22,6 +22,7 @@ from study.core.models.mass_matrix import FLOOR
 from study.core.models.mlp import MLP, Layers, Pair, States, fill_jacobian, gradient_of
 
 Theta = Float[Tensor, "R S"]
+Forward = tuple[States, Bool[Tensor, "R B"], Any]
 LossAndGradient = tuple[Float[Tensor, " R"], Theta, Float[Tensor, " R"]]
 
 
@@ -90,8 +91,8 @@ class NetworkModel(Model):
 
     @staticmethod
     @abc.abstractmethod
-    def forward(mlp: MLP, layers: Layers, q: States, qdot: States) -> tuple[States, Any]:
-        """qddot, and a sweep for `backward`; `sweep.floored` (R, B) marks floored mass matrices."""
+    def forward(mlp: MLP, layers: Layers, q: States, qdot: States) -> Forward:
+        """qddot, which mass matrices were floored (R, B), and a sweep for `backward`."""
 
     @staticmethod
     @abc.abstractmethod
@@ -128,7 +129,7 @@ class NetworkModel(Model):
         if network := self.in_cpp(theta):
             return native.jacobian(network, theta, q, qdot)
         layers = self.mlp.layers(theta)
-        qddot, sweep = self.forward(self.mlp, layers, q, qdot)
+        qddot, _, sweep = self.forward(self.mlp, layers, q, qdot)
         R, D, B = qddot.shape
         J = qddot.new_empty(R, self.n_params, D, B)
         for i in range(D):
@@ -162,10 +163,10 @@ def error_and_cotangent(loss: str, residual: States) -> tuple[Float[Tensor, " R"
 def _loss_and_gradient(
     kind: type[NetworkModel], mlp: MLP, loss: str, layers: Layers, q: Tensor, qdot: Tensor, target
 ) -> tuple[Tensor, Tensor, Tensor]:
-    qddot, sweep = kind.forward(mlp, layers, q, qdot)
+    qddot, floored, sweep = kind.forward(mlp, layers, q, qdot)
     value, cotangent = error_and_cotangent(loss, qddot - target)
     pairs = kind.backward(mlp, layers, qdot, qddot, cotangent, sweep)
-    return value, gradient_of(pairs), sweep.floored.to(q.dtype).mean(1)
+    return value, gradient_of(pairs), floored.to(q.dtype).mean(1)
 
 
 @functools.cache

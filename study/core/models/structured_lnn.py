@@ -25,8 +25,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.mass_matrix import invert, with_prior
-from study.core.models.mlp import MLP, Bend, Layers, Pair, States, Streams, Trace, activate
-from study.core.models.model import NetworkModel
+from study.core.models.mlp import MLP, Bend, Layers, Pair, States, Trace, activate
+from study.core.models.model import Forward, NetworkModel
 
 ONE = math.log(math.e - 1)  # softplus of it is 1
 Matrix = Float[Tensor, "R D D B"]
@@ -45,7 +45,6 @@ class Sweep:
     slopes: Tensor
     reduced: Tensor
     inverse: Tensor
-    floored: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +54,14 @@ class StructuredLNN(NetworkModel):
     kind = "structured_lnn"
 
     @staticmethod
-    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> tuple[Tensor, Sweep]:
+    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
         A, A_i, V_i, trace, diagonal = _columns(mlp, layers, q)
         inverse, floored = invert(_mass(mlp, A))
         p = _transposed(A, qdot)
         along = _along(A_i, qdot)
         c = _times(along, p) + _times(A, _transposed(along, qdot))
         g = _transposed((A_i * qdot[:, :, None, None]).sum(1), p) - V_i
-        return _times(inverse, g - c), Sweep(trace, diagonal, A, A_i, p, inverse, floored)
+        return _times(inverse, g - c), floored, Sweep(trace, diagonal, A, A_i, p, inverse)
 
     @staticmethod
     def backward(
@@ -81,7 +80,7 @@ class StructuredLNN(NetworkModel):
         to_A_i = forth.unsqueeze(3) * u[:, None, None] - back.unsqueeze(3) * qdot[:, None, None]
         to_A = torch.cat([to_A.unsqueeze(3), to_A_i], 3)
         to_V = torch.cat([torch.zeros_like(u[:, :1]), -u], 1)  # V itself is not seen
-        to_diagonal = sweep.diagonal.pull(_diagonal(to_A))
+        to_diagonal = sweep.diagonal.pull(torch.stack([to_A[:, i, i] for i in range(mlp.n_dof)], 1))
         lower = [to_diagonal[:, i] if i == j else to_A[:, i, j] for i, j in _lower(mlp.n_dof)]
         return mlp.backward(layers, torch.stack([*lower, to_V], 1), sweep.trace)
 
@@ -116,10 +115,6 @@ def _columns(
 def _lower(n_dof: int) -> list[tuple[int, int]]:
     """Where the entries of A stand, in the order of the outputs."""
     return [(i, j) for i in range(n_dof) for j in range(i + 1)]
-
-
-def _diagonal(streams: Float[Tensor, "R D D C B"]) -> Streams:
-    return torch.stack([streams[:, i, i] for i in range(streams.shape[1])], 1)
 
 
 def _mass(mlp: MLP, A: Matrix) -> Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,6 @@ def _double_pendulum(q, v, c, xp):
     )
     potential = -(c.m1 + c.m2) * c.g * c.l1 * xp.cos(q[0]) - c.m2 * c.g * c.l2 * xp.cos(q[1])
     return kinetic - potential
-
-
-def _double_pendulum_scale(c: Any) -> float:
-    """From both bobs hanging to both level with the pivot: 29.4 J, as Cranmer et al. use."""
-    return (c.m1 + c.m2) * c.g * c.l1 + c.m2 * c.g * c.l2
 
 
 def _full_turn_at_rest(rng: np.random.Generator, n: int, c: Any) -> Array:
@@ -81,34 +77,30 @@ def _cart_pole_start(rng: np.random.Generator, n: int, c: Any) -> Array:
     return np.stack([x, theta, recoil, rate], axis=1)
 
 
-_TWO_RODS = {"m1": 1.0, "m2": 1.0, "l1": 1.0, "l2": 1.0, "g": 9.8}
+_DOUBLE = System(
+    name="double_pendulum",
+    lagrangian=_double_pendulum,
+    coordinates=(("theta1", "rad"), ("theta2", "rad")),
+    angles=(True, True),
+    constants={"m1": 1.0, "m2": 1.0, "l1": 1.0, "l2": 1.0, "g": 9.8},
+    initial_conditions=at_rest(1.5, 1.5),
+    box=(np.pi, np.pi, 10.0, 10.0),
+    horizon=10.0,
+    # from both bobs hanging to both level with the pivot: 29.4 J, as Cranmer et al. use
+    energy_scale=lambda c: (c.m1 + c.m2) * c.g * c.l1 + c.m2 * c.g * c.l2,
+)
 
 PENDULUMS = (
-    System(
-        name="double_pendulum",
-        lagrangian=_double_pendulum,
-        coordinates=(("theta1", "rad"), ("theta2", "rad")),
-        angles=(True, True),
-        constants=_TWO_RODS,
-        initial_conditions=at_rest(1.5, 1.5),
-        box=(np.pi, np.pi, 10.0, 10.0),
-        horizon=10.0,
-        energy_scale=_double_pendulum_scale,
-    ),
+    _DOUBLE,
     # The domain of Cranmer et al. (2020), arXiv 2003.04630: any angles, from rest, over 100 s;
     # uniform states have q in [0, 2 pi] and qdot in +- 10 rad/s. Most of it is chaotic.
-    System(
+    dataclasses.replace(
+        _DOUBLE,
         name="double_pendulum_wide",
-        lagrangian=_double_pendulum,
-        coordinates=(("theta1", "rad"), ("theta2", "rad")),
-        angles=(True, True),
-        constants=_TWO_RODS,
         initial_conditions=_full_turn_at_rest,
-        box=(np.pi, np.pi, 10.0, 10.0),
         centre=(np.pi, np.pi, 0.0, 0.0),
         horizon=100.0,
         span=10.0,
-        energy_scale=_double_pendulum_scale,
     ),
     System(
         name="triple_pendulum",
