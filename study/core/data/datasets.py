@@ -1,8 +1,7 @@
 """States and exact accelerations: the pool a replicate trains on, the one test set of a system.
 
-Everything is float64 and in physical units here; `units` says how to scale it. Made data are kept
-in `cache_folder()`, named by a hash of everything they depend on. Any number of workers may make
-the same data at once.
+All is float64 and in physical units. Made data are kept in `cache_folder()`, named by a hash of
+everything they depend on; any number of workers may make the same data at once.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ Array = np.ndarray
 
 TOLERANCE = 1e-12  # DOP853, relative and absolute: energy is then kept to 1e-10 of its scale
 ENERGY_TOLERANCE = 1e-8  # of the energy scale; a trajectory that drifts more is refused
+SECOND = (1e-11, "LSODA")  # tolerance and solver that it is compared with
 AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up to there
 # purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
 POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE = range(6)
@@ -267,7 +267,7 @@ def _motion(
     def make() -> dict[str, Array]:
         times = np.linspace(0, horizon, n_times)
         states = checked(system, integrate(system, start, times))
-        second = integrate(system, start, times, tolerance=1e-11, method="LSODA")
+        second = integrate(system, start, times, *SECOND)
         apart = np.abs(second - states) / spread(system, states)
         agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)
         trusted = np.where(agree, times, 0.0).max(1)

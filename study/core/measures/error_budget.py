@@ -45,7 +45,6 @@ Array = np.ndarray
 
 OFFSET = 1e-4  # standard deviation of the initial offset, each component, scaled units
 STEP = 0.1  # longest step of the perturbed motion, scaled units of time
-SECOND = ("LSODA", 1e-11)  # the solver and tolerance that DOP853 at 1e-12 is compared with
 
 
 def error_budget(
@@ -136,7 +135,7 @@ def integrated_as_rollout(
 
 def second_solution(system: System, truth: Trajectories) -> Float[Array, "K T two_D"]:
     """The truth by another tight solver. **Raises:** `DataError` if the solver fails."""
-    method, tolerance = SECOND
+    tolerance, method = datasets.SECOND
 
     def make() -> Array:
         return datasets.integrate(system, truth.states[:, 0], truth.times, tolerance, method)

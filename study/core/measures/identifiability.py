@@ -1,19 +1,14 @@
 """How many parameters of a network the accelerations determine: the spectrum of d(qddot)/d(theta).
 
 N points give N D equations in P unknowns, and the Jacobian J (N D x P) has rank(J) independent ones
-near theta: moving theta in the null space of J changes no acceleration to first order. For a plain
-Lagrangian network two directions are in it whatever the data, because L -> a L + b leaves qddot as
-it is (`gauge`); a mass prior fixes a. The numerical rank depends on the threshold, so it is given
-at three, beside the whole spectrum.
+near theta: moving theta in its null space changes no acceleration to first order. For a plain
+Lagrangian network two directions are in it whatever the data (`gauge`). The numerical rank depends
+on the threshold, so it is given at three, beside the whole spectrum.
 
-If a learned mass matrix is nearly singular at a state, its rows of J are many orders larger than
-all others and dominate every threshold relative to the largest singular value. So by default the
-equations of each state are scaled to unit size, which changes neither the null space nor, up to
-rounding, the rank. `equal_states=False` takes J itself, whose J^T J is the curvature of the mean
-squared error.
-
-The singular values are those of J itself, or of its triangular factor, not square roots of the
-eigenvalues of J^T J, which lose half the digits (Golub and Van Loan, Matrix Computations, 5.3.2).
+The rows of a state with a nearly singular mass matrix are many orders larger than all others. So
+the equations of each state are scaled to unit size, which changes neither the null space nor, up to
+rounding, the rank. The singular values are those of J or of its triangular factor: square roots of
+the eigenvalues of J^T J lose half the digits (Golub and Van Loan, Matrix Computations, 5.3.2).
 """
 
 from __future__ import annotations
@@ -42,11 +37,11 @@ def spectrum(
     In float64 and in the units of the states. Memory holds a few times P^2 numbers, or N D P if
     that is less. NaN if J is not finite.
 
-    - `equal_states`: the D rows of each state divided by their Frobenius norm.
+    - `equal_states`: the D rows of each state divided by their Frobenius norm; if not, J itself,
+      whose J^T J is the curvature of the mean squared error.
     """
-    theta, q, qdot = theta.double(), q.double(), qdot.double()
-    one = [slice(r, r + 1) for r in range(len(theta))]
-    return torch.stack([_values(model, theta[r], q[r], qdot[r], equal_states) for r in one])
+    networks = zip(*(x.double().split(1) for x in (theta, q, qdot)), strict=True)
+    return torch.stack([_values(model, *one, equal_states) for one in networks])
 
 
 def rank(singular_values: Float[Tensor, "*R K"], threshold: float) -> Float[Tensor, "*R"]:
@@ -81,7 +76,7 @@ def gauge(model: LNN, theta: Float[Tensor, "R P"]) -> Float[Tensor, "R G P"]:
     """Directions in theta that change no acceleration at any state, to first order.
 
     They are b and a of L -> a L + b: the output's bias, and the output layer's own values. With a
-    mass prior, which does not scale with the network, the first alone.
+    mass prior, which fixes a, the first alone.
     """
     bias = torch.zeros_like(theta)
     bias[:, -1] = 1.0

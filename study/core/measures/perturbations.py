@@ -3,8 +3,7 @@
 Typical means the median over the test points: rare points with a very wrong acceleration dominate
 the mean, and motion hardly ever meets them. Each replicate has its own draws of three kinds:
 
-- `white`: Gaussian, without correlation between states: drawn for every trajectory, and constant
-  for `HOLD`.
+- `white`: Gaussian, drawn anew for every trajectory and each `HOLD` of time.
 - `smooth`: a Gaussian random field over the encoded state (random Fourier features; Rahimi and
   Recht 2007, NeurIPS 20), one for each coordinate, not of any Lagrangian.
 - `conservative`: M^-1 of the force of a random potential of the same kind, as if it were added to

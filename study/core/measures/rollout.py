@@ -1,11 +1,8 @@
-"""Integrate learned dynamics: all trajectories of all replicates, a step size each.
+"""Integrate learned dynamics in the units of training and float64, a step size each trajectory.
 
-Everything is in the units the model was trained in, and float64. The solver is torchode's; C++
-integrates the networks it computes, by the same method.
-
-A trajectory has diverged if its velocity or length passes `LIMIT` in these units, or if its steps
-run out before the end. It is then frozen, so that it cannot stall its batch, and its states are NaN
-from there on.
+The solver is torchode's; C++ integrates the networks it computes, by the same method. A trajectory
+has diverged if its velocity or length passes `LIMIT` in these units, or if its steps run out before
+the end. It is then frozen, so that it cannot stall its batch, and its states are NaN from there on.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
 """The models of `models/` and Adam in C++, for one core: compiled once, then called with tensors.
 
-`lnn.hpp` and `dense.hpp` are `lnn.py`, `structured_lnn.py` and `acceleration_mlp.py` once more, in
-an order of work that stays in the processor's caches; `adam.hpp` is the update of `adam.py`. The
-tensors' code is the reference that all of it is tested against. It runs on every device but the
-CPU, and if there is no compiler.
-
-The name of the library holds a hash of the sources, the flags and what the system says of the
+The tensors' code is the reference that all of it is tested against; it runs on every device but the
+CPU, and if there is no compiler. The library's name holds a hash of the sources, the flags and the
 processor, so that machines of several kinds can share a home folder, and one without a compiler can
-use what another of its kind has compiled. All tensors are on the CPU, of one type, float32 or
-float64.
+use what another of its kind has compiled. All tensors are of one type, float32 or float64.
 """
 
 from __future__ import annotations

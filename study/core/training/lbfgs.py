@@ -1,11 +1,9 @@
 """L-BFGS on all training points in float64: a polish after Adam.
 
-One step of the stage is one replicate's whole minimisation by scipy's L-BFGS-B: its history is no
-part of a checkpoint, so a resumed run does the interrupted replicate again and ends in the same
-bits.
-
-Byrd, Lu, Nocedal and Zhu (1995), without bounds. The loss is minimised as a multiple of its first
-value and stopped here: scipy's own tolerances are absolute once a loss is below one.
+Byrd, Lu, Nocedal and Zhu (1995), without bounds. One step of the stage is one replicate's whole
+minimisation, so a resumed run does the interrupted replicate again and ends in the same bits. The
+loss is minimised as a multiple of its first value and stopped here, because scipy's own tolerances
+are absolute once a loss is below one.
 """
 
 from __future__ import annotations

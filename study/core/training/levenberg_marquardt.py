@@ -4,11 +4,9 @@ Levenberg (1944), Marquardt (1963); the damping follows Nielsen (1999), IMM-REP-
 for the loss F = mean of squared residuals.
 
 A step solves (J^T J + mu I) delta = -J^T r in whichever of P and N D is smaller: with more
-parameters than residuals, delta = -J^T (J J^T + mu I)^-1 r is the same step. The Jacobian is made
-in chunks and, if P is smaller, never held whole; one Jacobian serves all dampings that are tried.
-If a factorisation fails (not positive definite to rounding), the step counts as refused and the
-damping grows. Replicates are taken one after the other, so that none depends on which others are
-still going, and memory holds only one Gram matrix.
+parameters than residuals, delta = -J^T (J J^T + mu I)^-1 r is the same step. If P is smaller, the
+Jacobian is never held whole; one Jacobian serves all dampings that are tried. Replicates are taken
+one after the other, so memory holds only one Gram matrix.
 """
 
 from __future__ import annotations
