@@ -40,8 +40,9 @@ def spectrum(
     - `equal_states`: the D rows of each state divided by their Frobenius norm; if not, J itself,
       whose J^T J is the curvature of the mean squared error.
     """
-    networks = zip(*(x.double().split(1) for x in (theta, q, qdot)), strict=True)
-    return torch.stack([_values(model, *one, equal_states) for one in networks])
+    theta, q, qdot = theta.double(), q.double(), qdot.double()
+    each = zip(theta.split(1), q.split(1), qdot.split(1), strict=True)
+    return torch.stack([_values(model, *one, equal_states) for one in each])
 
 
 def rank(singular_values: Float[Tensor, "*R K"], threshold: float) -> Float[Tensor, "*R"]:
