@@ -152,8 +152,6 @@ def errorbars(
     """Draw the medians of a table with their intervals as bars; medians that are not finite are
     left out.
 
-    **Arguments:**
-
     - `x`: where each row of the table stands, or the name of its column; points are joined in the
       order of it.
     - `table`: columns `value`, `low` and `high`.

@@ -21,17 +21,11 @@ TITLE = "N, P and the trajectory of a Lagrangian network: the verdicts"
 
 
 def write(folder: str | Path) -> Path:
-    """One verdict for every question, from all studies in a folder, with the figures.
+    """Write one verdict for every question, from all studies in a folder, and the figures.
 
     The page names studies that are missing or whose tables cannot be read.
 
-    **Arguments:**
-
-    - `folder`: holds one folder a study; gets `answers.json` and `report/index.html`.
-
-    **Returns:** the path of the page.
-
-    **Raises:** `TableError` if no study in it can be read.
+    **Returns:** the path of the page. **Raises:** `TableError` if no study can be read.
     """
     folder = Path(folder)
     studies, questions, missing = [], {}, []

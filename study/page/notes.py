@@ -163,13 +163,7 @@ def unfinished(
     live: bool = False,
 ) -> Unfinished | None:
     """What is still missing; None if the study is finished and has something to show, if only its
-    tables are kept, or if its orders cannot be read.
-
-    **Arguments:**
-
-    - `rows`, `answers`: of what is done; None and nothing before the first block.
-    - `live`: whether the sweep runs now.
-    """
+    tables are kept, or if its orders cannot be read. Before the first block `rows` is None."""
     if not (folder / "cells").is_dir() and rows is not None:
         return None
     try:

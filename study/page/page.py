@@ -92,11 +92,9 @@ def render(
 ) -> str:
     """The page of one study as text.
 
-    **Arguments:**
-
     - `settings`: the content of `study.yaml`; may be empty.
     - `now`: what is still missing, if the study is not finished.
-    - `rows`: the results; `cells`: the text of `cell_table`, None before the first block.
+    - `cells`: the text of `cell_table`, None before the first block.
     - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
     """
     provenance = settings.get("provenance")

@@ -28,21 +28,14 @@ def write(
     stop: Callable[[], bool] = lambda: False,
     processes: int = 1,
 ) -> Path:
-    """Gather the blocks of a study into tables and write its answers, figures and page.
+    """Gather the blocks of a study into tables, write answers, figures and page; the page's path.
 
     Without `cells/` the existing tables are used. A study of which nothing is done yet has a page
-    too, which says so.
+    too, which says so. **Raises:** `TableError` if the folder is no study.
 
-    **Arguments:**
-
-    - `folder`: `outputs/<study>`.
     - `live`: whether its sweep runs now.
     - `stop`: called between the parts; once it returns True, the rest is not written.
     - `processes`: how many find answers and draw; 1 for this process alone.
-
-    **Returns:** the path of the page.
-
-    **Raises:** `TableError` if the folder is no study.
     """
     joblib = {"n_jobs": min(processes, cpu_count(), MOST), "batch_size": 1, "max_nbytes": None}
     if joblib["n_jobs"] > 1:
