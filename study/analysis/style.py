@@ -282,9 +282,9 @@ def draw(plot: Plot) -> Drawn:
         plot.figure.set_layout_engine("none")
         svg, png = io.BytesIO(), io.BytesIO()
         # savefig would draw each twice, to find a layout
+        FigureCanvasSVG(plot.figure).print_svg(svg, metadata={"Date": None})
         plot.figure.set_dpi(160)
         FigureCanvasAgg(plot.figure).print_png(png)
-        FigureCanvasSVG(plot.figure).print_svg(svg, metadata={"Date": None})
     width, height = plot.figure.get_size_inches().tolist()
     text = _NO_XML.sub("\ufffd", svg.getvalue().decode()).encode()
     described = (plot.id, plot.title, plot.caption, plot.alt)
