@@ -9,9 +9,10 @@ from pathlib import Path
 
 from study.config.errors import first_line
 from study.tables.gather import block_folders, load, load_curves
+from study.tables.measures import THRESHOLDS
 from study.tables.records import TableError
 
-__all__ = ["TableError", "load", "load_curves", "load_model"]
+__all__ = ["THRESHOLDS", "TableError", "load", "load_curves", "load_model"]
 
 
 def load_model(folder: str | Path, cell: str, replicate: int):

@@ -25,7 +25,7 @@ SLURM = ("hydra/launcher=submitit_slurm", "workers=4")
 # long enough for what happens to it to find it at work
 HERE = ("+experiment=n_vs_p", "budget=smoke", "optimizer.steps=5000")
 N_VS_P = (*HERE, *SLURM)
-GRID = (*TINY, "study=n_vs_p", "optimizer.steps=2000", "replicates=8", "block_size=1")
+GRID = (*TINY, "study=n_vs_p", "optimizer.steps=10000", "replicates=8", "block_size=1")
 MANY = (*GRID, *SLURM)
 
 
