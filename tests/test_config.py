@@ -101,6 +101,8 @@ def test_what_comes_to_the_same_thing_has_the_same_name(plain):
         ("random_features", "model.init", "cranmer", True),
         ("random_features", "model.beta", 3.0, False),
         ("structured_lnn", "model.mass_prior", 0.3, False),
+        ("structured_lnn", "model.features", "random", True),
+        ("structured_lnn", "model.scale", 0.5, True),
     ],
 )
 def test_a_setting_that_a_model_does_not_use_changes_nothing(plain, name, key, value, same):
@@ -117,6 +119,7 @@ OTHERS = {
     "clip": None,
     "loss": "absolute",
     "iterations": 7,
+    "ridge": 0.7,
 }
 
 
@@ -127,7 +130,7 @@ OTHERS = {
         ("levenberg_marquardt", ("iterations",)),
         ("adam_lm", (*ADAMS, "iterations")),
         ("adam_lbfgs", (*ADAMS, "iterations")),
-        ("least_squares", ()),
+        ("least_squares", ("ridge",)),
     ],
 )
 def test_settings_that_an_optimizer_does_not_use_change_nothing(plain, request, name, used):
@@ -221,7 +224,7 @@ def test_replicates_have_their_own_seeds(plain):
         ("optimizer.name", "adma", "optimizer.name=adma is not known: did you mean adam?"),
         ("optimizer.name", "levenberg", "did you mean levenberg_marquardt?"),
         ("optimizer.name", "adam_lm", "optimizer.iterations=0 is not allowed: adam_lm needs more"),
-        ("optimizer.name", "least_squares", "and model=lnn is none: use model=random_features"),
+        ("optimizer.name", "least_squares", "and model=lnn is none: use model=linear_lagrangian"),
         ("optimizer.steps", 0, "optimizer.steps=0 is not allowed: adam needs more than 0"),
         ("optimizer.batch_size", 0, "optimizer.batch_size=0 is not allowed"),
         ("optimizer.lr", 0.0, "optimizer.lr=0.0 is not allowed"),
@@ -310,8 +313,14 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
         check_device("cuda")
 
 
-def test_a_cell_has_every_factor(plain):
+def test_a_cell_has_every_factor(plain, request):
     of_files = {"system.file", "data.file", "data.estimate", "data.held_out"}
+    of_linear = {"model.features", "model.scale", "optimizer.ridge"}
     columns = list(cell(plain).factors())
-    assert columns[: -len(DERIVED) - 1] == [key for key in FACTORS if key not in of_files]
+    usual = [key for key in FACTORS if key not in of_files | of_linear]
+    assert columns[: -len(DERIVED) - 1] == usual
+    path = request.config.rootpath / "conf"
+    for group, name in {"model": "linear_lagrangian", "optimizer": "least_squares"}.items():
+        plain[group] = yaml.safe_load((path / group / f"{name}.yaml").read_text())
+    assert of_linear < cell(plain).factors().keys()
     assert columns[-len(DERIVED) :] == list(DERIVED)

@@ -234,6 +234,7 @@ def test_rungs_lie_near_what_they_are_called(steps):
         (["optimizer=adam_lm", "optimizer.steps=20"], {"iterations"}),
         (["optimizer=adam_lbfgs", "optimizer.steps=20"], {"iterations"}),
         (["optimizer=least_squares", "model=random_features"], {"solved"}),
+        (["optimizer=least_squares", "model=linear_lagrangian"], {"solved"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -101,12 +101,24 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
             ),
             "floored_fraction": float(state.floored[r]) / adam_steps,
             "train_seconds": state.seconds / len(theta),
+            **_design(state, r),
             "relative_gradient": float(slope[r]),
             "converged": converged,
             "stop_reason": reason,
         }
         for r, (converged, reason) in enumerate(verdicts(state, slope))
     ]
+
+
+def _design(state: State, r: int) -> dict[str, float]:
+    """What least squares knows of the equations it solved."""
+    if (design := state.memory.get("design")) is None:
+        return {}
+    return dict(
+        zip(
+            ("design_rank", "design_condition", "largest_leverage"), design[r].tolist(), strict=True
+        )
+    )
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:

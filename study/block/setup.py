@@ -17,7 +17,7 @@ from study.core.systems import System
 from study.core.systems.units import Units
 from study.core.training.adam import Adam
 from study.core.training.lbfgs import LBFGS
-from study.core.training.least_squares import LeastSquares
+from study.core.training.least_squares import SCALES, SHARES, LeastSquares
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 from study.core.training.train import Stage, TrainingData
 
@@ -99,5 +99,8 @@ def _stages(cell: Cell) -> list[Stage]:
         case "adam_lbfgs":
             return [*first, LBFGS(cell.block_size, o.iterations)]
         case "least_squares":
-            return [LeastSquares(cell.block_size)]
+            auto, linear = o.ridge == "auto", cell.model.name == "linear_lagrangian"
+            scales = SCALES if linear and cell.model.scale == "auto" else ()
+            ridge = None if auto else float(o.ridge)
+            return [LeastSquares(cell.block_size, ridge, scales, SHARES if auto and linear else ())]
     return first

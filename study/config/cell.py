@@ -35,10 +35,12 @@ from study.config.schema import (
 from study.core.data.datasets import DataError
 from study.core.data.derivatives import Method
 from study.core.data.recording import Recording
-from study.core.models import make_model
+from study.core.models import LinearModel, make_model
 from study.core.systems import System
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
+OF_LINEAR = ("features", "scale")  # keys of `model` that a linear Lagrangian alone has
+MOST_CHOSEN = 1000  # unknowns that model.width=auto allows
 UNUSED_TRAJECTORIES = 100  # data.n_trajectories of states that are drawn uniformly
 
 _groups: dict[tuple[str, str], Any] = {}  # those made, by name and values
@@ -82,10 +84,16 @@ class Cell:
                 f"give fewer than data.pool_size={data.pool_size}"
             )
         model = make_model(self.mechanics.angles, dataclasses.asdict(self.model))
-        if self.optimizer.name == "least_squares" and not model.linear:
+        solved = self.optimizer.name == "least_squares"
+        if solved and not isinstance(model, LinearModel):
             raise ConfigError(
                 f"optimizer=least_squares solves linear models, and model={self.model.name} is "
-                "none: use model=random_features, or another optimizer"
+                "none: use model=linear_lagrangian or random_features, or another optimizer"
+            )
+        if self.model.name == "linear_lagrangian" and self.model.scale == "auto" and not solved:
+            raise ConfigError(
+                f"model.scale=auto is chosen by optimizer=least_squares: {self.optimizer.name} "
+                "needs a number, such as model.scale=0.5"
             )
 
     @property
@@ -117,6 +125,10 @@ class Cell:
         plain = dataclasses.asdict(self)
         if self.data.sampler != "file":
             plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
+        if self.model.name != "linear_lagrangian":
+            plain["model"] = {k: v for k, v in plain["model"].items() if k not in OF_LINEAR}
+        if self.optimizer.ridge == 0:
+            del plain["optimizer"]["ridge"]
         own = {"sha256": self.system.sha256} if self.system.name == "file" else {}
         plain["system"] = {"name": self.system.name, **own, **self.mechanics.constants}
         return plain
@@ -130,7 +142,11 @@ class Cell:
     def factors(self) -> dict[str, Any]:
         """The table's columns of factors, under their config keys, and what follows from them."""
         mechanics, reading = self.mechanics, _reading(self.data)
+        linear, solved = self.model.name == "linear_lagrangian", self.optimizer.ridge != 0
         named = {
+            "model.features": self.model.features if linear else None,
+            "model.scale": str(self.model.scale) if linear else None,
+            "optimizer.ridge": str(self.optimizer.ridge) if solved else None,
             "system": mechanics.name,
             "system.constants": self._changed_constants(),
             "model": self.model.name,
@@ -201,9 +217,17 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         top["precision"] = "float64"
     n_train = data.n_train or DEFAULT_N_TRAIN
     if data.n_over_p is not None:  # rounded to the nearest point, at least one
+        if model.width == "auto":
+            raise ConfigError(
+                f"data.n_over_p={data.n_over_p:g} and model.width=auto, which follows from N: give "
+                "data.n_train or a number for model.width"
+            )
         P = make_model(system.angles, dataclasses.asdict(model)).n_params
         n_train = max(1, round(data.n_over_p * P))
     data = altered(data, n_train=n_train, n_over_p=None)
+    if model.width == "auto":  # two equations for each unknown, if there are so many
+        one = make_model(system.angles, dataclasses.asdict(altered(model, width=1))).n_params
+        model = altered(model, width=max(1, min(n_train * system.n_dof // 2, MOST_CHOSEN) // one))
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
 

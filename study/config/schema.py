@@ -160,7 +160,9 @@ class ModelConfig:
     """A model by name."""
 
     name: Name
-    width: Annotated[Count, "units of a hidden layer, or features of each output"]
+    width: Annotated[
+        Count | Literal["auto"], "units of a hidden layer, or features; linear_lagrangian: or auto"
+    ]
     depth: Annotated[Count, "hidden layers"]
     activation: Annotated[Name, "softplus, tanh, gelu, silu, sin"]
     beta: Annotated[Positive, "sigma(beta x) / beta; of random features: their inverse length"]
@@ -173,8 +175,20 @@ class ModelConfig:
         "N(0, 1/fan_in), zero bias; or torch_default, cranmer, or beta_matched: that of beta 1, "
         "whatever beta is",
     ]
+    features: Annotated[
+        Literal["structured", "random"],
+        "of linear_lagrangian: of q, for mass matrix and potential; or random, of (q, qdot)",
+    ] = "structured"
+    scale: Annotated[
+        Positive | Literal["auto"],
+        "of linear_lagrangian: inverse length of its features; auto: by held-out points",
+    ] = "auto"
 
     def __post_init__(self) -> None:
+        if self.width == "auto" and self.name != "linear_lagrangian":
+            raise ConfigError(
+                f"model.width=auto is for model=linear_lagrangian: give {self.name} a number"
+            )
         if self.activation == "relu" and self.name in MODELS:
             raise ConfigError(
                 "model.activation=relu cannot learn a Lagrangian: its second derivative is zero, "
@@ -190,7 +204,10 @@ class ModelConfig:
 
     def normal(self) -> ModelConfig:
         """Set keys that the model does not use to one value, so that equal cells hash equally."""
-        return altered(self, **UNUSED.get(self.name, {}))
+        unused = UNUSED.get(self.name, {})
+        if self.name != "linear_lagrangian":
+            unused = unused | {"features": "structured", "scale": "auto"}
+        return altered(self, **unused)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -211,6 +228,10 @@ class OptimizerConfig:
         Index,
         "of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64",
     ]
+    ridge: Annotated[
+        NonNegative | Literal["auto"],
+        "of least squares, over the largest squared singular value; auto: by held-out points",
+    ] = 0.0
 
     @property
     def adam(self) -> bool:
@@ -235,6 +256,8 @@ class OptimizerConfig:
         if not self.adam:
             unused |= {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
             unused |= {"schedule": "constant", "loss": "squared"}
+        if self.name != "least_squares":
+            unused["ridge"] = 0.0
         return altered(self, **unused)
 
 

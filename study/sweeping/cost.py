@@ -47,7 +47,7 @@ def _second_order_seconds(cell: Cell) -> float:
 def training_seconds(cell: Cell) -> float:
     """Adam's part of `block_seconds`, which compilation can shorten."""
     samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
-    units = cell.model.width * cell.model.depth
+    units = int(cell.model.width) * cell.model.depth  # auto is a number in a cell
     fast = cell.compile and cell.device == "cpu"
     unit = UNIT_SECONDS if fast else EAGER_UNIT_SECONDS
     work = units * unit + _sample_flops(cell) / FLOPS_PER_SECOND

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from study.core import native
-from study.core.models.model import Model, NetworkModel
+from study.core.models.model import Model
 
 LIMIT = 100.0  # true motion stays below about 10, in either units
 STEEPEST = 1e8  # accelerations are clamped here, so that the solver's norms stay finite
@@ -41,12 +41,12 @@ def rollout(
     max_steps: int,
 ) -> Rollout:
     """Motion by every network of the ensemble from every initial state; see `rollout_field`."""
-    network = model.in_cpp(theta) if isinstance(model, NetworkModel) else None
-    if network and theta.dtype == torch.float64:
+    known = model.in_cpp(theta)
+    if known and theta.dtype == torch.float64:
         bounded = _bounded(angles, len(angles))
         sizes = (len(start), len(times), max_steps, native.bits(bounded))
         course = native.Course(*sizes, rtol, LIMIT, STEEPEST)
-        rolled = native.roll_out(network, theta, start, times, course)
+        rolled = native.roll_out(*known, start, times, course)
         return _rolled(*rolled, torch.tensor(bounded).to(start))
     return rollout_field(
         lambda q, qdot: model.acceleration(theta, q, qdot),

@@ -32,9 +32,14 @@ from torch import Tensor
 from study.core.models.acceleration_mlp import AccelerationMLP
 from study.core.models.activations import ACTIVATIONS
 from study.core.models.initialisation import INITS
+from study.core.models.linear_lagrangian import (
+    LinearLagrangian,
+    RandomLagrangian,
+    StructuredLagrangian,
+)
 from study.core.models.lnn import LNN
 from study.core.models.mlp import MLP
-from study.core.models.model import Model, NetworkModel
+from study.core.models.model import LinearModel, Model, NetworkModel
 from study.core.models.random_features import RandomFeatures
 from study.core.models.structured_lnn import StructuredLNN
 from study.core.systems.units import Units
@@ -44,6 +49,7 @@ __all__ = [
     "INITS",
     "MODELS",
     "UNUSED",
+    "LinearModel",
     "Model",
     "TrainedModel",
     "make_model",
@@ -63,6 +69,15 @@ def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
     return StructuredLNN(mlp, settings["init"])
 
 
+def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
+    scale = 1.0 if settings["scale"] == "auto" else settings["scale"]
+    if settings["features"] == "random":
+        return RandomLagrangian(_mlp(angles, settings), scale)
+    entries = len(angles) * (len(angles) + 1) // 2
+    mlp = _mlp(angles, settings, n_outputs=entries + 1, velocities=False)
+    return StructuredLagrangian(mlp, scale)
+
+
 MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
     "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"]),
     "structured_lnn": _structured_lnn,
@@ -70,12 +85,14 @@ MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
         _mlp(angles, s, n_outputs=len(angles)), s["init"]
     ),
     "random_features": lambda angles, s: RandomFeatures(_mlp(angles, s)),
+    "linear_lagrangian": _linear_lagrangian,
 }
 
 # Settings that a model does not use, at the value that every cell of it has.
 UNUSED: dict[str, Settings] = {
     "acceleration_mlp": {"mass_prior": 0.0},
     "random_features": {"depth": 1, "mass_prior": 0.0, "init": "fan_in"},
+    "linear_lagrangian": {"depth": 1, "activation": "sin", "beta": 1.0, "init": "fan_in"},
 }
 
 
@@ -85,7 +102,7 @@ def make_model(angles: tuple[bool, ...], settings: Settings, *, native: bool = F
     If `native`, C++ computes it on the CPU, provided it is a network.
     """
     model = MODELS[settings["name"]](angles, settings)
-    if native and isinstance(model, NetworkModel):
+    if native and isinstance(model, NetworkModel | LinearLagrangian):
         return dataclasses.replace(model, native=True)
     return model
 

@@ -30,10 +30,8 @@ class Model(abc.ABC):
     """An ensemble's architecture; parameters are a flat row theta (S) a network.
 
     The first `n_params` of theta are trained, the rest are fixed draws (of random features; S = P
-    for every other model). `linear` says whether qddot is linear in what is trained.
+    for every other model).
     """
-
-    linear = False
 
     @property
     @abc.abstractmethod
@@ -74,6 +72,51 @@ class Model(abc.ABC):
         """d2L/dqdot2, or None for a model that has none."""
         return None
 
+    def in_cpp(self, theta: Theta) -> tuple[native.Network, Theta] | None:
+        """What C++ computes accelerations of, and its parameters; None if it does not."""
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Equations:
+    """Linear equations for the trained parameters: rows (R, B, D, P) @ trained = right (R, B, D).
+
+    `gauge` (R, P), summed over the B states: the mean of gauge @ trained over all states is to be
+    `level`. None if the equations need no such constraint.
+    """
+
+    rows: Float[Tensor, "R B D P"]
+    right: Float[Tensor, "R B D"]
+    gauge: Float[Tensor, "R P"] | None = None
+    level: float = 0.0
+
+
+class LinearModel(Model):
+    """A model that one linear least-squares problem trains."""
+
+    scale: float = 1.0  # of the drawn features; `scaled` gives the same draws at another
+
+    @property
+    def n_features(self) -> int:
+        """Equal parts of what is trained, one after the other; the first few may do alone."""
+        return 1
+
+    @abc.abstractmethod
+    def equations(self, theta: Theta, q: States, qdot: States, qddot: States) -> Equations:
+        """What the trained part of theta is to fulfil at measured accelerations."""
+
+    def scaled(self, theta: Theta, scale: float) -> Theta:
+        """The same features at another inverse length. **Raises:** `ValueError` without one."""
+        raise ValueError(f"{type(self).__name__} has no scale to choose")
+
+
+def cpp_network(kind: str, mlp: MLP, dtype: torch.dtype) -> native.Network:
+    """How C++ knows a network."""
+    encoded = mlp.angles if mlp.encoding == "trig" else (False,) * mlp.n_dof
+    places = native.MODELS.index(kind), native.ACTIVATIONS.index(mlp.activation)
+    sizes = (places[0], mlp.n_dof, mlp.width, mlp.depth, places[1], native.bits(encoded))
+    return native.Network(*sizes, mlp.beta, mlp.mass_prior, FLOOR[dtype])
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkModel(Model):
@@ -109,25 +152,20 @@ class NetworkModel(Model):
         draw, sizes, beta = INITS[self.init], self.mlp.layer_sizes, self.mlp.beta
         return torch.stack([torch.cat(draw(sizes, beta, seed)) for seed in seeds]).to(dtype)
 
-    def in_cpp(self, theta: Tensor) -> native.Network | None:
-        """The network that C++ computes with these parameters; None if it does not."""
-        mlp = self.mlp
-        known = "kind" in vars(type(self)) and mlp.activation in native.ACTIVATIONS
+    def in_cpp(self, theta: Tensor) -> tuple[native.Network, Tensor] | None:
+        known = "kind" in vars(type(self)) and self.mlp.activation in native.ACTIVATIONS
         if not (self.native and known and theta.device.type == "cpu"):
             return None
-        encoded = mlp.angles if mlp.encoding == "trig" else (False,) * mlp.n_dof
-        kind, sigma = native.MODELS.index(self.kind), native.ACTIVATIONS.index(mlp.activation)
-        sizes = (kind, mlp.n_dof, mlp.width, mlp.depth, sigma, native.bits(encoded))
-        return native.Network(*sizes, mlp.beta, mlp.mass_prior, FLOOR[theta.dtype])
+        return cpp_network(self.kind, self.mlp, theta.dtype), theta
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        if network := self.in_cpp(theta):
-            return native.acceleration(network, theta, q, qdot)
+        if known := self.in_cpp(theta):
+            return native.acceleration(*known, q, qdot)
         return self.forward(self.mlp, self.mlp.layers(theta), q, qdot)[0]
 
     def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
-        if network := self.in_cpp(theta):
-            return native.jacobian(network, theta, q, qdot)
+        if known := self.in_cpp(theta):
+            return native.jacobian(*known, q, qdot)
         layers = self.mlp.layers(theta)
         qddot, _, sweep = self.forward(self.mlp, layers, q, qdot)
         R, D, B = qddot.shape
@@ -140,8 +178,8 @@ class NetworkModel(Model):
         return qddot, J.permute(0, 3, 2, 1)
 
     def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
-        if network := self.in_cpp(theta):
-            return native.loss_and_gradient(network, theta, q, qdot, target, loss)
+        if known := self.in_cpp(theta):
+            return native.loss_and_gradient(*known, q, qdot, target, loss)
         layers = self.mlp.layers(theta)
         if not compiled:
             return _loss_and_gradient(type(self), self.mlp, loss, layers, q, qdot, target)

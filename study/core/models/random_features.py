@@ -20,11 +20,11 @@ from torch import Tensor
 
 from study.core.models.activations import derivatives
 from study.core.models.mlp import MLP, States
-from study.core.models.model import Model, Theta, error_and_cotangent
+from study.core.models.model import Equations, LinearModel, Theta, error_and_cotangent
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomFeatures(Model):
+class RandomFeatures(LinearModel):
     """p = `mlp.width` features for each of D outputs; depth and mass prior are not used.
 
     theta is C (D, p), which is trained and starts at zero, then w (p, inputs) and b (p), which are
@@ -32,7 +32,6 @@ class RandomFeatures(Model):
     """
 
     mlp: MLP
-    linear = True
 
     @property
     def n_params(self) -> int:
@@ -72,6 +71,12 @@ class RandomFeatures(Model):
         eye = torch.eye(D, dtype=phi.dtype, device=phi.device)
         blocks = eye[:, :, None] * phi.mT[:, :, None, None]  # each output has its own row of C
         return torch.bmm(self._trained(theta), phi), blocks.flatten(3)
+
+    def equations(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> Equations:
+        fixed = theta.clone()
+        fixed[:, : self.n_params] = 0
+        zero, rows = self.jacobian(fixed, q, qdot)
+        return Equations(rows, (qddot - zero).mT)
 
     def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
         """As `Model` says; two products, so that there is nothing to compile."""

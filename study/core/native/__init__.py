@@ -31,7 +31,12 @@ COMPILERS = ("g++", "clang++", "c++")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 NATIVE = ("-march=native", "-mcpu=native")  # the one that the compiler knows
 SECONDS = 300
-MODELS = ("lnn", "structured_lnn", "acceleration_mlp")  # in the order of native.cpp
+MODELS = (
+    "lnn",
+    "structured_lnn",
+    "acceleration_mlp",
+    "structured_lagrangian",
+)  # in the order of native.cpp
 ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of activations.hpp
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 

@@ -107,6 +107,54 @@ class AccelerationMLP final : public Dense<T> {
     }
 };
 
+// M and V are the outputs themselves, as in `linear_lagrangian.py`; the gradient is not needed
+template <typename T>
+class StructuredLagrangian final : public Dense<T> {
+   public:
+    StructuredLagrangian(const Shape& shape, int64_t B)
+        : Dense<T>(shape, false, shape.n_dof * (shape.n_dof + 1) / 2 + 1, shape.n_dof + 1, B) {}
+
+   protected:
+    int64_t forward(int some) override {
+        this->encode(input[0].at);
+        for (int k = 0; k < D; ++k) {
+            std::memset(u, 0, D * vectors * BYTES);
+            std::fill_n(this->lane(u, k), this->S, T(1));
+            this->push(input[0].at, u, input[k + 1].at);
+        }
+        this->push_all();
+        const int potential = D * (D + 1) / 2;
+        for (int v = 0; v < vectors; ++v) {
+            for (int i = 0; i < D; ++i) {
+                Vec<T> of_c{}, twice_g{};
+                for (int k = 0; k < D; ++k) {
+                    mass[(std::min(i, k) * D + std::max(i, k)) * vectors + v] = entry(0, i, k, v);
+                    for (int j = 0; j < D; ++j) {
+                        const Vec<T> both = qdot[j * vectors + v] * qdot[k * vectors + v];
+                        of_c += entry(k + 1, i, j, v) * both;
+                        twice_g += entry(i + 1, j, k, v) * both;
+                    }
+                }
+                c[i * vectors + v] = of_c;
+                g[i * vectors + v] = twice_g * T(0.5) - out[i + 1].at[potential * vectors + v];
+            }
+        }
+        return this->solve(some);
+    }
+
+    void backward() override {}
+
+   private:
+    using Base = Dense<T>;
+    using Base::D, Base::vectors, Base::input, Base::out, Base::qdot, Base::u, Base::c, Base::g;
+    using Base::mass;
+
+    Vec<T> entry(int stream, int i, int j, int v) const {
+        const int row = std::max(i, j), column = std::min(i, j);
+        return out[stream].at[(row * (row + 1) / 2 + column) * vectors + v];
+    }
+};
+
 template <typename T>
 class Structured final : public Dense<T> {
    public:

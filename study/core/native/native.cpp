@@ -19,6 +19,7 @@ struct States {
 template <typename T>
 std::unique_ptr<Network<T>> make(const Shape& shape, int64_t B) {
     if (shape.model == 1) return std::make_unique<Structured<T>>(shape, B);
+    if (shape.model == 3) return std::make_unique<StructuredLagrangian<T>>(shape, B);
     if (shape.model == 2) return std::make_unique<AccelerationMLP<T>>(shape, B);
     return std::make_unique<Lagrangian<T>>(shape, B);
 }

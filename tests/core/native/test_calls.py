@@ -194,7 +194,7 @@ def test_networks_and_states_that_do_not_match_are_refused():
     theta, q, qdot, _ = draw(model, 2, 9)
     for wrong, message in ((theta[:1], "1 networks"), (theta.float(), "float32")):
         with pytest.raises(ValueError, match=message):
-            cpp._call("accelerate", model.in_cpp(theta), wrong, (q, qdot), (q,))
+            cpp._call("accelerate", model.in_cpp(theta)[0], wrong, (q, qdot), (q,))
 
 
 def test_what_cpp_does_not_know_is_left_to_the_tensors(monkeypatch):
