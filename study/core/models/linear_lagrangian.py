@@ -29,7 +29,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core import native
-from study.core.models import lnn
 from study.core.models.mass_matrix import invert, with_prior
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, cpp_network, error_and_cotangent
@@ -156,19 +155,27 @@ class RandomLagrangian(LinearLagrangian):
     kind = "lnn"
 
     def mass_and_force(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
-        mass, c, g, _ = lnn.curvature(self.mlp, self.mlp.layers(self.as_network(theta)), q, qdot)
-        return mass, g - c
+        of_v, slopes, sine, cosine = self._phases(theta, q, qdot)
+        c = theta[:, : self.n_params, None]
+        bent = -c * sine
+        mass = torch.einsum("rpb,rpi,rpj->rijb", bent, of_v, of_v)
+        along_q = (slopes * qdot.unsqueeze(2)).sum(1)  # of da/dt, the part that qdot makes
+        force = (slopes * (c * cosine).unsqueeze(1)).sum(2) - torch.bmm(of_v.mT, bent * along_q)
+        return with_prior(mass, self.mlp.mass_prior), force
 
     def rows(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> tuple[Tensor, Tensor]:
-        (w, b), x = self._hidden(theta), self.mlp.encode(q)
-        of_q, of_v = w[:, :, : x.shape[1]], w[:, :, x.shape[1] :]
-        a = torch.baddbmm(b, w, torch.cat([x, qdot], 1))
-        slopes = self._slopes(of_q, x)
+        of_v, slopes, sine, cosine = self._phases(theta, q, qdot)
         rate = torch.bmm(of_v, qddot) + (slopes * qdot.unsqueeze(2)).sum(1)  # da/dt
-        sine, cosine = a.sin(), a.cos()
         rows = -(sine * rate).unsqueeze(1) * of_v.mT.unsqueeze(3) - cosine.unsqueeze(1) * slopes
         trace = -sine * (of_v * of_v).sum(2, keepdim=True)
         return rows.permute(0, 3, 1, 2), trace.mT
+
+    def _phases(self, theta: Tensor, q: States, qdot: States) -> tuple[Tensor, ...]:
+        """Of a = w . x + b: w of qdot (R, p, D), da/dq_i (R, D, p, B), sin a, cos a (R, p, B)."""
+        (w, b), x = self._hidden(theta), self.mlp.encode(q)
+        of_q, of_v = w.split([x.shape[1], qdot.shape[1]], 2)
+        a = torch.baddbmm(b, w, torch.cat([x, qdot], 1))
+        return of_v, self._slopes(of_q, x), a.sin(), a.cos()
 
 
 @dataclasses.dataclass(frozen=True)

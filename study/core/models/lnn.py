@@ -59,7 +59,7 @@ class LNN(NetworkModel):
 
     @staticmethod
     def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
-        mass, c, g, s = curvature(mlp, layers, q, qdot)
+        mass, c, g, s = _curvature(mlp, layers, q, qdot)
         s.inverse, floored = invert(mass)
         return (s.inverse * (g - c).unsqueeze(1)).sum(2), floored, s
 
@@ -117,10 +117,10 @@ class LNN(NetworkModel):
         return pairs[::-1]
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        return curvature(self.mlp, self.mlp.layers(theta), q, qdot)[0]
+        return _curvature(self.mlp, self.mlp.layers(theta), q, qdot)[0]
 
 
-def curvature(
+def _curvature(
     mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Sweep]:
     """Mass matrix (R, D, D, B), c and g (R, D, B), and the sweep they came from."""
