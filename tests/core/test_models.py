@@ -24,6 +24,8 @@ SETTINGS = {
     "encoding": "trig",
     "mass_prior": 0.0,
     "init": "torch_default",
+    "features": "structured",
+    "scale": 0.5,
 }
 ANGLES = {1: (True,), 2: (True, False), 3: (True, False, True)}
 SIGMA = {"tanh": torch.tanh, "softplus": torch.nn.functional.softplus, "sin": torch.sin}
@@ -248,11 +250,12 @@ def test_parameters_are_counted_by_hand():
         "structured_lnn": 4 * 32 + 32 + hidden + 4 * 32 + 4,
         "acceleration_mlp": 6 * 32 + 32 + hidden + 2 * 32 + 2,
         "random_features": 2 * 32,
+        "linear_lagrangian": 4 * 32,
     }
     for name, P in expected.items():
         assert make_model(angles, {"name": name, **settings}).n_params == P
         model = make_model(angles, {"name": name, **settings})
-        fixed = 32 * (6 + 1) if name == "random_features" else 0
+        fixed = {"random_features": 32 * (6 + 1), "linear_lagrangian": 32 * (4 + 1)}.get(name, 0)
         assert model.initialise([0, 1], torch.float64).shape == (2, P + fixed)
 
 

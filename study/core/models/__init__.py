@@ -70,6 +70,7 @@ def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
 
 
 def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
+    settings = settings | UNUSED["linear_lagrangian"]
     scale = 1.0 if settings["scale"] == "auto" else settings["scale"]
     if settings["features"] == "random":
         return RandomLagrangian(_mlp(angles, settings), scale)
