@@ -403,8 +403,8 @@ def mapping(key: str, value: Any) -> dict[str, Any]:
 
 
 def takes_whole_numbers(key: str) -> bool:
-    """Whether a dotted config key is declared to hold whole numbers alone."""
-    return key == "seed" or _types(key) == {int}
+    """Whether the numbers that a dotted config key may hold are whole ones."""
+    return key == "seed" or (int in _types(key) and float not in _types(key))
 
 
 def takes_numbers(key: str) -> bool:
