@@ -17,7 +17,7 @@ from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, relative_gradient, verdicts
-from study.tables.measures import BUDGET, IDENTIFIABILITY, MEASURES, THRESHOLDS, Predictions
+from study.tables.measures import BUDGET, DESIGN, IDENTIFIABILITY, MEASURES, THRESHOLDS, Predictions
 
 if TYPE_CHECKING:
     from study.block.setup import Setup
@@ -114,11 +114,7 @@ def _design(state: State, r: int) -> dict[str, float]:
     """What least squares knows of the equations it solved."""
     if (design := state.memory.get("design")) is None:
         return {}
-    return dict(
-        zip(
-            ("design_rank", "design_condition", "largest_leverage"), design[r].tolist(), strict=True
-        )
-    )
+    return dict(zip(DESIGN, design[r].tolist(), strict=True))
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:

@@ -39,7 +39,6 @@ from study.core.models import LinearModel, make_model
 from study.core.systems import System
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
-OF_LINEAR = ("features", "scale")  # keys of `model` that a linear Lagrangian alone has
 MOST_CHOSEN = 1000  # unknowns that model.width=auto allows
 UNUSED_TRAJECTORIES = 100  # data.n_trajectories of states that are drawn uniformly
 
@@ -125,10 +124,10 @@ class Cell:
         plain = dataclasses.asdict(self)
         if self.data.sampler != "file":
             plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
-        if self.model.name != "linear_lagrangian":
-            plain["model"] = {k: v for k, v in plain["model"].items() if k not in OF_LINEAR}
-        if self.optimizer.ridge == 0:
-            del plain["optimizer"]["ridge"]
+        for name in ("model", "optimizer"):
+            for field in dataclasses.fields(GROUPS[name]):  # those with a default were added later
+                if plain[name][field.name] == field.default:
+                    del plain[name][field.name]
         own = {"sha256": self.system.sha256} if self.system.name == "file" else {}
         plain["system"] = {"name": self.system.name, **own, **self.mechanics.constants}
         return plain
@@ -142,11 +141,11 @@ class Cell:
     def factors(self) -> dict[str, Any]:
         """The table's columns of factors, under their config keys, and what follows from them."""
         mechanics, reading = self.mechanics, _reading(self.data)
-        linear, solved = self.model.name == "linear_lagrangian", self.optimizer.ridge != 0
+        linear, ridge = self.model.name == "linear_lagrangian", self.optimizer.ridge
         named = {
             "model.features": self.model.features if linear else None,
             "model.scale": str(self.model.scale) if linear else None,
-            "optimizer.ridge": str(self.optimizer.ridge) if solved else None,
+            "optimizer.ridge": str(ridge) if ridge != 0 else None,
             "system": mechanics.name,
             "system.constants": self._changed_constants(),
             "model": self.model.name,

@@ -92,6 +92,8 @@ IDENTIFIABILITY = [
     "jacobian_condition",
 ]
 
+DESIGN = ("design_rank", "design_condition", "largest_leverage")
+
 
 def _error(column: str, words: str) -> Measure:
     return Measure(column, f"{words} (normalised square)", words, required=True)
@@ -138,8 +140,8 @@ _ALL = [
     *_table_only(*IDENTIFIABILITY[:-1], worst=0),
     *_table_only("jacobian_condition"),
     # of the equations that least squares solved
-    *_table_only("design_rank", worst=0),
-    *_table_only("design_condition", "largest_leverage"),
+    *_table_only(DESIGN[0], worst=0),
+    *_table_only(*DESIGN[1:]),
     *_table_only("train_seconds", "rollout_seconds", unit="s", required=True),
     *_table_only("relative_gradient"),  # of log loss along log parameters at the end of training
     *_table_only("floored_fraction", share=True, high=1),

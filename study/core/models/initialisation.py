@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Sizes = list[tuple[int, int]]
@@ -23,6 +24,16 @@ def _normal(sizes: Sizes, scales: list[float], seed: int) -> list[Tensor]:
         weight = torch.randn(fan_in * fan_out, generator=generator, dtype=torch.float64)
         pieces += [scale * weight, torch.zeros(fan_out, dtype=torch.float64)]
     return pieces
+
+
+def draw_features(
+    n_features: int, n_inputs: int, seed: int
+) -> tuple[Float[Tensor, " pI"], Float[Tensor, " p"]]:
+    """w ~ N(0, 1), flat, and b ~ U(-pi, pi) of random features sin(w . x + b), float64."""
+    generator = torch.Generator().manual_seed(seed)
+    w = torch.randn(n_features * n_inputs, generator=generator, dtype=torch.float64)
+    b = torch.rand(n_features, generator=generator, dtype=torch.float64)
+    return w, math.pi * (2 * b - 1)
 
 
 def _fan_in(sizes: Sizes, beta: float, seed: int) -> list[Tensor]:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -29,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core import native
+from study.core.models.initialisation import draw_features
 from study.core.models.mass_matrix import invert, with_prior
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, cpp_network, error_and_cotangent
@@ -70,14 +70,9 @@ class LinearLagrangian(LinearModel):
         return self.mlp.layer_sizes[0][0]
 
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
-        p, inputs = self.mlp.width, self.n_inputs
-
         def draw(seed: int) -> Tensor:
-            generator = torch.Generator().manual_seed(seed)
-            w = torch.randn(p * inputs, generator=generator, dtype=torch.float64)
-            b = torch.rand(p, generator=generator, dtype=torch.float64)
-            c = torch.zeros(self.n_params, dtype=torch.float64)
-            return torch.cat([c, self.scale * w, math.pi * (2 * b - 1)])
+            w, b = draw_features(self.mlp.width, self.n_inputs, seed)
+            return torch.cat([w.new_zeros(self.n_params), self.scale * w, b])
 
         return torch.stack([draw(seed) for seed in seeds]).to(dtype)
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.activations import derivatives
+from study.core.models.initialisation import draw_features
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, Theta, error_and_cotangent
 
@@ -46,11 +47,8 @@ class RandomFeatures(LinearModel):
         p, inputs = self.mlp.width, self.n_inputs
 
         def draw(seed: int) -> Tensor:
-            generator = torch.Generator().manual_seed(seed)
-            w = torch.randn(p * inputs, generator=generator, dtype=torch.float64)
-            b = torch.rand(p, generator=generator, dtype=torch.float64)
-            C = torch.zeros(self.n_params, dtype=torch.float64)
-            return torch.cat([C, w / math.sqrt(inputs), math.pi * (2 * b - 1)])
+            w, b = draw_features(p, inputs, seed)
+            return torch.cat([w.new_zeros(self.n_params), w / math.sqrt(inputs), b])
 
         return torch.stack([draw(seed) for seed in seeds]).to(dtype)
 
