@@ -2,13 +2,14 @@
 
 sympy derives mass matrix, acceleration and energy from L(q, qdot), once for each Lagrangian, as
 functions of numpy arrays. L is written once with the functions of `xp`: sympy here, torch in tests.
+The terms of a library are derived alike, as functions of numpy arrays or torch tensors.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +18,10 @@ from jaxtyping import Bool, Float, Inexact
 
 Array = np.ndarray
 Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
+FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp", "log")  # of terms
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
 Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
+Library = Callable[[Any, Any, Any, Any], Iterable[Any]]  # the same -> terms of a Lagrangian
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
 
 
@@ -46,6 +49,7 @@ class System:
     - `span`: seconds of motion that data are taken from; the horizon if not given. Shorter if
       the motion forgets its start long before the horizon.
     - `energy_scale`: constants -> joules that energy errors are measured in.
+    - `library`: (q, qdot, constants, xp) -> the terms that `model.features=library` sums.
     """
 
     name: str
@@ -60,6 +64,7 @@ class System:
     centre: tuple[float, ...] | None = None
     span: float | None = None
     safe: Callable[[Float[Array, "n two_D"], Any], Array] | None = None
+    library: Library | None = None
 
     @property
     def known(self) -> bool:
@@ -145,6 +150,16 @@ class System:
         angle = np.array([*self.angles, *[False] * self.n_dof])
         return np.where(angle, np.pi - np.mod(np.pi - states, 2 * np.pi), states)
 
+    @property
+    def terms(self) -> Terms:
+        """The terms of the library, derived.
+
+        **Raises:** `DataError` if there is none or it gives no terms; what the library raises.
+        """
+        if self.library is None:
+            raise DataError(f"{self.name} has no library of terms")
+        return _derive_terms(self.library, self.n_dof, tuple(self.constants))
+
     def mass_and_force(self, q, qdot):
         """M (*n, D, D) and the generalised force g - c (*n, D)."""
         D = self.n_dof
@@ -178,19 +193,87 @@ def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
     """Two numpy functions of a Lagrangian: mass matrix and generalised force g - c; energy."""
     import sympy as sp
 
-    q = sp.symbols(f"q:{D}", real=True)
-    v = sp.symbols(f"v:{D}", real=True)
-    constants = sp.symbols(names, real=True)
-    L = lagrangian(q, v, SimpleNamespace(**dict(zip(names, constants, strict=True))), sp)
+    q, v, constants, arguments = _symbols(D, names)
+    L = lagrangian(q, v, constants, sp)
+    energy = [sum(vi * sp.diff(L, vi) for vi in v) - L]
+    formulas = _mass_and_force(L, q, v), energy
+    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in formulas)
+
+
+def _symbols(D: int, names: tuple[str, ...]):
+    """q, qdot, the constants as attributes, and all of them in a row."""
+    import sympy as sp
+
+    q, v, constants = (sp.symbols(x, real=True) for x in (f"q:{D}", f"v:{D}", names))
+    return q, v, SimpleNamespace(**dict(zip(names, constants, strict=True))), (*q, *v, *constants)
+
+
+def _mass_and_force(L: Any, q: tuple, v: tuple) -> list:
+    """d2L/dqdot2, row by row, and dL/dq - (d2L/dqdot dq) qdot, as formulas."""
+    import sympy as sp
+
     momentum = [sp.diff(L, vi) for vi in v]
     mass = [sp.diff(p, vj) for p in momentum for vj in v]
-    force = [
-        sp.diff(L, q[i]) - sum(sp.diff(momentum[i], q[j]) * v[j] for j in range(D))
-        for i in range(D)
+    return mass + [
+        sp.diff(L, qi) - sum(sp.diff(p, qj) * vj for qj, vj in zip(q, v, strict=True))
+        for qi, p in zip(q, momentum, strict=True)
     ]
-    energy = [sum(vi * p for vi, p in zip(v, momentum, strict=True)) - L]
-    arguments = (*q, *v, *constants)
-    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in (mass + force, energy))
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Mass matrix and force of each of P = `count` terms; most of their entries are zero.
+
+    Expression `expression[k]` of those that `formulas` gives is entry `entry[k]` of term `term[k]`:
+    of its mass matrix, row by row, then of its force. All other entries are zero.
+    `formulas` takes the coordinates, the velocities and the constants, each by itself.
+    """
+
+    count: int
+    formulas: Callable[..., list]
+    term: list[int]
+    entry: list[int]
+    expression: list[int]
+
+
+@functools.cache
+def _derive_terms(library: Library, D: int, names: tuple[str, ...]) -> Terms:
+    """The terms of a library. **Raises:** `DataError` if it gives none, or what is no term."""
+    import sympy as sp
+
+    q, v, constants, arguments = _symbols(D, names)
+    given = library(q, v, constants, sp)
+    if isinstance(given, str | sp.Basic) or not isinstance(given, Iterable):
+        raise DataError(f"library gives {_kind(given)}: it should give a list of terms")
+    expressions: dict[Any, int] = {}
+    terms, places = list(given), []
+    for j, term in enumerate(terms):
+        if not isinstance(term, int | float | sp.Expr):
+            raise DataError(
+                f"library gives {_kind(term)} as its term {j + 1}: it should be a formula of q, "
+                "qdot and constants"
+            )
+        for k, formula in enumerate(_mass_and_force(sp.sympify(term), q, v)):
+            if sp.expand(formula) != 0:  # a total time derivative has no force
+                places.append((j, k, expressions.setdefault(formula, len(expressions))))
+    for i in range(D):
+        if not any(k in range(i * D, i * D + D) for _, k, _ in places):
+            raise DataError(
+                f"library gives {len(terms)} terms, and none is a kinetic energy of q[{i}]: it "
+                f"should give one, such as v[{i}]**2"
+            )
+    functions = {name: functools.partial(_either, name) for name in FUNCTIONS}
+    formulas = sp.lambdify(arguments, list(expressions), [functions, "math"], cse=True)
+    return Terms(len(terms), formulas, *map(list, zip(*places, strict=True)))
+
+
+def _either(name: str, x: Any) -> Any:
+    """A function by name, of a torch tensor or of anything that numpy knows."""
+    return getattr(x, name)() if hasattr(x, name) else getattr(np, name)(x)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _evaluate(function, q, qdot, constants: Mapping[str, float]):
