@@ -33,7 +33,8 @@ from study.core.models.acceleration_mlp import AccelerationMLP
 from study.core.models.activations import ACTIVATIONS
 from study.core.models.initialisation import INITS
 from study.core.models.linear_lagrangian import (
-    LinearLagrangian,
+    DrawnLagrangian,
+    LibraryLagrangian,
     RandomLagrangian,
     StructuredLagrangian,
 )
@@ -42,6 +43,7 @@ from study.core.models.mlp import MLP
 from study.core.models.model import LinearModel, Model, NetworkModel
 from study.core.models.random_features import RandomFeatures
 from study.core.models.structured_lnn import StructuredLNN
+from study.core.systems import System
 from study.core.systems.units import Units
 
 __all__ = [
@@ -97,13 +99,28 @@ UNUSED: dict[str, Settings] = {
 }
 
 
-def make_model(angles: tuple[bool, ...], settings: Settings, *, native: bool = False) -> Model:
+def make_model(
+    angles: tuple[bool, ...],
+    settings: Settings,
+    *,
+    native: bool = False,
+    system: System | None = None,
+    units: Units | None = None,
+) -> Model:
     """The model of a cell from its plain settings (`name`, `width`, ...).
 
-    If `native`, C++ computes it on the CPU, provided it is a network.
+    If `native`, C++ computes it on the CPU, provided it is a network. The terms of a library are
+    those of `system`; `units`, physical if not given, are those of the states it is asked about.
+
+    **Raises:** `ValueError` for a library without a system.
     """
+    if (settings["name"], settings.get("features")) == ("linear_lagrangian", "library"):
+        if system is None:
+            raise ValueError("model.features=library needs the system that states the terms")
+        units = units or Units.physical(len(angles))
+        return LibraryLagrangian(system, units, settings["mass_prior"])
     model = MODELS[settings["name"]](angles, settings)
-    if native and isinstance(model, NetworkModel | LinearLagrangian):
+    if native and isinstance(model, NetworkModel | DrawnLagrangian):
         return dataclasses.replace(model, native=True)
     return model
 
@@ -124,13 +141,16 @@ class TrainedModel:
     units: Units
 
     @classmethod
-    def from_saved(cls, saved: dict[str, Any], index: int) -> TrainedModel:
-        """The network at `index` of a block's saved weights."""
-        return cls(
-            make_model(tuple(saved["angles"]), saved["model"]),
-            saved["theta"][index : index + 1].double(),
-            Units(saved["time"], np.asarray(saved["length"]), np.asarray(saved["origin"])),
-        )
+    def from_saved(
+        cls, saved: dict[str, Any], index: int, system: System | None = None
+    ) -> TrainedModel:
+        """The network at `index` of a block's saved weights; its terms are those of `system`.
+
+        **Raises:** `ValueError` for a library without a system.
+        """
+        units = Units(saved["time"], np.asarray(saved["length"]), np.asarray(saved["origin"]))
+        angles, theta = tuple(saved["angles"]), saved["theta"][index : index + 1].double()
+        return cls(make_model(angles, saved["model"], system=system, units=units), theta, units)
 
     def acceleration(
         self, q: Float[np.ndarray, "..."], qdot: Float[np.ndarray, "..."]

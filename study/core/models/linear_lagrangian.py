@@ -10,10 +10,13 @@ indefinite on the way. A constraint keeps it away: the mean over the training po
 the trace of a unit mass. It fixes the scale of L, which the accelerations do not see (L -> a L).
 How others avoid the trivial solution: Purnomo and Hayashibe (2023), arXiv 2209.03248.
 
-The features are random Fourier features (Rahimi and Recht 2007; for Hamiltonians Rahma, Datar and
-Dietrich 2024, arXiv 2411.17511): psi = sin(w . x + b), x the encoded inputs, w ~ N(0, scale^2),
-b ~ U(-pi, pi). They are the hidden layer of a network whose output layer is c, and C++ computes
-accelerations and rollouts as a network's.
+The terms of a library are the user's own, as in sparse identification (Brunton, Proctor and Kutz
+2016, PNAS 113, 3932): functions of q and qdot in physical units.
+
+All other features are random Fourier features (Rahimi and Recht 2007; for Hamiltonians Rahma,
+Datar and Dietrich 2024, arXiv 2411.17511): psi = sin(w . x + b), x the encoded inputs,
+w ~ N(0, scale^2), b ~ U(-pi, pi). They are the hidden layer of a network whose output layer is c,
+and C++ computes accelerations and rollouts as a network's.
 """
 
 from __future__ import annotations
@@ -32,22 +35,19 @@ from study.core.models.initialisation import draw_features
 from study.core.models.mass_matrix import invert, with_prior
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, cpp_network, error_and_cotangent
+from study.core.systems.mechanics import System, Terms
+from study.core.systems.units import Units
 
 Rows = Float[Tensor, "R B D P"]
 
 
-@dataclasses.dataclass(frozen=True)
 class LinearLagrangian(LinearModel):
-    """What both kinds of features share.
+    """What all kinds of features share: theta begins with c (P)."""
 
-    theta is c (P), feature by feature, then w (p, inputs) and b (p), which are drawn from the
-    replicate's seed and kept: p = `mlp.width` features, `mlp.n_outputs` coefficients each.
-    """
-
-    mlp: MLP
-    scale: float
-    native: bool = False
-    kind: ClassVar[str]
+    @property
+    @abc.abstractmethod
+    def mass_prior(self) -> float:
+        """The mass that is not trained, in scaled units."""
 
     @abc.abstractmethod
     def mass_and_force(self, theta: Tensor, q: States, qdot: States) -> tuple[Tensor, States]:
@@ -56,6 +56,55 @@ class LinearLagrangian(LinearModel):
     @abc.abstractmethod
     def rows(self, theta: Tensor, q: States, qdot: States, qddot: States) -> tuple[Rows, Tensor]:
         """The residual of each term of L at given accelerations, and tr M of each (R, B, P)."""
+
+    def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
+        mass, force = self.mass_and_force(theta, q, qdot)
+        return (invert(mass)[0] * force.unsqueeze(1)).sum(2)
+
+    def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
+        return self.mass_and_force(theta, q, qdot)[0]
+
+    def equations(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> Equations:
+        rows, trace = self.rows(theta, q, qdot, qddot)
+        prior = self.mass_prior
+        return Equations(rows, -prior * qddot.mT, trace.sum(1), qddot.shape[1] * (1 - prior))
+
+    def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        """qddot and -M^-1 times the residual of each term, from M qddot = g - c."""
+        mass, force = self.mass_and_force(theta, q, qdot)
+        inverse = invert(mass)[0]
+        qddot = (inverse * force.unsqueeze(1)).sum(2)
+        rows, _ = self.rows(theta, q, qdot, qddot)
+        return qddot, -torch.einsum("rijb,rbjp->rbip", inverse, rows)
+
+    def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
+        mass, force = self.mass_and_force(theta, q, qdot)
+        inverse, floored = invert(mass)
+        qddot = (inverse * force.unsqueeze(1)).sum(2)
+        value, cotangent = error_and_cotangent(loss, qddot - target)
+        u = (inverse * cotangent.unsqueeze(1)).sum(2)
+        rows, _ = self.rows(theta, q, qdot, qddot)
+        gradient = torch.zeros_like(theta)
+        gradient[:, : self.n_params] = -torch.einsum("rib,rbip->rp", u, rows)
+        return value, gradient, floored.to(q.dtype).mean(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnLagrangian(LinearLagrangian):
+    """Random features: c, feature by feature, then w (p, inputs) and b (p).
+
+    These are drawn from the replicate's seed and kept: p = `mlp.width` features, `mlp.n_outputs`
+    coefficients each.
+    """
+
+    mlp: MLP
+    scale: float
+    native: bool = False
+    kind: ClassVar[str]
+
+    @property
+    def mass_prior(self) -> float:
+        return self.mlp.mass_prior
 
     @property
     def n_params(self) -> int:
@@ -96,35 +145,7 @@ class LinearLagrangian(LinearModel):
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         if known := self.in_cpp(theta):
             return native.acceleration(*known, q, qdot)
-        mass, force = self.mass_and_force(theta, q, qdot)
-        return (invert(mass)[0] * force.unsqueeze(1)).sum(2)
-
-    def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        return self.mass_and_force(theta, q, qdot)[0]
-
-    def equations(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> Equations:
-        rows, trace = self.rows(theta, q, qdot, qddot)
-        prior = self.mlp.mass_prior
-        return Equations(rows, -prior * qddot.mT, trace.sum(1), self.mlp.n_dof * (1 - prior))
-
-    def jacobian(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
-        """qddot and -M^-1 times the residual of each term, from M qddot = g - c."""
-        mass, force = self.mass_and_force(theta, q, qdot)
-        inverse = invert(mass)[0]
-        qddot = (inverse * force.unsqueeze(1)).sum(2)
-        rows, _ = self.rows(theta, q, qdot, qddot)
-        return qddot, -torch.einsum("rijb,rbjp->rbip", inverse, rows)
-
-    def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
-        mass, force = self.mass_and_force(theta, q, qdot)
-        inverse, floored = invert(mass)
-        qddot = (inverse * force.unsqueeze(1)).sum(2)
-        value, cotangent = error_and_cotangent(loss, qddot - target)
-        u = (inverse * cotangent.unsqueeze(1)).sum(2)
-        rows, _ = self.rows(theta, q, qdot, qddot)
-        gradient = torch.zeros_like(theta)
-        gradient[:, : self.n_params] = -torch.einsum("rib,rbip->rp", u, rows)
-        return value, gradient, floored.to(q.dtype).mean(1)
+        return super().acceleration(theta, q, qdot)
 
     def _hidden(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """w (R, p, inputs) and b (R, p, 1)."""
@@ -144,7 +165,7 @@ class LinearLagrangian(LinearModel):
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomLagrangian(LinearLagrangian):
+class RandomLagrangian(DrawnLagrangian):
     """phi_j = psi_j(q, qdot): any Lagrangian, P = p."""
 
     kind = "lnn"
@@ -174,7 +195,7 @@ class RandomLagrangian(LinearLagrangian):
 
 
 @dataclasses.dataclass(frozen=True)
-class StructuredLagrangian(LinearLagrangian):
+class StructuredLagrangian(DrawnLagrangian):
     """L = qdot^T M(q) qdot / 2 - V(q), each entry of M and V a sum of features of q alone.
 
     M is symmetric and not positive by construction. Coefficients of a feature: the lower triangle
@@ -216,6 +237,69 @@ class StructuredLagrangian(LinearLagrangian):
                 trace[:, :, entry] = psi
         out[:, :, :, -1] = slopes
         return out.flatten(2, 3).permute(0, 3, 1, 2), trace.flatten(1, 2).mT
+
+
+@dataclasses.dataclass(frozen=True)
+class LibraryLagrangian(LinearLagrangian):
+    """phi_j = the terms of the system's library, at physical q and qdot; theta is c alone.
+
+    With lengths l_i and a time t as units, E_i is l_i times that of physical units, and M_ij
+    is l_i l_j / t^2 times it. No draws: every network starts from c = 1.
+    """
+
+    system: System
+    units: Units
+    prior: float
+    equilibrated = True
+
+    @property
+    def mass_prior(self) -> float:
+        return self.prior
+
+    @property
+    def terms(self) -> Terms:
+        return self.system.terms
+
+    @property
+    def n_params(self) -> int:
+        return self.terms.count
+
+    def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
+        return torch.ones(len(seeds), self.n_params, dtype=dtype)
+
+    def mass_and_force(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        values, terms, D = self._values(q, qdot), self.terms, self.system.n_dof
+        R, n = values.shape[:2]
+        places = torch.tensor(terms.entry) * n + torch.tensor(terms.expression)
+        weights = theta.new_zeros(R, D * (D + 1) * n)
+        weights.index_add_(1, places.to(theta.device), theta[:, terms.term])
+        entries = torch.bmm(weights.unflatten(1, (-1, n)), values) * self._sizes(values)
+        mass, force = entries.split([D * D, D], 1)
+        return with_prior(mass.unflatten(1, (D, D)), self.prior), force
+
+    def rows(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> tuple[Tensor, Tensor]:
+        values, terms, D = self._values(q, qdot), self.terms, self.system.n_dof
+        R, _, B = values.shape
+        entries = values.new_zeros(R, self.n_params, D * (D + 1), B)
+        entries[:, terms.term, terms.entry] = values[:, terms.expression]
+        mass, force = (entries * self._sizes(values)).split([D * D, D], 2)
+        mass = mass.unflatten(2, (D, D))
+        rows = (mass * qddot[:, None, None]).sum(3) - force
+        return rows.permute(0, 3, 2, 1), mass.diagonal(dim1=2, dim2=3).sum(3).mT
+
+    def _values(self, q: States, qdot: States) -> Float[Tensor, "R n B"]:
+        """The expressions of the terms, at states in scaled units."""
+        length, origin = (q.new_tensor(x)[:, None] for x in (self.units.length, self.units.origin))
+        q, qdot = origin + length * q, length / self.units.time * qdot
+        arguments = *q.unbind(1), *qdot.unbind(1), *self.system.constants.values()
+        values = self.terms.formulas(*arguments)
+        return torch.stack([torch.as_tensor(x).to(q).expand_as(q[:, 0]) for x in values], 1)
+
+    def _sizes(self, like: Tensor) -> Float[Tensor, "K 1"]:
+        """From physical to scaled units: of the entries of M, row by row, and of the force."""
+        length = like.new_tensor(self.units.length)
+        mass = torch.outer(length, length) / self.units.time**2
+        return torch.cat([mass.flatten(), length])[:, None]
 
 
 def _lower(n_dof: int) -> list[tuple[int, int]]:

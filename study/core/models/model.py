@@ -95,6 +95,7 @@ class LinearModel(Model):
     """A model that one linear least-squares problem trains."""
 
     scale: float = 1.0  # of the drawn features; `scaled` gives the same draws at another
+    equilibrated: bool = False  # whether each column of the equations is divided by its norm
 
     @property
     def n_features(self) -> int:

@@ -85,16 +85,27 @@ class Spectrum:
     offset: Float[Tensor, " P"]
 
     @classmethod
-    def of(cls, factor: Factor, columns: int) -> Spectrum:
+    def of(cls, factor: Factor, columns: int, equilibrated: bool = False) -> Spectrum:
+        """If `equilibrated`, of columns of unit norm, but for those that are rounding alone.
+
+        Among all scalings of columns this one has nearly the least condition number (van der Sluis
+        1969); ridge and minimum norm are meant in it.
+        """
         rows, right = factor.triangle[:, :columns], factor.triangle[:, -1]
+        size = torch.ones_like(rows[0])
+        if equilibrated:
+            norms = rows.norm(dim=0)
+            size = norms.where(norms > CUTOFF * norms.max(), norms.max())
+        rows = rows / size
         offset = torch.zeros_like(rows[0])
         basis = torch.eye(columns, dtype=rows.dtype, device=rows.device)
-        if factor.gauge is not None and (size := factor.gauge[:columns].norm()) > 0:
-            direction = factor.gauge[:columns] / size
-            offset = direction * (factor.level * factor.states / size)
+        if factor.gauge is not None and (gauge := factor.gauge[:columns] / size).any():
+            direction = gauge / gauge.norm()
+            offset = direction * (factor.level * factor.states / gauge.norm())
             basis = _complement(direction)
         U, S, Vh = torch.linalg.svd(rows @ basis, full_matrices=False)
-        return cls(S, U.mT @ (right - rows @ offset), basis @ Vh.mT, offset)
+        free = U.mT @ (right - rows @ offset)
+        return cls(S, free, basis @ Vh.mT / size[:, None], offset / size)
 
     def solution(self, ridge: float) -> Float[Tensor, " P"]:
         """The least-squares solution with a ridge; with ridge 0 that of minimum norm."""
@@ -193,7 +204,7 @@ class LeastSquares(Stage):
             whole = factor(model, theta, rest, chosen.part)
         if not whole.finite:
             return None
-        spectrum = Spectrum.of(whole, columns)
+        spectrum = Spectrum.of(whole, columns, model.equilibrated)
         theta[:, :columns] = spectrum.solution(ridge)
         return theta, self._design(model, theta, data, r, spectrum, ridge)
 
@@ -207,11 +218,11 @@ class LeastSquares(Stage):
         N, which = data.rows.shape[1], slice(r, r + 1)
         held = data.states(which, slice(first, N) if first < N else slice(0, N))
         known = data.states(which, slice(0, min(first, CHUNK)))
-        counts = [_columns(model, share) for share in self.shares or (1.0,)]
+        counts = sorted({_columns(model, share) for share in self.shares or (1.0,)})
         ridges = RIDGES if self.ridge is None else (self.ridge,)
 
         def best(drawn: Tensor, part: Factor, columns: int) -> Candidate:
-            spectrum = Spectrum.of(part, columns)
+            spectrum = Spectrum.of(part, columns, model.equilibrated)
             thetas = drawn.repeat(len(ridges), 1)
             for row, ridge in zip(thetas, ridges, strict=True):
                 row[:columns] = spectrum.solution(ridge)
