@@ -198,6 +198,7 @@ def _weights(setup: Setup, state: State) -> dict[str, Any]:
         "replicates": setup.replicates,
         "angles": list(setup.system.angles),
         "model": dataclasses.asdict(setup.cell.model),
+        "system": dataclasses.asdict(setup.cell.system),
         "time": setup.units.time,
         "length": setup.units.length.tolist(),
         "origin": setup.units.origin.tolist(),

@@ -73,7 +73,13 @@ def set_up(cell: Cell, block: int) -> Setup:
         system,
         source,
         units,
-        make_model(system.angles, dataclasses.asdict(cell.model), native=cell.compile),
+        make_model(
+            system.angles,
+            dataclasses.asdict(cell.model),
+            native=cell.compile,
+            system=system,
+            units=units,
+        ),
         _stages(cell),
         TrainingData(
             torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),

@@ -35,7 +35,7 @@ from study.config.schema import (
 from study.core.data.datasets import DataError
 from study.core.data.derivatives import Method
 from study.core.data.recording import Recording
-from study.core.models import LinearModel, make_model
+from study.core.models import LinearModel, Model, make_model
 from study.core.systems import System
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
@@ -82,7 +82,7 @@ class Cell:
                 f"data.n_trajectories={data.n_trajectories} leaves each no point but its start: "
                 f"give fewer than data.pool_size={data.pool_size}"
             )
-        model = make_model(self.mechanics.angles, dataclasses.asdict(self.model))
+        model = _model(self.mechanics, self.model)
         solved = self.optimizer.name == "least_squares"
         if solved and not isinstance(model, LinearModel):
             raise ConfigError(
@@ -108,7 +108,7 @@ class Cell:
     @functools.cached_property
     def n_params(self) -> int:
         """P, trainable parameters of one network."""
-        return make_model(self.mechanics.angles, dataclasses.asdict(self.model)).n_params
+        return _model(self.mechanics, self.model).n_params
 
     @property
     def n_train(self) -> int:
@@ -221,11 +221,10 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
                 f"data.n_over_p={data.n_over_p:g} and model.width=auto, which follows from N: give "
                 "data.n_train or a number for model.width"
             )
-        P = make_model(system.angles, dataclasses.asdict(model)).n_params
-        n_train = max(1, round(data.n_over_p * P))
+        n_train = max(1, round(data.n_over_p * _model(system, model).n_params))
     data = altered(data, n_train=n_train, n_over_p=None)
     if model.width == "auto":  # two equations for each unknown, if there are so many
-        one = make_model(system.angles, dataclasses.asdict(altered(model, width=1))).n_params
+        one = _model(system, altered(model, width=1)).n_params
         model = altered(model, width=max(1, min(n_train * system.n_dof // 2, MOST_CHOSEN) // one))
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
@@ -294,6 +293,16 @@ def _mechanics(system: SystemConfig, data: DataConfig) -> System:
     return reading.unknown_system()
 
 
+def _model(system: System, model: ModelConfig) -> Model:
+    """The model, in physical units. **Raises:** `ConfigError` for a library that is not stated."""
+    if model.features == "library" and system.library is None:
+        raise ConfigError(
+            f"model.features=library sums terms that the system states, and {system.name} states "
+            "none: give system=file with library=... in its System, or model.features=structured"
+        )
+    return make_model(system.angles, dataclasses.asdict(model), system=system)
+
+
 def _recording(data: DataConfig, system: System) -> Recording | None:
     """What was measured; None for data that are made. **Raises:** `ConfigError`, by row."""
     reading = _reading(data)
@@ -332,8 +341,8 @@ def _counted(
 
 
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
-    """Whether anything is compiled: Adam's steps are, and every model but random features is."""
-    return optimizer.adam or model.name != "random_features"
+    """Whether anything is compiled: Adam's steps are, and every model that C++ knows is."""
+    return optimizer.adam or (model.name != "random_features" and model.features != "library")
 
 
 def _group(name: str, values: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from study.config.errors import ConfigError
-from study.core.systems.mechanics import System
+from study.core.systems.mechanics import DataError, System
 
 ALLOWED = "STUDY_OWN_CODE"  # hashes of the files that a sweep's workers may run, set by its head
 KEYS = ("name", "path", "sha256")  # of `system`, so that no constant can be called so
@@ -151,6 +151,28 @@ def _check(system: System, where: str) -> None:
             f"{where}: the mass matrix d2L/dqdot2 of {system.name} is singular at (q, qdot) = "
             f"({state}): L should hold a kinetic energy of every coordinate"
         )
+    if system.library is not None:
+        _check_library(system, start, where)
+
+
+def _check_library(system: System, start: np.ndarray, where: str) -> None:
+    """Derive and try the terms of the library. **Raises:** `ConfigError`."""
+    try:
+        terms = system.terms
+        arguments = *start.T, *system.constants.values()
+        with np.errstate(all="ignore"):
+            values = [np.broadcast_to(x, STATES) for x in terms.formulas(*arguments)]
+    except DataError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except Exception as error:
+        raise ConfigError(f"{where}: library {_why(error, system)}") from None
+    for j, k in zip(terms.term, terms.expression, strict=True):
+        if not np.isfinite(values[k]).all():
+            state = ", ".join(f"{x:.3g}" for x in start[np.isfinite(values[k]).argmin()])
+            raise ConfigError(
+                f"{where}: term {j + 1} of library has derivatives that are not finite at (q, qdot)"
+                f" = ({state}): it should be smooth wherever trajectories start"
+            )
 
 
 def _wrong_fields(system: System) -> Iterator[str]:

@@ -176,8 +176,9 @@ class ModelConfig:
         "whatever beta is",
     ]
     features: Annotated[
-        Literal["structured", "random"],
-        "of linear_lagrangian: of q, for mass matrix and potential; or random, of (q, qdot)",
+        Literal["structured", "random", "library"],
+        "of linear_lagrangian: of q, for mass matrix and potential; random, of (q, qdot); or "
+        "library: the terms that an own system states",
     ] = "structured"
     scale: Annotated[
         Positive | Literal["auto"],
@@ -207,6 +208,8 @@ class ModelConfig:
         unused = UNUSED.get(self.name, {})
         if self.name != "linear_lagrangian":
             unused = unused | {"features": "structured", "scale": "auto"}
+        elif self.features == "library":  # the terms alone are L
+            unused = unused | {"width": 1, "scale": 1.0, "encoding": "raw", "mass_prior": 0.0}
         return altered(self, **unused)
 
 
