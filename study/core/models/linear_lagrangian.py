@@ -293,7 +293,8 @@ class LibraryLagrangian(LinearLagrangian):
         q, qdot = origin + length * q, length / self.units.time * qdot
         arguments = *q.unbind(1), *qdot.unbind(1), *self.system.constants.values()
         values = self.terms.formulas(*arguments)
-        return torch.stack([torch.as_tensor(x).to(q).expand_as(q[:, 0]) for x in values], 1)
+        like = {"dtype": q.dtype, "device": q.device}  # some values are plain numbers
+        return torch.stack([torch.as_tensor(x, **like).expand_as(q[:, 0]) for x in values], 1)
 
     def _sizes(self, like: Tensor) -> Float[Tensor, "K 1"]:
         """From physical to scaled units: of the entries of M, row by row, and of the force."""

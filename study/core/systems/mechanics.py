@@ -254,7 +254,7 @@ def _derive_terms(library: Library, D: int, names: tuple[str, ...]) -> Terms:
                 "qdot and constants"
             )
         for k, formula in enumerate(_mass_and_force(sp.sympify(term), q, v)):
-            if sp.expand(formula) != 0:  # a total time derivative has no force
+            if sp.expand(formula, trig=True) != 0:  # of a total time derivative all are
                 places.append((j, k, expressions.setdefault(formula, len(expressions))))
     for i in range(D):
         if not any(k in range(i * D, i * D + D) for _, k, _ in places):
