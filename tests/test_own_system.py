@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -70,6 +72,11 @@ spring = System(
     energy_scale=lambda c: c.k,
 )
 """
+# as the page on settings has it: the terms of the double pendulum, and others
+PAGE = (ROOT / "docs" / "settings.md").read_text()
+(TERMS,) = re.findall(r"```python\n(def terms.*?\n)\nsystem = ", PAGE, flags=re.DOTALL)
+WITH_TERMS = TERMS + DOUBLE.replace("    horizon=", "    library=terms,\n    horizon=")
+LIBRARY = ("model=linear_lagrangian", "model.features=library", "optimizer=least_squares")
 
 
 @pytest.fixture(autouse=True)
@@ -181,9 +188,51 @@ def test_a_worker_runs_nothing_but_the_content_its_command_named(foreign):
     assert not Path("run").exists()
 
 
+def test_a_library_gives_the_true_lagrangian(monkeypatch):
+    Path("my_system.py").write_text(WITH_TERMS)
+    asked = ("diagnostics.error_budget=true", "diagnostics.identifiability=true", "system.m2=2")
+    assert run_here(monkeypatch, *COMMAND, *OWN, *LIBRARY, *asked, "study=library") == 0
+    rows = results.load("outputs/library")
+    assert (rows["stop_reason"] == "solved").all()
+    assert (rows["n_params"] == 8).all()
+    assert (rows["test_nmse"] < 1e-20).all()
+    # the factor of L is not seen
+    assert (rows[["jacobian_rank_1e-08", "initial_rank_1e-08", "design_rank"]] == 7).all(axis=None)
+    assert np.isfinite(rows[["budget_integrator", "lyapunov"]]).all(axis=None)
+    (cell,) = rows["cell"].unique()
+    own_system._loaded.clear()
+    with pytest.raises(results.TableError, match=r"study\.config\.own_system\.load"):
+        results.load_model("outputs/library", cell, 1)
+    true = own_system.system(own_system.load("my_system.py")).with_constants(m2=2.0)
+    model = results.load_model("outputs/library", cell, 1)
+    states = true.uniform_states(np.random.default_rng(0), 20)
+    q, qdot = np.split(states, 2, axis=1)
+    expected = true.acceleration(q, qdot)
+    np.testing.assert_allclose(model.acceleration(q, qdot), expected, rtol=1e-8, atol=1e-8)
+    c = model.theta[0].numpy()
+    right = np.array([3 / 2, 1, 2, 3 * 9.8, 2 * 9.8, 0, 0, 0])
+    np.testing.assert_allclose(c / c[1], right, atol=1e-8 * 3 * 9.8)
+
+
+def test_settings_that_a_library_does_not_use_change_nothing():
+    Path("my_system.py").write_text(WITH_TERMS)
+    cells = own_cell(*LIBRARY), own_cell(*LIBRARY, "data.n_over_p=2")
+    for key in ("width=7", "scale=0.5", "encoding=raw", "mass_prior=0.5", "depth=3"):
+        assert own_cell(*LIBRARY, f"model.{key}").hash == cells[0].hash
+    assert cells[0].hash != own_cell(*LIBRARY[::2]).hash
+    assert [cell.n_params for cell in cells] == [8, 8]
+    assert cells[1].n_train == 16
+    plain = compose(last_given(["budget=smoke", *OWN, *LIBRARY]))
+    assert make_cell(plain, compile=True).hash == cells[0].hash
+
+
 def change(old: str, new: str) -> str:
     assert old in SPRING
     return SPRING.replace(old, new)
+
+
+def library(terms: str) -> str:
+    return change("    horizon", f"    library=lambda q, v, c, xp: [{terms}],\n    horizon")
 
 
 # the file, other overrides -> what the one sentence must name
@@ -240,6 +289,42 @@ BAD = {
         ["energy_scale reads the constant kk", "it has m, k"],
     ),
     "no horizon": (change("horizon=5.0", "horizon=0.0"), [], ["horizon=0.0", "positive"]),
+    "a library that raises": (
+        library("v[0] ** 2, undefined"),
+        [],
+        ["library raises NameError", "undefined"],
+    ),
+    "a library with a constant it does not have": (
+        library("v[0] ** 2, c.kk * q[0]"),
+        [],
+        ["library reads the constant kk", "it has m, k"],
+    ),
+    "a library of functions that xp does not have": (
+        library("v[0] ** 2, xp.square(q[0])"),
+        [],
+        ["library calls xp.square", "sin, cos, sqrt, exp, log"],
+    ),
+    "a library without terms": (library(""), [], ["library gives 0 terms", "v[0]**2"]),
+    "a library without kinetic energy": (
+        library("q[0] ** 2, v[0]"),
+        [],
+        ["library gives 2 terms", "none is a kinetic energy of q[0]", "v[0]**2"],
+    ),
+    "a library that gives no list": (
+        change("    horizon", "    library=lambda q, v, c, xp: v[0] ** 2,\n    horizon"),
+        [],
+        ["library gives a Pow", "a list of terms"],
+    ),
+    "a library that gives what is no term": (
+        library("v[0] ** 2, 'q[0]'"),
+        [],
+        ["library gives a str as its term 2", "a formula of q, qdot and constants"],
+    ),
+    "a term that is not finite where motion starts": (
+        library("v[0] ** 2, q[0] ** 2, 1 / v[0]"),
+        [],
+        ["term 3 of library", "not finite at (q, qdot) = (", "smooth"],
+    ),
     "a name that is no name": (change('name="spring"', 'name="../x"'), [], ["name='../x'"]),
 }
 
@@ -265,6 +350,7 @@ def test_a_mistake_gets_one_sentence(mistake, monkeypatch, capfd):
         (["system.path=my_system.py"], ["system.path=my_system.py", "system=file"]),
         (["system=file", "system.path=a.py,b.py"], ["several systems", "a study"]),
         (["system=unknown"], ["system=unknown", "data=file"]),
+        ([*OWN, *LIBRARY], ["model.features=library", "spring states none", "library=..."]),
     ],
 )
 def test_a_command_without_its_file_gets_one_sentence(overrides, parts, monkeypatch):
