@@ -50,5 +50,5 @@ def _loaded_system(name: str, constants: dict[str, float], sha256: str):
     except ConfigError:
         raise TableError(
             f"the terms of this model are code (SHA-256 {sha256[:12]}...), which runs only where "
-            "its file is named: call study.config.own_system.load('my_system.py') before"
+            "its file is named: call study.config.own_system.load('my_system.py') first"
         ) from None

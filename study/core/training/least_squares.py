@@ -93,7 +93,7 @@ class Spectrum:
         """
         rows, right = factor.triangle[:, :columns], factor.triangle[:, -1]
         size = torch.ones_like(rows[0])
-        if equilibrated:
+        if equilibrated and rows.any():
             norms = rows.norm(dim=0)
             size = norms.where(norms > CUTOFF * norms.max(), norms.max())
         rows = rows / size
