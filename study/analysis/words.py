@@ -18,6 +18,8 @@ _NAMES = {
     "adam": "Adam",
     "levenberg_marquardt": "Levenberg-Marquardt",
     "adam_lm": "Adam then Levenberg-Marquardt",
+    "soap": "SOAP",
+    "soap_lm": "SOAP then Levenberg-Marquardt",
     "adam_lbfgs": "Adam then L-BFGS",
 }
 

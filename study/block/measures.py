@@ -84,7 +84,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     # of the loss that was minimised last
     loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
     slope = relative_gradient(setup.model, setup.data, theta, loss)
-    adam_steps = cell.optimizer.steps if cell.optimizer.adam else math.nan
+    steps = cell.optimizer.steps if cell.optimizer.minibatches else math.nan
     return [
         {
             "cell": cell.hash,
@@ -99,7 +99,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
             "singular_fraction": metrics.singular_fraction(
                 _mass(setup, theta[r : r + 1], rows), true_mass
             ),
-            "floored_fraction": float(state.floored[r]) / adam_steps,
+            "floored_fraction": float(state.floored[r]) / steps,
             "train_seconds": state.seconds / len(theta),
             **_design(state, r),
             "relative_gradient": float(slope[r]),

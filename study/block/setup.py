@@ -19,6 +19,7 @@ from study.core.training.adam import Adam
 from study.core.training.lbfgs import LBFGS
 from study.core.training.least_squares import SCALES, SHARES, LeastSquares
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
+from study.core.training.soap import Soap
 from study.core.training.train import Stage, TrainingData
 
 
@@ -96,11 +97,12 @@ def _stages(cell: Cell) -> list[Stage]:
     """The cell's optimisers in their order."""
     o, dtype = cell.optimizer, getattr(torch, cell.precision)
     first: list[Stage] = []
-    if o.adam:
+    if o.minibatches:
         rates = (o.lr, o.schedule, o.clip, o.loss)
-        first = [Adam(o.steps, o.batch_size, *rates, dtype, cell.compile)]
+        kind = Soap if o.name.startswith("soap") else Adam
+        first = [kind(o.steps, o.batch_size, *rates, dtype, cell.compile)]
     match o.name:
-        case "levenberg_marquardt" | "adam_lm":
+        case "levenberg_marquardt" | "adam_lm" | "soap_lm":
             return [*first, LevenbergMarquardt(o.iterations)]
         case "adam_lbfgs":
             return [*first, LBFGS(cell.block_size, o.iterations)]

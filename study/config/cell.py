@@ -89,6 +89,12 @@ class Cell:
                 f"optimizer=least_squares solves linear models, and model={self.model.name} is "
                 "none: use model=linear_lagrangian or random_features, or another optimizer"
             )
+        if self.optimizer.name.startswith("soap") and isinstance(model, LinearModel):
+            raise ConfigError(
+                f"optimizer={self.optimizer.name} turns the layers of a network, and "
+                f"model={self.model.name} is none: use optimizer=adam or least_squares, or "
+                "model=lnn"
+            )
         if self.model.name == "linear_lagrangian" and self.model.scale == "auto" and not solved:
             raise ConfigError(
                 f"model.scale=auto is chosen by optimizer=least_squares: {self.optimizer.name} "
@@ -211,7 +217,9 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     if data.sampler == "uniform":
         data = altered(data, n_trajectories=UNUSED_TRAJECTORIES)
     top = {key: plain.get(key) for key in TOP}
-    if not optimizer.adam:  # every point is in every step, and nothing is in single precision
+    if (
+        not optimizer.minibatches
+    ):  # every point is in every step, and nothing is in single precision
         data = altered(data, order="shuffled")
         top["precision"] = "float64"
     n_train = data.n_train or DEFAULT_N_TRAIN
@@ -341,8 +349,10 @@ def _counted(
 
 
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
-    """Whether anything is compiled: Adam's steps are, and every model that C++ knows is."""
-    return optimizer.adam or (model.name != "random_features" and model.features != "library")
+    """Whether anything is compiled: steps on minibatches are, and every model that C++ knows is."""
+    return optimizer.minibatches or (
+        model.name != "random_features" and model.features != "library"
+    )
 
 
 def _group(name: str, values: dict[str, Any]) -> Any:

@@ -215,18 +215,28 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class OptimizerConfig:
-    """Adam, a second-order method, or one after the other.
+    """A minibatch method (Adam, SOAP), a second-order one, or one after the other.
 
     Keys that a method does not use are not checked, and have no part in a cell's name.
     """
 
-    name: Literal["adam", "levenberg_marquardt", "adam_lm", "adam_lbfgs", "least_squares"]
-    steps: Annotated[Index, "of Adam"]
-    batch_size: Annotated[Index, "of Adam"]
-    lr: Annotated[NonNegative, "of Adam, at the start of its schedule"]
+    name: Literal[
+        "adam",
+        "soap",
+        "levenberg_marquardt",
+        "adam_lm",
+        "soap_lm",
+        "adam_lbfgs",
+        "least_squares",
+    ]
+    steps: Annotated[Index, "of Adam or SOAP"]
+    batch_size: Annotated[Index, "of Adam or SOAP"]
+    lr: Annotated[NonNegative, "of Adam or SOAP, at the start of its schedule"]
     schedule: Annotated[Literal["cosine", "constant"], "to zero over the steps; or constant"]
     clip: Annotated[Positive | None, "norm of each replicate's gradient; null for none"]
-    loss: Annotated[Literal["squared", "absolute"], "of Adam: mean squared error; or absolute"]
+    loss: Annotated[
+        Literal["squared", "absolute"], "of Adam or SOAP: mean squared error; or absolute"
+    ]
     iterations: Annotated[
         Index,
         "of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64",
@@ -237,17 +247,19 @@ class OptimizerConfig:
     ] = 0.0
 
     @property
-    def adam(self) -> bool:
-        """Whether training begins with Adam."""
-        return self.name.startswith("adam")
+    def minibatches(self) -> bool:
+        """Whether training begins with steps on minibatches, by Adam or SOAP."""
+        return self.name.startswith(("adam", "soap"))
 
     @property
     def iterates(self) -> bool:
         """Whether training ends with iterations on all points."""
-        return self.name not in ("adam", "least_squares")
+        return self.name not in ("adam", "soap", "least_squares")
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "lr") * self.adam + ("iterations",) * self.iterates:
+        for key in ("steps", "batch_size", "lr") * self.minibatches + (
+            "iterations",
+        ) * self.iterates:
             if not (value := getattr(self, key)):
                 raise ConfigError(
                     f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
@@ -256,7 +268,7 @@ class OptimizerConfig:
     def normal(self) -> OptimizerConfig:
         """Set keys that the method does not use to zero, so that equal cells hash equally."""
         unused: dict[str, Any] = {} if self.iterates else {"iterations": 0}
-        if not self.adam:
+        if not self.minibatches:
             unused |= {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
             unused |= {"schedule": "constant", "loss": "squared"}
         if self.name != "least_squares":

@@ -13,6 +13,7 @@ from study.core.models.mlp import MLP
 from study.core.training.adam import Adam, Batches
 from study.core.training.lbfgs import LBFGS
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
+from study.core.training.soap import Soap
 from study.core.training.train import (
     CHUNK,
     CONVERGED,
@@ -28,6 +29,7 @@ from tests.core.problems import features, field, lnn, losses, make_data, run, ta
 MODEL = LNN(MLP((True, True), 6, 2, "softplus", 2.0, "trig", 1.0), "fan_in")
 ADAM = Adam(steps=40, batch_size=8, lr=3e-3, schedule="cosine", clip=1.0, dtype=torch.float64)
 SINGLE = dataclasses.replace(ADAM, dtype=torch.float32)
+SOAP = Soap(steps=40, batch_size=8, lr=3e-3, schedule="cosine", clip=1.0)
 
 
 @pytest.mark.parametrize("loss", ["squared", "absolute"])
@@ -58,11 +60,13 @@ def test_steps_are_those_of_torchs_adam_on_the_reference_gradient(schedule, loss
     "stages",
     [
         [SINGLE],
+        [SOAP],
+        [dataclasses.replace(SOAP, compiled=True)],
         [LevenbergMarquardt(6)],
         [dataclasses.replace(SINGLE, steps=5), LevenbergMarquardt(6)],
         [dataclasses.replace(SINGLE, steps=5), LBFGS(3, 20)],
     ],
-    ids=["adam", "lm", "adam_lm", "adam_lbfgs"],
+    ids=["adam", "soap", "soap_in_cpp", "lm", "adam_lm", "adam_lbfgs"],
 )
 def test_a_run_resumed_from_any_checkpoint_is_bitwise_the_undisturbed_one(stages, tmp_path):
     data, saved = make_data(), []
@@ -87,7 +91,7 @@ def test_a_run_resumed_from_any_checkpoint_is_bitwise_the_undisturbed_one(stages
 def test_training_leaves_the_parameters_it_was_given_as_they_were():
     start = MODEL.initialise(range(3), torch.float64)
     kept = start.clone()
-    for stage in (ADAM, LevenbergMarquardt(3), LBFGS(3, 5)):
+    for stage in (ADAM, SOAP, LevenbergMarquardt(3), LBFGS(3, 5)):
         trained = run(MODEL, make_data(), stage, state=State.fresh(start)).theta
         assert torch.equal(start, kept)
         assert not torch.equal(trained, kept)
@@ -102,23 +106,26 @@ def test_a_second_order_stage_gives_a_replicate_the_same_bits_whoever_its_siblin
     assert torch.equal(run(MODEL, alone, stage).theta[0], together[1])
 
 
-def test_adam_gives_a_replicate_the_same_up_to_rounding_whoever_its_siblings_are():
+@pytest.mark.parametrize("stage", [ADAM, dataclasses.replace(SOAP, dtype=torch.float64)])
+def test_minibatches_give_a_replicate_the_same_up_to_rounding_whoever_its_siblings_are(stage):
     data = make_data()
     alone = dataclasses.replace(data, rows=data.rows[1:2], along=data.along[1:2], seeds=[1])
-    together = run(MODEL, data, ADAM).theta[1]
-    torch.testing.assert_close(run(MODEL, alone, ADAM).theta[0], together)
+    together = run(MODEL, data, stage).theta[1]
+    torch.testing.assert_close(run(MODEL, alone, stage).theta[0], together)
 
 
 @pytest.mark.parametrize(
     "stages",
     [
         [ADAM],
+        [dataclasses.replace(SOAP, dtype=torch.float64)],
+        [dataclasses.replace(SOAP, dtype=torch.float64, compiled=True)],
         [LevenbergMarquardt(5)],
         [LBFGS(3, 20)],
         [ADAM, LevenbergMarquardt(5)],
         [ADAM, LBFGS(3, 20)],
     ],
-    ids=["adam", "lm", "lbfgs", "adam_lm", "adam_lbfgs"],
+    ids=["adam", "soap", "soap_in_cpp", "lm", "lbfgs", "adam_lm", "adam_lbfgs"],
 )
 def test_a_diverged_replicate_is_frozen_and_its_siblings_go_on(stages):
     data = make_data()
@@ -134,8 +141,9 @@ def test_a_diverged_replicate_is_frozen_and_its_siblings_go_on(stages):
     assert "diverged" not in [healthy.reasons[0], healthy.reasons[2]]
 
 
-def test_a_replicate_that_diverges_in_mid_training_stays_where_it_was_finite():
-    wild = dataclasses.replace(ADAM, lr=1e200, clip=None, schedule="constant")
+@pytest.mark.parametrize("stage", [ADAM, dataclasses.replace(SOAP, dtype=torch.float64)])
+def test_a_replicate_that_diverges_in_mid_training_stays_where_it_was_finite(stage):
+    wild = dataclasses.replace(stage, lr=1e200, clip=None, schedule="constant")
     state = run(MODEL, make_data(), wild)
     assert state.reasons == ["diverged"] * 3
     assert torch.isfinite(state.theta).all()

@@ -1,4 +1,4 @@
-"""The models of `models/` and Adam in C++, for one core: compiled once, then called with tensors.
+"""The models of `models/`, Adam and SOAP in C++, for one core: compiled once, called with tensors.
 
 The tensors' code is the reference that all of it is tested against; it runs on every device but the
 CPU, and if there is no compiler. The library's name holds a hash of the sources, the flags and the
@@ -139,6 +139,10 @@ class Step(ctypes.Structure):
     _fields_ = _fields(c_double="rate beta1 beta2 correction1 correction2 epsilon clip")
 
 
+class _Soap(ctypes.Structure):
+    _fields_ = _fields(c_void_p="theta mean square left right left_basis right_basis")
+
+
 class Course(ctypes.Structure):
     """How rollouts go: K trajectories, T times; which components are bounded is in `bits`."""
 
@@ -249,3 +253,24 @@ def adam(
     sizes = (ctypes.c_int64(n) for n in theta.shape)
     pointers = _pointers(loss, gradient, theta, mean, square, alive)
     _function("adam", theta.dtype)(ctypes.byref(step), *sizes, *pointers)
+
+
+def soap(
+    sizes: Sequence[tuple[int, int]],
+    theta: Theta,
+    memory: dict[str, Tensor],
+    loss: Losses,
+    gradient: Theta,
+    step: Step,
+    turn: bool,
+    shift: float,
+) -> None:
+    """`soap` of soap.py: one step, in place."""
+    flat = [n for size in sizes for n in size]
+    at = _Soap(theta.data_ptr(), *(memory[name].data_ptr() for name, _ in _Soap._fields_[1:]))
+    function = _function("soap", theta.dtype)
+    counts = ctypes.c_int(turn), ctypes.c_double(shift), ctypes.c_int64(len(sizes))
+    array = (ctypes.c_int64 * len(flat))(*flat)
+    pointers = _pointers(loss, gradient)
+    alive = _pointers(memory["alive"])
+    function(ctypes.byref(step), *counts, array, ctypes.c_int64(len(theta)), *pointers, at, *alive)

@@ -7,6 +7,7 @@
 #include "dense.hpp"
 #include "lnn.hpp"
 #include "rollout.hpp"
+#include "soap.hpp"
 
 namespace study {
 
@@ -110,6 +111,11 @@ void roll_out(const Shape& shape, const Course& course, int64_t R, const double*
                              const T* gradient, T* theta, T* mean, T* square, bool* alive) {    \
         for (int64_t r = 0; r < R; ++r, gradient += P, theta += P, mean += P, square += P)      \
             study::adam<T>(*step, P, loss[r], gradient, theta, mean, square, alive[r]);         \
+    }                                                                                           \
+    extern "C" void soap_##T(const study::Step* step, int turn, double shift, int64_t layers,   \
+                             const int64_t* sizes, int64_t R, const T* loss, const T* gradient, \
+                             study::Soap<T> at, bool* alive) {                                  \
+        study::soap<T>(*step, turn, shift, layers, sizes, R, loss, gradient, at, alive);    \
     }
 
 FOR_TYPE(float)

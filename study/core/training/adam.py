@@ -43,6 +43,7 @@ class Adam(Stage):
     dtype: torch.dtype = torch.float32
     compiled: bool = False
     limit = "steps"
+    beta1, beta2 = BETA1, BETA2
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -53,9 +54,11 @@ class Adam(Stage):
     def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
         state.theta = state.theta.to(self.dtype, copy=True)  # changed in place
         alive = torch.tensor([not reason for reason in state.reasons], device=state.theta.device)
-        return self.memory(state.theta, alive)
+        return self.memory(model, state.theta, alive)
 
-    def memory(self, theta: Float[Tensor, "R S"], alive: Bool[Tensor, " R"]) -> dict[str, Tensor]:
+    def memory(
+        self, model: Model, theta: Float[Tensor, "R S"], alive: Bool[Tensor, " R"]
+    ) -> dict[str, Tensor]:
         """Zero moments, and which replicates take part."""
         zeros = torch.zeros_like
         return {"mean": zeros(theta), "square": zeros(theta), "alive": alive}
@@ -97,13 +100,28 @@ class Adam(Stage):
         loss, gradient, floored = model.loss_and_gradient(
             theta, q, qdot, target, self.loss, self.compiled and not on_cpu
         )
-        descend = native.adam if self.compiled and on_cpu else adam
-        corrections = (1 - BETA1 ** (step + 1), 1 - BETA2 ** (step + 1))
+        beta1, beta2 = self.beta1, self.beta2
+        corrections = (1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1))
         clip = math.inf if self.clip is None else self.clip
-        settings = Step(self.rate(step), BETA1, BETA2, *corrections, EPSILON, clip)
-        mean, square, alive = (memory[name] for name in ("mean", "square", "alive"))
-        descend(theta, mean, square, alive, loss, gradient, settings)
+        settings = Step(self.rate(step), beta1, beta2, *corrections, EPSILON, clip)
+        self.descend(model, theta, memory, loss, gradient, settings, step)
+        alive = memory["alive"]
         return torch.where(alive, floored, torch.zeros_like(floored))
+
+    def descend(
+        self,
+        model: Model,
+        theta: Theta,
+        memory: dict[str, Tensor],
+        loss: Losses,
+        gradient: Theta,
+        settings: Step,
+        step: int,
+    ) -> None:
+        """Change parameters and memory in place by the gradient of step number `step`."""
+        function = native.adam if self.compiled and theta.device.type == "cpu" else adam
+        moments = (memory[name] for name in ("mean", "square", "alive"))
+        function(theta, *moments, loss, gradient, settings)
 
 
 def adam(
@@ -120,20 +138,25 @@ def adam(
     It does not wait for the device. A replicate is no longer alive, and stays as it is, once its
     loss, its gradient or the gradient's square is not finite.
     """
-    norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
-    alive &= torch.isfinite(loss) & torch.isfinite(norm.square().to(theta.dtype))
+    gradient = admitted(alive, loss, gradient, step)
     keep = alive.unsqueeze(1)
-    if math.isfinite(step.clip):
-        shrink = torch.clamp(step.clip / (norm + 1e-6), max=1.0).to(theta.dtype)
-        gradient = gradient * shrink.unsqueeze(1)
-    # NaN times zero is NaN: the gradient of a replicate that is not alive is left out, not weighed
-    gradient = torch.where(keep, gradient, torch.zeros_like(gradient))
     mean += torch.where(keep, (1 - step.beta1) * (gradient - mean), torch.zeros_like(mean))
     change = (1 - step.beta2) * (gradient * gradient - square)
     square += torch.where(keep, change, torch.zeros_like(square))
     size = torch.sqrt(square / step.correction2) + step.epsilon
     change = step.rate * (mean / step.correction1) / size
     theta -= torch.where(keep, change, torch.zeros_like(theta))
+
+
+def admitted(alive: Alive, loss: Losses, gradient: Theta, step: Step) -> Theta:
+    """The clipped gradient, zero for who is not alive; notes who no longer is."""
+    norm = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float64)
+    alive &= torch.isfinite(loss) & torch.isfinite(norm.square().to(gradient.dtype))
+    if math.isfinite(step.clip):
+        shrink = torch.clamp(step.clip / (norm + 1e-6), max=1.0).to(gradient.dtype)
+        gradient = gradient * shrink.unsqueeze(1)
+    # NaN times zero is NaN: the gradient of a replicate that is not alive is left out, not weighed
+    return torch.where(alive.unsqueeze(1), gradient, torch.zeros_like(gradient))
 
 
 class Batches:

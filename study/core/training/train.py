@@ -33,7 +33,7 @@ REASONS = (
     "tolerance",  # the error no longer falls
     "damping",  # no step lowers the error, however short
     "iterations",  # the second-order method did all of its own
-    "steps",  # Adam did all of its own
+    "steps",  # Adam or SOAP did all of its own
     "diverged",  # the error or its gradient was not finite
 )
 CONVERGED = REASONS[:5]
@@ -83,7 +83,7 @@ class State:
     - `stage`, `step`: which stage (-1 before the first), and its steps done; `x`: of all stages.
     - `reasons`: why each replicate ended, one of `REASONS`; empty for one that goes on.
     - `memory`: what the stage needs from its earlier steps.
-    - `floored`: share of samples with a floored mass matrix, summed over Adam's steps.
+    - `floored`: share of samples with a floored mass matrix, summed over the steps on minibatches.
     """
 
     theta: Float[Tensor, "R S"]
