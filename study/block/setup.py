@@ -103,7 +103,7 @@ def _stages(cell: Cell) -> list[Stage]:
         first = [kind(o.steps, o.batch_size, *rates, dtype, cell.compile)]
     match o.name:
         case "levenberg_marquardt" | "adam_lm" | "soap_lm":
-            return [*first, LevenbergMarquardt(o.iterations)]
+            return [*first, LevenbergMarquardt(o.iterations, o.seconds)]
         case "adam_lbfgs":
             return [*first, LBFGS(cell.block_size, o.iterations)]
         case "least_squares":

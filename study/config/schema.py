@@ -241,6 +241,10 @@ class OptimizerConfig:
         Index,
         "of Levenberg-Marquardt or L-BFGS at most, on all points, squared error, float64",
     ]
+    seconds: Annotated[
+        Positive | None,
+        "of Levenberg-Marquardt at most, for each replicate; null: no limit but its iterations",
+    ] = None
     ridge: Annotated[
         NonNegative | Literal["auto"],
         "of least squares, over the largest squared singular value; auto: by held-out points",
@@ -273,6 +277,8 @@ class OptimizerConfig:
             unused |= {"schedule": "constant", "loss": "squared"}
         if self.name != "least_squares":
             unused["ridge"] = 0.0
+        if not self.name.endswith(("levenberg_marquardt", "_lm")):
+            unused["seconds"] = None
         return altered(self, **unused)
 
 

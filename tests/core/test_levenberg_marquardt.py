@@ -1,5 +1,6 @@
 """Levenberg-Marquardt against scipy, dense linear algebra and automatic differentiation."""
 
+import copy
 import itertools
 import math
 
@@ -56,7 +57,7 @@ def test_linearised_is_what_automatic_differentiation_gives(D, encoding, N, piec
     torch.testing.assert_close(linear.squares, (J * J).sum(0), **close)
     torch.testing.assert_close(linear.residual.square().sum(), r.square().sum(), **close)
     damping = 1e-3 * float(linear.squares.amax())
-    step = linear.step(damping)
+    step = linear.step(linear.factor(damping))
     # the damped step is the least-squares solution of [J; sqrt(mu) I] delta = [-r; 0]
     stacked = torch.cat([J, math.sqrt(damping) * torch.eye(J.shape[1], dtype=J.dtype)])
     right = torch.cat([-r, torch.zeros(J.shape[1], dtype=J.dtype)])
@@ -78,15 +79,61 @@ def test_both_sides_of_the_identity_are_the_same_step():
         wide.jacobian @ wide.jacobian.mT, None, wide.residual, wide.gradient, wide.squares
     )
     for damping in (1e-2, 1.0):
-        a, b = wide.step(damping), tall.step(damping)
+        a, b = (side.step(side.factor(damping)) for side in (wide, tall))
         assert (a - b).norm() < 1e-8 * b.norm()
+
+
+@pytest.mark.parametrize("N", [12, 60], ids=["P > N D", "P < N D"])
+def test_solving_with_a_factor_is_dividing_by_the_damped_matrix(N):
+    model, data = lnn(width=5, depth=2), make_data(R=1, N=N)
+    linear = linearise(model, data, model.initialise([3], torch.float64), 0)
+    assert (linear.jacobian is None) == (N == 60)
+    J = linear.jacobian
+    square = torch.tril(linear.gram) + torch.tril(linear.gram, -1).mT if J is None else J @ J.mT
+    damping = 1e-3 * float(linear.squares.amax())
+    matrix = square + damping * torch.eye(model.n_params, dtype=square.dtype)
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(model.n_params, generator=generator, dtype=square.dtype)
+    expected = torch.linalg.solve(matrix, v)
+    found = linear.solve(linear.factor(damping), damping, v)
+    assert (found - expected).norm() < 1e-9 * expected.norm()
+
+
+def test_steps_on_a_kept_factor_lower_the_error_further_and_end_where_scipy_does(monkeypatch):
+    """A P that is large enough for them is slow here, so their price is lowered."""
+    model, made = lnn(width=4, depth=2), make_data(R=1, N=60)
+    truth = model.initialise([1], torch.float64)
+    data = taught(model, truth, made, noise=0.02)
+    start = State.fresh(truth * 1.1)
+    plain = run(model, data, LevenbergMarquardt(4), state=copy.deepcopy(start))
+    monkeypatch.setattr(levenberg_marquardt, "COST", 1)
+    helped = run(model, data, LevenbergMarquardt(4), state=copy.deepcopy(start))
+    assert helped.memory["loss"][0] < plain.memory["loss"][0]
+    end = run(model, data, LevenbergMarquardt(300), state=copy.deepcopy(start))
+    assert end.reasons[0] in CONVERGED
+    jacobian = torch.func.jacrev(lambda row: field(model, row, data))
+    found = scipy.optimize.least_squares(
+        lambda x: (field(model, torch.from_numpy(x), data) - targets(data)).numpy(),
+        end.theta[0].numpy(),
+        jac=lambda x: jacobian(torch.from_numpy(x)).numpy(),
+        method="lm",
+    )
+    assert mean_square(model, data, end.theta, 0) <= 1.02 * 2 * found.cost / 120
+
+
+def test_time_is_a_reason_to_end():
+    model, data = lnn(width=4), make_data(R=2, N=30)
+    state = run(model, data, LevenbergMarquardt(1000, seconds=1e-9))
+    assert state.reasons == ["time"] * 2
+    assert state.step == 1
+    assert verdicts(state, torch.ones(2)) == [(False, "time")] * 2
 
 
 def test_a_matrix_that_cannot_be_factorised_is_a_step_refused():
     model, data = lnn(), make_data(R=1, N=60)
     linear = linearise(model, data, model.initialise([0], torch.float64), 0)
-    assert linear.step(0.0) is None  # the output's bias moves nothing
-    assert linear.step(1e-6 * float(linear.squares.amax())) is not None
+    assert linear.factor(0.0) is None  # the output's bias moves nothing
+    assert linear.factor(1e-6 * float(linear.squares.amax())) is not None
 
 
 @pytest.mark.parametrize("seed", [4, 6])

@@ -226,7 +226,7 @@ def test_who_has_converged():
         (True, "tolerance"),
         (False, "steps"),
     ]
-    assert set(REASONS) - set(CONVERGED) == {"iterations", "steps", "diverged"}
+    assert set(REASONS) - set(CONVERGED) == {"iterations", "steps", "time", "diverged"}
 
 
 def test_adam_converges_or_runs_out_of_steps():

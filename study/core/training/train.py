@@ -25,7 +25,7 @@ STATIONARY = 1e-2  # |gradient| |theta| / loss below which a replicate's trainin
 FITTED = 1e-20  # mean squared error, scaled units, that is zero for double precision
 CHUNK = 1024  # states whose error is measured at once
 
-# Why training of a replicate ended; all but the last three count as converged.
+# Why training of a replicate ended; all but the last four count as converged.
 REASONS = (
     "solved",  # a linear problem, to the last digit
     "fitted",  # no train error left
@@ -33,6 +33,7 @@ REASONS = (
     "tolerance",  # the error no longer falls
     "damping",  # no step lowers the error, however short
     "iterations",  # the second-order method did all of its own
+    "time",  # it had its seconds
     "steps",  # Adam or SOAP did all of its own
     "diverged",  # the error or its gradient was not finite
 )
@@ -240,7 +241,7 @@ def verdicts(state: State, relative: Float[Tensor, " R"]) -> list[tuple[bool, st
     """
     out = []
     for reason, slope in zip(state.reasons, relative.tolist(), strict=True):
-        if reason in ("steps", "iterations") and slope <= STATIONARY:
+        if reason in ("steps", "iterations", "time") and slope <= STATIONARY:
             reason = "gradient"
         out.append((reason in CONVERGED, reason))
     return out
