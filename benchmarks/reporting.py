@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,5 +43,8 @@ def tell(page: str, name: str, lines: list[str]) -> None:
 def write(benchmark: str, found: dict[str, Any]) -> None:
     """The figures of a benchmark, named by its `__file__`, as JSON beside it."""
     path = Path(benchmark).with_suffix(".json")
-    path.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
+    text = json.dumps({"machine": machine(), **found}, indent=1)
+    # lists of numbers on one line
+    text = re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text)
+    path.write_text(text + "\n")
     print(f"written to {path.name}")
