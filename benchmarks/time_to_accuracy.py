@@ -1,6 +1,6 @@
 """Seconds until a model's accelerations are right to 1e-2, 1e-3, 1e-4 and 1e-6.
 
-    python benchmarks/time_to_accuracy.py         # table; JSON and figure here; 25 minutes
+    python benchmarks/time_to_accuracy.py         # table; JSON and figure here; 28 minutes
     python benchmarks/time_to_accuracy.py --quick # one seed, few schedules; 1 minute
 
 Double pendulum, one model at a time, one thread; accuracy is the median over test points of the
@@ -112,7 +112,7 @@ METHODS = {
     ),
     "soap": Method(
         "`study`, SOAP", "#009E73",
-        lengths(250, 500, 1000, 2500, 5200, 12_000, 20_000, overrides=("optimizer=soap",)),
+        lengths(250, 500, 1000, 2500, 5200, 12_000, 20_000, 30_000, overrides=("optimizer=soap",)),
     ),
     "adam_lm": Method(
         "`study`, Adam, then Levenberg-Marquardt", "#E69F00",
@@ -282,7 +282,7 @@ def draw(timed: dict[str, Timed]) -> None:
             axes.plot(x, y, style, color=method.colour, lw=0.8, ms=4, alpha=0.6, label=label)
             label = None
     axes.set(xscale="log", yscale="log", xlabel="time on one thread / s")
-    axes.set_ylabel(f"median normalised squared error\non test points (at least {LEAST_DRAWN:g})")
+    axes.set_ylabel(f"median normalised squared error\non test points (drawn from {LEAST_DRAWN:g})")
     n_seeds = len(next(iter(timed["adam"].values())))
     axes.set_title(
         f"double pendulum; n = {n_seeds} seeds, a line for each seed and schedule", fontsize=10
