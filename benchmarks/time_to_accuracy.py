@@ -66,7 +66,7 @@ ASKED = (
     "data.units=physical", "optimizer.schedule=constant", "optimizer.lr=1e-3",
     "optimizer.clip=null",
 )  # fmt: skip
-LM = "optimizer.iterations=40"
+LM = ("optimizer.iterations=1000", "optimizer.seconds=45")
 LINEAR = ("model=linear_lagrangian", "optimizer=least_squares")
 
 Schedules = dict[str, tuple[str, ...]]  # overrides by number of steps, or points
@@ -116,11 +116,11 @@ METHODS = {
     ),
     "adam_lm": Method(
         "`study`, Adam, then Levenberg-Marquardt", "#E69F00",
-        lengths(1000, overrides=("optimizer=adam_lm", LM)),
+        lengths(1000, overrides=("optimizer=adam_lm", *LM)),
     ),
     "soap_lm": Method(
         "`study`, SOAP, then Levenberg-Marquardt", "#56B4E9",
-        lengths(2500, overrides=("optimizer=soap_lm", LM)),
+        lengths(2500, overrides=("optimizer=soap_lm", *LM)),
     ),
     "linear": Method(
         "`study`, Lagrangian linear in its parameters, least squares", "#000000",

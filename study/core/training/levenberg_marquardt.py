@@ -220,7 +220,7 @@ def _follow(
     loss: float,
     enough: float,
 ) -> tuple[Float[Tensor, "1 S"], float]:
-    """Steps of L-BFGS from theta while log(loss) falls by `enough` in each; the end and its loss."""
+    """Steps of L-BFGS while log(loss) falls by `enough` in each; their end and its loss."""
     P, pairs, past = model.n_params, deque(maxlen=PAIRS), [loss]
     half = len(linear.residual) / 2  # (J^T J)^-1 times it is the inverse Hessian of the mean square
 
