@@ -1,6 +1,6 @@
 """Seconds until a model's accelerations are right to 1e-2, 1e-3, 1e-4 and 1e-6.
 
-    python benchmarks/time_to_accuracy.py         # table; JSON and figure here; 28 minutes
+    python benchmarks/time_to_accuracy.py         # table; JSON and figure here; 20 minutes
     python benchmarks/time_to_accuracy.py --quick # one seed, few schedules; 1 minute
 
 Double pendulum, one model at a time, one thread; accuracy is the median over test points of the
@@ -112,7 +112,7 @@ METHODS = {
     ),
     "soap": Method(
         "`study`, SOAP", "#009E73",
-        lengths(250, 500, 1000, 2500, 5200, 12_000, 20_000, 30_000, overrides=("optimizer=soap",)),
+        lengths(125, 250, 500, 1000, 2800, 5500, 8800, 12_000, overrides=("optimizer=soap",)),
     ),
     "adam_lm": Method(
         "`study`, Adam, then Levenberg-Marquardt", "#E69F00",
@@ -120,7 +120,7 @@ METHODS = {
     ),
     "soap_lm": Method(
         "`study`, SOAP, then Levenberg-Marquardt", "#56B4E9",
-        lengths(2500, overrides=("optimizer=soap_lm", *LM)),
+        lengths(1400, overrides=("optimizer=soap_lm", *LM)),
     ),
     "linear": Method(
         "`study`, Lagrangian linear in its parameters, least squares", "#000000",

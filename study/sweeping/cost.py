@@ -1,6 +1,7 @@
 """What a block will cost, to a factor of two: a formula with constants measured on one core."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
 from study.config.cell import Cell
@@ -18,6 +19,7 @@ COMPILED_SPEEDUP = 2.0  # of torch.compile on a device that is not the CPU
 JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
 ITERATION_SECONDS = 5e-3
+TYPICAL_ITERATIONS = 500
 COMPILE_SECONDS = 30.0  # for each shape of network but its width, in each worker
 # one step of the solver for all trajectories of a block, the error budget's part included
 EAGER_ROLLOUT_STEP_SECONDS, ROLLOUT_STEP_SECONDS = 6e-3, 2.5e-3
@@ -32,7 +34,7 @@ def block_seconds(cell: Cell) -> float:
 
 
 def _second_order_seconds(cell: Cell) -> float:
-    """An upper bound: most replicates settle before the last iteration."""
+    """Of methods that end by themselves, what many take."""
     P, equations = cell.n_params, cell.n_train * cell.mechanics.n_dof
     if cell.optimizer.name == "adam_lbfgs":
         sample = _sample_flops(cell) / FLOPS_PER_SECOND + 4e-7
@@ -40,8 +42,11 @@ def _second_order_seconds(cell: Cell) -> float:
     small = min(P, equations)
     flops = P * equations * small + small**3
     iteration = equations * P * JACOBIAN_ENTRY_SECONDS + flops / DOUBLE_FLOPS_PER_SECOND
-    steps = 1 if cell.optimizer.name == "least_squares" else cell.optimizer.iterations
-    return steps * (ITERATION_SECONDS + cell.block_size * iteration)
+    steps = min(cell.optimizer.iterations, TYPICAL_ITERATIONS)
+    if cell.optimizer.name == "least_squares":
+        steps = 1
+    seconds = steps * (ITERATION_SECONDS + cell.block_size * iteration)
+    return min(seconds, cell.block_size * (cell.optimizer.seconds or math.inf))
 
 
 def training_seconds(cell: Cell) -> float:
