@@ -1,0 +1,271 @@
+"""Which optimiser, rate, batch and model a budget of seconds wants, for several P and N D / P.
+
+    python benchmarks/optimizer_map.py --workers 2  # tables, JSON, figure; a night
+    python benchmarks/optimizer_map.py --quick      # one size and seed, 0.3 s each; 1 minute
+
+Double pendulum, one network at a time. A budget is processor time of one thread; measuring does not
+count, nor does a step that ends after the budget. Steps on minibatches follow a cosine over their
+share of the time, so each schedule knows its end; Levenberg-Marquardt has the rest. All other
+settings are this project's defaults. The error is the normalised squared error on test points: its
+median over points, and in the JSON its mean, too.
+
+P is that of `lnn`; `structured_lnn` has the same width, depth and N, and up to 5 % more parameters.
+A batch of more than N points is all of them. The linear Lagrangian is solved once, whatever the
+budget, with all its settings `auto`.
+
+Above 20 s only those settings are run that were within a factor 3 of the best of their method at
+the budget before. Each finished run is a line of `optimizer_map.jsonl`, and a rerun trains only
+what is not there: delete the file to measure anew. Two workers share caches and memory, which costs
+each a part of its speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from optimizer_map_runs import METHODS, RATIOS, SIZES, SOLVED, Run, begin_worker, measure
+from reporting import tell, write
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+BUDGETS = (1.0, 5.0, 20.0, 80.0)  # seconds
+SEEDS = 3
+ALL_UP_TO, FACTOR = 20.0, 3.0  # longer budgets are for settings within the factor of the best
+BESIDE = 2.0  # seconds a run takes beside its budget: setting up, a last long iteration
+LEAST_DRAWN = 1e-12
+FIELDS = [field.name for field in dataclasses.fields(Run)]
+KEY = FIELDS[:-1]  # without the seed
+PANEL = ["P", "ratio"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """What was asked for; `budgets` in ascending order."""
+
+    sizes: list[int]
+    budgets: list[float]
+    seeds: int
+
+    def runs(self, budget: float, records: list[dict], least: bool = False) -> list[Run]:
+        """The runs of a budget that `records` lack; if `least`, the fewest that can be left."""
+        known = {tuple(record[name] for name in FIELDS) for record in records}
+        found = over_seeds(records)
+        runs = []
+        for seed, P, ratio in itertools.product(range(self.seeds), self.sizes, RATIOS):
+            for name, method in METHODS.items():
+                if method.solved != (budget == SOLVED):
+                    continue
+                settings = list(method.settings())
+                if budget > ALL_UP_TO:
+                    good = near_best(found, P, ratio, name, budget)
+                    settings = good or (settings[:1] if least else settings)
+                runs += [Run(P, ratio, name, setting, budget, seed) for setting in settings]
+        return [run for run in runs if dataclasses.astuple(run) not in known]
+
+    def cost(self, records: list[dict], budgets: Iterable[float], least: bool = False) -> float:
+        """Expected seconds of one worker."""
+        return sum(len(self.runs(b, records, least)) * (b + BESIDE) for b in budgets)
+
+
+def over_seeds(records: list[dict]) -> pd.DataFrame:
+    """A row for each setting and budget: median error over seeds, its range, median seconds.
+
+    A run that is not finite has an infinite error.
+    """
+    frame = pd.DataFrame(records, columns=[*FIELDS, "seconds", "median"])
+    frame["median"] = frame["median"].astype(float).fillna(math.inf)
+    rows = frame.groupby(KEY, as_index=False).agg(
+        error=("median", "median"), low=("median", "min"), high=("median", "max"),
+        seconds=("seconds", "median"),
+    )  # fmt: skip
+    order = [(name, setting) for name, method in METHODS.items() for setting in method.settings()]
+    rows["place"] = [
+        order.index(pair) for pair in zip(rows["method"], rows["setting"], strict=True)
+    ]
+    rows["model"] = [METHODS[name].model for name in rows["method"]]
+    return rows.sort_values([*PANEL, "place", "budget"])
+
+
+def near_best(rows: pd.DataFrame, P: int, ratio: int, method: str, budget: float) -> list[str]:
+    """The settings within the factor of the best of the method at the budget before, if known."""
+    of_method = (rows["P"] == P) & (rows["ratio"] == ratio) & (rows["method"] == method)
+    before = rows[of_method & (rows["budget"] < budget)]
+    before = before[before["budget"] == before["budget"].max()]
+    return before.loc[before["error"] <= FACTOR * before["error"].min(), "setting"].tolist()
+
+
+def measure_all(cache: Path, design: Design, workers: int) -> list[dict]:
+    """The runs of the design; those that the cache lacks are trained and added to it."""
+    records = []
+    if cache.exists():
+        records = [json.loads(line) for line in cache.read_text().splitlines()]
+    budgets = [SOLVED, *design.budgets]
+    least, most = (design.cost(records, budgets, few) / workers for few in (True, False))
+    n_runs = sum(len(design.runs(b, records)) for b in budgets)
+    print(
+        f"At most {n_runs:,} runs, {least / 60:,.0f} to {most / 60:,.0f} minutes with {workers} "
+        f"worker(s); above {ALL_UP_TO:g} s only settings within a factor {FACTOR:g} of the best"
+    )
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(), TextColumn("done, left at most"), TimeRemainingColumn(),
+    )  # fmt: skip
+    pool = multiprocessing.get_context("spawn").Pool(workers, begin_worker) if most else None
+    with Progress(*columns, speed_estimate_period=3600) as progress, cache.open("a") as lines:
+        bar, begun, done = (
+            progress.add_task("begins", total=most * workers, rate=""),
+            time.time(),
+            0,
+        )
+        for k, budget in enumerate(budgets):
+            runs = design.runs(budget, records)
+            for record in pool.imap_unordered(measure, runs) if pool else ():
+                records.append(record)
+                lines.write(json.dumps(record) + "\n")
+                lines.flush()
+                done += 1
+                rate = f"{60 * done / (time.time() - begun):.3g} runs a minute"
+                name = f"{budget:g} s" if budget else "solved"
+                progress.update(bar, advance=budget + BESIDE, rate=rate, description=name)
+            left = design.cost(records, budgets[k + 1 :])
+            progress.update(bar, total=progress.tasks[bar].completed + left)
+    if pool:
+        pool.terminate()
+    wanted = {"P": design.sizes, "budget": budgets, "seed": range(design.seeds)}
+    return [r for r in records if all(r[name] in values for name, values in wanted.items())]
+
+
+def solved_later(rows: pd.DataFrame, budgets: list[float]) -> pd.DataFrame:
+    """The rows; what is solved has its seconds for a budget, and those budgets that are longer."""
+    solved = rows[rows["budget"] == SOLVED]
+    longer = [solved.assign(budget=b)[solved["seconds"] <= b] for b in budgets]
+    return pd.concat([rows.drop(solved.index), solved.assign(budget=solved["seconds"]), *longer])
+
+
+def best_of(rows: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Of each method or model the best row in each panel and budget."""
+    return rows.sort_values("error").drop_duplicates([*PANEL, group, "budget"])
+
+
+def best_table(rows: pd.DataFrame, budgets: list[float]) -> list[str]:
+    """The best of each model in each panel, with median and range over seeds."""
+    best = best_of(rows[rows["budget"].isin(budgets)], "model")
+    cells = []
+    for row in best.itertuples():
+        method = METHODS[row.method]
+        setting = f"{row.seconds:.2g} s" if method.solved else row.setting
+        spread = f"{row.error:.2g} [{row.low:.2g}, {row.high:.2g}]"
+        cells.append(f"{method.label} ({setting}): {spread}")
+    table = best.assign(cell=cells).pivot_table(
+        index=[*PANEL, "model"], columns="budget", values="cell", aggfunc="first"
+    )
+    return markdown(table, ["P", "N D / P", "model"])
+
+
+def settings_table(rows: pd.DataFrame) -> list[str]:
+    """How many times the error of the best of its model a setting has: geometric mean over panels,
+    most, and in how many panels it was run."""
+    rows = rows[rows["model"] != "linear_lagrangian"]
+    least = rows.groupby([*PANEL, "model", "budget"])["error"].transform("min")
+    labels = [METHODS[name].label for name in rows["method"]]
+    table = rows.assign(times=rows["error"] / least, label=labels).pivot_table(
+        index=["place", "model", "label", "setting"], columns="budget", values="times",
+        aggfunc=lambda x: f"{np.exp(np.log(x).mean()):.3g} ({x.max():.3g}; {len(x)})",
+    )  # fmt: skip
+    return markdown(table.droplevel("place"), ["model", "method", "setting"])
+
+
+def markdown(table: pd.DataFrame, index: list[str]) -> list[str]:
+    """The lines of a table with a column for each budget."""
+    heads = [*index, *(f"{budget:g} s" for budget in table.columns)]
+    cells = table.fillna("").to_numpy()
+    body = [[*key, *line] for key, line in zip(table.index, cells, strict=True)]
+    rule = ["---"] * len(heads)
+    return ["| " + " | ".join(map(str, line)) + " |" for line in (heads, rule, *body)]
+
+
+def draw(path: Path, rows: pd.DataFrame, design: Design) -> None:
+    """Error against budget, a panel for each P and N D / P, a line a method."""
+    figure, grid = plt.subplots(
+        len(design.sizes), len(RATIOS), figsize=(9, 2 + 2.6 * len(design.sizes)),
+        layout="constrained", sharex=True, sharey="row", squeeze=False,
+    )  # fmt: skip
+    best = best_of(rows, "method").sort_values("budget")
+    drawn = ["error", "low", "high"]
+    best[drawn] = best[drawn].clip(lower=LEAST_DRAWN)
+    for (P, ratio), axes in zip(itertools.product(design.sizes, RATIOS), grid.flat, strict=True):
+        for place, (name, method) in enumerate(METHODS.items()):
+            line = best[(best["P"] == P) & (best["ratio"] == ratio) & (best["method"] == name)]
+            bars = [line["error"] - line["low"], line["high"] - line["error"]]
+            apart = 1 if method.solved else 1.03 ** (place - 4)  # that bars do not hide each other
+            style = "D:" if method.solved else "o-" if method.model == "lnn" else "s--"
+            axes.errorbar(
+                apart * line["budget"], line["error"], bars, fmt=style, color=method.colour,
+                ms=4, lw=1.2, label=method.label,
+            )  # fmt: skip
+        axes.set(xscale="log", yscale="log")
+        axes.set_title(f"P = {P:,}, N D / P = {ratio}; n = {design.seeds}", fontsize=10)
+        axes.set_xticks(design.budgets, [f"{b:g}" for b in design.budgets])
+        axes.set_xticks([], minor=True)
+    for axes in grid[-1]:
+        axes.set_xlabel("budget on one thread / s")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("median normalised\nsquared error on test points")
+    figure.suptitle(
+        "double pendulum: best setting of each method, median and range over n seeds\n"
+        f"(LM: Levenberg-Marquardt; drawn from {LEAST_DRAWN:g})",
+        fontsize=10,
+    )
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measure, print, and write JSON, figure and tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="seconds")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--quick", action="store_true", help="one size and seed, 0.3 s")
+    parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
+    parser.add_argument("--cache", type=Path, help="folder of the finished runs, if not here")
+    asked = parser.parse_args()
+    here = Path(__file__)
+    design = Design(list(SIZES), sorted(asked.budgets), asked.seeds)
+    folder = asked.cache or here.parent
+    if asked.quick:
+        design = Design(list(SIZES)[:1], [0.3], 1)
+        folder = asked.cache or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    records = measure_all(folder / f"{here.stem}.jsonl", design, asked.workers)
+    rows = solved_later(over_seeds(records), design.budgets)
+    lines = [*best_table(rows, design.budgets), "", *settings_table(rows)]
+    print("\n".join(lines))
+    figure = (folder if asked.quick else here.parent) / f"{here.stem}.png"
+    draw(figure, rows, design)
+    print(f"drawn in {figure}")
+    if not asked.quick:
+        shown = f"![Error against budget](../benchmarks/{figure.name})"
+        tell("docs/speed.md", "optimizer map", [*lines, "", shown])
+        write(__file__, {"runs": records})
+
+
+if __name__ == "__main__":
+    main()
