@@ -158,6 +158,7 @@ def test_a_killed_block_resumes_to_the_same_bits(block, killed_at):
     [
         pytest.param("adam_lm", 40, [0] * 20 + [1] * 8, marks=pytest.mark.slow),  # in its Adam
         ("adam_lm", 64, [1] * 4),  # in its Levenberg-Marquardt
+        ("soap_lm", 40, [0] * 20 + [1] * 8),  # in its SOAP
         pytest.param("adam_lm", 60, [1] * 8, marks=pytest.mark.slow),  # between the two
         pytest.param("adam_lbfgs", 61, [1], marks=pytest.mark.slow),  # between replicates
     ],
@@ -230,6 +231,7 @@ def test_rungs_lie_near_what_they_are_called(steps):
     ("overrides", "reasons"),
     [
         (["optimizer=adam"], {"steps"}),
+        (["optimizer=soap"], {"steps"}),
         (["optimizer=levenberg_marquardt"], {"iterations"}),
         (["optimizer=adam_lm", "optimizer.steps=20"], {"iterations"}),
         (["optimizer=adam_lbfgs", "optimizer.steps=20"], {"iterations"}),
@@ -248,7 +250,7 @@ def test_every_optimizer_says_how_it_ended(overrides, reasons):
     assert (rows.converged == (rows.stop_reason == "solved")).all()
     assert np.isfinite(rows.train_nmse).all()
     assert result.weights["theta"].dtype == (
-        torch.float32 if overrides == ["optimizer=adam"] else torch.float64
+        torch.float32 if reasons == {"steps"} else torch.float64
     )
 
 
