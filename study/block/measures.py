@@ -84,7 +84,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     # of the loss that was minimised last
     loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
     slope = relative_gradient(setup.model, setup.data, theta, loss)
-    steps = cell.optimizer.steps if cell.optimizer.minibatches else math.nan
+    steps = cell.optimizer.steps if cell.optimizer.first else math.nan
     return [
         {
             "cell": cell.hash,

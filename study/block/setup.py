@@ -97,14 +97,14 @@ def _stages(cell: Cell) -> list[Stage]:
     """The cell's optimisers in their order."""
     o, dtype = cell.optimizer, getattr(torch, cell.precision)
     first: list[Stage] = []
-    if o.minibatches:
+    if o.first:
         rates = (o.lr, o.schedule, o.clip, o.loss)
-        kind = Soap if o.name.startswith("soap") else Adam
+        kind = Soap if o.first == "soap" else Adam
         first = [kind(o.steps, o.batch_size, *rates, dtype, cell.compile)]
-    match o.name:
-        case "levenberg_marquardt" | "adam_lm" | "soap_lm":
+    match o.second or o.name:
+        case "levenberg_marquardt":
             return [*first, LevenbergMarquardt(o.iterations, o.seconds)]
-        case "adam_lbfgs":
+        case "lbfgs":
             return [*first, LBFGS(cell.block_size, o.iterations)]
         case "least_squares":
             auto, linear = o.ridge == "auto", cell.model.name == "linear_lagrangian"

@@ -63,7 +63,7 @@ class Cell:
     inits_per_data: Annotated[
         Count | None, "initialisations crossed with each data seed; null pairs the seeds"
     ]
-    precision: Annotated[Literal["float32", "float64"], "of Adam; all else is float64"]
+    precision: Annotated[Literal["float32", "float64"], "of Adam and SOAP; all else is float64"]
     device: Literal["cpu", "cuda"]
     compile: Annotated[
         bool, "C++ on the CPU, torch.compile elsewhere if it pays: auto, true, false"
@@ -89,7 +89,7 @@ class Cell:
                 f"optimizer=least_squares solves linear models, and model={self.model.name} is "
                 "none: use model=linear_lagrangian or random_features, or another optimizer"
             )
-        if self.optimizer.name.startswith("soap") and isinstance(model, LinearModel):
+        if self.optimizer.first == "soap" and isinstance(model, LinearModel):
             raise ConfigError(
                 f"optimizer={self.optimizer.name} turns the layers of a network, and "
                 f"model={self.model.name} is none: use optimizer=adam or least_squares, or "
@@ -217,9 +217,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     if data.sampler == "uniform":
         data = altered(data, n_trajectories=UNUSED_TRAJECTORIES)
     top = {key: plain.get(key) for key in TOP}
-    if (
-        not optimizer.minibatches
-    ):  # every point is in every step, and nothing is in single precision
+    if not optimizer.first:  # every point is in every step, and nothing is in single precision
         data = altered(data, order="shuffled")
         top["precision"] = "float64"
     n_train = data.n_train or DEFAULT_N_TRAIN
@@ -350,7 +348,7 @@ def _counted(
 
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
     """Whether anything is compiled: steps on minibatches are, and every model that C++ knows is."""
-    return optimizer.minibatches or (
+    return optimizer.first is not None or (
         model.name != "random_features" and model.features != "library"
     )
 

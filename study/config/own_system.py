@@ -3,7 +3,7 @@
 The command line of a sweep or a trial (or the user's own --config-dir) names the file; cells and
 study folders hold the hash of its content, and never a place to run anything from. A process that
 such a command did not start runs nothing: `system` then raises, and status, report and `load_model`
-need no system.
+need no system, but for a model of a library.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from study.config.errors import ConfigError
-from study.core.systems.mechanics import DataError, System
+from study.core.systems.mechanics import FUNCTIONS, DataError, System
 
 ALLOWED = "STUDY_OWN_CODE"  # hashes of the files that a sweep's workers may run, set by its head
 KEYS = ("name", "path", "sha256")  # of `system`, so that no constant can be called so
@@ -201,7 +201,7 @@ def _why(error: Exception, system: System) -> str:
         known = ", ".join(system.constants) or "none"
         return f"reads the constant {missing}, which is not in constants: it has {known}"
     if getattr(owner, "__name__", "") == "sympy":
-        return f"calls xp.{missing}, which is not known: xp has sin, cos, sqrt, exp, log"
+        return f"calls xp.{missing}, which is not known: xp has {', '.join(FUNCTIONS)}"
     return f"raises {_words(error)}"
 
 

@@ -213,6 +213,18 @@ class ModelConfig:
         return altered(self, **unused)
 
 
+# Of each optimizer: what steps on minibatches, then what iterates on all points
+METHODS: dict[str, tuple[str | None, str | None]] = {
+    "adam": ("adam", None),
+    "soap": ("soap", None),
+    "levenberg_marquardt": (None, "levenberg_marquardt"),
+    "adam_lm": ("adam", "levenberg_marquardt"),
+    "soap_lm": ("soap", "levenberg_marquardt"),
+    "adam_lbfgs": ("adam", "lbfgs"),
+    "least_squares": (None, None),  # solves
+}
+
+
 @dataclass(frozen=True, config=STRICT)
 class OptimizerConfig:
     """A minibatch method (Adam, SOAP), a second-order one, or one after the other.
@@ -243,7 +255,7 @@ class OptimizerConfig:
     ]
     seconds: Annotated[
         Positive | None,
-        "of Levenberg-Marquardt at most, for each replicate; null: no limit but its iterations",
+        "after which Levenberg-Marquardt ends a replicate; null: no limit but its iterations",
     ] = None
     ridge: Annotated[
         NonNegative | Literal["auto"],
@@ -251,19 +263,18 @@ class OptimizerConfig:
     ] = 0.0
 
     @property
-    def minibatches(self) -> bool:
-        """Whether training begins with steps on minibatches, by Adam or SOAP."""
-        return self.name.startswith(("adam", "soap"))
+    def first(self) -> str | None:
+        """The method of steps on minibatches that training begins with; None without one."""
+        return METHODS[self.name][0]
 
     @property
-    def iterates(self) -> bool:
-        """Whether training ends with iterations on all points."""
-        return self.name not in ("adam", "soap", "least_squares")
+    def second(self) -> str | None:
+        """The method of iterations on all points that training ends with; None without one."""
+        return METHODS[self.name][1]
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "lr") * self.minibatches + (
-            "iterations",
-        ) * self.iterates:
+        used = {"steps": self.first, "batch_size": self.first, "lr": self.first}
+        for key in [key for key, by in (used | {"iterations": self.second}).items() if by]:
             if not (value := getattr(self, key)):
                 raise ConfigError(
                     f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
@@ -271,13 +282,13 @@ class OptimizerConfig:
 
     def normal(self) -> OptimizerConfig:
         """Set keys that the method does not use to zero, so that equal cells hash equally."""
-        unused: dict[str, Any] = {} if self.iterates else {"iterations": 0}
-        if not self.minibatches:
+        unused: dict[str, Any] = {} if self.second else {"iterations": 0}
+        if not self.first:
             unused |= {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
             unused |= {"schedule": "constant", "loss": "squared"}
         if self.name != "least_squares":
             unused["ridge"] = 0.0
-        if not self.name.endswith(("levenberg_marquardt", "_lm")):
+        if self.second != "levenberg_marquardt":
             unused["seconds"] = None
         return altered(self, **unused)
 

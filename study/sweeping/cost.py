@@ -36,7 +36,7 @@ def block_seconds(cell: Cell) -> float:
 def _second_order_seconds(cell: Cell) -> float:
     """Of methods that end by themselves, what many take."""
     P, equations = cell.n_params, cell.n_train * cell.mechanics.n_dof
-    if cell.optimizer.name == "adam_lbfgs":
+    if cell.optimizer.second == "lbfgs":
         sample = _sample_flops(cell) / FLOPS_PER_SECOND + 4e-7
         return cell.block_size * cell.optimizer.iterations * (2e-3 + cell.n_train * sample)
     small = min(P, equations)
@@ -50,7 +50,7 @@ def _second_order_seconds(cell: Cell) -> float:
 
 
 def training_seconds(cell: Cell) -> float:
-    """Adam's part of `block_seconds`, which compilation can shorten."""
+    """The minibatches' part of `block_seconds`, which compilation can shorten."""
     samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
     units = int(cell.model.width) * cell.model.depth  # auto is a number in a cell
     fast = cell.compile and cell.device == "cpu"

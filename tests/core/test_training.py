@@ -10,6 +10,7 @@ import torch
 
 from study.core.models import LNN
 from study.core.models.mlp import MLP
+from study.core.training import levenberg_marquardt
 from study.core.training.adam import Adam, Batches
 from study.core.training.lbfgs import LBFGS
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
@@ -86,6 +87,26 @@ def test_a_run_resumed_from_any_checkpoint_is_bitwise_the_undisturbed_one(stages
         assert resumed.reasons == whole.reasons
         np.testing.assert_equal(resumed.records, whole.records)
         assert resumed.seconds > state["seconds"]
+
+
+@pytest.mark.parametrize("N", [20, 60], ids=["P > N D", "P < N D"])
+def test_steps_on_a_kept_factor_are_the_same_after_a_resume(N, monkeypatch):
+    """A P that is large enough for them is slow here, so their price is lowered."""
+    monkeypatch.setattr(levenberg_marquardt, "COST", 1)
+    followed, follow = [], levenberg_marquardt._follow
+    monkeypatch.setattr(
+        levenberg_marquardt, "_follow", lambda *given: (followed.append(1), follow(*given))[1]
+    )
+    data, saved = make_data(N=N), []
+    whole = run(
+        MODEL, data, LevenbergMarquardt(6), every_seconds=0.0,
+        save=lambda s: saved.append(copy.deepcopy(vars(s))),
+    )  # fmt: skip
+    assert followed
+    assert (MODEL.n_params > 2 * N) == (N == 20)
+    for state in saved:
+        resumed = run(MODEL, data, LevenbergMarquardt(6), state=State(**state))
+        assert torch.equal(resumed.theta, whole.theta)
 
 
 def test_training_leaves_the_parameters_it_was_given_as_they_were():

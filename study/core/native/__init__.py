@@ -134,7 +134,7 @@ class _States(ctypes.Structure):
 
 
 class Step(ctypes.Structure):
-    """One step of Adam; a correction is 1 - beta^t of a moment, and a clip of infinity is none."""
+    """One step of Adam or SOAP; a correction is 1 - beta^t, and a clip of infinity is none."""
 
     _fields_ = _fields(c_double="rate beta1 beta2 correction1 correction2 epsilon clip")
 

@@ -1,4 +1,4 @@
-// One step of Adam (Kingma and Ba 2015) for each network: `Adam.update` of `adam.py` in one pass.
+// One step of Adam (Kingma and Ba 2015) for each network: `adam` of `adam.py` in one pass.
 #pragma once
 
 #include <cmath>

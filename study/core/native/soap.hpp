@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "adam.hpp"
 #include "products.hpp"
@@ -43,12 +44,11 @@ struct Matrix {
     }
 };
 
-// out = a b, or a^T b
+// out = a b
 template <typename T>
-void multiply(const Matrix<T>& a, const Matrix<T>& b, Matrix<T>& out, bool transposed = false) {
-    product<T>(Matrix<T>::pad(out.rows, ROWS), b.rows, b.wide, a.row(0),
-               transposed ? 1 : a.stride(), transposed ? a.stride() : 1, b.at, b.wide, out.at,
-               out.wide);
+void multiply(const Matrix<T>& a, const Matrix<T>& b, Matrix<T>& out) {
+    product<T>(Matrix<T>::pad(out.rows, ROWS), b.rows, b.wide, a.row(0), a.stride(), 1, b.at, b.wide,
+               out.at, out.wide);
 }
 
 // what is kept of one side of a layer: the mean of G G^T or of G^T G, and the basis

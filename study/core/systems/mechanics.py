@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Inexact
 
 Array = np.ndarray
 Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
-FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp", "log")  # of terms
+FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp", "log")  # of xp
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
 Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
 Library = Callable[[Any, Any, Any, Any], Iterable[Any]]  # the same -> terms of a Lagrangian
@@ -35,7 +35,7 @@ class System:
 
     **Arguments:**
 
-    - `lagrangian`: L(q, qdot, constants, xp) in joules; `xp` offers sin, cos, sqrt, exp, log.
+    - `lagrangian`: L(q, qdot, constants, xp) in joules; `xp` offers `FUNCTIONS`.
     - `coordinates`: name and unit of each generalised coordinate.
     - `angles`: which coordinates are angles in radians, periodic in 2 pi.
     - `constants`: default values, SI units.
@@ -243,7 +243,7 @@ def _derive_terms(library: Library, D: int, names: tuple[str, ...]) -> Terms:
 
     q, v, constants, arguments = _symbols(D, names)
     given = library(q, v, constants, sp)
-    if isinstance(given, str | sp.Basic) or not isinstance(given, Iterable):
+    if isinstance(given, str | set | frozenset | sp.Basic) or not isinstance(given, Iterable):
         raise DataError(f"library gives {_kind(given)}: it should give a list of terms")
     expressions: dict[Any, int] = {}
     terms, places = list(given), []

@@ -10,8 +10,8 @@ one after the other, so memory holds only one Gram matrix.
 
 The factor of a step serves once more: it is the first guess of the inverse Hessian for steps of
 L-BFGS (Nocedal 1980), which need a gradient each and no Gram matrix. They end as soon as they lower
-the error less for what they cost than the step with the factor did; costs are counted, not clocked,
-so that a resumed run takes the same steps.
+the error less for what they cost than the step with the factor did. Costs are counted, not clocked,
+so that a resumed run takes the same steps; only `seconds` goes by the clock.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ JACOBIAN_BYTES = 2**26  # of one chunk of the Jacobian
 BLOCK = 96  # columns of the Gram matrix made at once
 # Steps of L-BFGS on a factor: at most so many, pairs kept, over how many the fall is looked at
 MOST, PAIRS, LOOK = 50, 30, 3
-COST, LEAST_COST = 64, 0.02  # of one: COST / min(P, M) of a step with its factor, at least
-DEAR = 0.25  # such steps are not tried if one costs more
+COST, LEAST_COST = 64, 0.02  # of a gradient: COST / min(P, M) of a step with its factor, at least
+DEAR = 0.25  # such steps are not tried if a gradient costs more
 TRIALS, ARMIJO = 8, 1e-4  # of its line search
 TOO_SMALL = 1e-9  # damping, over the largest diagonal entry, at which J J^T no longer serves
 
@@ -97,7 +97,7 @@ class Linearised:
 class LevenbergMarquardt(Stage):
     """At most `steps` steps on all training points, each of which lowers the error.
 
-    A replicate ends, too, once its steps took `seconds`; None for no such limit.
+    A replicate ends, too, after the step in which it passes `seconds`; None for no such limit.
     """
 
     steps: int
@@ -220,11 +220,14 @@ def _follow(
     loss: float,
     enough: float,
 ) -> tuple[Float[Tensor, "1 S"], float]:
-    """Steps of L-BFGS while log(loss) falls by `enough` in each; their end and its loss."""
-    P, pairs, past = model.n_params, deque(maxlen=PAIRS), [loss]
+    """Steps of L-BFGS while log(loss) falls by `enough` a gradient; their end and its loss."""
+    P, pairs, past, gradients = model.n_params, deque(maxlen=PAIRS), [loss], [1]
+    asked = 0
     half = len(linear.residual) / 2  # (J^T J)^-1 times it is the inverse Hessian of the mean square
 
     def at(theta: Tensor) -> tuple[float, Float[Tensor, " P"]]:
+        nonlocal asked
+        asked += 1
         value, slope = loss_and_gradient(model, data, theta, which=slice(r, r + 1))
         return float(value), slope[0, :P]
 
@@ -254,10 +257,13 @@ def _follow(
             pairs.append((step, change))
         theta, gradient = trial, new
         past.append(value)
-        if value <= FITTED or (
-            len(past) > LOOK and math.log(past[-1 - LOOK] / value) < LOOK * enough
-        ):
+        gradients.append(asked)
+        if value <= FITTED:
             break
+        if len(past) > LOOK:
+            cost = gradients[-1] - gradients[-1 - LOOK]
+            if math.log(past[-1 - LOOK] / value) < enough * cost:
+                break
     return theta, past[-1]
 
 

@@ -26,7 +26,7 @@ from study.core.training.adam import Adam, admitted
 
 BETA = 0.98
 EVERY = 10  # steps between two turns of the bases; in the first ones they turn at each
-SHIFT = 1e-7  # of the trace of a mean: in directions below it the basis stays as it is
+SHIFT = 1e-7  # of the trace of a mean: directions below it stay, but for float32's rounding
 
 Sizes = Sequence[tuple[int, int]]  # inputs and outputs of each layer
 Memory = dict[str, Tensor]

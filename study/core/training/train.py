@@ -1,7 +1,7 @@
 """Training of an ensemble of replicates, each with its own data, start and end.
 
 Stages follow each other, one optimiser each. What a step does follows from the state alone, so a
-resumed run is bitwise the undisturbed one.
+resumed run is bitwise the undisturbed one, unless a limit in seconds ends it.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def relative_gradient(
 def verdicts(state: State, relative: Float[Tensor, " R"]) -> list[tuple[bool, str]]:
     """(converged, why it stopped) of each replicate at its end.
 
-    A replicate that used up its steps has converged if its `relative_gradient` is small.
+    One that used up its steps or its time has converged if its `relative_gradient` is small.
     """
     out = []
     for reason, slope in zip(state.reasons, relative.tolist(), strict=True):
