@@ -105,10 +105,9 @@ def over_seeds(records: list[dict]) -> pd.DataFrame:
 
 def near_best(rows: pd.DataFrame, P: int, ratio: int, method: str, budget: float) -> list[str]:
     """The settings within the factor of the best of the method at the budget before, if known."""
-    of_method = (rows["P"] == P) & (rows["ratio"] == ratio) & (rows["method"] == method)
-    before = rows[of_method & (rows["budget"] < budget)]
-    before = before[before["budget"] == before["budget"].max()]
-    return before.loc[before["error"] <= FACTOR * before["error"].min(), "setting"].tolist()
+    before = rows.query("P == @P and ratio == @ratio and method == @method and budget < @budget")
+    before = before.query("budget == budget.max()")
+    return before.query("error <= @FACTOR * error.min()")["setting"].tolist()
 
 
 def measure_all(cache: Path, design: Design, workers: int) -> list[dict]:
@@ -156,22 +155,23 @@ def solved_later(rows: pd.DataFrame, budgets: list[float]) -> pd.DataFrame:
     """The rows; what is solved has its seconds for a budget, and those budgets that are longer."""
     solved = rows[rows["budget"] == SOLVED]
     longer = [solved.assign(budget=b)[solved["seconds"] <= b] for b in budgets]
-    return pd.concat([rows.drop(solved.index), solved.assign(budget=solved["seconds"]), *longer])
+    parts = [rows.drop(solved.index), solved.assign(budget=solved["seconds"]), *longer]
+    return pd.DataFrame(pd.concat(parts))
 
 
 def best_of(rows: pd.DataFrame, group: str) -> pd.DataFrame:
     """Of each method or model the best row in each panel and budget."""
-    return rows.sort_values("error").drop_duplicates([*PANEL, group, "budget"])
+    return pd.DataFrame(rows.sort_values("error").drop_duplicates([*PANEL, group, "budget"]))
 
 
 def best_table(rows: pd.DataFrame, budgets: list[float]) -> list[str]:
     """The best of each model in each panel, with median and range over seeds."""
-    best = best_of(rows[rows["budget"].isin(budgets)], "model")
+    best = best_of(rows.query("budget in @budgets"), "model")
     cells = []
-    for row in best.itertuples():
-        method = METHODS[row.method]
-        setting = f"{row.seconds:.2g} s" if method.solved else row.setting
-        spread = f"{row.error:.2g} [{row.low:.2g}, {row.high:.2g}]"
+    for row in best.to_dict("records"):
+        method = METHODS[row["method"]]
+        setting = f"{row['seconds']:.2g} s" if method.solved else row["setting"]
+        spread = f"{row['error']:.2g} [{row['low']:.2g}, {row['high']:.2g}]"
         cells.append(f"{method.label} ({setting}): {spread}")
     table = best.assign(cell=cells).pivot_table(
         index=[*PANEL, "model"], columns="budget", values="cell", aggfunc="first"
@@ -182,7 +182,7 @@ def best_table(rows: pd.DataFrame, budgets: list[float]) -> list[str]:
 def settings_table(rows: pd.DataFrame) -> list[str]:
     """How many times the error of the best of its model a setting has: geometric mean over panels,
     most, and in how many panels it was run."""
-    rows = rows[rows["model"] != "linear_lagrangian"]
+    rows = rows.query("model != 'linear_lagrangian'")
     least = rows.groupby([*PANEL, "model", "budget"])["error"].transform("min")
     labels = [METHODS[name].label for name in rows["method"]]
     table = rows.assign(times=rows["error"] / least, label=labels).pivot_table(

@@ -139,8 +139,11 @@ class Step(ctypes.Structure):
     _fields_ = _fields(c_double="rate beta1 beta2 correction1 correction2 epsilon clip")
 
 
+SOAP_MEMORY = ("mean", "square", "left", "right", "left_basis", "right_basis")
+
+
 class _Soap(ctypes.Structure):
-    _fields_ = _fields(c_void_p="theta mean square left right left_basis right_basis")
+    _fields_ = _fields(c_void_p=" ".join(("theta", *SOAP_MEMORY)))
 
 
 class Course(ctypes.Structure):
@@ -267,7 +270,7 @@ def soap(
 ) -> None:
     """`soap` of soap.py: one step, in place."""
     flat = [n for size in sizes for n in size]
-    at = _Soap(theta.data_ptr(), *(memory[name].data_ptr() for name, _ in _Soap._fields_[1:]))
+    at = _Soap(theta.data_ptr(), *(memory[name].data_ptr() for name in SOAP_MEMORY))
     function = _function("soap", theta.dtype)
     counts = ctypes.c_int(turn), ctypes.c_double(shift), ctypes.c_int64(len(sizes))
     array = (ctypes.c_int64 * len(flat))(*flat)

@@ -120,8 +120,8 @@ class Adam(Stage):
     ) -> None:
         """Change parameters and memory in place by the gradient of step number `step`."""
         function = native.adam if self.compiled and theta.device.type == "cpu" else adam
-        moments = (memory[name] for name in ("mean", "square", "alive"))
-        function(theta, *moments, loss, gradient, settings)
+        mean, square, alive = (memory[name] for name in ("mean", "square", "alive"))
+        function(theta, mean, square, alive, loss, gradient, settings)
 
 
 def adam(

@@ -107,11 +107,10 @@ def _layers(
     at, places = 0, {"left": 0, "right": 0}
     for fan_in, m in sizes:
         k, end = fan_in + 1, at + m * fan_in + m
-        shapes = ((m, fan_in), (m, 1))
 
-        def views(flat: Tensor, at=at, end=end, shapes=shapes) -> list[Tensor]:
-            pieces = flat[:, at:end].split([rows * columns for rows, columns in shapes], 1)
-            return [x.unflatten(1, s) for x, s in zip(pieces, shapes, strict=True)]
+        def views(flat: Tensor, at=at, end=end, m=m, fan_in=fan_in) -> tuple[Tensor, Tensor]:
+            weight, bias = flat[:, at:end].split([m * fan_in, m], 1)
+            return weight.unflatten(1, (m, fan_in)), bias.unsqueeze(2)
 
         part = {name: memory[name][:, at:end].unflatten(1, (m, k)) for name in ("mean", "square")}
         for side, n in (("left", m), ("right", k)):
@@ -119,7 +118,7 @@ def _layers(
             for name in (side, f"{side}_basis"):
                 part[name] = memory[name][:, where].unflatten(1, (n, n))
             places[side] = where.stop
-        yield tuple(views(theta)), torch.cat(views(gradient), 2), part
+        yield views(theta), torch.cat(views(gradient), 2), part
         at = end
 
 
