@@ -14,7 +14,7 @@ from study.block.run import run_block, write_block
 from study.config import data_files
 from study.config.cell import check_device, make_cell, wants_cpp
 from study.config.errors import ConfigError
-from study.config.schema import make_run
+from study.config.run import make_run
 from study.config.terminal import console
 from study.core import native
 from study.core.data.datasets import DataError

@@ -9,7 +9,7 @@ import yaml
 from study.config.cell import check_device, make_cell
 from study.config.errors import ConfigError, first_line
 from study.config.factors import DERIVED, FACTORS
-from study.config.schema import make_run
+from study.config.run import make_run
 
 GROUPS = {
     "data": "trajectories",

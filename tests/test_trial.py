@@ -18,6 +18,7 @@ from study.config.command_line import compose
 from study.config.hydra import register
 from study.core.systems import SYSTEMS
 from study.core.training.adam import Adam
+from study.core.training.levenberg_marquardt import TYPICAL
 from study.tables import gather, schema
 from tests.sweeping.commands import last_given
 
@@ -225,6 +226,14 @@ def test_rungs_lie_near_what_they_are_called(steps):
     places = run.rung_steps(rungs, set_up(cell, 0).stages)
     for rung, place in zip(rungs, places, strict=True):
         assert 0.75 < place / (rung * steps) < 1.3
+
+
+def test_rungs_lie_where_training_comes_by_and_not_among_iterations_that_few_take():
+    rungs = (1 / 27, 1 / 9, 1 / 3)
+    cell = small_cell("optimizer=adam_lm", "optimizer.steps=2000", "optimizer.iterations=10000")
+    places = run.rung_steps(rungs, set_up(cell, 0).stages)
+    for rung, place in zip(rungs, places, strict=True):
+        assert 0.75 < place / (rung * (2000 + TYPICAL)) < 1.3
 
 
 @pytest.mark.parametrize(

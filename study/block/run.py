@@ -128,7 +128,7 @@ def _judged(
     judge: Judge, rungs: Sequence[float], stages: Sequence[Stage]
 ) -> Callable[[State], None]:
     """A watch that shows a judge the training curve at each rung. **Raises:** `Pruned`."""
-    steps = sum(stage.steps for stage in stages)
+    steps = sum(stage.expected for stage in stages)
     places = rung_steps(rungs, stages)
 
     def watch(state: State) -> None:
@@ -138,7 +138,7 @@ def _judged(
             if before < place <= now:
                 value = float(statistics.median(state.records[-1][CURVE]))
                 if not judge(rung, value):
-                    raise Pruned(now / steps)
+                    raise Pruned(min(1.0, now / steps))
 
     return watch
 
@@ -150,8 +150,9 @@ def rung_steps(rungs: Sequence[float], stages: Sequence[Stage]) -> list[int]:
     """
     records, begun = list[int](), 0
     for stage in stages:
-        records += [begun + step for step in record_steps(stage.steps) if begun + step > 0]
-        begun += stage.steps
+        places = [step for step in record_steps(stage.steps) if step <= stage.expected]
+        records += [begun + step for step in places if begun + step > 0]
+        begun += stage.expected
     return [
         min(records, key=lambda step: (abs(math.log(step / (rung * begun))), step))
         for rung in rungs

@@ -38,7 +38,8 @@ from study.config.hydra import (
     plain,
     sentences,
 )
-from study.config.schema import FROM_FILE, GROUPS, TOP, Run
+from study.config.run import Run
+from study.config.schema import FROM_FILE, GROUPS, TOP
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
 COMMAND_KEYS = {"experiment", "grid", "question", "compile", OWN_SYSTEM} | {

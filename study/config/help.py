@@ -16,7 +16,8 @@ from study.config.cell import Cell
 from study.config.command_line import compose_first, read_flags, read_overrides
 from study.config.errors import flat
 from study.config.hydra import CONF, LAUNCHER, opened, plain
-from study.config.schema import GROUPS, ColumnsConfig, Run, SearchConfig, meanings
+from study.config.run import Run, SearchConfig
+from study.config.schema import GROUPS, ColumnsConfig, meanings
 
 SWEEP = """\
 Train a grid of cells, or search among them; answer, draw the page. The same command resumes.

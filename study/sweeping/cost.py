@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from study.config.cell import Cell
 from study.config.errors import first_line
 from study.core import native
+from study.core.training.levenberg_marquardt import TYPICAL
 
 # Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
 # units, 11 s at 2 x 16, 17 s at 2 x 32, 23 s at 4 x 32, 24 s at 2 x 64; in C++ 0.8, 1.2, 2.2, 4.3
@@ -19,7 +20,6 @@ COMPILED_SPEEDUP = 2.0  # of torch.compile on a device that is not the CPU
 JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
 ITERATION_SECONDS = 5e-3
-TYPICAL_ITERATIONS = 500
 COMPILE_SECONDS = 30.0  # for each shape of network but its width, in each worker
 # one step of the solver for all trajectories of a block, the error budget's part included
 EAGER_ROLLOUT_STEP_SECONDS, ROLLOUT_STEP_SECONDS = 6e-3, 2.5e-3
@@ -42,7 +42,7 @@ def _second_order_seconds(cell: Cell) -> float:
     small = min(P, equations)
     flops = P * equations * small + small**3
     iteration = equations * P * JACOBIAN_ENTRY_SECONDS + flops / DOUBLE_FLOPS_PER_SECOND
-    steps = min(cell.optimizer.iterations, TYPICAL_ITERATIONS)
+    steps = min(cell.optimizer.iterations, TYPICAL)
     if cell.optimizer.name == "least_squares":
         steps = 1
     seconds = steps * (ITERATION_SECONDS + cell.block_size * iteration)

@@ -11,7 +11,7 @@ from typing import Any
 from study.config import data_files
 from study.config.cell import Cell
 from study.config.errors import ConfigError
-from study.config.schema import check_study
+from study.config.run import check_study
 from study.sweeping.cell_config import read_config, write_config
 from study.sweeping.folder import Orders, StudyError, StudyFolder, check_space, write_yaml
 from study.sweeping.monitor import Monitor

@@ -13,7 +13,8 @@ from study.config.cell import Cell, by_content, make_cell, wants_cpp
 from study.config.command_line import COMMAND_KEYS, CommandLine
 from study.config.errors import ConfigError
 from study.config.factors import DERIVED
-from study.config.schema import GROUPS, TOP, Run, make_run
+from study.config.run import Run, make_run
+from study.config.schema import GROUPS, TOP
 from study.sweeping import cost, space
 from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from study.config import data_files
 from study.config.cell import Cell
 from study.config.errors import ConfigError
-from study.config.schema import SearchConfig
+from study.config.run import SearchConfig
 from study.sweeping import cost
 from study.sweeping.cell_config import write_config
 from study.sweeping.folder import Block, Orders, StudyFolder, read_json

@@ -23,7 +23,8 @@ from optuna import distributions
 
 from study.config.cell import Cell, make_cell
 from study.config.errors import ConfigError, first_line, flat, nearest, unknown_key
-from study.config.schema import GROUPS, TOP, SearchConfig, takes_numbers, takes_whole_numbers
+from study.config.run import SearchConfig
+from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
 from study.tables import records
 from study.tables.measures import MEASURES
 

@@ -70,3 +70,16 @@ def run(model, data, *stages, state=None, **options):
     if state is None:
         state = State.fresh(model.initialise(data.seeds, torch.float64))
     return train(model, data, stages, state, measure=losses, **options)
+
+
+def check_equations(equations, terms, states, prior, close):
+    """The linear equations of one network against automatic differentiation of each term of L."""
+    q, qdot, qddot = (x[0].mT for x in states)
+    for j, term in enumerate(terms):
+        mass, force = euler_lagrange.terms(term, q, qdot)
+        residual = torch.einsum("nij,nj->ni", mass, qddot) - force
+        torch.testing.assert_close(equations.rows[0, :, :, j], residual, **close)
+        trace = mass.diagonal(dim1=1, dim2=2).sum()
+        torch.testing.assert_close(equations.gauge[0, j], trace, **close)
+    torch.testing.assert_close(equations.right[0], -prior * qddot)
+    assert equations.level == qddot.shape[1] * (1 - prior)

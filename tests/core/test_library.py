@@ -17,7 +17,7 @@ from study.core.systems.units import Units
 from study.core.training.least_squares import LeastSquares
 from study.core.training.train import TrainingData
 from tests.core import euler_lagrange
-from tests.core.problems import ANGLES, run
+from tests.core.problems import ANGLES, check_equations, run
 
 everything = pytest.mark.parametrize(
     ("D", "prior"), [(D, prior) for D in (1, 2, 3) for prior in (0.0, 1.0)]
@@ -78,16 +78,8 @@ def test_its_equations_are_those_of_each_term(D, prior):
     model = library_model(D, prior)
     theta, q, qdot, qddot = some(model)
     equations, values = model.equations(theta, q, qdot, qddot), scaled_terms(model)
-    for j in range(model.n_params):
-        mass, force = euler_lagrange.terms(
-            lambda q, v, j=j: values(q, v)[j] + 0 * v[0], q[0].mT, qdot[0].mT
-        )
-        residual = torch.einsum("nij,nj->ni", mass, qddot[0].mT) - force
-        torch.testing.assert_close(equations.rows[0, :, :, j], residual, rtol=1e-9, atol=1e-11)
-        trace = mass.diagonal(dim1=1, dim2=2).sum()
-        torch.testing.assert_close(equations.gauge[0, j], trace, rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(equations.right[0], -prior * qddot[0].mT)
-    assert equations.level == D * (1 - prior)
+    terms = [lambda q, v, j=j: values(q, v)[j] + 0 * v[0] for j in range(model.n_params)]
+    check_equations(equations, terms, (q, qdot, qddot), prior, {"rtol": 1e-9, "atol": 1e-11})
 
 
 @everything
@@ -268,6 +260,7 @@ def test_a_library_is_derived_once_for_all_constants_and_units():
         (None, "oscillator has no library of terms"),
         (lambda q, v, c, xp: None, "gives None: it should give a list"),
         (lambda q, v, c, xp: v[0] ** 2, "gives a Pow: it should give a list"),
+        (lambda q, v, c, xp: {v[0] ** 2, q[0]}, "gives a set: it should give a list"),
         (lambda q, v, c, xp: [v[0] ** 2, "q[0]"], "gives a str as its term 2"),
         (lambda q, v, c, xp: [], "gives 0 terms, and none is a kinetic energy of q[0]"),
         (lambda q, v, c, xp: [q[0], v[0]], "gives 2 terms, and none is a kinetic energy of q[0]"),

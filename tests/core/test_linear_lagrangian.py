@@ -18,7 +18,7 @@ from study.core.training import least_squares, train
 from study.core.training.least_squares import RIDGES, SCALES, SHARES, LeastSquares
 from study.core.training.train import TrainingData
 from tests.core import euler_lagrange
-from tests.core.problems import ANGLES, make_data, run, taught
+from tests.core.problems import ANGLES, check_equations, make_data, run, taught
 
 KINDS = ["random", "structured"]
 everything = pytest.mark.parametrize(
@@ -83,14 +83,8 @@ def test_its_equations_are_those_of_each_term(kind, D, prior):
     model = make(kind, D, prior=prior)
     theta, q, qdot, qddot = some(model)
     equations = model.equations(theta, q, qdot, qddot)
-    for j in range(model.n_params):
-        mass, force = euler_lagrange.terms(term(model, theta[0], j), q[0].mT, qdot[0].mT)
-        residual = torch.einsum("nij,nj->ni", mass, qddot[0].mT) - force
-        torch.testing.assert_close(equations.rows[0, :, :, j], residual, rtol=1e-10, atol=1e-12)
-        trace = mass.diagonal(dim1=1, dim2=2).sum()
-        torch.testing.assert_close(equations.gauge[0, j], trace, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(equations.right[0], -prior * qddot[0].mT)
-    assert equations.level == D * (1 - prior)
+    terms = [term(model, theta[0], j) for j in range(model.n_params)]
+    check_equations(equations, terms, (q, qdot, qddot), prior, {"rtol": 1e-10, "atol": 1e-12})
 
 
 @everything

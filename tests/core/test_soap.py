@@ -39,6 +39,10 @@ def gradients(model, R, steps, dtype=torch.float64):
     return (drawn * torch.logspace(0, -2, model.n_params)).to(dtype)
 
 
+def relative(a, b):
+    return float((a - b).norm() / b.norm())
+
+
 def begin(model, R=3, dtype=torch.float64):
     theta = model.initialise(range(R), dtype)
     return theta, SOAP.memory(model, theta, torch.ones(R, dtype=torch.bool))
@@ -105,10 +109,28 @@ def test_cpp_gives_what_the_tensors_give(name, dtype):
         soap(model.mlp.layer_sizes, theta, memory, loss, gradient, settings(t), turn)
         cpp.soap(model.mlp.layer_sizes, fast, kept, loss, gradient, settings(t), turn, SHIFT)
     assert memory["alive"].tolist() == kept["alive"].tolist() == [True, False, True]
-    tolerance = 5e-2 if dtype == torch.float32 else 1e-7
-    assert float((theta - fast).norm() / (theta - start).norm()) < tolerance
-    for side in ("left", "right"):
-        assert float((memory[side] - kept[side]).norm() / memory[side].norm()) < tolerance
+    for side, place in (("left", 1), ("right", 0)):
+        assert relative(kept[side], memory[side]) < (1e-5 if dtype == torch.float32 else 1e-12)
+        n = model.mlp.layer_sizes[0][place] + 1 - place
+        Q = kept[f"{side}_basis"][:, : n * n].unflatten(1, (n, n))
+        unit = torch.eye(n, dtype=dtype).expand_as(Q)
+        torch.testing.assert_close(Q.mT @ Q, unit, rtol=0, atol=100 * torch.finfo(dtype).eps)
+    # in single precision rounding turns the bases where gradients are small, and steps with them
+    if dtype == torch.float64:
+        assert relative(fast - start, theta - start) < 1e-7
+        for name in ("mean", "square", "left_basis", "right_basis"):
+            assert relative(kept[name], memory[name]) < 1e-6
+
+
+def test_in_single_precision_cpp_gives_what_the_tensors_give_while_nothing_turns():
+    model = LNNS["wide"]
+    (theta, memory), (fast, kept) = (begin(model, dtype=torch.float32) for _ in range(2))
+    start = theta.clone()
+    for t, gradient in enumerate(gradients(model, 3, 10, torch.float32), 1):
+        sizes, rest = model.mlp.layer_sizes, (torch.ones(3), gradient, settings(t), False)
+        soap(sizes, theta, memory, *rest)
+        cpp.soap(sizes, fast, kept, *rest, SHIFT)
+    assert relative(fast - start, theta - start) < 1e-5
 
 
 @pytest.mark.parametrize("step", ["tensors", "cpp"])

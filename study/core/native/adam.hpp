@@ -21,20 +21,30 @@ T admitted(const Step& step, int64_t P, T loss, const T* gradient, bool& alive) 
     return shrink < 1 ? T(shrink) : T(1);
 }
 
+// The rule of the two moments: they follow a gradient; returns what is to be subtracted.
+template <typename T>
+struct Rule {
+    T rate, epsilon, of_mean, of_square, correct_mean, correct_square;
+
+    explicit Rule(const Step& step)
+        : rate(T(step.rate)), epsilon(T(step.epsilon)), of_mean(T(1 - step.beta1)),
+          of_square(T(1 - step.beta2)), correct_mean(T(1 / step.correction1)),
+          correct_square(T(1 / step.correction2)) {}
+
+    T operator()(T g, T& mean, T& square) const {
+        mean += of_mean * (g - mean);
+        square += of_square * (g * g - square);
+        return rate * correct_mean * mean / (std::sqrt(correct_square * square) + epsilon);
+    }
+};
+
 template <typename T>
 void adam(const Step& step, int64_t P, T loss, const T* gradient, T* theta, T* mean, T* square,
           bool& alive) {
     const T scale = admitted(step, P, loss, gradient, alive);
     if (!alive) return;
-    const T rate = T(step.rate), epsilon = T(step.epsilon);
-    const T of_mean = T(1 - step.beta1), of_square = T(1 - step.beta2);
-    const T correct_mean = T(1 / step.correction1), correct_square = T(1 / step.correction2);
-    for (int64_t i = 0; i < P; ++i) {
-        const T g = scale * gradient[i];
-        mean[i] += of_mean * (g - mean[i]);
-        square[i] += of_square * (g * g - square[i]);
-        theta[i] -= rate * correct_mean * mean[i] / (std::sqrt(correct_square * square[i]) + epsilon);
-    }
+    const Rule<T> rule(step);
+    for (int64_t i = 0; i < P; ++i) theta[i] -= rule(scale * gradient[i], mean[i], square[i]);
 }
 
 }  // namespace study

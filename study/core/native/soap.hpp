@@ -121,22 +121,16 @@ void soap_layer(const Step& step, bool turn, T shift, int m, int k, T scale, con
     }
     G.transpose(flipped), mean.load(at.mean), square.load(at.square);
     multiply(left.flipped, G, one), multiply(one, right.basis, two);
-    const T rate = T(step.rate), epsilon = T(step.epsilon);
-    const T of_mean = T(1 - step.beta1), of_square = T(1 - step.beta2);
-    const T correct_mean = T(1 / step.correction1), correct_square = T(1 / step.correction2);
+    const Rule<T> rule(step);
     T *g = two.row(0), *first = mean.row(0), *second = square.row(0), *change = one.row(0);
-    for (int i = 0; i < m * mean.stride(); ++i) {
-        first[i] += of_mean * (g[i] - first[i]);
-        second[i] += of_square * (g[i] * g[i] - second[i]);
-        change[i] = rate * correct_mean * first[i] / (std::sqrt(correct_square * second[i]) + epsilon);
-    }
+    for (int i = 0; i < m * mean.stride(); ++i) change[i] = rule(g[i], first[i], second[i]);
     multiply(left.basis, one, two), multiply(two, right.flipped, one);
     for (int i = 0; i < m; ++i) {
         for (int j = 0; j < inputs; ++j) at.theta[i * inputs + j] -= one.row(i)[j];
         at.theta[m * inputs + i] -= one.row(i)[inputs];
     }
-    multiply(G, flipped, left.work), left.remember(of_square);
-    multiply(flipped, G, right.work), right.remember(of_square);
+    multiply(G, flipped, left.work), left.remember(rule.of_square);
+    multiply(flipped, G, right.work), right.remember(rule.of_square);
     if (turn && left.follow(shift)) multiply(left.turn, mean, one), std::swap(one.at, mean.at);
     if (turn && right.follow(shift)) {
         right.turn.transpose(right.work);

@@ -139,13 +139,19 @@ def adam(
     loss, its gradient or the gradient's square is not finite.
     """
     gradient = admitted(alive, loss, gradient, step)
-    keep = alive.unsqueeze(1)
+    theta -= move(mean, square, gradient, alive.unsqueeze(1), step)
+
+
+def move(mean: Tensor, square: Tensor, gradient: Tensor, keep: Tensor, step: Step) -> Tensor:
+    """Let the moments follow the gradient, in place; what is to be subtracted. Where not `keep`,
+    all stays as it is.
+    """
     mean += torch.where(keep, (1 - step.beta1) * (gradient - mean), torch.zeros_like(mean))
     change = (1 - step.beta2) * (gradient * gradient - square)
     square += torch.where(keep, change, torch.zeros_like(square))
     size = torch.sqrt(square / step.correction2) + step.epsilon
     change = step.rate * (mean / step.correction1) / size
-    theta -= torch.where(keep, change, torch.zeros_like(theta))
+    return torch.where(keep, change, torch.zeros_like(change))
 
 
 def admitted(alive: Alive, loss: Losses, gradient: Theta, step: Step) -> Theta:

@@ -40,6 +40,7 @@ MOST, PAIRS, LOOK = 50, 30, 3
 COST, LEAST_COST = 64, 0.02  # of a gradient: COST / min(P, M) of a step with its factor, at least
 DEAR = 0.25  # such steps are not tried if a gradient costs more
 TRIALS, ARMIJO = 8, 1e-4  # of its line search
+TYPICAL = 500  # steps after which most replicates of small networks have ended by themselves
 TOO_SMALL = 1e-9  # damping, over the largest diagonal entry, at which J J^T no longer serves
 
 
@@ -102,6 +103,10 @@ class LevenbergMarquardt(Stage):
 
     steps: int
     seconds: float | None = None
+
+    @property
+    def expected(self) -> int:
+        return min(self.steps, TYPICAL)
 
     def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
         state.theta = state.theta.double().clone()  # changed in place

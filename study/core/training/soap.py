@@ -22,7 +22,7 @@ from torch import Tensor
 from study.core import native
 from study.core.models.model import Model, NetworkModel
 from study.core.native import Losses, Step, Theta
-from study.core.training.adam import Adam, admitted
+from study.core.training.adam import Adam, admitted, move
 
 BETA = 0.98
 EVERY = 10  # steps between two turns of the bases; in the first ones they turn at each
@@ -83,12 +83,8 @@ def soap(
 
     for parameters, G, part in _layers(sizes, theta, memory, gradient):
         left, right = part["left_basis"].clone(), part["right_basis"].clone()
-        mean, square = part["mean"], part["square"]
-        turned = left.mT @ G @ right
-        put(mean, mean + (1 - step.beta1) * (turned - mean))
-        put(square, square + (1 - step.beta2) * (turned * turned - square))
-        size = torch.sqrt(square / step.correction2) + step.epsilon
-        change = left @ (step.rate * (mean / step.correction1) / size) @ right.mT
+        change = move(part["mean"], part["square"], left.mT @ G @ right, keep, step)
+        change = left @ change @ right.mT
         for place, delta in zip(parameters, change.split([G.shape[2] - 1, 1], 2), strict=True):
             put(place, place - delta)
         for side, product in (("left", G @ G.mT), ("right", G.mT @ G)):
@@ -97,7 +93,7 @@ def soap(
                 put(part[f"{side}_basis"], _turned(part[side], part[f"{side}_basis"], shift))
         if turn:
             new_left, new_right = part["left_basis"], part["right_basis"]
-            put(mean, new_left.mT @ left @ mean @ right.mT @ new_right)
+            put(part["mean"], new_left.mT @ left @ part["mean"] @ right.mT @ new_right)
 
 
 def _layers(

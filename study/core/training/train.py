@@ -113,6 +113,11 @@ class Stage(abc.ABC):
     steps: int
     limit = "iterations"
 
+    @property
+    def expected(self) -> int:
+        """Steps that it will take, as far as can be said before: what shares of it are of."""
+        return self.steps
+
     @abc.abstractmethod
     def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
         """What `state.memory` holds before the stage's first step; may replace `state.theta`."""
@@ -165,8 +170,8 @@ def train(
         now = time.perf_counter()
         state.seconds = seconds + now - begun
         if now - shown > 0.5:
-            of_stage = state.step / max(1, stages[state.stage].steps)
-            progress((state.stage + of_stage) / len(stages))
+            of_stage = state.step / max(1, stages[state.stage].expected)
+            progress((state.stage + min(1.0, of_stage)) / len(stages))
             shown = now
         stopped = stop()
         if stopped or now - saved > every_seconds:
