@@ -139,7 +139,17 @@ def test_another_budgets_decision_on_compiling_does_not_count(undisturbed: Path)
 def test_two_workers_and_a_killed_head(undisturbed: Path, tmp_path: Path) -> None:
     command = (*TINY, *GRID, "study=mine", "workers=2")
     study = tmp_path / "outputs" / "mine"
-    head = start(tmp_path, *command)
+    # a second before each block: those that run when the head dies cannot be over before it is seen
+    slow = """
+real = trial.run_block
+
+def run_block(*a, **k):
+    __import__("time").sleep(1)
+    return real(*a, **k)
+
+trial.run_block = run_block
+"""
+    head = start(tmp_path, *command, change=slow)
     wait_for(lambda: some_done_some_running(tmp_path), head)
     head.send_signal(signal.SIGKILL)
     head.wait()
