@@ -21,7 +21,7 @@ class Lagrangian final : public Network<T> {
         for (auto& plane : adjoint) plane = this->take_planes(1, H);
         for (auto& plane : back) plane = this->take_planes(1, H);
         for (auto& plane : input) plane = this->take_planes(1, in);
-        one = this->take_planes(1, 1);
+        spare = this->take(D * (D + 3) / 2), one = this->take_planes(1, 1);
         std::fill_n(this->lane(one, 0), S, T(1));
     }
 
@@ -55,16 +55,10 @@ class Lagrangian final : public Network<T> {
         this->fill(layers[0].padded_rows, layers[K].weights.data(), 1, y);
         for (int k = K - 1; k >= 0; --k) {
             Hidden& l = hidden[k];
-            for (int j = 0; j < n; ++j) {
-                const Vec<T> here = y[j];
-                l.bent[j] = l.second[j] * here;
-                l.third[j] *= here;  // times the adjoint from here on
-                l.weighted[j] = l.first[j] * here;
-            }
-            for (int i = 0; i < D; ++i)
-                for (int j = i; j <= D; ++j)
-                    add_pair(l.bent, l.tangents + i * n, l.tangents + j * n,
-                             j < D ? mass + (i * D + j) * vectors : c + i * vectors);
+            if (D == 1) add_pairs<1>(l, y);
+            if (D == 2) add_pairs<2>(l, y);
+            if (D == 3) add_pairs<3>(l, y);
+            if (D > 3) add_pairs<0>(l, y);
             this->down(k, l.weighted, k ? y : input[1]);
         }
         pull_input(input[0], input[1], g);
@@ -114,14 +108,29 @@ class Lagrangian final : public Network<T> {
         }
     }
 
-    void add_pair(const Vec<T>* bent, const Vec<T>* s, const Vec<T>* t, Vec<T>* out) const {
+    // a layer's part of M and c, from the adjoint y of its value; d is D, or 0 for any D
+    template <int d>
+    void add_pairs(const Hidden& l, const Vec<T>* y) {
+        Vec<T> own[d * (d + 3) / 2 + 1], *sums = d ? own : spare;
+        const int rows = d ? d : D;
         for (int v = 0; v < vectors; ++v) {
-            Vec<T> even{}, odd{};
-            for (int j = v; j < n; j += 2 * vectors) {  // the number of rows is even
-                even += bent[j] * s[j] * t[j];
-                odd += bent[j + vectors] * s[j + vectors] * t[j + vectors];
+            for (int i = 0; i < rows * (rows + 3) / 2; ++i) sums[i] = Vec<T>{};
+            for (int j = v; j < n; j += vectors) {
+                const Vec<T> here = y[j], bent = l.second[j] * here;
+                l.bent[j] = bent;
+                l.third[j] *= here;  // times the adjoint from here on
+                l.weighted[j] = l.first[j] * here;
+                Vec<T>* sum = sums;
+                for (int i = 0; i < rows; ++i) {
+                    const Vec<T> s = bent * l.tangents[i * n + j];
+                    for (int k = i; k <= rows; ++k) *sum++ += s * l.tangents[k * n + j];
+                }
             }
-            out[v] += even + odd;
+            const Vec<T>* sum = sums;
+            for (int i = 0; i < rows; ++i) {
+                for (int k = i; k < rows; ++k) mass[(i * D + k) * vectors + v] += *sum++;
+                c[i * vectors + v] += *sum++;
+            }
         }
     }
 
@@ -167,7 +176,7 @@ class Lagrangian final : public Network<T> {
     }
 
     std::vector<Hidden> hidden;
-    Vec<T>*pushed, *adjoint[3], *back[3], *input[4], *one;
+    Vec<T>*pushed, *adjoint[3], *back[3], *input[4], *spare, *one;
 };
 
 }  // namespace study

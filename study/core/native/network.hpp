@@ -222,8 +222,8 @@ class Network {
         Vec<T>* flat = reinterpret_cast<Vec<T>*>(at / BYTES * BYTES);
         for (int s = 0; s < streams; ++s) {
             transpose<T>(l.wide, vectors, below[s].at, flat);
-            product<T>(l.padded_rows, S, l.wide, reinterpret_cast<const T*>(adjoint[s].at), S, 1, flat,
-                       l.wide, l.gradient, l.wide, true);
+            product<T, true>(l.padded_rows, S, l.wide, reinterpret_cast<const T*>(adjoint[s].at), S, 1,
+                             flat, l.wide, l.gradient, l.wide);
         }
         if (of_bias)
             for (int h = 0; h < l.padded_rows; ++h)

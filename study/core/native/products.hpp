@@ -8,40 +8,47 @@
 
 namespace study {
 
-template <typename T, int rows, int columns>
+template <typename T, int rows, int columns, bool add>
 inline void tile(int inner, const T* a, int64_t a_row, int64_t a_column, const Vec<T>* b,
-                 int64_t b_row, Vec<T>* out, int64_t out_row, bool add) {
-    Vec<T> sum[rows][columns] = {};
-    for (int j = 0; j < inner; ++j, b += b_row, a += a_column)
-        for (int i = 0; i < rows; ++i)
-            for (int c = 0; c < columns; ++c) sum[i][c] += a[i * a_row] * b[c];
+                 int64_t b_row, Vec<T>* out, int64_t out_row) {
+    Vec<T> sum[rows][columns];
+#pragma GCC unroll 8
     for (int i = 0; i < rows; ++i)
-        for (int c = 0; c < columns; ++c)
-            out[i * out_row + c] = add ? out[i * out_row + c] + sum[i][c] : sum[i][c];
+#pragma GCC unroll 2
+        for (int c = 0; c < columns; ++c) sum[i][c] = add ? out[i * out_row + c] : Vec<T>{};
+    for (int j = 0; j < inner; ++j, b += b_row, a += a_column)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; ++c) sum[i][c] += a[i * a_row] * b[c];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 2
+        for (int c = 0; c < columns; ++c) out[i * out_row + c] = sum[i][c];
 }
 
-template <typename T, int columns>
+template <typename T, int columns, bool add>
 inline void strip(int rows, int inner, const T* a, int64_t a_row, int64_t a_column, const Vec<T>* b,
-                  int64_t b_row, Vec<T>* out, int64_t out_row, bool add) {
+                  int64_t b_row, Vec<T>* out, int64_t out_row) {
     int i = 0;
     for (; i + TALL <= rows; i += TALL)
-        tile<T, TALL, columns>(inner, a + i * a_row, a_row, a_column, b, b_row,
-                                   out + i * out_row, out_row, add);
+        tile<T, TALL, columns, add>(inner, a + i * a_row, a_row, a_column, b, b_row,
+                                    out + i * out_row, out_row);
     for (; i < rows; i += ROWS)
-        tile<T, ROWS, columns>(inner, a + i * a_row, a_row, a_column, b, b_row, out + i * out_row,
-                               out_row, add);
+        tile<T, ROWS, columns, add>(inner, a + i * a_row, a_row, a_column, b, b_row,
+                                    out + i * out_row, out_row);
 }
 
 // out (rows, columns) = or += A (rows, inner) b (inner, columns); strides of A in numbers, those of
 // the rows of b and out in vectors
-template <typename T>
+template <typename T, bool add = false>
 void product(int rows, int inner, int columns, const T* a, int64_t a_row, int64_t a_column,
-             const Vec<T>* b, int64_t b_row, Vec<T>* out, int64_t out_row, bool add = false) {
+             const Vec<T>* b, int64_t b_row, Vec<T>* out, int64_t out_row) {
     int c = 0;
     for (; c + 2 <= columns; c += 2)
-        strip<T, 2>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row, add);
+        strip<T, 2, add>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row);
     if (c < columns)
-        strip<T, 1>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row, add);
+        strip<T, 1, add>(rows, inner, a, a_row, a_column, b + c, b_row, out + c, out_row);
 }
 
 // lane l of the result is lane `from[l]` of a and b one after the other
