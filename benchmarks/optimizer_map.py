@@ -1,6 +1,6 @@
 """Which optimiser, rate, batch and model a budget of seconds wants, for several P and N D / P.
 
-    python benchmarks/optimizer_map.py --workers 2  # tables, JSON, figure; a night
+    python benchmarks/optimizer_map.py --workers 2  # tables, JSON, figure; about 1.5 hours
     python benchmarks/optimizer_map.py --quick      # one size and seed, 0.3 s each; 1 minute
 
 Double pendulum, one network at a time. A budget is processor time of one thread; measuring does not
@@ -13,10 +13,11 @@ P is that of `lnn`; `structured_lnn` has the same width, depth and N, and up to 
 A batch of more than N points is all of them. The linear Lagrangian is solved once, whatever the
 budget, with all its settings `auto`.
 
-Above 20 s only those settings are run that were within a factor 3 of the best of their method at
-the budget before. Each finished run is a line of `optimizer_map.jsonl`, and a rerun trains only
-what is not there: delete the file to measure anew. Two workers share caches and memory, which costs
-each a part of its speed.
+A budget of 5 s is only for those settings that were within a factor 3 of the best of their method
+at 1 s. Longer budgets ask, too, that the setting was within a factor 10 of the best of its model at
+the budget before. The longest has one seed, the others three. Each finished run is a line of
+`optimizer_map.jsonl`, and a rerun trains only what is not there: delete the file to measure anew.
+Two workers share caches and memory, which costs each a part of its speed.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-BUDGETS = (1.0, 5.0, 20.0, 80.0)  # seconds
-SEEDS = 3
-ALL_UP_TO, FACTOR = 20.0, 3.0  # longer budgets are for settings within the factor of the best
+SEEDS = {1.0: 3, 5.0: 3, 20.0: 3, 80.0: 1}  # how many, of each budget in seconds
+# What a longer budget is for: within the first factor of the best of the method at the budget
+# before, and above LONG seconds within the second of the best of the model
+FACTOR, FACTOR_OF_MODEL, LONG = 3.0, 10.0, 5.0
 BESIDE = 2.0  # seconds a run takes beside its budget: setting up, a last long iteration
 LEAST_DRAWN = 1e-12
 FIELDS = [field.name for field in dataclasses.fields(Run)]
@@ -57,25 +59,33 @@ PANEL = ["P", "ratio"]
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """What was asked for; `budgets` in ascending order."""
+    """What was asked for: parameters, and the seeds of each budget, in ascending order."""
 
     sizes: list[int]
-    budgets: list[float]
-    seeds: int
+    seeds: dict[float, int]
+
+    @property
+    def budgets(self) -> list[float]:
+        return list(self.seeds)
+
+    @property
+    def most_seeds(self) -> int:
+        return max(self.seeds.values())
 
     def runs(self, budget: float, records: list[dict], least: bool = False) -> list[Run]:
         """The runs of a budget that `records` lack; if `least`, the fewest that can be left."""
         known = {tuple(record[name] for name in FIELDS) for record in records}
         found = over_seeds(records)
-        runs = []
-        for seed, P, ratio in itertools.product(range(self.seeds), self.sizes, RATIOS):
+        runs, seeds = [], range(self.seeds.get(budget, self.most_seeds))
+        for seed, P, ratio in itertools.product(seeds, self.sizes, RATIOS):
             for name, method in METHODS.items():
                 if method.solved != (budget == SOLVED):
                     continue
                 settings = list(method.settings())
-                if budget > ALL_UP_TO:
+                if budget > self.budgets[0]:
                     good = near_best(found, P, ratio, name, budget)
-                    settings = good or (settings[:1] if least else settings)
+                    unknown = settings[:1] if least else settings
+                    settings = unknown if good is None else good
                 runs += [Run(P, ratio, name, setting, budget, seed) for setting in settings]
         return [run for run in runs if dataclasses.astuple(run) not in known]
 
@@ -103,11 +113,20 @@ def over_seeds(records: list[dict]) -> pd.DataFrame:
     return rows.sort_values([*PANEL, "place", "budget"])
 
 
-def near_best(rows: pd.DataFrame, P: int, ratio: int, method: str, budget: float) -> list[str]:
-    """The settings within the factor of the best of the method at the budget before, if known."""
-    before = rows.query("P == @P and ratio == @ratio and method == @method and budget < @budget")
-    before = before.query("budget == budget.max()")
-    return before.query("error <= @FACTOR * error.min()")["setting"].tolist()
+def near_best(
+    rows: pd.DataFrame, P: int, ratio: int, method: str, budget: float
+) -> list[str] | None:
+    """The settings of a method that are worth a longer budget; None before the budget before is
+    known."""
+    before = rows.query("P == @P and ratio == @ratio and budget not in (@SOLVED, @budget)")
+    before = before.query("budget < @budget").query("budget == budget.max()")
+    if before.empty:
+        return None
+    own = before.query("method == @method").query("error <= @FACTOR * error.min()")
+    if budget > LONG:
+        least = before.query(f"model == '{METHODS[method].model}'")["error"].min()
+        own = own.query(f"error <= {FACTOR_OF_MODEL * least}")
+    return own["setting"].tolist()
 
 
 def measure_all(cache: Path, design: Design, workers: int) -> list[dict]:
@@ -120,7 +139,7 @@ def measure_all(cache: Path, design: Design, workers: int) -> list[dict]:
     n_runs = sum(len(design.runs(b, records)) for b in budgets)
     print(
         f"At most {n_runs:,} runs, {least / 60:,.0f} to {most / 60:,.0f} minutes with {workers} "
-        f"worker(s); above {ALL_UP_TO:g} s only settings within a factor {FACTOR:g} of the best"
+        "worker(s); a longer budget is only for what was near the best"
     )
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"),
@@ -147,8 +166,8 @@ def measure_all(cache: Path, design: Design, workers: int) -> list[dict]:
             progress.update(bar, total=progress.tasks[bar].completed + left)
     if pool:
         pool.terminate()
-    wanted = {"P": design.sizes, "budget": budgets, "seed": range(design.seeds)}
-    return [r for r in records if all(r[name] in values for name, values in wanted.items())]
+    seeds = {SOLVED: design.most_seeds, **design.seeds}
+    return [r for r in records if r["P"] in design.sizes and r["seed"] < seeds.get(r["budget"], 0)]
 
 
 def solved_later(rows: pd.DataFrame, budgets: list[float]) -> pd.DataFrame:
@@ -221,7 +240,7 @@ def draw(path: Path, rows: pd.DataFrame, design: Design) -> None:
                 ms=4, lw=1.2, label=method.label,
             )  # fmt: skip
         axes.set(xscale="log", yscale="log")
-        axes.set_title(f"P = {P:,}, N D / P = {ratio}; n = {design.seeds}", fontsize=10)
+        axes.set_title(f"P = {P:,}, N D / P = {ratio}", fontsize=10)
         axes.set_xticks(design.budgets, [f"{b:g}" for b in design.budgets])
         axes.set_xticks([], minor=True)
     for axes in grid[-1]:
@@ -229,8 +248,9 @@ def draw(path: Path, rows: pd.DataFrame, design: Design) -> None:
     for axes in grid[:, 0]:
         axes.set_ylabel("median normalised\nsquared error on test points")
     figure.suptitle(
-        "double pendulum: best setting of each method, median and range over n seeds\n"
-        f"(LM: Levenberg-Marquardt; drawn from {LEAST_DRAWN:g})",
+        "double pendulum: best setting of each method, median and range over seeds\n"
+        f"(n = {', '.join(f'{n} at {b:g} s' for b, n in design.seeds.items())}; "
+        f"LM: Levenberg-Marquardt; drawn from {LEAST_DRAWN:g})",
         fontsize=10,
     )
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -241,17 +261,19 @@ def draw(path: Path, rows: pd.DataFrame, design: Design) -> None:
 def main() -> None:
     """Measure, print, and write JSON, figure and tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="seconds")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--budgets", type=float, nargs="+", default=list(SEEDS), help="seconds")
+    parser.add_argument("--seeds", type=int, help="of every budget")
     parser.add_argument("--quick", action="store_true", help="one size and seed, 0.3 s")
     parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
     parser.add_argument("--cache", type=Path, help="folder of the finished runs, if not here")
     asked = parser.parse_args()
     here = Path(__file__)
-    design = Design(list(SIZES), sorted(asked.budgets), asked.seeds)
+    least = min(SEEDS.values())
+    seeds = {b: asked.seeds or SEEDS.get(b, least) for b in sorted(asked.budgets)}
+    design = Design(list(SIZES), seeds)
     folder = asked.cache or here.parent
     if asked.quick:
-        design = Design(list(SIZES)[:1], [0.3], 1)
+        design = Design(list(SIZES)[:1], {0.3: 1})
         folder = asked.cache or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     records = measure_all(folder / f"{here.stem}.jsonl", design, asked.workers)
