@@ -1,6 +1,7 @@
 """One verdict for everything that the question asks, from the answers of several studies.
 
-To ask something more is one entry of `QUESTIONS`.
+To ask something more is one entry of `QUESTIONS`. Those of `PRIMARY` are what the studies were made
+for; their verdicts are corrected for their number. All others are exploratory.
 """
 
 # ruff: noqa: RUF001 (a reader gets the minus sign)
@@ -12,11 +13,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from study.analysis import evidence as ev
-from study.analysis.answer import Answer, curve, diverged_remark, make
+from study.analysis.answer import CHANGED, Answer, curve, diverged_remark, make
 from study.analysis.design import Comparison, Design
 from study.analysis.evidence import Evidence, Pooled, PooledQuestion, Study
 from study.analysis.questions import levers
 from study.analysis.questions.comparisons import figure_id
+from study.analysis.statistics.limits import BOUNDS, EQUIVALENT, EXPLAINS, FITTED, NEEDED
+from study.analysis.statistics.pooling import CHANGED as WHERE_CHANGED
+from study.analysis.statistics.pooling import Turn
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.words import estimate, plural
 from study.tables.measures import ROLLOUT, TEST
@@ -30,8 +34,12 @@ def _noisy(evidence: Evidence) -> bool:
     return evidence.plain and evidence.noisy
 
 
-def _many_points(evidence: Evidence) -> bool:
-    return evidence.plain and float(evidence.rows["n_over_p"].to_numpy(float).max()) > 1
+def _to_the_bottom(evidence: Evidence) -> bool:
+    return _clean(evidence) and not set(evidence.rows["optimizer"]) & FIRST_ORDER
+
+
+def _by_adam(evidence: Evidence) -> bool:
+    return _clean(evidence) and set(evidence.rows["optimizer"]) == {"adam"}
 
 
 def _network_bottleneck(
@@ -90,29 +98,55 @@ def _error_propagation(
     return ev.pool(question, order, verdict, sentence, rule)
 
 
+# Named on 2026-11-30, before the runs on more than one system that will answer them.
+PRIMARY = (
+    "needed",
+    "overdetermined",
+    "fitted",
+    "hurts_clean",
+    "hurts_noisy",
+    "peak_noisy",
+    "shuffling",
+    "initial_conditions",
+    "bound_by_optimiser",
+    "bound_by_structure",
+    "explained",
+)
+FIRST_ORDER = {"adam", "soap"}
 LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "levers")
 
 QUESTIONS = [
     PooledQuestion(
         "needed",
-        "Are at least as many points as parameters needed, N ≥ P?",
+        "Are at least as many points as parameters needed, N ≥ P, by training to the bottom?",
         ("n_at_least_p.",),
         LADDERS,
-        keep=_clean,
+        keep=_to_the_bottom,
+        turn=Turn.at(NEEDED),
+    ),
+    PooledQuestion(
+        "needed_adam",
+        "Are they needed by Adam alone?",
+        ("n_at_least_p.",),
+        LADDERS,
+        keep=_by_adam,
+        turn=Turn.at(NEEDED),
     ),
     PooledQuestion(
         "overdetermined",
         "Do many more points than parameters, N ≫ P, overdetermine it, so that the error rises?",
         ("overdetermined.",),
         LADDERS,
-        keep=_many_points,
+        keep=_clean,
+        turn=Turn.at(EQUIVALENT),
     ),
     PooledQuestion(
         "fitted",
         "Can as many equations be fitted as there are parameters, N·D = P?",
         ("threshold.n.",),
         ("double_descent", "levers", "n_vs_p"),
-        keep=_clean,
+        keep=_to_the_bottom,
+        turn=Turn.at(FITTED),
     ),
     PooledQuestion(
         "hurts_clean",
@@ -120,6 +154,7 @@ QUESTIONS = [
         ("overparameterised.",),
         ("n_vs_p", "double_descent", "levers"),
         keep=_clean,
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "hurts_noisy",
@@ -127,6 +162,7 @@ QUESTIONS = [
         ("overparameterised.",),
         ("double_descent",),
         keep=_noisy,
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "peak_clean",
@@ -149,6 +185,7 @@ QUESTIONS = [
         "Do the activation and its beta matter?",
         ("compare.activation_and_beta", "compare.activation", "compare.beta"),
         ("activation_beta",),
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "beta",
@@ -158,19 +195,25 @@ QUESTIONS = [
         rule=ev.first,
     ),
     PooledQuestion(
-        "shuffling", "Does shuffling the points help?", ("helps.order",), ("seed_question",)
+        "shuffling",
+        "Does shuffling the points help?",
+        ("helps.order",),
+        ("seed_question",),
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "initial_conditions",
         "Do many initial conditions help, instead of one?",
         ("helps.initial_conditions",),
         ("seed_question",),
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "recipe",
         "Are the question's own settings (units, encoding, prior, initialisation) what fails?",
         ("compare.recipe",),
         ("seed_question",),
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "bottleneck",
@@ -178,6 +221,28 @@ QUESTIONS = [
         ("lever",),
         ("levers",),
         pooled=_network_bottleneck,
+    ),
+    PooledQuestion(
+        "bound_by_optimiser",
+        "Is the optimiser what bounds the acceleration error?",
+        ("bounds.optimiser",),
+        ("levers",),
+        turn=Turn.at(BOUNDS),
+    ),
+    PooledQuestion(
+        "bound_by_structure",
+        "Is the kind of model what bounds it, a plain network beside a structured one?",
+        ("bounds.model",),
+        ("levers",),
+        turn=Turn.at(BOUNDS),
+    ),
+    PooledQuestion(
+        "explained",
+        "Is the acceleration error, propagated by the true dynamics, enough to explain the error "
+        "of the trajectory?",
+        ("budget.explained.",),
+        ("levers", "n_vs_p", "double_descent", "data_efficiency"),
+        turn=Turn.at(EXPLAINS, below=True),
     ),
     PooledQuestion(
         "propagation",
@@ -242,6 +307,7 @@ BESIDE = [
         "Does a structured network need fewer points?",
         ("efficiency.structured_lnn",),
         ("data_efficiency",),
+        turn=WHERE_CHANGED,
     ),
     PooledQuestion(
         "published",
@@ -257,7 +323,8 @@ def answer(studies: Sequence[Study], questions: Sequence[PooledQuestion]) -> lis
     """One verdict a question, in order; a question that no study answers has a verdict too."""
     everything = _gather(studies)
     usual = ev.main_setting(everything)
-    return [_answer(question, everything, usual, studies) for question in questions]
+    found = [_answer(question, everything, usual, studies) for question in questions]
+    return ev.corrected(found, PRIMARY)
 
 
 def expected() -> list[str]:
@@ -306,19 +373,20 @@ def _helps(
     return make(
         f"helps.{id}",
         f"Do {words} help?" if id == "initial_conditions" else f"Does {words} help?",
-        gain.verdict(),
+        gain.changed(),
         sentence,
         gain,
         rows,
         cells,
         figure_id(comparison),
+        limits=CHANGED,
     )
 
 
 def _answer(
     question: PooledQuestion, everything: list[Evidence], usual, studies: Sequence[Study]
 ) -> Pooled:
-    names = question.studies
+    names, turn = question.studies, question.turn
 
     def weight(e: Evidence) -> tuple:
         asked = next(i for i, id in enumerate(question.asks) if e.answer.id.startswith(id))
@@ -329,12 +397,16 @@ def _answer(
         e
         for e in everything
         if e.answer.id.startswith(question.asks)
-        and (question.anywhere or e.setting == usual)
+        and (question.anywhere or turn or e.setting == usual)
         and question.keep(e)
     ]
     chosen = sorted([e for e in chosen if e.study in names] or chosen, key=weight)
     pooled = None
     if chosen:
-        own = question.pooled
-        pooled = own(question, chosen, studies) if own else ev.by_rule(question, chosen)
+        if question.pooled:
+            pooled = question.pooled(question, chosen, studies)
+        elif turn:
+            pooled = ev.mean_over_systems(question, turn, chosen)
+        else:
+            pooled = ev.by_rule(question, chosen)
     return pooled or ev.absent(question, [study.name for study in studies])

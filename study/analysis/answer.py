@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
+from study.analysis.statistics.limits import CONVERGED, EQUIVALENT
 from study.analysis.statistics.medians import Estimate, Medians, medians
-from study.analysis.words import plural
+from study.analysis.words import number, plural
 from study.tables.measures import Measure
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from study.analysis.style import Plot
 
 MOST_REPLICATES = 100  # times as many as there are: beyond, a value sits on its threshold
+CHANGED = (1.0, EQUIVALENT)  # where the verdict of `Estimate.changed` turns
 
 
 class Tables:
@@ -73,7 +76,9 @@ class Verdict:
     - `id`: stable within a study; `question`: as a reader would ask it.
     - `verdict`: yes, no or undecided; `sentence`: with figure and interval.
     - `value`, `interval`: the figure that decides, with its 95 % interval.
-    - `n_cells`, `n_replicates`: what it rests on.
+    - `n_cells`, `n_replicates`: what it rests on; `converged`: the share of them whose training
+      ended because it had converged.
+    - `p`: how likely data without what a yes or no says show as much; NaN if it was not computed.
     """
 
     id: str
@@ -84,15 +89,26 @@ class Verdict:
     interval: tuple[float, float]
     n_cells: int
     n_replicates: int
+    converged: float
+    p: float = field(default=math.nan, kw_only=True)
 
 
 @dataclass(frozen=True)
 class Answer(Verdict):
-    """One verdict of one study: `rows` are the hashes of its cells, `figure` is the id of the
-    figure that shows it."""
+    """One verdict of one study.
+
+    - `rows`: the hashes of its cells; `figure`: the id of the figure that shows it.
+    - `independent`: how many replicates a cell share no data.
+    """
 
     rows: tuple[str, ...]
     figure: str
+    independent: int = field(kw_only=True)
+
+    @property
+    def deciding(self) -> Estimate:
+        """The figure that decides."""
+        return Estimate(self.value, *self.interval, n=self.independent)
 
 
 def make(
@@ -105,12 +121,14 @@ def make(
     cells: tuple[str, ...],
     figure: str,
     *,
-    threshold: float | None = None,
+    limits: Sequence[float] = (),
+    p: float = math.nan,
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
-    With the `threshold` of `deciding`, a ratio, an undecided one says how many replicates would
-    decide it.
+    `limits`: the values of `deciding`, a ratio, at which the verdict turns. With them an undecided
+    answer says how many replicates would decide it, and how long they take. `p` is that of
+    `Verdict`.
     """
     cells = tuple(dict.fromkeys(cells))
     if not deciding.enough:
@@ -119,31 +137,63 @@ def make(
             few = plural(deciding.draws, "data seed")
         sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
-    elif verdict == "undecided" and threshold is not None:
-        sentence += more_replicates(deciding, threshold)
-    n_replicates = len(rows[rows["cell"].isin(cells)])
+    own = rows.loc[rows["cell"].isin(cells)]
+    if deciding.enough and verdict == "undecided" and limits:
+        sentence += more_replicates(deciding, limits, seconds_of_one(own))
+    converged = float(own["converged"].to_numpy(bool).mean())
+    if converged < CONVERGED:
+        sentence += f" {_percent(converged)} of its runs had converged."
     value, interval = deciding.value, (deciding.low, deciding.high)
-    sizes = len(cells), n_replicates
-    return Answer(id, question, verdict, sentence, value, interval, *sizes, cells, figure)
+    independent = deciding.n if deciding.draws is None else deciding.draws
+    sizes = len(cells), len(own), converged
+    return Answer(
+        id,
+        question,
+        verdict,
+        sentence,
+        value,
+        interval,
+        *sizes,
+        cells,
+        figure,
+        p=p,
+        independent=independent,
+    )
 
 
-def more_replicates(ratio: Estimate, threshold: float) -> str:
-    """A sentence on how many replicates would decide whether a ratio is above a threshold; empty if
-    its interval is not one of positive numbers around the threshold.
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share else "None"
+
+
+def seconds_of_one(rows: pd.DataFrame) -> float:
+    """Seconds of one core that one replicate of each cell takes."""
+    spent = rows.groupby("cell").agg({"train_seconds": "mean", "rollout_seconds": "mean"})
+    return float(np.sum(spent.to_numpy(float)))
+
+
+def more_replicates(ratio: Estimate, limits: Sequence[float], seconds: float) -> str:
+    """A sentence on how many replicates would decide a ratio, whose verdict turns at the limits;
+    empty if its interval is not one of positive numbers around the limit that is farthest from it.
 
     An interval is about 1 / sqrt(n) as wide with n replicates, here in logarithms, because a ratio
-    is as likely to be too large by a factor as too small by it.
+    is as likely to be too large by a factor as too small by it. `seconds` are those of a replicate
+    of all cells.
     """
-    inside = ratio.low <= threshold <= ratio.high and ratio.low <= ratio.value <= ratio.high
-    if not (inside and ratio.low > 0 and ratio.high < math.inf):
+    if not (0 < ratio.low <= ratio.value <= ratio.high < math.inf):
         return ""
-    distance = math.log(ratio.value / threshold)
-    towards = ratio.value / ratio.low if distance > 0 else ratio.high / ratio.value
+    distance, limit = max((abs(math.log(ratio.value / x)), x) for x in limits)
+    if not ratio.low <= limit <= ratio.high:
+        return ""
+    towards = ratio.value / ratio.low if ratio.value > limit else ratio.high / ratio.value
     width, most = math.log(towards), MOST_REPLICATES
-    if width >= abs(distance) * math.sqrt(most):
+    if width >= distance * math.sqrt(most):
         return f" More than {most} times as many replicates would be needed to decide it."
-    needed = math.ceil(ratio.n * (width / distance) ** 2)
-    return f" About {plural(max(needed, ratio.n + 1), 'replicate')} a cell would decide it."
+    needed = max(math.ceil(ratio.n * (width / distance) ** 2), ratio.n + 1)
+    minutes = number((needed - ratio.n) * seconds / 60)
+    return (
+        f" About {plural(needed, 'replicate')} a cell would decide it, {minutes} minutes more of "
+        "one core."
+    )
 
 
 def curve(rows: pd.DataFrame, cells: tuple[str, ...], measure: Measure) -> Medians:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Verdict
 from study.analysis.statistics import peaks
+from study.analysis.statistics.limits import CONVERGED
+from study.analysis.statistics.medians import LEVEL
 from study.analysis.statistics.peaks import TEST_LEVEL
-from study.analysis.words import count, name_of, plural
+from study.analysis.statistics.pooling import Pool, Turn, averaged, holm
+from study.analysis.statistics.pooling import pool as random_effects
+from study.analysis.words import count, estimate, name_of, number, plural
 
 OWN = 3361  # P of the question's network: the answer nearest to it comes first
 
@@ -79,15 +84,19 @@ Rule = Callable[[Sequence[Evidence]], str]
 class Pooled(Verdict):
     """One verdict on one question of several studies.
 
-    - `value`, `interval`, `figure`, `study`: of the first answer.
-    - `n_cells`, `n_replicates`: of all answers.
+    - `value`, `interval`: of the mean over systems, if there is one, else of the first answer, as
+      `figure` and `study` are.
+    - `n_cells`, `n_replicates`, `converged`: of all answers.
     - `rule`: how the verdict was made, in words; `evidence`: the answers, in order of weight.
+    - `primary`: one of the claims that the studies were made for; `p_adjusted`: for their number.
     """
 
     study: str = ""
     figure: str = ""
     rule: str = ""
     evidence: tuple[Evidence, ...] = ()
+    primary: bool = False
+    p_adjusted: float = math.nan
 
 
 def main_setting(evidence: Sequence[Evidence]) -> tuple[str, str, float] | None:
@@ -130,6 +139,8 @@ class PooledQuestion:
     - `studies`: whose answers count, the weightiest first; if none of them is there, all count.
     - `keep`: which of the answers count; `anywhere`: whether those on another system than most
       studies' do.
+    - `turn`: where the verdict on the mean over systems turns, if the answers are ratios; it stands
+      instead of `rule`, and answers on any system count.
     - `pooled`: makes a verdict that no rule on single answers makes, instead of `rule`.
     """
 
@@ -140,6 +151,7 @@ class PooledQuestion:
     rule: Rule = unanimous
     keep: Callable[[Evidence], bool] = lambda evidence: True
     anywhere: bool = False
+    turn: Turn | None = None
     pooled: Callable[[PooledQuestion, list[Evidence], Sequence[Study]], Pooled | None] | None = None
 
 
@@ -153,6 +165,70 @@ def by_rule(question: PooledQuestion, evidence: Sequence[Evidence]) -> Pooled:
     speaker = next((e for e in evidence if e.answer.verdict == verdict and not split), evidence[0])
     order = [speaker, *(e for e in evidence if e is not speaker)]
     return pool(question, order, verdict, split + speaker.answer.sentence, RULES[question.rule])
+
+
+MEAN_OVER_SYSTEMS = (
+    "By the mean of the ratios below over systems, in logarithms, each system with an effect of "
+    "its own (random effects); the ratios of one system are averaged first."
+)
+
+
+def mean_over_systems(question: PooledQuestion, turn: Turn, evidence: Sequence[Evidence]) -> Pooled:
+    """The verdict on the random-effects mean of the answers, whose values are ratios."""
+    units: dict[str, list[Evidence]] = {}
+    for one in evidence:
+        value = one.answer.deciding
+        if value.enough and 0 < value.low < value.high < math.inf:
+            units.setdefault(one.setting[0], []).append(one)
+    mean = random_effects([averaged([e.answer.deciding for e in own]) for own in units.values()])
+    if mean is None:
+        return by_rule(question, evidence)
+    value = mean.estimate()
+    verdict = turn.verdict(value)
+    speaker = next((e for e in evidence if e.answer.verdict == verdict), evidence[0])
+    order = [speaker, *(e for e in evidence if e is not speaker)]
+    sentence = _mean_in_words(mean, sum(map(len, units.values()))) + speaker.answer.sentence
+    made = pool(question, order, verdict, sentence, MEAN_OVER_SYSTEMS)
+    interval = value.low, value.high
+    return replace(made, value=value.value, interval=interval, p=mean.p(turn))
+
+
+def _mean_in_words(mean: Pool, n_answers: int) -> str:
+    value = estimate(mean.estimate())
+    if mean.n > 1:
+        return (
+            f"Over {plural(mean.n, 'system')} the mean ratio is {value}; systems differ by a "
+            f"factor of {number(math.exp(mean.spread))} (one standard deviation). On one of them: "
+        )
+    if n_answers > 1:
+        return f"On one system the mean of {n_answers} ratios is {value}. One of them: "
+    return "On one system: "
+
+
+def corrected(pooled: Sequence[Pooled], primary: Sequence[str]) -> list[Pooled]:
+    """The verdicts, those on the primary claims corrected for their number (Holm).
+
+    A claim that rests on runs of which fewer than a share `CONVERGED` have converged is not
+    primary, and one that does not survive the correction is undecided.
+    """
+    chosen = [one.id in primary and one.converged >= CONVERGED for one in pooled]
+    p_values = [one.p for one, own in zip(pooled, chosen, strict=True) if own]
+    adjusted = iter(holm(p_values))
+    return [
+        _corrected(one, next(adjusted), len(p_values)) if own else one
+        for one, own in zip(pooled, chosen, strict=True)
+    ]
+
+
+def _corrected(one: Pooled, p: float, number_of_claims: int) -> Pooled:
+    one = replace(one, primary=True, p_adjusted=p)
+    if one.verdict == "undecided" or p <= 1 - LEVEL:
+        return one
+    sentence = (
+        f" By itself this would be a {one.verdict}; among {plural(number_of_claims, 'claim')} it "
+        f"may be chance (p = {number(p)}, Holm)."
+    )
+    return replace(one, verdict="undecided", sentence=one.sentence + sentence)
 
 
 def pool(
@@ -170,6 +246,7 @@ def pool(
         answer.interval,
         n_cells=len(rows[["study", "cell"]].drop_duplicates()),
         n_replicates=len(rows),
+        converged=float(rows["converged"].to_numpy(bool).mean()),
         study=evidence[0].study,
         figure=answer.figure,
         rule=rule,
@@ -182,7 +259,7 @@ def absent(question: PooledQuestion, present: Sequence[str]) -> Pooled:
     gone = [name for name in question.studies if name not in present]
     reason = f"missing: {', '.join(gone)}" if gone else f"{', '.join(question.studies)} cannot tell"
     sentence, unknown = f"Not measured here ({reason}).", (np.nan, np.nan)
-    return Pooled(question.id, question.text, "undecided", sentence, np.nan, unknown, 0, 0)
+    return Pooled(question.id, question.text, "undecided", sentence, np.nan, unknown, 0, 0, np.nan)
 
 
 def differing(evidence: Sequence[Evidence], verdict: str) -> str:

@@ -135,8 +135,11 @@ def test_train_error_over_its_tolerance_passes_one_at_the_threshold(plots):
         assert line.loc[~fitted, "equations_per_param"].min() >= ends
 
 
-def test_epochs_and_variance_are_drawn(plots):
-    epochs = plots["epochs"]
+def test_epochs_and_variance_are_drawn(study, plots):
+    table, curves = study
+    assert "epochs" not in plots, "Levenberg-Marquardt's steps are no epochs"
+    by_adam = table.assign(**{"optimizer": "adam", "optimizer.steps": 4000})
+    epochs = {plot.id: plot for plot in answers.plots(by_adam, curves)}["epochs"]
     assert [axis.get_ylabel().split("\n")[0] for axis in epochs.figure.axes] == [
         "noise 0",
         "noise 0.1",

@@ -14,7 +14,9 @@ STEP = np.unique(np.geomspace(1, 4000, 24).round())
 
 @pytest.fixture(scope="module")
 def table():
-    settings = synthetic.product(data__noise=[0.0, 0.3], data__n_train=[64, 256, 1024])
+    settings = synthetic.product(
+        data__noise=[0.0, 0.3], data__n_train=[64, 256, 1024], optimizer__schedule=["constant"]
+    )
     return synthetic.rows(settings, Law(), replicates=6)
 
 
@@ -73,6 +75,12 @@ def test_diverged_values_count_as_worst(table):
     course = epochs.courses(table, curves)[0]
     assert np.isinf(course.test.middle[-1])
     assert course.kept.max() < len(course.steps) - 1
+
+
+def test_only_a_constant_rate_shows_epochs(table):
+    curves = synthetic_ladders.training(table, bump=1.5)
+    falling = table.assign(**{"optimizer.schedule": "cosine"})
+    assert epochs.courses(falling, curves) == []
 
 
 def test_cells_without_curves_and_controls_are_left_out(table):

@@ -11,9 +11,18 @@ from study.analysis.statistics.medians import Estimate
     ("estimate", "sentence"),
     [
         # twice as narrow on a logarithmic scale: four times as many
-        (Estimate(2.0, 0.5, 8.0, 5), " About 20 replicates a cell would decide it."),
-        (Estimate(0.5, 0.125, 2.0, 5), " About 20 replicates a cell would decide it."),
-        (Estimate(2.0, 1.0, 4.0, 5), " About 6 replicates a cell would decide it."),
+        (
+            Estimate(2.0, 0.5, 8.0, 5),
+            " About 20 replicates a cell would decide it, 30 minutes more of one core.",
+        ),
+        (
+            Estimate(0.5, 0.125, 2.0, 5),
+            " About 20 replicates a cell would decide it, 30 minutes more of one core.",
+        ),
+        (
+            Estimate(2.0, 1.0, 4.0, 5),
+            " About 6 replicates a cell would decide it, 2.0 minutes more of one core.",
+        ),
         (
             Estimate(1.0, 0.5, 2.0, 5),
             " More than 100 times as many replicates would be needed to decide it.",
@@ -25,7 +34,15 @@ from study.analysis.statistics.medians import Estimate
     ],
 )
 def test_more_replicates(estimate, sentence):
-    assert more_replicates(estimate, 1.0) == sentence
+    assert more_replicates(estimate, (1.0,), seconds=120) == sentence
+
+
+def test_of_two_limits_the_one_is_taken_that_is_harder_to_exclude():
+    """Between 1 and 1.25 a value near 1.25 will be told from 1, and one near 1 from 1.25."""
+    near_one, near_the_other = Estimate(1.0, 0.5, 2.0, 5), Estimate(1.25, 0.5, 3.125, 5)
+    assert more_replicates(near_one, (1.0, 1.25), 1.0) == more_replicates(near_one, (1.25,), 1.0)
+    both = more_replicates(near_the_other, (1.0, 1.25), 1.0)
+    assert both == more_replicates(near_the_other, (1.0,), 1.0) != ""
 
 
 def test_that_many_replicates_do_decide():
@@ -39,6 +56,6 @@ def test_that_many_replicates_do_decide():
         return Estimate(middle, middle * np.exp(-error), middle * np.exp(error), n)
 
     first = Estimate(np.exp(effect), *np.exp(effect + np.array([-1, 1]) * 1.1), 5)
-    needed = int(more_replicates(first, 1.0).split()[1])
+    needed = int(more_replicates(first, (1.0,), 1.0).split()[1])
     decided = [interval(needed).verdict() == "yes" for _ in range(400)]
     assert 0.35 < np.mean(decided) < 0.75

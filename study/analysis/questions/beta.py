@@ -20,6 +20,7 @@ from study.analysis.answer import (
     medians_table,
 )
 from study.analysis.design import Comparison, Design
+from study.analysis.statistics.limits import BETA, NO_BETA
 from study.analysis.statistics.medians import DRAWS, SEED, Estimate, Medians
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, finish, lines, ratio_axis
 from study.analysis.words import estimate, number
@@ -27,8 +28,6 @@ from study.tables.measures import TEST
 
 MATCHED, MOVING = "beta_matched", "fan_in"
 TITLES = {MOVING: "initial scale moves with beta", MATCHED: "initial scale held"}
-LEAST = 1.5  # a smaller spread is not called an effect
-MATTERS = 2.0  # there is no effect if none of this size can be
 FIGURE = "beta_matched"
 _TEST_LEVEL = 0.99
 
@@ -58,9 +57,9 @@ class Spread:
         """'yes', 'no' or 'undecided': does beta have an effect here?"""
         if not self.factor.enough:
             return "undecided"
-        if self.factor.value > max(self.chance, LEAST) and self.factor.low > 1:
+        if self.factor.value > max(self.chance, BETA) and self.factor.low > 1:
             return "yes"
-        return "no" if self.factor.high < MATTERS else "undecided"
+        return "no" if self.factor.high < NO_BETA else "undecided"
 
 
 def as_it_comes(rows: pd.DataFrame) -> pd.DataFrame:

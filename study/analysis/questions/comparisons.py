@@ -14,7 +14,16 @@ import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import NullLocator
 
-from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
+from study.analysis.answer import (
+    CHANGED,
+    Answer,
+    Question,
+    Tables,
+    curve,
+    diverged_remark,
+    make,
+    medians_of,
+)
 from study.analysis.design import Comparison, Design
 from study.analysis.questions.beta import as_it_comes
 from study.analysis.statistics.medians import LEVEL
@@ -86,8 +95,8 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
         question = "Do the question's own settings matter, beside the good defaults?"
     question = ASKS.get(comparison.factors, question)
     id, about = f"compare.{comparison.name.replace(' ', '_')}", (rows, comparison.cells)
-    figure, verdict = figure_id(comparison), factor.verdict()
-    return make(id, question, verdict, sentence, factor, *about, figure, threshold=1.0)
+    figure, verdict = figure_id(comparison), factor.changed()
+    return make(id, question, verdict, sentence, factor, *about, figure, limits=CHANGED)
 
 
 def figure_id(comparison: Comparison) -> str:

@@ -12,15 +12,15 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
 from study.analysis.questions import ladder_curves
+from study.analysis.statistics.limits import FITTED, NO_PEAK
 from study.analysis.statistics.medians import Estimate
-from study.analysis.statistics.peaks import MATTERS, TEST_LEVEL, Peak
+from study.analysis.statistics.peaks import TEST_LEVEL, Peak
 from study.analysis.statistics.thresholds import CLEAN, NOISY, Threshold, tolerance
 from study.analysis.style import REFERENCE, Plot, decade_axis
 from study.analysis.words import count, estimate, number, plural
 from study.tables.measures import TEST, TRAIN
 
 NEAR = 0.05  # 'at' a mark: within 5 %
-FITS = 0.9  # N*D = P counts as fitted from so many equations a parameter on
 SHOWN = 1e-6  # smaller parts of the tolerance are drawn at this one: they are all rounding
 
 
@@ -38,11 +38,12 @@ def answers(tables: Tables) -> Iterator[Answer]:
                 sentence = f"{_height(ladder, top)} {_place(ladder, top, end)}"
                 figure = f"{'control' if ladder.control else 'test_error'}_by_{axis.lower()}"
                 id, height = f"peak_along_{axis.lower()}", top.prominence
-                yield say(id, question, height, sentence, figure, test, verdict=verdict)
+                p = min(1.0, 2 * (top.p_none if verdict == "no" else top.p_peak))
+                yield say(id, question, height, sentence, figure, test, verdict=verdict, p=p)
             question = "Can as many equations be fitted as there are parameters, N·D = P?"
             id, figure = f"threshold.{axis.lower()}", f"threshold_by_{axis.lower()}"
-            verdict = end.ratio.verdict(FITS)
-            yield say(id, question, end.ratio, _fitted(ladder, end), figure, verdict=verdict)
+            turns = {"verdict": end.ratio.verdict(FITTED), "limits": (FITTED,)}
+            yield say(id, question, end.ratio, _fitted(ladder, end), figure, **turns)
 
 
 def _asks(ladder: Ladder, top: Peak) -> tuple[str, str]:
@@ -76,7 +77,7 @@ def _height(ladder: Ladder, top: Peak) -> str:
         return f"{start} A peak of a factor of {number(max(1.0, largest))} or more is excluded."
     return (
         f"{start} A peak of up to a factor of {number(largest)} is not excluded; there is said to "
-        f"be none below {MATTERS:g}."
+        f"be none below {NO_PEAK:g}."
     )
 
 
@@ -122,8 +123,8 @@ def _fitted(ladder: Ladder, end: Threshold) -> str:
     if ladder.noise > 0:
         meaning = f"{100 * NOISY:g} % of the variance of the label noise"
     return (
-        f"{_location(ladder, end, what)}; N·D = P counts as fitted from {FITS:g} on. Fitted means "
-        f"a mean train error below {number(end.tolerance)}, {meaning}; {others}."
+        f"{_location(ladder, end, what)}; N·D = P counts as fitted from {FITTED:g} on. Fitted "
+        f"means a mean train error below {number(end.tolerance)}, {meaning}; {others}."
         f"{_rank(ladder, end)}"
     )
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import Answer, Question, Tables, curve, diverged_remark, make, medians_of
+from study.analysis.answer import (
+    CHANGED,
+    Answer,
+    Question,
+    Tables,
+    curve,
+    diverged_remark,
+    make,
+    medians_of,
+)
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.statistics.ratios import mean_ratio
@@ -95,8 +104,9 @@ def answers(tables: Tables) -> Iterator[Answer]:
             )
             question = f"Does the {name} need fewer points than the plain LNN?"
             cells = (*race.cells[PLAIN], *race.cells[model])
-            id, verdict = f"efficiency.{model}.{k}", lower.verdict()
-            yield make(id, question, verdict, sentence, lower, rows, cells, FIGURE)
+            id, verdict = f"efficiency.{model}.{k}", lower.changed()
+            about = (rows, cells, FIGURE)
+            yield make(id, question, verdict, sentence, lower, *about, limits=CHANGED)
 
 
 def ratio_of_points(race: Race, model: str, errors: Medians) -> Estimate:

@@ -1,5 +1,6 @@
 """What all questions along a ladder share: frame of a sentence, table, peak, marks and curves."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study.analysis import style
-from study.analysis.answer import Answer, curve, diverged_remark, make, medians_of
+from study.analysis.answer import CHANGED, Answer, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics import peaks, thresholds
 from study.analysis.statistics.medians import Estimate, Medians
@@ -38,25 +39,29 @@ def answer(
     figure: str,
     *counted: Medians,
     verdict: str = "",
+    limits: Sequence[float] = (),
+    p: float = math.nan,
     cells: tuple[str, ...] = (),
 ) -> Answer:
     """An answer about one ladder.
 
     - `sentence`: what follows 'At P = 214, '.
     - `counted`: the medians whose diverged replicates the sentence mentions.
-    - `verdict`, `cells`: by default the verdict of `deciding`, and all cells of the ladder.
+    - `verdict`, `limits`: by default whether `deciding` is above 1, and where that turns.
+    - `p`: of `answer.Verdict`; `cells`: by default all of the ladder.
     """
     text = f"At {with_article(ladder.label)}, {sentence}{diverged_remark(*counted)}"
     return make(
         f"{id}.{number}",
         question,
-        verdict or deciding.verdict(),
+        verdict or deciding.changed(),
         text,
         deciding,
         rows,
         cells or ladder.cells,
         figure,
-        threshold=None if verdict else 1.0,
+        limits=limits if verdict else CHANGED,
+        p=p,
     )
 
 

@@ -13,12 +13,12 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
+from study.analysis.statistics.limits import BOUNDS
 from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.style import REFERENCE, Plot, bars_are, canvas, decade_axis, dot_plot, finish
 from study.analysis.words import capital, count, estimate, heads, name_of, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN
 
-BOUNDS = 2.0
 FIGURE = "levers"
 PLAIN, SIMPLE = "lnn", "adam"  # the model and optimiser of the standing point
 
@@ -191,7 +191,8 @@ def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
         )
     id, verdict = f"bounds.{lever.name}", lever.test.verdict(BOUNDS)
     question = f"{_CAUSES[lever.name]} what bounds the acceleration error?"
-    return make(id, question, verdict, sentence, lever.test, rows, lever.cells, FIGURE)
+    about = (rows, lever.cells, FIGURE)
+    return make(id, question, verdict, sentence, lever.test, *about, limits=(BOUNDS,))
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:

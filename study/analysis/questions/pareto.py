@@ -95,7 +95,7 @@ def _trade_off(trials: pd.DataFrame, front: Front, cells: tuple[str, ...], k: in
     first, second = search.objectives
     a, b = front.members[np.argmin(front.medians[front.members], axis=0)]  # the ends
     cost = front.curves[1].ratio(a, b)
-    verdict = cost.verdict()
+    verdict = cost.changed()
     sentence = (
         f"{search.where}{search.outcomes()}, {plural(len(cells), 'trial')} "
         f"{'are' if len(cells) > 1 else 'is'} on the front, of which {front.steady} "

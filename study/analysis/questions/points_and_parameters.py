@@ -13,8 +13,9 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
 from study.analysis.questions import ladder_curves
+from study.analysis.statistics.limits import EQUIVALENT, NEEDED
 from study.analysis.statistics.medians import Estimate, Medians
-from study.analysis.statistics.ratios import NEEDED, flattens_at, rises
+from study.analysis.statistics.ratios import flattens_at, rises
 from study.analysis.style import Plot, decade_axis
 from study.analysis.words import capital, count, estimate, multiple, number, plural
 from study.tables.measures import ROLLOUT, TEST, TEST_IN_RANGE, TRAIN, VALID_TIME, Measure
@@ -53,8 +54,8 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
             f"{estimate(cost)} times the {TEST.words} of the best N from P on "
             f"({_n_of(ladder, best)}); N ≥ P counts as needed above a factor of {NEEDED:g}."
         )
-        verdict = cost.verdict(NEEDED)
-        yield say("n_at_least_p", question, cost, sentence, FIGURE, test, verdict=verdict)
+        turns = {"verdict": cost.verdict(NEEDED), "limits": (NEEDED,)}
+        yield say("n_at_least_p", question, cost, sentence, FIGURE, test, **turns)
 
     if len(ladder.cells) > 2 and np.isfinite(test.middle).any():
         question = "Does the error stop falling before N = P?"
@@ -67,20 +68,26 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         )
         if at.value == ladder.n_points[-1]:
             sentence += " That is the largest N tried: the curve may fall on."
-        verdict = ratio.verdict(ladder_curves.FULL, below=True)
-        yield say("flattens", question, ratio, sentence, FIGURE, verdict=verdict)
+        limit = ladder_curves.FULL
+        turns = {"verdict": ratio.verdict(limit, below=True), "limits": (limit,)}
+        yield say("flattens", question, ratio, sentence, FIGURE, **turns)
 
-    question = (
-        "Do many more points than parameters overdetermine the network, so that its test error "
-        "rises?"
-    )
-    harm = test.ratio(-1, int(np.argmin(test.middle[:-1])))
-    sentence = (
-        f"from {from_to} the {TRAIN.words} goes from {_ends(train)}, and the "
-        f"{TEST_IN_RANGE.words} from {_ends(in_range)}; the {TEST.words} at the largest N is "
-        f"{estimate(harm)} times the best at a smaller N."
-    )
-    yield say("overdetermined", question, harm, sentence, "train_test_by_n", train, in_range)
+    enough = np.flatnonzero(ladder.n_over_p >= ladder_curves.FULL)
+    if len(enough) > 1:
+        question = (
+            "Do many more points than parameters overdetermine the network, so that its test error "
+            "rises?"
+        )
+        harm = test.ratio(-1, enough[0])
+        sentence = (
+            f"from {from_to} the {TRAIN.words} goes from {_ends(train)}, and the "
+            f"{TEST_IN_RANGE.words} from {_ends(in_range)}; the {TEST.words} at the largest N is "
+            f"{estimate(harm)} times that at the first N from P on ({_n_of(ladder, enough[0])}); "
+            f"above {EQUIVALENT:g} counts as a rise."
+        )
+        turns = {"verdict": harm.verdict(EQUIVALENT), "limits": (EQUIVALENT,)}
+        about = (harm, sentence, "train_test_by_n", train, in_range)
+        yield say("overdetermined", question, *about, **turns)
 
     question, longer = "Do more points keep the trajectory right for longer?", times.ratio(-1, 0)
     sentence = (
@@ -124,7 +131,7 @@ def _ends(measured: Medians, unit: str = "") -> str:
 
 
 def _changes(gain: Estimate) -> str:
-    if gain.verdict() == "no" or (not gain.enough and gain.value < 1):
+    if (gain.enough and gain.high < 1) or (not gain.enough and gain.value < 1):
         ends = (1 / x if x else np.inf for x in (gain.value, gain.high, gain.low))
         raised = estimate(Estimate(*ends, n=gain.n))
         return f"raises the {TEST.words} by a factor of {raised}"

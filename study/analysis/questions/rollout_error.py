@@ -10,7 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import Answer, Question, Tables, curve, make, medians_table
+from study.analysis.answer import (
+    MOST_REPLICATES,
+    Answer,
+    Question,
+    Tables,
+    curve,
+    make,
+    medians_table,
+)
+from study.analysis.statistics.limits import (
+    CHAOTIC,
+    EXPLAINED,
+    EXPLAINS,
+    INTEGRATOR,
+    SATURATED,
+)
 from study.analysis.statistics.medians import Estimate, Medians, medians, resamples
 from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
@@ -18,13 +33,6 @@ from study.analysis.words import estimate, number, plural, span
 from study.tables.measures import BUDGET, MEASURES, ROLLOUT, TEST, TEST_MEAN
 
 KINDS = {"median": TEST, "mean": TEST_MEAN}  # of the squared acceleration error over test points
-EXPLAINED = 0.5  # R2 above which one 'predicts' the other
-SATURATED = 0.5  # a relative rollout error above this no longer grows with its cause
-EXPLAINS = 2.0  # a control within this factor of the model explains its error
-INTEGRATOR = 1.5  # the same for the solver alone
-# The true motion counts as chaotic if it multiplies a small error by this many times the horizon
-# in seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
-CHAOTIC = 10.0
 FIGURE = "error_budget"
 
 CONTROLS = {
@@ -114,12 +122,13 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
 def _answers(tables: Tables) -> Iterator[Answer]:
     yield from _predicted(tables)
     for k, budget in enumerate(budgets_of(tables.rows)):
-        for name, (question, judge) in _JUDGES.items():
+        for name, (question, judge, limit) in _JUDGES.items():
             if budget.lost.all() and judge is not _chaos:
                 judge = _all_lost
             verdict, sentence, factor = judge(budget)
-            sentence, about = f"On {budget.where}, {sentence}", (budget.rows, budget.cells)
-            yield make(f"budget.{name}.{k}", question, verdict, sentence, factor, *about, FIGURE)
+            sentence, about = f"On {budget.where}, {sentence}", (budget.rows, budget.cells, FIGURE)
+            id = f"budget.{name}.{k}"
+            yield make(id, question, verdict, sentence, factor, *about, limits=(limit,))
 
 
 def _explained(budget: Budget) -> tuple[str, str, Estimate]:
@@ -186,9 +195,14 @@ _JUDGES = {
         "Is the network's acceleration error, propagated by the true dynamics, enough to explain "
         "the trajectory error?",
         _explained,
+        EXPLAINS,
     ),
-    "integrator": ("Is the integrator to blame for the trajectory error?", _integrator),
-    "chaos": ("Is chaos, the sensitivity to initial conditions, to blame?", _chaos),
+    "integrator": (
+        "Is the integrator to blame for the trajectory error?",
+        _integrator,
+        INTEGRATOR,
+    ),
+    "chaos": ("Is chaos, the sensitivity to initial conditions, to blame?", _chaos, EXPLAINS),
 }
 
 
@@ -266,6 +280,8 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
         sentence += flattened if saturated >= 0.05 else ""
         id, question = f"rollout_by_{kind}_error", f"Does the {words} predict the rollout error?"
         verdict = "undecided" if blind else fit.r2.verdict(EXPLAINED)
+        if verdict == "undecided":
+            sentence += _would_decide(fit.r2, EXPLAINED, len(cells), blind)
         yield make(id, question, verdict, sentence, fit.r2, rows, cells, id)
     median, mean = fits.get("median"), fits.get("mean")
     if median and mean and median.left_out == mean.left_out:
@@ -277,8 +293,23 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
             f"{estimate(gain)}."
         )
         question = "Does the median error predict rollouts better than the mean error?"
+        if blind or gain.verdict(0.0) == "undecided":
+            sentence += _would_decide(gain, 0.0, len(cells), blind)
         verdict, figure = "undecided" if blind else gain.verdict(0.0), "rollout_by_median_error"
         yield make("median_or_mean", question, verdict, sentence, gain, rows, cells, figure)
+
+
+def _would_decide(value: Estimate, limit: float, n_cells: int, blind: bool) -> str:
+    """A sentence on how many cells would put a value's interval on one side of a limit: an interval
+    is about 1 / sqrt(n) as wide with n cells."""
+    if blind:
+        return " A shorter horizon, over which rollouts are not lost, would decide it."
+    distance = abs(value.value - limit)
+    width = value.value - value.low if value.value > limit else value.high - value.value
+    if width >= distance * np.sqrt(MOST_REPLICATES):
+        return f" More than {MOST_REPLICATES} times as many cells would be needed to decide it."
+    needed = max(int(np.ceil(n_cells * (width / distance) ** 2)), n_cells + 1)
+    return f" About {plural(needed, 'cell')} of as different errors would decide it."
 
 
 def _scatter(rows: pd.DataFrame, kind: str, fit: LogLogFit) -> Plot:

@@ -59,6 +59,10 @@ def answers(tables: Tables) -> Iterator[Answer]:
             alpha = (supported or fitted)[0].law.alpha
             sentence = "; ".join(_clause(axis, side) for side in fitted) + "."
             verdict = "yes" if len(supported) == len(fitted) else "undecided"
+            if any(side.law.refuted for side in fitted):
+                verdict = "no"
+            if verdict == "undecided":
+                sentence += " More replicates, or rungs over a wider range, would decide it."
             cells = tuple(ladder.cells[i] for side in fitted for i in side.chosen)
             about = (id, question, alpha, sentence, id, test)
             kept = {"verdict": verdict, "cells": cells}

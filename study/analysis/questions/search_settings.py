@@ -11,8 +11,8 @@ from study.analysis import style
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_of
 from study.analysis.searches import HISTORY, SearchResults, exactly, plain, spread
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
+from study.analysis.statistics.limits import NEEDED
 from study.analysis.statistics.medians import Estimate
-from study.analysis.statistics.ratios import NEEDED
 from study.analysis.words import capital, estimate, number, plural, span
 from study.tables.measures import TEST, Measure
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from study.analysis.statistics.limits import EQUIVALENT
+
 LEVEL = 0.95
 DRAWS = 2000
 SEED = 2
@@ -56,6 +58,16 @@ class Estimate:
         if self.enough and self.high < threshold:
             return "yes" if below else "no"
         return "undecided"
+
+    def changed(self) -> str:
+        """Whether a ratio is above 1 by more than two equal errors may differ.
+
+        'yes' if its whole interval is above 1 and not all of it within the margin `EQUIVALENT`;
+        'no' if its whole interval is below the margin, which counts as no change; else 'undecided'.
+        """
+        if self.enough and self.high < EQUIVALENT:
+            return "no"
+        return "yes" if self.verdict() == "yes" else "undecided"
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from study.analysis.statistics.limits import NO_PEAK, PEAKS
 from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, drawn_together
 
 TEST_LEVEL = 0.995
-LEAST = 1.2  # a smaller peak is not called one
-MATTERS = 2.0  # and where none of this factor can be, there is none
 WORST = 10.0  # a diverged replicate counts as so many times the largest finite value
 
 
@@ -27,6 +26,8 @@ class Peak:
     - `prominence`: of the medians; its lower limit is above 1 if noise on a curve without a peak
       makes as much in less than 0.5 % of draws, its upper limit the largest of all points.
     - `place`: x there, with the 95 % interval of where it is most prominent.
+    - `p_peak`: how often noise on a curve without a peak makes as much; `p_none`: how often noise
+      would hide a peak of a factor `NO_PEAK`.
     """
 
     at: int
@@ -34,14 +35,16 @@ class Peak:
     right: int
     prominence: Estimate
     place: Estimate
+    p_peak: float
+    p_none: float
 
     @property
     def verdict(self) -> str:
         """'yes', 'no' or 'undecided': is it a peak?"""
         height = self.prominence
-        if height.enough and height.low > 1 and height.value >= LEAST:
+        if height.enough and height.low > 1 and height.value >= PEAKS:
             return "yes"
-        return "no" if height.enough and height.high < MATTERS else "undecided"
+        return "no" if height.enough and height.high < NO_PEAK else "undecided"
 
 
 def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> Peak | None:
@@ -75,7 +78,13 @@ def peak(table: np.ndarray, x: np.ndarray, groups: np.ndarray | None = None) -> 
     place = Estimate.of(x[at], drawn, n, independent)
     upper = _upper(middle, heights, noise, (1 + LEVEL) / 2)
     ends = (float(np.exp(end)) for end in (height, height - critical, upper))
-    return Peak(at, *_sides(middle, at), Estimate(*ends, n=n, draws=independent), place)
+    p_peak = float((1 + (by_chance >= height).sum()) / (1 + DRAWS))
+    p_none = max(
+        float((1 + (lost <= of_point - np.log(NO_PEAK)).sum()) / (1 + DRAWS))
+        for of_point, lost in zip(heights, _lost(middle, noise), strict=True)
+    )
+    prominence = Estimate(*ends, n=n, draws=independent)
+    return Peak(at, *_sides(middle, at), prominence, place, p_peak, p_none)
 
 
 def beyond_chance(verdicts: Sequence[str]) -> str:
@@ -117,17 +126,22 @@ def _sides(middle: np.ndarray, at: int) -> tuple[int, int]:
 
 
 def _upper(middle: np.ndarray, heights: np.ndarray, noise: np.ndarray, level: float) -> float:
-    """The largest over interior points of the upper limit of each one's prominence.
+    """The largest over interior points of the upper limit of each one's prominence."""
+    pairs = zip(heights, _lost(middle, noise), strict=True)
+    return max(height - np.quantile(lost, 1 - level) for height, lost in pairs)
+
+
+def _lost(middle: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
+    """(DRAWS,) for each interior point, what noise adds to its prominence at least.
 
     A point that truly stands out by h between two others shows at least h and the smaller of the
     two differences of noise.
     """
-    limits = []
-    for k, height in enumerate(heights, start=1):
+    lost = []
+    for k in range(1, len(middle) - 1):
         left, right = _sides(middle, k)
-        lost = noise[:, k] - np.maximum(noise[:, left], noise[:, right])
-        limits.append(height - np.quantile(lost, 1 - level))
-    return max(limits)
+        lost.append(noise[:, k] - np.maximum(noise[:, left], noise[:, right]))
+    return lost
 
 
 def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

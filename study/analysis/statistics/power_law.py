@@ -29,6 +29,9 @@ STEEPEST = 8.0  # alpha at its bound
 HUBER = 1.345
 REFITS = 1000  # bootstrap draws
 ITERATIONS = 100  # of Gauss-Newton at most
+RISES, LOW_R2 = "the curve rises", "R² too low"
+BEYOND = "residuals beyond the replicates' scatter"
+AGAINST = {RISES, LOW_R2, BEYOND}  # what speaks against a law
 DEEPEST = 12.0  # how far below the smallest median, in log, a floor may lie
 FLAT = 1e-3  # of the loss: fits as good as that are equal, and the least exponent is taken
 
@@ -55,6 +58,11 @@ class Law:
     @property
     def supported(self) -> bool:
         return not self.reasons
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the data speak against the law, and not only too faintly for it."""
+        return bool(set(self.reasons) & AGAINST)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The error that the law gives at x."""
@@ -108,12 +116,11 @@ def _reasons(law: Law, side: Medians, lost: float) -> tuple[str, ...]:
     doubts = {
         "too few replicates": not law.alpha.enough,
         "diverged replicates": lost > 0.05,
-        "the curve rises": peaks or any(rise.sure for rise in rises(side)),
-        "R² too low": not law.r2 >= LEAST_R2,
+        RISES: peaks or any(rise.sure for rise in rises(side)),
+        LOW_R2: not law.r2 >= LEAST_R2,
         "exponent at a bound": law.alpha.low <= 1e-3 or law.alpha.high >= 0.99 * STEEPEST,
         "interval of the exponent too wide": law.alpha.high - law.alpha.low > WIDEST,
-        "residuals beyond the replicates' scatter": law.residual > VISIBLE
-        and law.residual > MISFIT * law.scatter,
+        BEYOND: law.residual > VISIBLE and law.residual > MISFIT * law.scatter,
     }
     return tuple(reason for reason, holds in doubts.items() if holds)
 

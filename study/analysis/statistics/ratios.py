@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
+from study.analysis.statistics.limits import NEEDED
 from study.analysis.statistics.medians import DRAWS, LEVEL, Estimate, Medians, ratio_of, resamples
-
-NEEDED = 2.0  # 'needed', 'flat' and 'holds' mean: a factor of two
-
 
 Cells = Sequence[int] | np.ndarray  # places among those of some medians
 

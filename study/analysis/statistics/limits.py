@@ -1,0 +1,21 @@
+"""Where a verdict turns: the factors and shares that `yes` and `no` are said by, in one place.
+
+Each is a choice that the page states beside the figure; none is derived from the data.
+"""
+
+EQUIVALENT = 1.25  # two errors within this factor count as equal: no change is an answer
+NEEDED = 2.0  # 'needed', 'flat' and 'holds'
+BOUNDS = 2.0  # a lever bounds the squared error from this factor on
+PEAKS = 1.2  # a smaller peak is not called one
+NO_PEAK = 2.0  # and where none of this factor can be, there is none
+BETA = 1.5  # a smaller spread over beta is not called an effect
+NO_BETA = 2.0  # and where none of this factor can be, there is none
+FITTED = 0.9  # N*D = P counts as fitted from so many equations a parameter on
+EXPLAINED = 0.5  # R2 above which one error 'predicts' the other
+EXPLAINS = 2.0  # a control within this factor of the model explains its error
+INTEGRATOR = 1.5  # the same for the solver alone
+SATURATED = 0.5  # a relative rollout error above this no longer grows with its cause
+# The true motion counts as chaotic if it multiplies a small error by this many times the horizon
+# in seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
+CHAOTIC = 10.0
+CONVERGED = 0.9  # an answer says so if a smaller share of its runs have converged
