@@ -183,7 +183,7 @@ QUESTIONS = [
     PooledQuestion(
         "activation",
         "Do the activation and its beta matter?",
-        ("compare.activation_and_beta", "compare.activation", "compare.beta"),
+        ("compare.activation_and_beta",),
         ("activation_beta",),
         turn=WHERE_CHANGED,
     ),

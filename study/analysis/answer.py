@@ -14,7 +14,7 @@ import pandas as pd
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
 from study.analysis.statistics.limits import CONVERGED, EQUIVALENT
 from study.analysis.statistics.medians import Estimate, Medians, medians
-from study.analysis.words import number, plural
+from study.analysis.words import duration, plural
 from study.tables.measures import Measure
 
 if TYPE_CHECKING:
@@ -123,12 +123,13 @@ def make(
     *,
     limits: Sequence[float] = (),
     p: float = math.nan,
+    trained: bool = True,
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
     `limits`: the values of `deciding`, a ratio, at which the verdict turns. With them an undecided
     answer says how many replicates would decide it, and how long they take. `p` is that of
-    `Verdict`.
+    `Verdict`. `trained`: whether it is about networks as they are after training.
     """
     cells = tuple(dict.fromkeys(cells))
     if not deciding.enough:
@@ -141,7 +142,7 @@ def make(
     if deciding.enough and verdict == "undecided" and limits:
         sentence += more_replicates(deciding, limits, seconds_of_one(own))
     converged = float(own["converged"].to_numpy(bool).mean())
-    if converged < CONVERGED:
+    if trained and converged < CONVERGED:
         sentence += f" {_percent(converged)} of its runs had converged."
     value, interval = deciding.value, (deciding.low, deciding.high)
     independent = deciding.n if deciding.draws is None else deciding.draws
@@ -189,11 +190,8 @@ def more_replicates(ratio: Estimate, limits: Sequence[float], seconds: float) ->
     if width >= distance * math.sqrt(most):
         return f" More than {most} times as many replicates would be needed to decide it."
     needed = max(math.ceil(ratio.n * (width / distance) ** 2), ratio.n + 1)
-    minutes = number((needed - ratio.n) * seconds / 60)
-    return (
-        f" About {plural(needed, 'replicate')} a cell would decide it, {minutes} minutes more of "
-        "one core."
-    )
+    more = duration((needed - ratio.n) * seconds)
+    return f" About {plural(needed, 'replicate')} a cell would decide it, {more} more of one core."
 
 
 def curve(rows: pd.DataFrame, cells: tuple[str, ...], measure: Measure) -> Medians:

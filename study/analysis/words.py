@@ -156,6 +156,13 @@ def plural(n: int, noun: str, several: str = "") -> str:
     return f"{count(n)} {noun if n == 1 else several or noun + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: 20 s, 3 min, 1.5 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
 def span(counts: Iterable[int], noun: str) -> str:
     """A range of numbers of things: 5 replicates, or 2 to 5 replicates."""
     low, high = min(counts := list(counts)), max(counts)

@@ -39,7 +39,7 @@ def test_the_questions_own_network(tables):
 
 def test_other_networks_see_all_or_it_depends(tables):
     found = by_id(tables[0])["seen.others"]
-    assert found.verdict == "undecided"
+    assert found.verdict == "no"
     assert found.value == pytest.approx(6 / 7)  # all but beta 0.25
     assert "beta 0.25, P = 137: 31 / 10 / 3 unseen" in found.sentence
     rows, _ = with_ranks(synthetic.rows(identifiability(), Law()))

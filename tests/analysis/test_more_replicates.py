@@ -13,15 +13,15 @@ from study.analysis.statistics.medians import Estimate
         # twice as narrow on a logarithmic scale: four times as many
         (
             Estimate(2.0, 0.5, 8.0, 5),
-            " About 20 replicates a cell would decide it, 30 minutes more of one core.",
+            " About 20 replicates a cell would decide it, 30 min more of one core.",
         ),
         (
             Estimate(0.5, 0.125, 2.0, 5),
-            " About 20 replicates a cell would decide it, 30 minutes more of one core.",
+            " About 20 replicates a cell would decide it, 30 min more of one core.",
         ),
         (
             Estimate(2.0, 1.0, 4.0, 5),
-            " About 6 replicates a cell would decide it, 2.0 minutes more of one core.",
+            " About 6 replicates a cell would decide it, 2 min more of one core.",
         ),
         (
             Estimate(1.0, 0.5, 2.0, 5),

@@ -3,6 +3,7 @@
 See `statistics/peaks.py` and `statistics/thresholds.py`.
 """
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -75,9 +76,10 @@ def _height(ladder: Ladder, top: Peak) -> str:
         start = f"no inner point of the {error} is above both sides."
     if top.verdict == "no":
         return f"{start} A peak of a factor of {number(max(1.0, largest))} or more is excluded."
+    needed = max(math.ceil(top.needed), top.prominence.n + 1)
     return (
         f"{start} A peak of up to a factor of {number(largest)} is not excluded; there is said to "
-        f"be none below {NO_PEAK:g}."
+        f"be none below {NO_PEAK:g}. About {plural(needed, 'replicate')} a cell would decide it."
     )
 
 

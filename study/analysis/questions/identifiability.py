@@ -148,7 +148,7 @@ def _of_question(seen: Seen, k: int) -> Answer:
         "Apart from gauge, can the accelerations see all parameters of the question's network?"
     )
     id, cells = f"seen.question.{init}", seen.cells[k : k + 1]
-    return make(id, question, verdict, sentence, part, seen.rows, cells, SPECTRUM)
+    return make(id, question, verdict, sentence, part, seen.rows, cells, SPECTRUM, trained=False)
 
 
 def _gauge(seen: Seen, chosen: np.ndarray) -> Answer:
@@ -170,7 +170,8 @@ def _gauge(seen: Seen, chosen: np.ndarray) -> Answer:
         "a mass prior)?"
     )
     verdict, cells = "no" if fewer else exact.verdict(0.5), tuple(seen.cells[k] for k in chosen)
-    return make("gauge", question, verdict, sentence, exact, seen.rows, cells, SPECTRUM)
+    about = (exact, seen.rows, cells, SPECTRUM)
+    return make("gauge", question, verdict, sentence, *about, trained=False)
 
 
 def _others(seen: Seen, chosen: np.ndarray) -> Answer:
@@ -187,9 +188,10 @@ def _others(seen: Seen, chosen: np.ndarray) -> Answer:
         f"{at[1]} at {SHOWN[THRESHOLDS[1]]} and {at[2]} at {SHOWN[FINE]}. Least is seen with "
         f"{seen.labels[worst]}: {seen.unseen(worst)} unseen."
     )
-    verdict = {0.0: "no", 1.0: "yes"}.get(first.value, "undecided")
+    verdict = "yes" if first.value == 1 else "no" if first.high < 1 else "undecided"
     cells = tuple(seen.cells[k] for k in chosen)
-    return make("seen.others", question, verdict, sentence, first, seen.rows, cells, SHARES)
+    about = (first, seen.rows, cells, SHARES)
+    return make("seen.others", question, verdict, sentence, *about, trained=False)
 
 
 def _equations(seen: Seen, few: np.ndarray) -> Answer:

@@ -39,6 +39,17 @@ class Peak:
     p_none: float
 
     @property
+    def needed(self) -> float:
+        """About how many replicates would decide it: noise falls as 1 / sqrt(n)."""
+        height, low, high = np.log(
+            [self.prominence.value, self.prominence.low, self.prominence.high]
+        )
+        room, none = np.log(NO_PEAK) - height, np.inf
+        as_peak = (height - low) / height if height >= np.log(PEAKS) else none
+        as_none = (high - height) / room if room > 0 else none
+        return float(self.prominence.n * max(1.0, min(as_peak, as_none)) ** 2)
+
+    @property
     def verdict(self) -> str:
         """'yes', 'no' or 'undecided': is it a peak?"""
         height = self.prominence
