@@ -79,6 +79,7 @@ def write(folder: str | Path) -> Path:
         missing=missing,
         sections=list(sections.items()),
         effect=_effect,
+        standing=_standing,
         rules=page.RULES,
         figures=[page.figure(one) for one in drawn],
         figure_ids=ids,
@@ -104,6 +105,13 @@ def _plots(studies: Sequence[Study], ids: Mapping[tuple[str, str], str]) -> list
                 title = f"{plot.title} ({study.name})"
                 plots[study.name, plot.id] = dataclasses.replace(plot, title=title)
     return [dataclasses.replace(plots[key], id=ids[key]) for key in ids if key in plots]
+
+
+def _standing(answer: Pooled) -> str:
+    """Whether it is one of the claims that the studies were made for."""
+    if not answer.primary:
+        return "exploratory"
+    return f"primary claim, p = {number(answer.p_adjusted)} (Holm)"
 
 
 def _effect(answer: Pooled) -> str:

@@ -20,6 +20,7 @@ import yaml
 
 from study.analysis.answer import Answer, curve
 from study.analysis.design import Design, counted, sort_key
+from study.analysis.statistics.limits import EQUIVALENT
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, estimate, plural
@@ -32,7 +33,8 @@ LARGE = 150_000  # bytes of SVG, above which the PNG is smaller and is shown ins
 RULES = (
     "Brackets are 95 % percentile bootstrap intervals, over replicates for one cell or curve and "
     "over cells and replicates where cells are pooled. A verdict is yes or no only where the whole "
-    f"interval lies on one side of its threshold; one on medians is undecided below {ENOUGH} "
+    "interval lies on one side of its threshold, and two errors within a factor of "
+    f"{EQUIVALENT:g} count as equal; one on medians is undecided below {ENOUGH} "
     "replicates a cell, one on pooled replicates where most rollouts are near their ceiling. "
     "A peak is called one only if it stands out by more than noise makes on a curve without one in "
     "199 of 200 draws. Replicates on the same data are drawn together. "

@@ -1,0 +1,293 @@
+"""The numbers of README's answer and of docs/answer.md, from the reference tables by other code.
+
+Nothing of the analysis is used here: medians and bootstrap draws are NumPy's, and the tables are
+read with pandas. A figure in the texts has to agree with what is counted here to its last digit, an
+end of an interval to a quarter, since both sides draw their own bootstrap samples.
+"""
+
+# ruff: noqa: RUF001 (the texts have the multiplication sign)
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TABLES = ROOT / "outputs" / "reference"
+SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+NUMBER = r"[\d,.]+(?:×10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
+DRAWS = 4000
+
+
+def text_of(name):
+    """A text on one line."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+TEXTS = {name: text_of(name) for name in ("README.md", "docs/answer.md")}
+
+
+def parsed(number):
+    mantissa, _, exponent = number.partition("×10")
+    value = float(mantissa.replace(",", "").rstrip("."))
+    return value * 10.0 ** int(exponent.translate(SUPERSCRIPT)) if exponent else value
+
+
+def table(study, **wanted):
+    """Rows of a study with these values; `__` stands for a dot."""
+    rows = pd.read_parquet(TABLES / study / "results.parquet")
+    for name, value in wanted.items():
+        rows = rows[rows[name.replace("__", ".")] == value]
+    assert len(rows), f"{study} has no {wanted}"
+    return rows
+
+
+def by_seed(rows, measure="test_nmse_median"):
+    """(replicates,) one cell's values in the order of its replicates; infinite if not finite."""
+    assert len(set(rows["cell"])) == 1
+    values = rows.sort_values("replicate")[measure].to_numpy(float)
+    return np.where(np.isfinite(values), values, np.inf)
+
+
+def drawn(n, groups=None):
+    """Bootstrap samples of replicates, (DRAWS, n); of whole groups if there are some."""
+    rng = np.random.default_rng(11)
+    if groups is None:
+        return rng.integers(0, n, (DRAWS, n))
+    members = np.stack([np.flatnonzero(groups == group) for group in np.unique(groups)])
+    return members[rng.integers(0, len(members), (DRAWS, len(members)))].reshape(DRAWS, -1)
+
+
+def ratio(above, below, level=0.95, groups=None):
+    """Ratio of medians with its percentile interval; both cells hold the same replicates."""
+    together = drawn(len(above), groups)
+    draws = np.median(above[together], axis=1) / np.median(below[together], axis=1)
+    tail = (1 - level) / 2
+    return (np.median(above) / np.median(below), *np.quantile(draws, [tail, 1 - tail]))
+
+
+def n_vs_p(**wanted):
+    return table("n_vs_p", data__noise=0.0, **wanted)
+
+
+def along(rows, name):
+    """Cells in the order of a column: its values and the cells' errors."""
+    places = np.sort(rows[name].unique())
+    return places, [by_seed(rows[rows[name] == place]) for place in places]
+
+
+def flattens(P, depth):
+    """N/P of the smallest N whose median is within a factor of 2 of the best."""
+    rows = n_vs_p(n_params=P, optimizer="adam", model__depth=depth)
+    points, errors = along(rows, "data.n_train")
+    table = np.stack(errors, 1)
+
+    def first(medians):
+        return points[np.argmax(medians <= 2 * medians.min(-1, keepdims=True), axis=-1)] / P
+
+    draws = first(np.median(table[drawn(len(table))], axis=1))
+    return (first(np.median(table, axis=0)), *np.quantile(draws, [0.025, 0.975]))
+
+
+def gain_by_points():
+    _, errors = along(n_vs_p(n_params=401, optimizer="adam_lm"), "data.n_train")
+    return ratio(errors[0], errors[-1])
+
+
+def harm_by_parameters():
+    rows = table("double_descent", model="lnn", data__noise=0.1, data__n_train=68)
+    P, errors = along(rows[rows["model.width"] != 100], "n_params")
+    enough = [error for p, error in zip(P, errors, strict=True) if 2 * 68 / p >= 0.995]
+    best = min(enough, key=np.median)
+    groups = rows[rows["n_params"] == P[-1]].sort_values("replicate")["data_seed"].to_numpy()
+    return ratio(errors[-1], best, groups=groups)
+
+
+def lever(measure="test_nmse_median", settings=1, **changed):
+    start = {"data__n_train": 1024, "n_params": 401, "model": "lnn", "optimizer": "adam"}
+    before = table("levers", **start)
+    after = table("levers", **{**start, **changed})
+    level = 1 - 0.05 / settings
+    return ratio(by_seed(before, measure), by_seed(after, measure), level)
+
+
+def seconds(optimizer):
+    rows = table("levers", data__n_train=1024, n_params=401, model="lnn", optimizer=optimizer)
+    return (rows["train_seconds"].median(),)
+
+
+def mean_of_ratios(pairs):
+    """Geometric mean of ratios of medians, cells drawn anew and the replicates within them."""
+    above, below = (np.stack(side) for side in zip(*pairs, strict=True))  # (pairs, replicates)
+    value = np.exp(np.log(np.median(above, 1) / np.median(below, 1)).mean())
+    rng = np.random.default_rng(12)
+    draws = []
+    for _ in range(DRAWS):
+        seeds, cells = (rng.integers(0, n, n) for n in above.shape[::-1])
+        middle = (np.median(side[cells][:, seeds], axis=1) for side in (above, below))
+        draws.append(np.exp(np.log(np.divide(*middle)).mean()))
+    return (value, *np.quantile(draws, [0.025, 0.975]))
+
+
+def budget(control):
+    """Rollout error over a control's, over the cells that are not lost."""
+    rows = pd.read_parquet(TABLES / "n_vs_p" / "results.parquet")
+    cells = [part for _, part in rows.groupby("cell")]
+    kept = [part for part in cells if part["rollout_error"].median() < 0.5]
+    return mean_of_ratios([(by_seed(p, "rollout_error"), by_seed(p, control)) for p in kept])
+
+
+def r_squared(measure):
+    """Of the logarithms, rows drawn by cell, then by replicate."""
+    rows = pd.read_parquet(TABLES / "n_vs_p" / "results.parquet")
+    logs = np.stack(
+        [np.log(p[[measure, "rollout_error"]].to_numpy(float)) for _, p in rows.groupby("cell")]
+    )
+    rng = np.random.default_rng(13)
+    draws = []
+    for _ in range(DRAWS):
+        cells = rng.integers(0, len(logs), len(logs))
+        seeds = rng.integers(0, logs.shape[1], logs.shape[:2])
+        chosen = logs[cells[:, None], seeds].reshape(-1, 2)
+        draws.append(np.corrcoef(chosen.T)[0, 1] ** 2)
+    value = np.corrcoef(logs.reshape(-1, 2).T)[0, 1] ** 2
+    return (value, *np.quantile(draws, [0.025, 0.975]))
+
+
+def recipe():
+    rows = pd.read_parquet(TABLES / "seed_question" / "results.parquet")
+    same = (rows["data.order"] == "shuffled") & (rows["data.n_trajectories"] == 100)
+    asked, good = (rows[same & (rows["model.encoding"] == e)] for e in ("raw", "trig"))
+    return mean_of_ratios(
+        [
+            [by_seed(part[part["data.n_train"] == n]) for part in (asked, good)]
+            for n in (4096, 16384)
+        ]
+    )
+
+
+def beta(init):
+    """Worst over best beta, geometric mean over the activations; which they are, is kept."""
+    rows = table("activation_beta", model__init=init)
+    errors = np.array(
+        [along(part, "model.beta")[1] for _, part in rows.groupby("model.activation")]
+    )  # (activations, betas, replicates)
+    middle = np.log(np.median(errors, axis=2))
+    every, worst, best = np.arange(len(middle)), middle.argmax(1), middle.argmin(1)
+    draws = np.log(np.median(errors[..., drawn(errors.shape[2])], axis=-1))
+    spread = draws[every, worst] - draws[every, best]  # (activations, DRAWS)
+    value = np.exp((middle[every, worst] - middle[every, best]).mean())
+    return (value, *np.quantile(np.exp(spread.mean(0)), [0.025, 0.975]))
+
+
+def interpolation_ends():
+    """N D / P where the train error passes 1 % of the variance of the label noise."""
+    rows = table("double_descent", model="lnn", data__noise=0.1, n_params=137)
+    points = np.sort(rows["data.n_train"].unique())
+    cells = [rows[rows["data.n_train"] == n] for n in points]
+    errors = np.stack([by_seed(cell, "train_nmse") for cell in cells], 1) / 1e-4
+    groups = cells[0].sort_values("replicate")["data_seed"].to_numpy()
+
+    def end(medians):
+        k = np.flatnonzero(medians < 1)[-1]
+        depth = np.log(np.clip(medians[k : k + 2], 1e-2, 1e2))
+        steps = np.log(points[k : k + 2])
+        return np.exp(np.interp(0.0, depth, steps)) * 2 / 137
+
+    draws = [end(np.median(errors[seeds], axis=0)) for seeds in drawn(len(errors), groups)]
+    return (end(np.median(errors, axis=0)), *np.quantile(draws, [0.025, 0.975]))
+
+
+def published(model):
+    """Mean over trajectories of the final energy error, in per cent: median over replicates."""
+    rows = table("published", model=model)
+    values = 100 * by_seed(rows, "energy_drift_final_mean")
+    draws = np.median(values[drawn(len(values))], axis=1)
+    return (np.median(values), *np.quantile(draws, [0.025, 0.975]))
+
+
+def control_peak():
+    rows = table("double_descent", model="random_features", data__noise=0.1)
+    points, errors = along(rows, "data.n_train")
+    medians = np.array([np.median(error) for error in errors])
+    at = int(np.flatnonzero(points == 100)[0])
+    return (medians[at] / max(medians[:at].min(), medians[at + 1 :].min()),)
+
+
+def stands_out():
+    rows = table("double_descent", model="lnn", data__noise=0.1, n_params=137)
+    points, errors = along(rows, "data.n_train")
+    medians = np.array([np.median(error) for error in errors])
+    at = int(np.flatnonzero(points == 60)[0])
+    return (medians[at] / max(medians[:at].min(), medians[at + 1 :].min()),)
+
+
+# the text before a figure -> what it has to be, where a text has it
+CLAIMS = {
+    "stops falling at N =": lambda: flattens(401, 2),
+    "for P = 401 and at": lambda: flattens(3425, 4),
+    "gains a factor of": gain_by_points,
+    "hurts noisy data**,": harm_by_parameters,
+    "full interpolation it rises": harm_by_parameters,
+    "(random features) peaks": control_peak,
+    "its error stands out": stands_out,
+    "P = 401,": lambda: seconds("levenberg_marquardt"),
+    "P = 401):": lambda: seconds("levenberg_marquardt"),
+    "Levenberg-Marquardt instead of": lambda: seconds("adam"),
+    "lower the acceleration error": lambda: lever(optimizer="levenberg_marquardt", settings=3),
+    "and the rollout error": lambda: lever(
+        "rollout_error", optimizer="levenberg_marquardt", settings=3
+    ),
+    "A structured LNN lowers them": lambda: lever(model="structured_lnn", n_params=420, settings=2),
+    "2.8-fold [2.3, 3.5] and": lambda: lever("rollout_error", n_params=1313, settings=2),
+    "11-fold [9.0, 14] and": lambda: lever(
+        "rollout_error", model="structured_lnn", n_params=420, settings=2
+    ),
+    "three times the parameters": lambda: lever(n_params=1313, settings=2),
+    "errs as much, the ratio is": lambda: budget("budget_conservative"),
+    "The rollout error is": lambda: budget("budget_conservative"),
+    "the network's error,": lambda: budget("budget_integrator"),
+    "times the solver's,": lambda: budget("budget_initial"),
+    "square acceleration error with R² =": lambda: r_squared("test_nmse_median"),
+    "points out of range dominate, with": lambda: r_squared("test_nmse"),
+    "interpolates up to N·D =": interpolation_ends,
+    "Interpolation ends at N·D =": interpolation_ends,
+    "Beta costs": lambda: beta("fan_in"),
+    "initial scale that it sets, and": lambda: beta("beta_matched"),
+    "beta matters by": lambda: beta("beta_matched"),
+    "(together a factor of": recipe,
+    "The question's settings cost a factor of": recipe,
+    "with an energy error of": lambda: published("lnn"),
+    "(plain) and": lambda: published("structured_lnn"),
+}
+
+
+def places(before):
+    """Where the texts say a figure, with its interval if there is one."""
+    pattern = re.escape(before) + rf" ({NUMBER})(?:[^\[\d]{{0,12}}\[({NUMBER}), ({NUMBER})\])?"
+    return [(n, match) for n, text in TEXTS.items() for match in re.finditer(pattern, text)]
+
+
+def test_every_figure_with_an_interval_is_counted_again():
+    ends = {"README.md": "## Speed", "docs/answer.md": "## Experiments"}
+    counted = {(name, match.end()) for before in CLAIMS for name, match in places(before)}
+    for name, end in ends.items():
+        text = TEXTS[name][: TEXTS[name].index(end)]
+        for match in re.finditer(rf"\[{NUMBER}, {NUMBER}\]", text):
+            said = text[max(0, match.start() - 60) : match.end()]
+            assert (name, match.end()) in counted, f"{name}: nobody counts ...{said}"
+
+
+@pytest.mark.parametrize("before", CLAIMS)
+def test_a_figure_of_the_answer(before):
+    found = places(before)
+    assert found, f"no text says {before!r}"
+    counted = CLAIMS[before]()
+    for name, match in found:
+        said = [parsed(group) for group in match.groups() if group]
+        digits = [f"{said[0]:.1e}", f"{counted[0]:.1e}"]
+        assert digits[0] == digits[1], f"{name}: {match[0]}, counted {counted[0]:.4g}"
+        for end, own in zip(said[1:], counted[1:], strict=False):
+            assert abs(np.log(end / own)) < np.log(1.25), f"{name}: {match[0]}, counted {counted}"
