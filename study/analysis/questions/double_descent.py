@@ -36,11 +36,12 @@ def answers(tables: Tables) -> Iterator[Answer]:
             test = curve(tables.rows, ladder.cells, TEST)
             if (top := ladder_curves.peak(test, ladder)) is not None:
                 question, verdict = _asks(ladder, top)
-                sentence = f"{_height(ladder, top)} {_place(ladder, top, end)}"
+                sentence = f"{height(ladder, top)} {_place(ladder, top, end)}"
                 figure = f"{'control' if ladder.control else 'test_error'}_by_{axis.lower()}"
-                id, height = f"peak_along_{axis.lower()}", top.prominence
+                id, prominence = f"peak_along_{axis.lower()}", top.prominence
                 p = min(1.0, 2 * (top.p_none if verdict == "no" else top.p_peak))
-                yield say(id, question, height, sentence, figure, test, verdict=verdict, p=p)
+                about = (id, question, prominence, sentence, figure, test)
+                yield say(*about, verdict=verdict, p=p)
             question = "Can as many equations be fitted as there are parameters, N·D = P?"
             id, figure = f"threshold.{axis.lower()}", f"threshold_by_{axis.lower()}"
             turns = {"verdict": end.ratio.verdict(FITTED), "limits": (FITTED,)}
@@ -56,10 +57,10 @@ def _asks(ladder: Ladder, top: Peak) -> tuple[str, str]:
     return "Does the positive control, random features, peak where it must, at N = p?", verdict
 
 
-def _height(ladder: Ladder, top: Peak) -> str:
+def height(ladder: Ladder, top: Peak, words: str = TEST.words) -> str:
     """What the test says of the peak's height, in words."""
     factor, largest = top.prominence.value, top.prominence.high
-    error = f"{TEST.words} along {ladder.axis}"
+    error = f"{words} along {ladder.axis}"
     at = f"at {ladder.axis} = {count(round(top.place.value))}"
     chance = (
         f"noise alone makes {number(factor / top.prominence.low)} once in "
