@@ -50,7 +50,7 @@ def test_answers_are_on_the_page_and_in_json(folder, page):
         assert each["question"] in text
         assert each["sentence"] in text
         assert " ".join(each["rule"].split()) in text
-    needed = next(each for each in found if each["id"] == "needed")
+    needed = next(each for each in found if each["id"] == "needed_adam")
     assert needed["verdict"] == "no"
     assert needed["study"] == "n_vs_p"
     table = results.load(folder / "n_vs_p")
