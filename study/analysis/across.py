@@ -13,14 +13,20 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from study.analysis import evidence as ev
-from study.analysis.answer import CHANGED, Answer, curve, diverged_remark, make
+from study.analysis.answer import Answer, curve, diverged_remark, make
 from study.analysis.design import Comparison, Design
 from study.analysis.evidence import Evidence, Pooled, PooledQuestion, Study
 from study.analysis.questions import levers
 from study.analysis.questions.comparisons import figure_id
-from study.analysis.statistics.limits import BOUNDS, EQUIVALENT, EXPLAINS, FITTED, NEEDED
-from study.analysis.statistics.pooling import CHANGED as WHERE_CHANGED
-from study.analysis.statistics.pooling import Turn
+from study.analysis.statistics.limits import (
+    BOUNDS,
+    CHANGED,
+    EQUIVALENT,
+    EXPLAINS,
+    FITTED,
+    NEEDED,
+    Turn,
+)
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.words import estimate, plural
 from study.tables.measures import ROLLOUT, TEST
@@ -154,7 +160,7 @@ QUESTIONS = [
         ("overparameterised.",),
         ("n_vs_p", "double_descent", "levers"),
         keep=_clean,
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "hurts_noisy",
@@ -162,7 +168,7 @@ QUESTIONS = [
         ("overparameterised.",),
         ("double_descent",),
         keep=_noisy,
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "peak_clean",
@@ -185,7 +191,7 @@ QUESTIONS = [
         "Do the activation and its beta matter?",
         ("compare.activation_and_beta",),
         ("activation_beta",),
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "beta",
@@ -199,21 +205,21 @@ QUESTIONS = [
         "Does shuffling the points help?",
         ("helps.order",),
         ("seed_question",),
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "initial_conditions",
         "Do many initial conditions help, instead of one?",
         ("helps.initial_conditions",),
         ("seed_question",),
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "recipe",
         "Are the question's own settings (units, encoding, prior, initialisation) what fails?",
         ("compare.recipe",),
         ("seed_question",),
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "bottleneck",
@@ -307,7 +313,7 @@ BESIDE = [
         "Does a structured network need fewer points?",
         ("efficiency.structured_lnn",),
         ("data_efficiency",),
-        turn=WHERE_CHANGED,
+        turn=CHANGED,
     ),
     PooledQuestion(
         "published",
@@ -373,13 +379,13 @@ def _helps(
     return make(
         f"helps.{id}",
         f"Do {words} help?" if id == "initial_conditions" else f"Does {words} help?",
-        gain.changed(),
+        CHANGED.verdict(gain),
         sentence,
         gain,
         rows,
         cells,
         figure_id(comparison),
-        limits=CHANGED,
+        turn=CHANGED,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
-from study.analysis.statistics.limits import CONVERGED, EQUIVALENT
+from study.analysis.statistics.limits import CONVERGED, Turn
 from study.analysis.statistics.medians import Estimate, Medians, medians
 from study.analysis.words import duration, plural
 from study.tables.measures import Measure
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from study.analysis.style import Plot
 
 MOST_REPLICATES = 100  # times as many as there are: beyond, a value sits on its threshold
-CHANGED = (1.0, EQUIVALENT)  # where the verdict of `Estimate.changed` turns
 
 
 class Tables:
@@ -121,14 +120,14 @@ def make(
     cells: tuple[str, ...],
     figure: str,
     *,
-    limits: Sequence[float] = (),
+    turn: Turn | None = None,
     p: float = math.nan,
     trained: bool = True,
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
-    `limits`: the values of `deciding`, a ratio, at which the verdict turns. With them an undecided
-    answer says how many replicates would decide it, and how long they take. `p` is that of
+    `turn`: where the verdict on `deciding`, a ratio, turns. With it an undecided answer says how
+    many replicates would decide it, and how long they take. `p` is that of
     `Verdict`. `trained`: whether it is about networks as they are after training.
     """
     cells = tuple(dict.fromkeys(cells))
@@ -139,8 +138,8 @@ def make(
         sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
     own = rows.loc[rows["cell"].isin(cells)]
-    if deciding.enough and verdict == "undecided" and limits:
-        sentence += more_replicates(deciding, limits, seconds_of_one(own))
+    if deciding.enough and verdict == "undecided" and turn:
+        sentence += more_replicates(deciding, turn, seconds_of_one(own))
     converged = float(own["converged"].to_numpy(bool).mean())
     if trained and converged < CONVERGED:
         sentence += f" {_percent(converged)} of its runs had converged."
@@ -172,9 +171,9 @@ def seconds_of_one(rows: pd.DataFrame) -> float:
     return float(np.sum(spent.to_numpy(float)))
 
 
-def more_replicates(ratio: Estimate, limits: Sequence[float], seconds: float) -> str:
-    """A sentence on how many replicates would decide a ratio, whose verdict turns at the limits;
-    empty if its interval is not one of positive numbers around the limit that is farthest from it.
+def more_replicates(ratio: Estimate, turn: Turn, seconds: float) -> str:
+    """A sentence on how many replicates would decide a ratio; empty if its interval is not one of
+    positive numbers around the limit of the verdict that is farther from it.
 
     An interval is about 1 / sqrt(n) as wide with n replicates, here in logarithms, because a ratio
     is as likely to be too large by a factor as too small by it. `seconds` are those of a replicate
@@ -182,7 +181,7 @@ def more_replicates(ratio: Estimate, limits: Sequence[float], seconds: float) ->
     """
     if not (0 < ratio.low <= ratio.value <= ratio.high < math.inf):
         return ""
-    distance, limit = max((abs(math.log(ratio.value / x)), x) for x in limits)
+    distance, limit = max((abs(math.log(ratio.value / x)), x) for x in (turn.yes, turn.no))
     if not ratio.low <= limit <= ratio.high:
         return ""
     towards = ratio.value / ratio.low if ratio.value > limit else ratio.high / ratio.value

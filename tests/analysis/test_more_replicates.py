@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from study.analysis.answer import more_replicates
+from study.analysis.statistics.limits import CHANGED, Turn
 from study.analysis.statistics.medians import Estimate
 
 
@@ -34,15 +35,15 @@ from study.analysis.statistics.medians import Estimate
     ],
 )
 def test_more_replicates(estimate, sentence):
-    assert more_replicates(estimate, (1.0,), seconds=120) == sentence
+    assert more_replicates(estimate, Turn.at(1.0), seconds=120) == sentence
 
 
 def test_of_two_limits_the_one_is_taken_that_is_harder_to_exclude():
     """Between 1 and 1.25 a value near 1.25 will be told from 1, and one near 1 from 1.25."""
     near_one, near_the_other = Estimate(1.0, 0.5, 2.0, 5), Estimate(1.25, 0.5, 3.125, 5)
-    assert more_replicates(near_one, (1.0, 1.25), 1.0) == more_replicates(near_one, (1.25,), 1.0)
-    both = more_replicates(near_the_other, (1.0, 1.25), 1.0)
-    assert both == more_replicates(near_the_other, (1.0,), 1.0) != ""
+    assert more_replicates(near_one, CHANGED, 1.0) == more_replicates(near_one, Turn.at(1.25), 1.0)
+    both = more_replicates(near_the_other, CHANGED, 1.0)
+    assert both == more_replicates(near_the_other, Turn.at(1.0), 1.0) != ""
 
 
 def test_that_many_replicates_do_decide():
@@ -56,6 +57,6 @@ def test_that_many_replicates_do_decide():
         return Estimate(middle, middle * np.exp(-error), middle * np.exp(error), n)
 
     first = Estimate(np.exp(effect), *np.exp(effect + np.array([-1, 1]) * 1.1), 5)
-    needed = int(more_replicates(first, (1.0,), 1.0).split()[1])
+    needed = int(more_replicates(first, Turn.at(1.0), 1.0).split()[1])
     decided = [interval(needed).verdict() == "yes" for _ in range(400)]
     assert 0.35 < np.mean(decided) < 0.75

@@ -15,7 +15,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import NullLocator
 
 from study.analysis.answer import (
-    CHANGED,
     Answer,
     Question,
     Tables,
@@ -26,6 +25,7 @@ from study.analysis.answer import (
 )
 from study.analysis.design import Comparison, Design
 from study.analysis.questions.beta import as_it_comes
+from study.analysis.statistics.limits import CHANGED
 from study.analysis.statistics.medians import LEVEL
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, dot_plot, finish
@@ -95,8 +95,8 @@ def _matters(rows: pd.DataFrame, comparison: Comparison) -> Answer:
         question = "Do the question's own settings matter, beside the good defaults?"
     question = ASKS.get(comparison.factors, question)
     id, about = f"compare.{comparison.name.replace(' ', '_')}", (rows, comparison.cells)
-    figure, verdict = figure_id(comparison), factor.changed()
-    return make(id, question, verdict, sentence, factor, *about, figure, limits=CHANGED)
+    figure, verdict = figure_id(comparison), CHANGED.verdict(factor)
+    return make(id, question, verdict, sentence, factor, *about, figure, turn=CHANGED)
 
 
 def figure_id(comparison: Comparison) -> str:

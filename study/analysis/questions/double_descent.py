@@ -13,7 +13,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
 from study.analysis.questions import ladder_curves
-from study.analysis.statistics.limits import FITTED, NO_PEAK
+from study.analysis.statistics.limits import FITTED, NO_PEAK, Turn
 from study.analysis.statistics.medians import Estimate
 from study.analysis.statistics.peaks import TEST_LEVEL, Peak
 from study.analysis.statistics.thresholds import CLEAN, NOISY, Threshold, tolerance
@@ -44,7 +44,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
                 yield say(*about, verdict=verdict, p=p)
             question = "Can as many equations be fitted as there are parameters, N·D = P?"
             id, figure = f"threshold.{axis.lower()}", f"threshold_by_{axis.lower()}"
-            turns = {"verdict": end.ratio.verdict(FITTED), "limits": (FITTED,)}
+            turns = {"verdict": end.ratio.verdict(FITTED), "turn": Turn.at(FITTED)}
             yield say(id, question, end.ratio, _fitted(ladder, end), figure, **turns)
 
 

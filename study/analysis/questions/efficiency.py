@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import (
-    CHANGED,
     Answer,
     Question,
     Tables,
@@ -21,6 +20,7 @@ from study.analysis.answer import (
     medians_of,
 )
 from study.analysis.design import Design, Ladder
+from study.analysis.statistics.limits import CHANGED
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.statistics.ratios import mean_ratio
 from study.analysis.style import Plot, bars_are, canvas, decade_axis, finish, lines
@@ -104,9 +104,9 @@ def answers(tables: Tables) -> Iterator[Answer]:
             )
             question = f"Does the {name} need fewer points than the plain LNN?"
             cells = (*race.cells[PLAIN], *race.cells[model])
-            id, verdict = f"efficiency.{model}.{k}", lower.changed()
+            id, verdict = f"efficiency.{model}.{k}", CHANGED.verdict(lower)
             about = (rows, cells, FIGURE)
-            yield make(id, question, verdict, sentence, lower, *about, limits=CHANGED)
+            yield make(id, question, verdict, sentence, lower, *about, turn=CHANGED)
 
 
 def ratio_of_points(race: Race, model: str, errors: Medians) -> Estimate:

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study.analysis import style
-from study.analysis.answer import CHANGED, Answer, curve, diverged_remark, make, medians_of
+from study.analysis.answer import Answer, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics import peaks, thresholds
+from study.analysis.statistics.limits import CHANGED, Turn
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.words import plural, span, with_article
 from study.tables.measures import TEST, TRAIN, Measure
@@ -39,7 +40,7 @@ def answer(
     figure: str,
     *counted: Medians,
     verdict: str = "",
-    limits: Sequence[float] = (),
+    turn: Turn | None = None,
     p: float = math.nan,
     cells: tuple[str, ...] = (),
 ) -> Answer:
@@ -47,20 +48,20 @@ def answer(
 
     - `sentence`: what follows 'At P = 214, '.
     - `counted`: the medians whose diverged replicates the sentence mentions.
-    - `verdict`, `limits`: by default whether `deciding` is above 1, and where that turns.
+    - `verdict`, `turn`: by default whether `deciding` is above 1, and where that turns.
     - `p`: of `answer.Verdict`; `cells`: by default all of the ladder.
     """
     text = f"At {with_article(ladder.label)}, {sentence}{diverged_remark(*counted)}"
     return make(
         f"{id}.{number}",
         question,
-        verdict or deciding.changed(),
+        verdict or CHANGED.verdict(deciding),
         text,
         deciding,
         rows,
         cells or ladder.cells,
         figure,
-        limits=limits if verdict else CHANGED,
+        turn=turn if verdict else CHANGED,
         p=p,
     )
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.design import POINTS, WIDTH, Design
-from study.analysis.statistics.limits import BOUNDS
+from study.analysis.statistics.limits import BOUNDS, Turn
 from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.style import REFERENCE, Plot, bars_are, canvas, decade_axis, dot_plot, finish
 from study.analysis.words import capital, count, estimate, heads, name_of, number, plural
@@ -192,7 +192,7 @@ def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
     id, verdict = f"bounds.{lever.name}", lever.test.verdict(BOUNDS)
     question = f"{_CAUSES[lever.name]} what bounds the acceleration error?"
     about = (rows, lever.cells, FIGURE)
-    return make(id, question, verdict, sentence, lever.test, *about, limits=(BOUNDS,))
+    return make(id, question, verdict, sentence, lever.test, *about, turn=Turn.at(BOUNDS))
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:

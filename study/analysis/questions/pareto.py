@@ -9,6 +9,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
 from study.analysis.searches import HISTORY, SearchResults, exactly, spread
+from study.analysis.statistics.limits import CHANGED
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.style import MARKERS, REFERENCE, Plot, bars, canvas, decade_axis, finish, look
 from study.analysis.words import capital, estimate, number, plural, span
@@ -95,7 +96,7 @@ def _trade_off(trials: pd.DataFrame, front: Front, cells: tuple[str, ...], k: in
     first, second = search.objectives
     a, b = front.members[np.argmin(front.medians[front.members], axis=0)]  # the ends
     cost = front.curves[1].ratio(a, b)
-    verdict = cost.changed()
+    verdict = CHANGED.verdict(cost)
     sentence = (
         f"{search.where}{search.outcomes()}, {plural(len(cells), 'trial')} "
         f"{'are' if len(cells) > 1 else 'is'} on the front, of which {front.steady} "

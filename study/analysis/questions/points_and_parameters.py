@@ -13,7 +13,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
 from study.analysis.questions import ladder_curves
-from study.analysis.statistics.limits import EQUIVALENT, NEEDED
+from study.analysis.statistics.limits import EQUIVALENT, NEEDED, Turn
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.statistics.ratios import flattens_at, rises
 from study.analysis.style import Plot, decade_axis
@@ -54,7 +54,7 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
             f"{estimate(cost)} times the {TEST.words} of the best N from P on "
             f"({_n_of(ladder, best)}); N ≥ P counts as needed above a factor of {NEEDED:g}."
         )
-        turns = {"verdict": cost.verdict(NEEDED), "limits": (NEEDED,)}
+        turns = {"verdict": cost.verdict(NEEDED), "turn": Turn.at(NEEDED)}
         yield say("n_at_least_p", question, cost, sentence, FIGURE, test, **turns)
 
     if len(ladder.cells) > 2 and np.isfinite(test.middle).any():
@@ -69,7 +69,7 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         if at.value == ladder.n_points[-1]:
             sentence += " That is the largest N tried: the curve may fall on."
         limit = ladder_curves.FULL
-        turns = {"verdict": ratio.verdict(limit, below=True), "limits": (limit,)}
+        turns = {"verdict": ratio.verdict(limit, below=True), "turn": Turn.at(limit)}
         yield say("flattens", question, ratio, sentence, FIGURE, **turns)
 
     enough = np.flatnonzero(ladder.n_over_p >= ladder_curves.FULL)
@@ -85,7 +85,7 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
             f"{estimate(harm)} times that at the first N from P on ({_n_of(ladder, enough[0])}); "
             f"above {EQUIVALENT:g} counts as a rise."
         )
-        turns = {"verdict": harm.verdict(EQUIVALENT), "limits": (EQUIVALENT,)}
+        turns = {"verdict": harm.verdict(EQUIVALENT), "turn": Turn.at(EQUIVALENT)}
         about = (harm, sentence, "train_test_by_n", train, in_range)
         yield say("overdetermined", question, *about, **turns)
 

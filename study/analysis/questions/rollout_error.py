@@ -25,6 +25,7 @@ from study.analysis.statistics.limits import (
     EXPLAINS,
     INTEGRATOR,
     SATURATED,
+    Turn,
 )
 from study.analysis.statistics.medians import Estimate, Medians, medians, resamples
 from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
@@ -128,7 +129,7 @@ def _answers(tables: Tables) -> Iterator[Answer]:
             verdict, sentence, factor = judge(budget)
             sentence, about = f"On {budget.where}, {sentence}", (budget.rows, budget.cells, FIGURE)
             id = f"budget.{name}.{k}"
-            yield make(id, question, verdict, sentence, factor, *about, limits=(limit,))
+            yield make(id, question, verdict, sentence, factor, *about, turn=Turn.at(limit))
 
 
 def _explained(budget: Budget) -> tuple[str, str, Estimate]:

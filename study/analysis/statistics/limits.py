@@ -3,6 +3,14 @@
 Each is a choice that the page states beside the figure; none is derived from the data.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from study.analysis.statistics.medians import Estimate
+
 EQUIVALENT = 1.25  # two errors within this factor count as equal: no change is an answer
 NEEDED = 2.0  # 'needed', 'flat' and 'holds'
 BOUNDS = 2.0  # a lever bounds the squared error from this factor on
@@ -19,3 +27,31 @@ SATURATED = 0.5  # a relative rollout error above this no longer grows with its 
 # in seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
 CHAOTIC = 10.0
 CONVERGED = 0.9  # an answer says so if a smaller share of its runs have converged
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a verdict turns: 'yes' if a whole interval is above `yes`, 'no' if it is below `no`,
+    which comes first; with `below` the answer to the opposite."""
+
+    yes: float
+    no: float
+    below: bool = False
+
+    @classmethod
+    def at(cls, limit: float, *, below: bool = False) -> Turn:
+        return cls(limit, limit, below)
+
+    def verdict(self, value: Estimate) -> str:
+        """'yes', 'no' or 'undecided'."""
+        if not value.enough:
+            return "undecided"
+        if value.high < self.no:
+            return "yes" if self.below else "no"
+        if value.low > self.yes:
+            return "no" if self.below else "yes"
+        return "undecided"
+
+
+# Is a ratio above 1? Not if its whole interval is below what counts as equal.
+CHANGED = Turn(1.0, EQUIVALENT)

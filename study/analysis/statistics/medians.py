@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from study.analysis.statistics.limits import EQUIVALENT
+from study.analysis.statistics.limits import Turn
 
 LEVEL = 0.95
 DRAWS = 2000
@@ -53,21 +53,7 @@ class Estimate:
     def verdict(self, threshold: float = 1.0, *, below: bool = False) -> str:
         """Whether the value is above the threshold: 'yes' if its whole interval is, 'no' if its
         whole interval is below, else 'undecided'. With `below` the answer to the opposite."""
-        if self.enough and self.low > threshold:
-            return "no" if below else "yes"
-        if self.enough and self.high < threshold:
-            return "yes" if below else "no"
-        return "undecided"
-
-    def changed(self) -> str:
-        """Whether a ratio is above 1 by more than two equal errors may differ.
-
-        'yes' if its whole interval is above 1 and not all of it within the margin `EQUIVALENT`;
-        'no' if its whole interval is below the margin, which counts as no change; else 'undecided'.
-        """
-        if self.enough and self.high < EQUIVALENT:
-            return "no"
-        return "yes" if self.verdict() == "yes" else "undecided"
+        return Turn.at(threshold, below=below).verdict(self)
 
 
 @functools.lru_cache(maxsize=256)

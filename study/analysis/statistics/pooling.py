@@ -16,36 +16,10 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from study.analysis.statistics.limits import EQUIVALENT
+from study.analysis.statistics.limits import Turn
 from study.analysis.statistics.medians import LEVEL, Estimate
 
-
-@dataclass(frozen=True)
-class Turn:
-    """Where a verdict turns: 'yes' if a whole interval is above `yes`, 'no' if it is below `no`,
-    which comes first; with `below` the answer to the opposite."""
-
-    yes: float
-    no: float
-    below: bool = False
-
-    @classmethod
-    def at(cls, limit: float, *, below: bool = False) -> Turn:
-        return cls(limit, limit, below)
-
-    def verdict(self, value: Estimate) -> str:
-        """'yes', 'no' or 'undecided'."""
-        if not value.enough:
-            return "undecided"
-        if value.high < self.no:
-            return "yes" if self.below else "no"
-        if value.low > self.yes:
-            return "no" if self.below else "yes"
-        return "undecided"
-
-
 Z = float(special.ndtri((1 + LEVEL) / 2))  # standard errors of half an interval
-CHANGED = Turn(1.0, EQUIVALENT)  # as `Estimate.changed`
 
 
 @dataclass(frozen=True)
