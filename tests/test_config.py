@@ -313,8 +313,19 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
         check_device("cuda")
 
 
+def test_validation_holds_out_points_and_makes_another_cell(plain):
+    every, fewer = cell(plain), cell(change(plain, "optimizer.validation", 0.2))
+    assert (every.n_validation, fewer.n_validation) == (0, round(0.2 * every.n_train))
+    assert fewer.n_train == every.n_train
+    assert fewer.hash != every.hash
+    assert every.hash == cell(change(plain, "optimizer.validation", 0.0)).hash
+    assert "optimizer.validation" not in every.factors()
+    assert fewer.factors()["optimizer.validation"] == 0.2
+
+
 def test_a_cell_has_every_factor(plain, request):
     of_files = {"system.file", "data.file", "data.estimate", "data.held_out"}
+    of_files |= {"optimizer.validation"}  # of those who ask for it, too
     of_linear = {"model.features", "model.scale", "optimizer.ridge"}
     columns = list(cell(plain).factors())
     usual = [key for key in FACTORS if key not in of_files | of_linear]

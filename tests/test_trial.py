@@ -94,6 +94,18 @@ def test_the_same_block_has_the_same_bits(block):
     assert torch.equal(again.weights["theta"], block.weights["theta"])
 
 
+def test_held_out_points_are_the_last_of_the_same_and_none_is_trained_on(block):
+    cell = small_cell("optimizer.validation=0.25")
+    every, fewer = set_up(small_cell(), 0), set_up(cell, 0)
+    assert every.validation is None
+    n = round(0.75 * cell.n_train)
+    assert torch.equal(fewer.data.rows, every.data.rows[:, :n])
+    assert torch.equal(fewer.validation.rows, every.data.rows[:, n:])
+    rows = run.run_block(cell, 0).replicates
+    assert (rows["optimizer.validation"] == 0.25).all()
+    assert (rows.test_nmse_median != block.replicates.test_nmse_median).all()
+
+
 def test_other_blocks_are_other_replicates(block):
     other = run.run_block(small_cell(), 1).replicates
     assert other.replicate.tolist() == [2, 3]

@@ -92,6 +92,7 @@ def run_block(
         setup.data,
         setup.stages,
         state,
+        validation=setup.validation,
         measure=measures.curve_measure(setup),
         save=lambda state: _save(checkpoint, setup, state),
         progress=lambda fraction: progress(0.9 * fraction),

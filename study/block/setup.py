@@ -37,6 +37,7 @@ class Setup:
     model: Model
     stages: list[Stage]
     data: TrainingData
+    validation: TrainingData | None  # of the same N points
     test: TestSet
     truth: Trajectories
 
@@ -60,6 +61,13 @@ def set_up(cell: Cell, block: int) -> Setup:
         )
         for s in subsets
     ]
+    every = TrainingData(
+        torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),
+        np.stack([s.along for s in subsets]),
+        data.order,
+        init_seeds,
+    )
+    n_seen = cell.n_train - cell.n_validation
     horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
     starts = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
     if isinstance(source, Recording):
@@ -82,12 +90,8 @@ def set_up(cell: Cell, block: int) -> Setup:
             units=units,
         ),
         _stages(cell),
-        TrainingData(
-            torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),
-            np.stack([s.along for s in subsets]),
-            data.order,
-            init_seeds,
-        ),
+        every.part(slice(n_seen)),
+        every.part(slice(n_seen, None)) if cell.n_validation else None,
         test,
         truth,
     )

@@ -77,6 +77,12 @@ class Cell:
                 f"data.n_train={self.n_train} is larger than the pool: "
                 f"give at most data.pool_size={data.pool_size} points, or a larger pool"
             )
+        share = self.optimizer.validation
+        if share and not 0 < self.n_validation < self.n_train:
+            raise ConfigError(
+                f"optimizer.validation={share:g} holds out {self.n_validation} of "
+                f"data.n_train={self.n_train} points: it should hold out one or more, and leave one"
+            )
         if data.sampler == "trajectories" and data.n_trajectories >= data.pool_size:
             raise ConfigError(
                 f"data.n_trajectories={data.n_trajectories} leaves each no point but its start: "
@@ -118,8 +124,13 @@ class Cell:
 
     @property
     def n_train(self) -> int:
-        """N, training points."""
+        """N, training points, those held out for validation among them."""
         return self.data.n_train or DEFAULT_N_TRAIN
+
+    @property
+    def n_validation(self) -> int:
+        """Points of N that only choose among the steps of training."""
+        return round(self.optimizer.validation * self.n_train)
 
     def with_compile(self, compile: bool) -> Cell:
         """This cell trained compiled if `compile` and anything in it can be."""
@@ -151,6 +162,7 @@ class Cell:
         named = {
             "model.features": self.model.features if linear else None,
             "model.scale": str(self.model.scale) if linear else None,
+            "optimizer.validation": self.optimizer.validation or None,
             "optimizer.ridge": str(ridge) if ridge != 0 else None,
             "system": mechanics.name,
             "system.constants": self._changed_constants(),

@@ -54,6 +54,7 @@ FACTORS: dict[str, Factor] = {
     "optimizer.clip": Factor(float, 0, nullable=True),
     "optimizer.loss": Factor(str, later=True),
     "optimizer.iterations": Factor(int, 0, later=True),
+    "optimizer.validation": Factor(float, 0, 1, nullable=True, later=True),
     "optimizer.ridge": _LATER_NAME,
     "rollout.horizon": _NUMBER,
     "rollout.n_trajectories": Factor(int, 1, later=True),

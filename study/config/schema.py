@@ -254,6 +254,12 @@ class OptimizerConfig:
         Positive | None,
         "after which Levenberg-Marquardt ends a replicate; null: no limit but its iterations",
     ] = None
+    validation: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        "share of the training points that no step sees; the parameters with the least error on "
+        "them are kept (early stopping); 0: those of the last step",
+    ] = 0.0
     ridge: Annotated[
         NonNegative | Literal["auto"],
         "of least squares, over the largest squared singular value; auto: by held-out points",
@@ -283,7 +289,9 @@ class OptimizerConfig:
         if not self.first:
             unused |= {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
             unused |= {"schedule": "constant", "loss": "squared"}
-        if self.name != "least_squares":
+        if self.name == "least_squares":
+            unused["validation"] = 0.0  # ridge=auto holds out points of its own
+        else:
             unused["ridge"] = 0.0
         if self.second != "levenberg_marquardt":
             unused["seconds"] = None

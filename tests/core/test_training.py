@@ -89,6 +89,37 @@ def test_a_run_resumed_from_any_checkpoint_is_bitwise_the_undisturbed_one(stages
         assert resumed.seconds > state["seconds"]
 
 
+@pytest.mark.parametrize(
+    "stages",
+    [[SINGLE], [LevenbergMarquardt(12)], [dataclasses.replace(SINGLE, steps=5), LBFGS(3, 20)]],
+    ids=["adam", "lm", "adam_lbfgs"],
+)
+def test_what_is_left_has_the_least_error_on_held_out_points(stages):
+    """Of all steps, each with its own error; and the same after a resume."""
+    data, held_out = make_data(N=30), make_data(N=10, noise=3.0)
+    seen, saved = [], []
+
+    def look(state):
+        seen.append(state.theta.double().clone())
+        saved.append(copy.deepcopy(vars(state)))
+
+    def errors(theta):
+        return torch.stack(
+            [(field(MODEL, theta[r], held_out, r) - targets(held_out, r)).square().mean()
+             for r in range(3)]
+        )  # fmt: skip
+
+    given = {"validation": held_out, "every_seconds": 0.0}
+    ended = run(MODEL, data, *stages, save=look, **given)
+    least = torch.stack([errors(theta) for theta in seen]).amin(0)
+    torch.testing.assert_close(errors(ended.theta.double()), least, rtol=1e-5, atol=1e-12)
+    assert ended.theta.dtype == seen[-1].dtype or stages == [SINGLE]
+    last = run(MODEL, data, *stages)
+    assert not torch.equal(last.theta, ended.theta), "the last step was not the best"
+    resumed = run(MODEL, data, *stages, state=State(**saved[len(saved) // 2]), **given)
+    assert torch.equal(resumed.theta, ended.theta)
+
+
 @pytest.mark.parametrize("N", [20, 60], ids=["P > N D", "P < N D"])
 def test_steps_on_a_kept_factor_are_the_same_after_a_resume(N, monkeypatch):
     """A P that is large enough for them is slow here, so their price is lowered."""

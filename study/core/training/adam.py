@@ -19,6 +19,7 @@ from study.core.native import Alive, Losses, Step, Theta
 from study.core.training.train import Stage, State, TrainingData
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's defaults
+LOOKS = 200  # how often held-out points are looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Adam(Stage):
     compiled: bool = False
     limit = "steps"
     beta1, beta2 = BETA1, BETA2
+
+    @property
+    def looks(self) -> int:
+        return max(1, self.steps // LOOKS)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""

@@ -61,6 +61,11 @@ class TrainingData:
     order: str
     seeds: Sequence[int]
 
+    def part(self, points: slice) -> TrainingData:
+        """Some of the points of each replicate."""
+        rows, along = self.rows[:, points], self.along[:, points]
+        return dataclasses.replace(self, rows=rows, along=along)
+
     def states(self, which: Tensor | slice, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         """q, qdot, target (R', D, B) of some replicates and points, feature-major."""
         q, qdot, target = self.rows[which, part].mT.contiguous().chunk(3, 1)
@@ -85,6 +90,8 @@ class State:
     - `reasons`: why each replicate ended, one of `REASONS`; empty for one that goes on.
     - `memory`: what the stage needs from its earlier steps.
     - `floored`: share of samples with a floored mass matrix, summed over the steps on minibatches.
+    - `best`, `best_error`: the parameters with the least error on held-out points so far, and that
+      error; None without such points.
     """
 
     theta: Float[Tensor, "R S"]
@@ -96,6 +103,8 @@ class State:
     seconds: float = 0.0
     memory: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best: Float[Tensor, "R S"] | None = None
+    best_error: Float[Tensor, " R"] | None = None
 
     @classmethod
     def fresh(cls, theta: Float[Tensor, "R S"]) -> State:
@@ -112,6 +121,11 @@ class Stage(abc.ABC):
 
     steps: int
     limit = "iterations"
+
+    @property
+    def looks(self) -> int:
+        """Steps between two looks at held-out points."""
+        return 1
 
     @property
     def expected(self) -> int:
@@ -142,6 +156,7 @@ def train(
     stages: Sequence[Stage],
     state: State,
     *,
+    validation: TrainingData | None = None,
     measure: Callable[[Tensor], dict[str, list[float]]],
     save: Callable[[State], None] = lambda state: None,
     progress: Callable[[float], None] = lambda fraction: None,
@@ -153,6 +168,8 @@ def train(
 
     **Arguments:**
 
+    - `validation`: points that no step sees; the parameters with the least error on them are what
+      is left at the end, wherever on the way they were.
     - `measure`: theta -> one list (R) a metric, called at `record_steps` of each stage.
     - `save`: called every `every_seconds` with the state.
     - `progress`: called now and then with the fraction done; each stage counts the same.
@@ -163,6 +180,8 @@ def train(
     """
     begun = saved = shown = time.perf_counter()
     seconds = state.seconds
+    if validation is not None and state.best is None:
+        _keep_best(model, validation, state)
 
     def tick() -> None:
         """Count the time, save and show what is due, and stop if training has to."""
@@ -200,8 +219,28 @@ def train(
             step(state)
             state.step += 1
             state.x += 1
+            if validation is not None and (
+                state.step % stage.looks == 0 or state.step == stage.steps
+            ):
+                _keep_best(model, validation, state)
+    if state.best is not None:
+        state.theta = state.best.to(state.theta.dtype)
     state.reasons = [reason or stages[-1].limit for reason in state.reasons]
     return state
+
+
+def _keep_best(model: Model, validation: TrainingData, state: State) -> None:
+    """Note the parameters of each replicate whose error on held-out points is the least so far."""
+    theta = state.theta.double()
+    error = torch.zeros_like(theta[:, 0])
+    for q, qdot, target in validation.chunks(slice(None)):
+        residual = model.acceleration(theta, q, qdot) - target
+        error += (residual * residual).sum((1, 2))
+    if state.best is None or state.best_error is None:
+        state.best, state.best_error = theta.clone(), torch.full_like(error, math.inf)
+    better = error < state.best_error  # False if the error is NaN
+    state.best = torch.where(better[:, None], theta, state.best)
+    state.best_error = torch.where(better, error, state.best_error)
 
 
 def loss_and_gradient(
