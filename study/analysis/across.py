@@ -187,6 +187,14 @@ QUESTIONS = [
         keep=_noisy,
     ),
     PooledQuestion(
+        "peak_tail_noisy",
+        "Does its tail peak with noisy data: mean, 99th percentile, indefinite mass matrices?",
+        ("peak_of_",),
+        ("double_descent",),
+        rule=ev.beyond_chance,
+        keep=_noisy,
+    ),
+    PooledQuestion(
         "activation",
         "Do the activation and its beta matter?",
         ("compare.activation_and_beta",),

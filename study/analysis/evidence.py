@@ -164,7 +164,17 @@ def by_rule(question: PooledQuestion, evidence: Sequence[Evidence]) -> Pooled:
     split = differing(evidence, verdict)
     speaker = next((e for e in evidence if e.answer.verdict == verdict and not split), evidence[0])
     order = [speaker, *(e for e in evidence if e is not speaker)]
-    return pool(question, order, verdict, split + speaker.answer.sentence, RULES[question.rule])
+    made = pool(question, order, verdict, split + speaker.answer.sentence, RULES[question.rule])
+    return replace(made, p=_p_of(evidence, verdict))
+
+
+def _p_of(evidence: Sequence[Evidence], verdict: str) -> float:
+    """That of a yes which the surest of several answers gives, or of a no which all of them give;
+    NaN if they have none."""
+    p = [e.answer.p for e in evidence if e.answer.verdict == verdict]
+    if not p or verdict == "undecided":
+        return math.nan
+    return min(1.0, min(p) * len(evidence)) if verdict == "yes" else max(p)
 
 
 MEAN_OVER_SYSTEMS = (

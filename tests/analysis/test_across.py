@@ -188,6 +188,17 @@ def test_primary_claims_are_corrected_for_their_number():
     assert "among 2 claims it may be chance (p = 0.080, Holm)" in two_weak[0].sentence
 
 
+def test_the_p_of_a_rule_is_that_of_its_surest_yes_times_their_number():
+    asked = dataclasses.replace(across.QUESTIONS[0], turn=None, rule=evidence.beyond_chance)
+    sure, other = (
+        dataclasses.replace(e, answer=dataclasses.replace(e.answer, p=p))
+        for e, p in zip(said("yes", "no"), (0.001, 0.02), strict=True)
+    )
+    assert evidence.by_rule(asked, [sure, other]).p == pytest.approx(0.002)
+    assert evidence.by_rule(asked, [other]).p == pytest.approx(0.02)
+    assert np.isnan(evidence.by_rule(asked, said("undecided")).p)
+
+
 def test_every_primary_claim_is_asked():
     assert set(across.PRIMARY) <= {question.id for question in across.QUESTIONS}
 
