@@ -247,7 +247,6 @@ CLAIMS = {
     "its error stands out": lambda: stands_out("test_nmse_median"),
     "the mean error peaks": lambda: stands_out("test_nmse"),
     "nearly singular at": percent_indefinite,
-    "turns indefinite at": percent_indefinite,
     "P = 401,": lambda: seconds("levenberg_marquardt"),
     "P = 401):": lambda: seconds("levenberg_marquardt"),
     "Levenberg-Marquardt instead of": lambda: seconds("adam"),

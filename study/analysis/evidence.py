@@ -219,14 +219,15 @@ def corrected(pooled: Sequence[Pooled], primary: Sequence[str]) -> list[Pooled]:
     """The verdicts, those on the primary claims corrected for their number (Holm).
 
     A claim that rests on runs of which fewer than a share `CONVERGED` have converged is not
-    primary, and one that does not survive the correction is undecided.
+    primary, and one that does not survive the correction is undecided. All that were named count,
+    whatever became of them, for their number must not follow from the data.
     """
-    chosen = [one.id in primary and one.converged >= CONVERGED for one in pooled]
-    p_values = [one.p for one, own in zip(pooled, chosen, strict=True) if own]
-    adjusted = iter(holm(p_values))
+    sure = {one.id: one.p for one in pooled if one.id in primary and one.converged >= CONVERGED}
+    if not sure:
+        return list(pooled)
+    adjusted = dict(zip(primary, holm([sure.get(id, math.nan) for id in primary]), strict=True))
     return [
-        _corrected(one, next(adjusted), len(p_values)) if own else one
-        for one, own in zip(pooled, chosen, strict=True)
+        _corrected(one, adjusted[one.id], len(primary)) if one.id in sure else one for one in pooled
     ]
 
 

@@ -176,16 +176,17 @@ def pooled(id, verdict, p, converged=1.0):
 
 
 def test_primary_claims_are_corrected_for_their_number():
-    sure, weak, other = pooled("a", "yes", 0.001), pooled("b", "no", 0.04), pooled("c", "yes", 0.04)
+    sure, weak, other = pooled("a", "yes", 0.001), pooled("b", "no", 0.02), pooled("c", "yes", 0.04)
     stopped = pooled("d", "yes", 0.001, converged=0.5)
     found = evidence.corrected([sure, weak, other, stopped], ("a", "b", "d"))
     assert [one.primary for one in found] == [True, True, False, False]
     assert [one.verdict for one in found] == ["yes", "no", "yes", "yes"]
-    alone = evidence.corrected([weak], ("b",))[0]
-    assert (alone.verdict, alone.p_adjusted) == ("no", 0.04)
-    two_weak = evidence.corrected([weak, dataclasses.replace(other, id="a")], ("a", "b"))
-    assert [one.verdict for one in two_weak] == ["undecided", "undecided"]
-    assert "among 2 claims it may be chance (p = 0.080, Holm)" in two_weak[0].sentence
+    assert found[1].p_adjusted == pytest.approx(0.04), "one that is stopped or missing counts"
+    alone = evidence.corrected([other], ("c",))[0]
+    assert (alone.verdict, alone.p_adjusted) == ("yes", pytest.approx(0.04))
+    weaker = evidence.corrected([other], ("c", "missing"))[0]
+    assert weaker.verdict == "undecided"
+    assert "among 2 claims it may be chance (p = 0.080, Holm)" in weaker.sentence
 
 
 def test_the_p_of_a_rule_is_that_of_its_surest_yes_times_their_number():
