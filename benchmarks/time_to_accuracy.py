@@ -12,7 +12,7 @@ N = 4096, 4 x 32 hidden units, this project's defaults (P = 3425) but for the fi
   initialisation, physical units, constant rate 1e-3, no clipping), its gradient sample by sample.
 - `question_method`, `jax`: the settings of `adam`, the gradient by the question's method and by the
   fastest form found in JAX.
-- `adam`, `soap`: this project's optimisers, cosine schedules of several lengths.
+- `adam`, `soap`: this project's optimisers, schedules of several lengths.
 - `adam_lm`, `soap_lm`: a short one of them, then Levenberg-Marquardt in float64.
 - `linear`: the Lagrangian that is linear in its parameters, all settings `auto`, solved by least
   squares for several N of the same pool; choosing settings by held-out points counts.
@@ -112,7 +112,10 @@ METHODS = {
     ),
     "soap": Method(
         "`study`, SOAP", "#009E73",
-        lengths(125, 250, 500, 1000, 2800, 5500, 8800, 12_000, overrides=("optimizer=soap",)),
+        lengths(
+            250, 500, 1000, 2000, 4500, 5200, 8000, 12_000, 16_000, 20_000,
+            overrides=("optimizer=soap",),
+        ),
     ),
     "adam_lm": Method(
         "`study`, Adam, then Levenberg-Marquardt", "#E69F00",
@@ -120,7 +123,7 @@ METHODS = {
     ),
     "soap_lm": Method(
         "`study`, SOAP, then Levenberg-Marquardt", "#56B4E9",
-        lengths(1400, overrides=("optimizer=soap_lm", *LM)),
+        lengths(2500, overrides=("optimizer=soap_lm", *LM)),
     ),
     "linear": Method(
         "`study`, Lagrangian linear in its parameters, least squares", "#000000",

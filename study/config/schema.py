@@ -241,7 +241,9 @@ class OptimizerConfig:
     steps: Annotated[Index, "of Adam or SOAP"]
     batch_size: Annotated[Index, "of Adam or SOAP"]
     lr: Annotated[NonNegative, "of Adam or SOAP, at the start of its schedule"]
-    schedule: Annotated[Literal["cosine", "constant"], "to zero over the steps; or constant"]
+    schedule: Annotated[
+        Literal["cosine", "linear", "constant"], "cosine or linear: to zero over the steps"
+    ]
     clip: Annotated[Positive | None, "norm of each replicate's gradient; null for none"]
     loss: Annotated[
         Literal["squared", "absolute"], "of Adam or SOAP: mean squared error; or absolute"

@@ -34,17 +34,21 @@ SOAP = Soap(steps=40, batch_size=8, lr=3e-3, schedule="cosine", clip=1.0)
 
 
 @pytest.mark.parametrize("loss", ["squared", "absolute"])
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 def test_steps_are_those_of_torchs_adam_on_the_reference_gradient(schedule, loss):
     optimizer = dataclasses.replace(ADAM, schedule=schedule, loss=loss, steps=12, clip=0.5)
     data = make_data(R=1)
     ours = run(MODEL, data, optimizer).theta[0]
     theta = MODEL.initialise([0], torch.float64)[0].requires_grad_()
     adam = torch.optim.Adam([theta], lr=optimizer.lr)
-    if schedule == "cosine":
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=optimizer.steps)
+    T = optimizer.steps
+    rates = {
+        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=T),
+        "linear": lambda: torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, total_iters=T),
+        "constant": lambda: torch.optim.lr_scheduler.ConstantLR(adam, 1.0),
+    }[schedule]()
     batches = Batches(data, optimizer.batch_size)
-    for step in range(optimizer.steps):
+    for step in range(T):
         index = batches.indices(step)[0]
         batch = dataclasses.replace(data, rows=data.rows[:, index], along=data.along[:, index])
         error = field(MODEL, theta, batch) - targets(batch)
@@ -52,8 +56,7 @@ def test_steps_are_those_of_torchs_adam_on_the_reference_gradient(schedule, loss
         (error.abs() if loss == "absolute" else error**2).mean().backward()
         torch.nn.utils.clip_grad_norm_([theta], optimizer.clip)
         adam.step()
-        if schedule == "cosine":
-            decay.step()
+        rates.step()
     torch.testing.assert_close(ours, theta.detach(), rtol=1e-7, atol=1e-9)
 
 

@@ -28,7 +28,7 @@ class Adam(Stage):
 
     **Arguments:**
 
-    - `schedule`: `cosine` to zero over the steps, or `constant`.
+    - `schedule`: `cosine` or `linear`, to zero over the steps, or `constant`.
     - `clip`: bound on the gradient norm of each replicate; None for none.
     - `loss`: mean `squared` or `absolute` error.
     - `dtype`: precision of parameters and steps.
@@ -52,9 +52,13 @@ class Adam(Stage):
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        if self.schedule == "constant":
-            return self.lr
-        return self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
+        done = step / self.steps
+        match self.schedule:
+            case "cosine":
+                return self.lr * (1 + math.cos(math.pi * done)) / 2
+            case "linear":
+                return self.lr * (1 - done)
+        return self.lr
 
     def begin(self, model: Model, data: TrainingData, state: State) -> dict[str, Tensor]:
         state.theta = state.theta.to(self.dtype, copy=True)  # changed in place

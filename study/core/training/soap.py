@@ -5,7 +5,8 @@ where Q_l and Q_r are eigenvectors of the means of G G^T and G^T G; they follow 
 orthogonal iteration every few steps, from the unit matrix. For physics-informed networks: Wang et
 al. 2025, arXiv 2502.00604.
 
-All means have one memory, `BETA`. The paper's .95 forgets a rare large gradient, of a state with a
+The rate rises in the first `WARM` steps: the bases are not yet known, and at the full rate one in
+six networks of the triple pendulum was lost there. All means have one memory, `BETA`. The paper's .95 forgets a rare large gradient, of a state with a
 nearly singular mass matrix, before the next one comes; without a mass prior many networks then
 never learn.
 """
@@ -25,6 +26,7 @@ from study.core.native import Losses, Step, Theta
 from study.core.training.adam import Adam, admitted, move
 
 BETA = 0.98
+WARM = 100  # steps until the rate is that of the schedule, at most a tenth of all
 EVERY = 10  # steps between two turns of the bases; in the first ones they turn at each
 SHIFT = 1e-7  # of the trace of a mean: directions below it stay, but for float32's rounding
 
@@ -38,6 +40,9 @@ class Soap(Adam):
     """SOAP with Adam's schedule, clipping and loss, for models that are networks."""
 
     beta1 = beta2 = BETA
+
+    def rate(self, step: int) -> float:
+        return super().rate(step) * min(1.0, (step + 1) / min(WARM, self.steps / 10))
 
     def memory(self, model: Model, theta: Theta, alive: Bool[Tensor, " R"]) -> Memory:
         """Adam's, and of each layer the means of G G^T and G^T G and the bases, one behind the
