@@ -8,8 +8,10 @@ for; their verdicts are corrected for their number. All others are exploratory.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from study.analysis import evidence as ev
@@ -21,6 +23,7 @@ from study.analysis.questions.comparisons import figure_id
 from study.analysis.statistics.limits import (
     BOUNDS,
     CHANGED,
+    CONVERGED,
     EQUIVALENT,
     EXPLAINS,
     FITTED,
@@ -40,8 +43,28 @@ def _noisy(evidence: Evidence) -> bool:
     return evidence.plain and evidence.noisy
 
 
+def _deep(evidence: Evidence) -> bool:
+    """Trained on all points by a method that reaches the bottom of its loss."""
+    rows = evidence.rows
+    held_out = rows["optimizer.validation"].fillna(0) if "optimizer.validation" in rows else 0
+    return not set(rows["optimizer"]) & FIRST_ORDER and bool(np.all(held_out == 0))
+
+
 def _to_the_bottom(evidence: Evidence) -> bool:
-    return _clean(evidence) and not set(evidence.rows["optimizer"]) & FIRST_ORDER
+    return _clean(evidence) and _deep(evidence)
+
+
+def _noisy_to_the_bottom(evidence: Evidence) -> bool:
+    return _noisy(evidence) and _deep(evidence)
+
+
+def _to_the_end(evidence: Evidence) -> bool:
+    """Noisy, and to the runs' own end."""
+    return _noisy_to_the_bottom(evidence) and evidence.answer.converged >= CONVERGED
+
+
+def _stopped_by_validation(evidence: Evidence) -> bool:
+    return _noisy(evidence) and not _deep(evidence) and not _by_adam(evidence)
 
 
 def _by_adam(evidence: Evidence) -> bool:
@@ -53,19 +76,23 @@ def _network_bottleneck(
 ) -> Pooled | None:
     """Yes if the largest lever is surely the kind or size of the network, no if it is surely the
     optimiser or the points."""
-    own = [e for e in evidence if e.answer.id == "lever"]
-    if not own:
-        return None
-    rows = next(study.rows for study in studies if study.name == own[0].study)
-    verdict, pulled = "undecided", levers.pulled(rows, Design(rows))
-    if pulled and own[0].answer.verdict == "yes":
-        verdict = "yes" if pulled[0].name in ("model", "size") else "no"
+    largest = Counter[str]()  # lever -> systems on which it surely lowers the error most
+    for one in evidence:
+        if one.answer.verdict == "yes":
+            rows = next(study.rows for study in studies if study.name == one.study)
+            first = levers.pulled(rows, Design(rows), one.answer.rows[0])[0]
+            largest[first.name] += 1
+    network = largest["model"] + largest["size"]
+    verdict = "undecided"
+    if largest and network in (0, largest.total()):
+        verdict = "yes" if network else "no"
     rule = (
-        "Yes where one lever surely lowers the error most and it is the kind or the size of "
-        "the network, no where it is the optimiser or the number of points; else undecided."
+        "Yes where the lever that surely lowers the error most is always the kind or the size of "
+        "the network, no where it is always the optimiser or the points; else undecided."
     )
-    sentence = ev.differing(own, verdict) + own[0].answer.sentence
-    return ev.pool(question, own, verdict, sentence, rule)
+    counted = ", ".join(f"the {name} {times}" for name, times in largest.most_common())
+    sentence = f"What lowers the error most: {counted}. " if len(evidence) > 1 and largest else ""
+    return ev.pool(question, evidence, verdict, sentence + evidence[0].answer.sentence, rule)
 
 
 def _error_propagation(
@@ -107,6 +134,7 @@ def _error_propagation(
 # Named on 2026-11-30, before the runs on more than one system that will answer them.
 PRIMARY = (
     "needed",
+    "needed_noisy",
     "overdetermined",
     "fitted",
     "hurts_clean",
@@ -119,7 +147,8 @@ PRIMARY = (
     "explained",
 )
 FIRST_ORDER = {"adam", "soap"}
-LADDERS = ("n_vs_p", "double_descent", "data_efficiency", "levers")
+LADDERS = ("n_vs_p", "systems", "double_descent", "data_efficiency", "levers")
+NOISY = ("double_descent", "double_descent_models", "systems")
 
 QUESTIONS = [
     PooledQuestion(
@@ -128,6 +157,14 @@ QUESTIONS = [
         ("n_at_least_p.",),
         LADDERS,
         keep=_to_the_bottom,
+        turn=Turn.at(NEEDED),
+    ),
+    PooledQuestion(
+        "needed_noisy",
+        "Are they needed where the labels are noisy?",
+        ("n_at_least_p.",),
+        NOISY,
+        keep=_noisy_to_the_bottom,
         turn=Turn.at(NEEDED),
     ),
     PooledQuestion(
@@ -150,15 +187,15 @@ QUESTIONS = [
         "fitted",
         "Can as many equations be fitted as there are parameters, N·D = P?",
         ("threshold.n.",),
-        ("double_descent", "levers", "n_vs_p"),
-        keep=_to_the_bottom,
+        NOISY,
+        keep=_to_the_end,
         turn=Turn.at(FITTED),
     ),
     PooledQuestion(
         "hurts_clean",
         "Does overparameterisation, P > N·D, hurt with clean data?",
         ("overparameterised.",),
-        ("n_vs_p", "double_descent", "levers"),
+        ("n_vs_p", "systems", "double_descent_models"),
         keep=_clean,
         turn=CHANGED,
     ),
@@ -166,8 +203,8 @@ QUESTIONS = [
         "hurts_noisy",
         "Does overparameterisation, P > N·D, hurt with noisy data?",
         ("overparameterised.",),
-        ("double_descent",),
-        keep=_noisy,
+        NOISY,
+        keep=_noisy_to_the_bottom,
         turn=CHANGED,
     ),
     PooledQuestion(
@@ -182,17 +219,25 @@ QUESTIONS = [
         "peak_noisy",
         "Does the error peak (double descent) with noisy data?",
         ("peak_along_",),
-        ("double_descent",),
+        NOISY,
         rule=ev.beyond_chance,
-        keep=_noisy,
+        keep=_to_the_end,
     ),
     PooledQuestion(
         "peak_tail_noisy",
         "Does its tail peak with noisy data: mean, 99th percentile, indefinite mass matrices?",
         ("peak_of_",),
-        ("double_descent",),
+        NOISY,
         rule=ev.beyond_chance,
-        keep=_noisy,
+        keep=_to_the_end,
+    ),
+    PooledQuestion(
+        "peak_stopped",
+        "Does it peak, or its tail, if held-out points say when to stop?",
+        ("peak_along_", "peak_of_"),
+        NOISY,
+        rule=ev.beyond_chance,
+        keep=_stopped_by_validation,
     ),
     PooledQuestion(
         "activation",
@@ -212,14 +257,14 @@ QUESTIONS = [
         "shuffling",
         "Does shuffling the points help?",
         ("helps.order",),
-        ("seed_question",),
+        ("seed_question", "systems"),
         turn=CHANGED,
     ),
     PooledQuestion(
         "initial_conditions",
         "Do many initial conditions help, instead of one?",
         ("helps.initial_conditions",),
-        ("seed_question",),
+        ("seed_question", "systems"),
         turn=CHANGED,
     ),
     PooledQuestion(
@@ -232,22 +277,23 @@ QUESTIONS = [
     PooledQuestion(
         "bottleneck",
         "Is the network, its kind or its size, the bottleneck (and not optimiser or data)?",
-        ("lever",),
-        ("levers",),
+        ("lever.",),
+        ("levers", "systems"),
+        anywhere=True,
         pooled=_network_bottleneck,
     ),
     PooledQuestion(
         "bound_by_optimiser",
         "Is the optimiser what bounds the acceleration error?",
-        ("bounds.optimiser",),
-        ("levers",),
+        ("bounds.optimiser.",),
+        ("levers", "systems"),
         turn=Turn.at(BOUNDS),
     ),
     PooledQuestion(
         "bound_by_structure",
         "Is the kind of model what bounds it, a plain network beside a structured one?",
-        ("bounds.model",),
-        ("levers",),
+        ("bounds.model.",),
+        ("levers", "systems"),
         turn=Turn.at(BOUNDS),
     ),
     PooledQuestion(
@@ -255,7 +301,7 @@ QUESTIONS = [
         "Is the acceleration error, propagated by the true dynamics, enough to explain the error "
         "of the trajectory?",
         ("budget.explained.",),
-        ("levers", "n_vs_p", "double_descent", "data_efficiency"),
+        ("levers", "systems", "n_vs_p", "data_efficiency"),
         turn=Turn.at(EXPLAINS, below=True),
     ),
     PooledQuestion(
@@ -263,7 +309,7 @@ QUESTIONS = [
         "Does the trajectory go wrong by propagation of the acceleration error, and not by chaos "
         "or the integrator?",
         ("budget.",),
-        ("levers", "n_vs_p", "double_descent", "data_efficiency"),
+        ("levers", "n_vs_p", "data_efficiency"),
         pooled=_error_propagation,
     ),
     PooledQuestion(
@@ -360,13 +406,14 @@ def _gather(studies: Sequence[Study]) -> list[Evidence]:
 
 def _directions(rows: pd.DataFrame) -> Iterator[Answer]:
     """Whether shuffled points help beside sequential ones, and many trajectories beside few: the
-    page of one study only asks whether they differ."""
-    design = Design(rows)
-    if order := design.compare(("data.order",)):
-        yield _helps(rows, order, "sequential", "shuffled", "order", "shuffling")
-    if many := design.compare(("data.n_trajectories",)):
-        few, most = many.levels[0], many.levels[-1]
-        yield _helps(rows, many, few, most, "initial_conditions", most)
+    page of one study only asks whether they differ. One answer a system."""
+    for _, own in rows.groupby(["system", "system.constants"], sort=False):
+        design = Design(own)
+        if order := design.compare(("data.order",)):
+            yield _helps(own, order, "sequential", "shuffled", "order", "shuffling")
+        if many := design.compare(("data.n_trajectories",)):
+            few, most = many.levels[0], many.levels[-1]
+            yield _helps(own, many, few, most, "initial_conditions", most)
 
 
 def _helps(

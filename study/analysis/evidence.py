@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -89,6 +89,7 @@ class Pooled(Verdict):
     - `n_cells`, `n_replicates`, `converged`: of all answers.
     - `rule`: how the verdict was made, in words; `evidence`: the answers, in order of weight.
     - `primary`: one of the claims that the studies were made for; `p_adjusted`: for their number.
+    - `by_system`: the ratio of each system with its interval, if the verdict is on their mean.
     """
 
     study: str = ""
@@ -97,6 +98,7 @@ class Pooled(Verdict):
     evidence: tuple[Evidence, ...] = ()
     primary: bool = False
     p_adjusted: float = math.nan
+    by_system: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 def main_setting(evidence: Sequence[Evidence]) -> tuple[str, str, float] | None:
@@ -190,25 +192,36 @@ def mean_over_systems(question: PooledQuestion, turn: Turn, evidence: Sequence[E
         value = one.answer.deciding
         if value.enough and 0 < value.low < value.high < math.inf:
             units.setdefault(one.setting[0], []).append(one)
-    mean = random_effects([averaged([e.answer.deciding for e in own]) for own in units.values()])
+    means = {
+        system: averaged([e.answer.deciding for e in own]) for system, own in sorted(units.items())
+    }
+    mean = random_effects(list(means.values()))
     if mean is None:
         return by_rule(question, evidence)
     value = mean.estimate()
     verdict = turn.verdict(value)
     speaker = next((e for e in evidence if e.answer.verdict == verdict), evidence[0])
     order = [speaker, *(e for e in evidence if e is not speaker)]
-    sentence = _mean_in_words(mean, sum(map(len, units.values()))) + speaker.answer.sentence
-    made = pool(question, order, verdict, sentence, MEAN_OVER_SYSTEMS)
-    interval = value.low, value.high
-    return replace(made, value=value.value, interval=interval, p=mean.p(turn))
+    sentence = _mean_in_words(mean, means, turn, sum(map(len, units.values())))
+    made = pool(question, order, verdict, sentence + speaker.answer.sentence, MEAN_OVER_SYSTEMS)
+    by_system = {system: (e.value, e.low, e.high) for system, e in means.items()}
+    about = {"value": value.value, "interval": (value.low, value.high), "by_system": by_system}
+    return replace(made, **about, p=mean.p(turn))
 
 
-def _mean_in_words(mean: Pool, n_answers: int) -> str:
+def _mean_in_words(mean: Pool, means: Mapping[str, Estimate], turn: Turn, n_answers: int) -> str:
     value = estimate(mean.estimate())
     if mean.n > 1:
+        alone = {system: turn.verdict(each) for system, each in means.items()}
+        split = (
+            f"{verdict} on {', '.join(s.replace('_', ' ') for s in alone if alone[s] == verdict)}"
+            for verdict in ("yes", "no", "undecided")
+            if verdict in alone.values()
+        )
         return (
             f"Over {plural(mean.n, 'system')} the mean ratio is {value}; systems differ by a "
-            f"factor of {number(math.exp(mean.spread))} (one standard deviation). On one of them: "
+            f"factor of {number(math.exp(mean.spread))} (one standard deviation). By itself: "
+            f"{'; '.join(split)}. On one of them: "
         )
     if n_answers > 1:
         return f"On one system the mean of {n_answers} ratios is {value}. One of them: "

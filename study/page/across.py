@@ -10,6 +10,7 @@ import numpy as np
 from study.analysis import across, answers, style
 from study.analysis.design import counted, curves_of
 from study.analysis.evidence import Pooled, Study
+from study.analysis.forest import forest
 from study.analysis.words import number
 from study.config.terminal import studies_in
 from study.core.files import write_text
@@ -58,7 +59,8 @@ def write(folder: str | Path) -> Path:
     pooled = [answer for section in sections.values() for answer in section]
     answers.write([_entry(answer) for answer in pooled], folder / "answers.json")
     ids = {(a.study, a.figure): f"{a.study}.{a.figure}" for a in pooled if a.study}
-    drawn = [style.draw(plot) for plot in _plots(studies, ids)]
+    forests = [plot for answer in pooled if (plot := forest(answer))]
+    drawn = [style.draw(plot) for plot in (*forests, *_plots(studies, ids))]
     style.save(drawn, folder / "report" / "figures")
     titles = {one.id: one.title for one in drawn}
     text = page.filled(

@@ -113,7 +113,7 @@ def test_studies_that_differ_leave_it_undecided_and_say_by_how_much():
 
 def test_noise_and_clean_data_are_answered_apart():
     def ladders(noise):
-        own = {"model.depth": 2, "data.n_train": 68, "data.noise": noise}
+        own = science.LM | {"model.depth": 2, "data.n_train": 68, "data.noise": noise}
         return [own | {"model.width": w} for w in (3, 4, 5, 6, 8, 10, 12, 16, 20)]
 
     rows = synthetic.rows([*ladders(0.0), *ladders(0.1)], Law(scatter=0.1))

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from study.analysis.answer import Tables, curve
 from study.analysis.design import Design
-from study.analysis.questions import ladder_curves
-from study.analysis.statistics.thresholds import CLEAN, NOISY, tolerance
+from study.analysis.questions import ladder_curves, tolerances
+from study.analysis.statistics.thresholds import CLEAN, NOISY, at_tolerance, tolerance
+from study.tables.measures import TRAIN
 from tests.analysis import control, synthetic_ladders
 from tests.analysis.synthetic_ladders import FITTED
 
@@ -43,6 +45,16 @@ def test_the_threshold_put_in_is_found(study, axis, noise):
         assert found.rank == 135
     else:
         assert found.looser <= found.at.value <= found.stricter
+
+
+def test_the_curve_of_tolerances_goes_through_the_threshold(study):
+    table, design = study
+    ladder = ladder_of(design, "N", 0.1)
+    train, found = curve(table, ladder.cells, TRAIN), ladder_curves.threshold(table, ladder)
+    at = at_tolerance(train, ladder, tolerance(0.1))
+    assert (at.value, at.low, at.high) == (found.ratio.value, found.ratio.low, found.ratio.high)
+    (curve_of,) = [t for t in tolerances.curves_of(Tables(table)).values() if len(t)][:1]
+    assert curve_of["median"].is_monotonic_increasing
 
 
 def test_the_control_is_fitted_up_to_its_features(study):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Ladder
-from study.analysis.questions import ladder_curves
+from study.analysis.questions import ladder_curves, tolerances
 from study.analysis.statistics.limits import FITTED, NO_PEAK, Turn
 from study.analysis.statistics.medians import Estimate
 from study.analysis.statistics.peaks import TEST_LEVEL, Peak
@@ -177,6 +177,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
     for letter in ("N", "P"):
         if ladders := list(filter(ladder_curves.crosses, tables.design.ladders(letter))):
             yield _plot(tables.rows, ladders, letter)
+    yield from tolerances.plots(tables)
 
 
 def _plot(rows: pd.DataFrame, ladders: list[Ladder], letter: str) -> Plot:

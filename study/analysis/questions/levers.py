@@ -47,20 +47,24 @@ class Lever:
         return f"{self.setting} for {self.before}"
 
 
-def standing_point(design: Design) -> str | None:
-    """The cell of the plain network by Adam from which most levers can be pulled, of these that of
-    middle N and P; None unless the optimiser and another lever can be pulled."""
+def standing_points(design: Design) -> list[str]:
+    """Of each system the cell of the plain network by Adam from which most levers can be pulled, of
+    these that of middle N and P; none unless the optimiser and another lever can be pulled."""
     cells = design.cells
     if "optimizer" not in design.varying:
-        return None
+        return []
     plain = cells[(cells["model"] == PLAIN) & (cells["optimizer"] == SIMPLE)]
-    levers = {str(cell): neighbours(design, str(cell)) for cell in plain.index}
-    most = max(map(len, levers.values()), default=0)
-    best = [cell for cell, own in levers.items() if len(own) == most and "optimiser" in own]
-    if most < 2 or not best:
-        return None
-    sizes = np.log(plain.loc[best, [POINTS, "n_params"]].astype(float).to_numpy())
-    return best[int(np.abs(sizes - np.median(sizes, axis=0)).sum(axis=1).argmin())]
+    points = []
+    for _, own in plain.groupby(["system", "system.constants"], sort=False):
+        levers = {str(cell): neighbours(design, str(cell)) for cell in own.index}
+        most = max(map(len, levers.values()))
+        best = [cell for cell, around in levers.items() if len(around) == most]
+        best = [cell for cell in best if "optimiser" in levers[cell]]
+        if most > 1 and best:
+            sizes = np.log(own.loc[best, [POINTS, "n_params"]].astype(float).to_numpy())
+            middle = np.abs(sizes - np.median(sizes, axis=0)).sum(axis=1).argmin()
+            points.append(best[int(middle)])
+    return points
 
 
 def neighbours(design: Design, cell: str) -> dict[str, list[str]]:
@@ -88,14 +92,11 @@ def _with_settings(design: Design, head: str) -> tuple[str, ...]:
     return bundle if heads(bundle) == [head] else (head,)
 
 
-def pulled(rows: pd.DataFrame, design: Design) -> list[Lever]:
-    """Every lever at the standing point, the one that lowers the test error most first.
+def pulled(rows: pd.DataFrame, design: Design, start: str) -> list[Lever]:
+    """Every lever at a standing point, the one that lowers the test error most first.
 
     Of several settings the best is taken, and the interval widened for the choice.
     """
-    start = standing_point(design)
-    if start is None:
-        return []
     levers = []
     for name, settings in neighbours(design, start).items():
         cells = (start, *settings)
@@ -118,9 +119,16 @@ def _setting(cell: Any, lever: str) -> str:
 
 def _answers(tables: Tables) -> Iterator[Answer]:
     rows, design = tables.rows, tables.design
-    if levers := pulled(rows, design):
-        yield _largest(rows, design, levers)
-        yield from (_bounds(rows, lever) for lever in levers)
+    for k, start in enumerate(standing_points(design)):
+        levers = pulled(rows, design, start)
+        yield _largest(rows, design, levers, k)
+        yield from (_bounds(rows, design, lever, k) for lever in levers)
+
+
+def _where(design: Design, cell: str) -> str:
+    """'On kepler, ' if the study has several systems."""
+    system = str(design.cells.loc[cell, "system"]).replace("_", " ")
+    return f"On {system}: " if "system" in design.varying else ""
 
 
 def _leads(rows: pd.DataFrame, levers: Sequence[Lever]) -> tuple[str, Estimate]:
@@ -143,7 +151,7 @@ def _leads(rows: pd.DataFrame, levers: Sequence[Lever]) -> tuple[str, Estimate]:
     return ("yes" if surely and not beaten else "undecided"), least
 
 
-def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever]) -> Answer:
+def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever], k: int) -> Answer:
     first, *others = levers
     verdict, ahead = _leads(rows, levers)
     by_rollout = max(levers, key=lambda lever: lever.rollout.value)
@@ -154,7 +162,7 @@ def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever]) -> Answer:
     rest = "; ".join(f"{o.change} {estimate(o.test)} and {estimate(o.rollout)}" for o in others)
     start = design.cells.loc[first.cells[0]]
     sentence = (
-        f"{pull}. From the standing point ({name_of(start['model'])} by "
+        f"{_where(design, first.cells[0])}{pull}. From the standing point ({name_of(start['model'])} by "
         f"{name_of(start['optimizer'])}, N = {count(start[POINTS])}, P = "
         f"{count(start['n_params'])}) it lowers the {TEST.words} by a factor of "
         f"{estimate(first.test)} and the rollout error by {estimate(first.rollout)}; it is "
@@ -163,7 +171,7 @@ def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever]) -> Answer:
     )
     question = "Does one lever lower the error more than all others?"
     cells = tuple(cell for lever in levers for cell in lever.cells)
-    return make("lever", question, verdict, sentence, first.test, rows, cells, FIGURE)
+    return make(f"lever.{k}", question, verdict, sentence, first.test, rows, cells, FIGURE)
 
 
 _CAUSES = {
@@ -174,10 +182,10 @@ _CAUSES = {
 }
 
 
-def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
+def _bounds(rows: pd.DataFrame, design: Design, lever: Lever, k: int) -> Answer:
     of = f" (the best of {plural(lever.n_settings, 'setting')})" if lever.n_settings > 1 else ""
     sentence = (
-        f"With {lever.change}{of} the {TEST.words} falls by a factor of {estimate(lever.test)}, "
+        f"{_where(design, lever.cells[0])}With {lever.change}{of} the {TEST.words} falls by a factor of {estimate(lever.test)}, "
         f"the rollout error by {estimate(lever.rollout)} and the mean train error by "
         f"{estimate(lever.train)}. It counts as what bounds the error above a factor of {BOUNDS:g}."
     )
@@ -189,35 +197,43 @@ def _bounds(rows: pd.DataFrame, lever: Lever) -> Answer:
             " At the standing point the mean test error in the training range is "
             f"{number(ratio)} times the mean train error."
         )
-    id, verdict = f"bounds.{lever.name}", lever.test.verdict(BOUNDS)
+    id, verdict = f"bounds.{lever.name}.{k}", lever.test.verdict(BOUNDS)
     question = f"{_CAUSES[lever.name]} what bounds the acceleration error?"
     about = (rows, lever.cells, FIGURE)
     return make(id, question, verdict, sentence, lever.test, *about, turn=Turn.at(BOUNDS))
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    levers = pulled(tables.rows, tables.design)
-    if not levers:
+    rows, design = tables.rows, tables.design
+    by_start = [pulled(rows, design, start) for start in standing_points(design)]
+    if not by_start:
         return
-    records = []
-    for x in levers:
-        about = {"lever": x.name, "setting": x.setting, "before": x.before}
-        for measure, factor in ((TEST, x.test), (ROLLOUT, x.rollout)):
-            of = {"settings_tried": x.n_settings, "measure": measure.column}
-            records.append({**about, **of, **asdict(factor), "cell": x.cells[1]})
+    records, labels = [], []
+    for lever in (lever for levers in by_start for lever in levers):
+        system = str(design.cells.loc[lever.cells[0], "system"])
+        about = {"system": system, "lever": lever.name}
+        about |= {"setting": lever.setting, "before": lever.before}
+        if len(by_start) > 1:
+            labels.append(f"{system.replace('_', ' ')}: {lever.setting}")
+        else:
+            labels.append(f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}")
+        for measure, factor in ((TEST, lever.test), (ROLLOUT, lever.rollout)):
+            of = {"settings_tried": lever.n_settings, "measure": measure.column}
+            records.append({**about, **of, **asdict(factor), "cell": lever.cells[1]})
     names = {"value": "factor", "n": "replicates"}
     data = pd.DataFrame(records).drop(columns="draws").rename(columns=names)
     shown = data.assign(low=np.maximum(data["low"], data["factor"] / 10))  # the axis has no 0
     by_measure = {m.words: shown.loc[shown["measure"] == m.column] for m in (TEST, ROLLOUT)}
-    labels = [f"{capital(lever.name)}:\n{lever.setting}\nfor {lever.before}" for lever in levers]
-    figure, (axis,) = canvas(height=0.7 + 0.72 * len(levers))
+    lines = max(label.count("\n") for label in labels) + 1
+    figure, (axis,) = canvas(height=0.7 + 0.24 * lines * len(labels))
     dot_plot(axis, labels, by_measure, value="factor")
     axis.axvline(1.0, color="black", linewidth=0.9, zorder=0)
     axis.axvline(BOUNDS, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     axis.set_xlabel("factor by which the error falls")
     decade_axis(axis, "x")
     finish(figure, axis)
-    factors = ", ".join(f"{lever.name} ({number(lever.test.value)})" for lever in levers)
+    first = by_start[0]
+    factors = ", ".join(f"{lever.name} ({number(lever.test.value)})" for lever in first)
     caption = (
         "Each lever pulled by itself from one cell, all else equal; its best setting if "
         f"several were tried. Black: no effect; dashed: a factor of {BOUNDS:g}, from which on a "

@@ -56,12 +56,7 @@ def threshold(train: Medians, ladder: Ladder, ranks: np.ndarray) -> Threshold:
     """The threshold of a ladder, from the medians (K,) of its train error and the numerical ranks
     (K,) of d(qddot)/d(theta), NaN where they were not measured."""
     small = tolerance(ladder.noise)
-    # in the order in which rungs are fitted, with what lies beyond both ends: few points come
-    # before many, and large networks before small ones
-    places = np.array([0.0, *ladder.steps, np.inf])
-    middle, draws = train.middle, train.draws
-    if ladder.axis == "P":
-        places, middle, draws = places[::-1], middle[::-1], draws[:, ::-1]
+    places, middle, draws = _fitted_first(train, ladder)
     value, looser, stricter = (
         float(_crossing(middle, places, small * factor)) for factor in (1, 10, 0.1)
     )
@@ -78,6 +73,23 @@ def threshold(train: Medians, ladder: Ladder, ranks: np.ndarray) -> Threshold:
     measured = ranks[np.isfinite(ranks)]
     rank = float(measured.max()) if len(measured) else np.nan
     return Threshold(at, (near, far), ratio, small, looser, stricter, rank)
+
+
+def at_tolerance(train: Medians, ladder: Ladder, small: float) -> Estimate:
+    """Equations per parameter at the largest N, along N, whose train error is below `small`; 0 or
+    inf beyond the ladder."""
+    places, middle, draws = _fitted_first(train, ladder)
+    at = train.estimated(float(_crossing(middle, places, small)), _crossing(draws, places, small))
+    return at.map(lambda n: n * (ladder.dof / ladder.n_params[0]))
+
+
+def _fitted_first(train: Medians, ladder: Ladder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rungs with what lies beyond both ends, and their errors, in the order in which they are
+    fitted: few points come before many, and large networks before small ones."""
+    places = np.array([0.0, *ladder.steps, np.inf])
+    if ladder.axis == "P":
+        return places[::-1], train.middle[::-1], train.draws[:, ::-1]
+    return places, train.middle, train.draws
 
 
 def _last_fitted(errors: np.ndarray, small: float) -> np.ndarray:
