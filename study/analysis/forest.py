@@ -26,7 +26,7 @@ def forest(answer: Pooled) -> Plot | None:
     axis.set_xlabel("ratio of median errors (N·D/P for the threshold)")
     finish(figure, axis)
     caption = (
-        f"One line a system: the ratio that decides, averaged over its ladders "
+        "One line a system: the ratio that decides, averaged over its ladders "
         "or levers, with its 95 % interval; the last is the random-effects mean over systems. "
         "Dashed: 1."
     )

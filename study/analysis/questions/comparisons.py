@@ -24,6 +24,7 @@ from study.analysis.answer import (
     medians_of,
 )
 from study.analysis.design import Comparison, Design
+from study.analysis.questions import factorial
 from study.analysis.questions.beta import as_it_comes
 from study.analysis.statistics.limits import CHANGED
 from study.analysis.statistics.medians import LEVEL
@@ -47,10 +48,13 @@ MOST = 24  # settings in one dot plot
 def _comparisons(tables: Tables) -> tuple[pd.DataFrame, Design, list[Comparison]]:
     """The rows compared, their design and its comparisons; activation with beta first.
 
-    Rows whose initial scale is held (`beta`) are no part of them.
+    Rows whose initial scale is held (`beta`) are no part of them. A full factorial has none:
+    `factorial` says more.
     """
     rows = as_it_comes(tables.rows)
     design = tables.design if rows is tables.rows else Design(rows)
+    if factorial.found(design):
+        return rows, design, []
     comparisons = [c for c in design.comparisons() if c.factors != COMBINED]
     both = design.compare(COMBINED) if set(COMBINED) <= set(design.varying) else None
     return rows, design, [both, *comparisons] if both else comparisons

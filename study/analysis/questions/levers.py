@@ -162,7 +162,8 @@ def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever], k: int) ->
     rest = "; ".join(f"{o.change} {estimate(o.test)} and {estimate(o.rollout)}" for o in others)
     start = design.cells.loc[first.cells[0]]
     sentence = (
-        f"{_where(design, first.cells[0])}{pull}. From the standing point ({name_of(start['model'])} by "
+        f"{_where(design, first.cells[0])}{pull}. "
+        f"From the standing point ({name_of(start['model'])} by "
         f"{name_of(start['optimizer'])}, N = {count(start[POINTS])}, P = "
         f"{count(start['n_params'])}) it lowers the {TEST.words} by a factor of "
         f"{estimate(first.test)} and the rollout error by {estimate(first.rollout)}; it is "
@@ -185,8 +186,8 @@ _CAUSES = {
 def _bounds(rows: pd.DataFrame, design: Design, lever: Lever, k: int) -> Answer:
     of = f" (the best of {plural(lever.n_settings, 'setting')})" if lever.n_settings > 1 else ""
     sentence = (
-        f"{_where(design, lever.cells[0])}With {lever.change}{of} the {TEST.words} falls by a factor of {estimate(lever.test)}, "
-        f"the rollout error by {estimate(lever.rollout)} and the mean train error by "
+        f"{_where(design, lever.cells[0])}With {lever.change}{of} the {TEST.words} falls by a "
+        f"factor of {estimate(lever.test)}, the rollout error by {estimate(lever.rollout)} and the mean train error by "
         f"{estimate(lever.train)}. It counts as what bounds the error above a factor of {BOUNDS:g}."
     )
     if lever.name == "points":

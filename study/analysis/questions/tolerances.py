@@ -1,7 +1,7 @@
 """Where interpolation ends, for every tolerance: the curve behind the one number of a threshold.
 
-What counts as fitted is a choice. If a ladder's threshold stays where it is while the tolerance goes
-through decades, it is the network's; if it moves along, it is the optimiser's.
+What counts as fitted is a choice. If a ladder's threshold stays where it is while the tolerance
+goes through decades, it is the network's; if it moves along, it is the optimiser's.
 """
 
 from collections.abc import Iterator

@@ -6,9 +6,9 @@ orthogonal iteration every few steps, from the unit matrix. For physics-informed
 al. 2025, arXiv 2502.00604.
 
 The rate rises in the first `WARM` steps: the bases are not yet known, and at the full rate one in
-six networks of the triple pendulum was lost there. All means have one memory, `BETA`. The paper's .95 forgets a rare large gradient, of a state with a
-nearly singular mass matrix, before the next one comes; without a mass prior many networks then
-never learn.
+six networks of the triple pendulum was lost there. All means have one memory, `BETA`. The paper's
+.95 forgets a rare large gradient, of a state with a nearly singular mass matrix, before the next
+one comes; without a mass prior many networks then never learn.
 """
 
 from __future__ import annotations
