@@ -248,7 +248,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
         f"Effects of {plural(len(design.levels), 'setting')} over all {len(design.cells)} "
         f"combinations, {plural(n, 'replicate')} each, largest first; below them the largest "
         "interactions of two: how many times one costs more beside the other. A setting whose "
-        "costly level is another one in steps has no second dot. Bars: 95 % by Student's t of the rest."
+        "costly level is another in steps has no second dot. Bars: 95 % by Student's t of the rest."
     )
     alt = f"Dot plot: {labels[0]} costs most, a factor of {number(first.main[0].factor.value)}."
     data = pd.concat(of_measure.values(), ignore_index=True)

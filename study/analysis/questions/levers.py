@@ -187,8 +187,9 @@ def _bounds(rows: pd.DataFrame, design: Design, lever: Lever, k: int) -> Answer:
     of = f" (the best of {plural(lever.n_settings, 'setting')})" if lever.n_settings > 1 else ""
     sentence = (
         f"{_where(design, lever.cells[0])}With {lever.change}{of} the {TEST.words} falls by a "
-        f"factor of {estimate(lever.test)}, the rollout error by {estimate(lever.rollout)} and the mean train error by "
-        f"{estimate(lever.train)}. It counts as what bounds the error above a factor of {BOUNDS:g}."
+        f"factor of {estimate(lever.test)}, the rollout error by {estimate(lever.rollout)} "
+        f"and the mean train error by {estimate(lever.train)}. It counts as what bounds the error "
+        f"above a factor of {BOUNDS:g}."
     )
     if lever.name == "points":
         both = [curve(rows, lever.cells[:1], m).middle[0] for m in (TEST_IN_RANGE, TRAIN)]
