@@ -301,7 +301,7 @@ QUESTIONS = [
         "Is the acceleration error, propagated by the true dynamics, enough to explain the error "
         "of the trajectory?",
         ("budget.explained.",),
-        ("levers", "systems", "n_vs_p", "data_efficiency"),
+        ("trajectories", "systems", "levers", "n_vs_p", "data_efficiency"),
         turn=Turn.at(EXPLAINS, below=True),
     ),
     PooledQuestion(
@@ -311,6 +311,13 @@ QUESTIONS = [
         ("budget.",),
         ("levers", "n_vs_p", "data_efficiency"),
         pooled=_error_propagation,
+    ),
+    PooledQuestion(
+        "lyapunov",
+        "Does every e-fold of accuracy buy one Lyapunov time of a right trajectory?",
+        ("valid_time_law.",),
+        ("trajectories",),
+        anywhere=True,
     ),
     PooledQuestion(
         "predicts",

@@ -13,7 +13,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Verdict
 from study.analysis.statistics import peaks
 from study.analysis.statistics.limits import CONVERGED, Turn
-from study.analysis.statistics.medians import LEVEL
+from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.statistics.peaks import TEST_LEVEL
 from study.analysis.statistics.pooling import Pool, averaged, holm
 from study.analysis.statistics.pooling import pool as random_effects

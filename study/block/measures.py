@@ -17,7 +17,15 @@ from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, relative_gradient, verdicts
-from study.tables.measures import BUDGET, DESIGN, IDENTIFIABILITY, MEASURES, THRESHOLDS, Predictions
+from study.tables.measures import (
+    BUDGET,
+    DESIGN,
+    IDENTIFIABILITY,
+    MEASURES,
+    OWN,
+    THRESHOLDS,
+    Predictions,
+)
 
 if TYPE_CHECKING:
     from study.block.setup import Setup
@@ -131,17 +139,23 @@ def _label_error(setup: Setup, r: int) -> dict[str, float]:
 def budget_columns(setup: Setup, state: State) -> Iterator[Measured]:
     """The error budget of each replicate; NaN if it is not asked for, or has no true system."""
     if not (setup.cell.diagnostics.error_budget and setup.system.known):
-        yield from ((dict.fromkeys([*BUDGET, "lyapunov"], math.nan), []) for _ in setup.replicates)
+        yield from (
+            (dict.fromkeys([*BUDGET, OWN, "lyapunov"], math.nan), []) for _ in setup.replicates
+        )
         return
+    theta, D, states = state.theta.double(), setup.system.n_dof, setup.truth.states
+    flat = states.reshape(-1, 2 * D)
+    along = _accelerations(setup, theta, _scaled(setup, flat[:, :D], flat[:, D:])[None])
     budgets = error_budget(
         setup.system,
         setup.truth,
         setup.test,
-        _accelerations(setup, state.theta.double(), _test_rows(setup)),
+        _accelerations(setup, theta, _test_rows(setup)),
         units=setup.units,
         rtol=setup.cell.rollout.rtol,
         max_steps=setup.cell.rollout.max_steps,
         seeds=list(zip(setup.data_seeds, setup.init_seeds, strict=True)),
+        along=along.reshape(len(theta), *states.shape[:2], D),
     )
     yield from ((budget, []) for budget in budgets)
 

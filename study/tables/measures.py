@@ -85,6 +85,7 @@ class Measure:
 THRESHOLDS = ("1e-08", "1e-10", "1e-12")  # of a singular value over the largest
 _CONTROLS = ("integrator", "reference", "initial", "white", "smooth", "conservative")
 BUDGET = [f"budget_{control}" for control in _CONTROLS]
+OWN = "budget_own"  # that of the model's own error along the true trajectories
 IDENTIFIABILITY = [
     *[f"initial_rank_{threshold}" for threshold in THRESHOLDS],
     *[f"jacobian_rank_{threshold}" for threshold in THRESHOLDS],
@@ -139,7 +140,7 @@ _ALL = [
     *_table_only("energy_drift_final_mean"),
     # Rollout errors of the controls, and the median finite-time Lyapunov exponent in 1/s; NaN if
     # diagnostics.error_budget is false.
-    *_table_only(*BUDGET, high=1),
+    *_table_only(*BUDGET, OWN, high=1),
     *_table_only("lyapunov", unit="1/s", low=None),
     # Of d(qddot)/d(theta), as initialised on ample data and as trained on the training points; NaN
     # if diagnostics.identifiability is false.

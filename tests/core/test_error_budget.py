@@ -167,6 +167,25 @@ def test_the_matching_control_has_the_rollout_error_of_an_error_that_looks_learn
         assert control[other].max() < own.min() / 10
 
 
+def test_a_models_own_error_along_the_truth_gives_its_rollout_error():
+    system, R = SYSTEMS["double_pendulum"], 3
+    test, truth = test_set(system), held_out(system, 6, 5.0, 100)
+    accelerations, predicted, along = [], [], []
+    for r in range(R):
+        error = learned_error(system, test, np.random.default_rng((98, r)))
+
+        def wrong(x, error=error):
+            return system.rhs(x)[..., system.n_dof :] + 1e-3 * error(x)
+
+        accelerations.append(wrong)
+        predicted.append(wrong(states_of(test)))
+        along.append(wrong(truth.states.reshape(-1, 4)).reshape(*truth.states.shape[:2], 2))
+    moved = rolled_out(system, truth, test, accelerations, rtol=1e-8)
+    true = np.array([rollout_error(x, truth, system, test) for x in moved])
+    control = budget(system, truth, test, np.stack(predicted), along=np.stack(along))
+    assert control["budget_own"] == pytest.approx(true, rel=0.03)
+
+
 def textbook(states, g=9.8):
     """qddot of the double pendulum with unit masses and lengths, as textbooks write it out."""
     q1, q2, v1, v2 = states.T

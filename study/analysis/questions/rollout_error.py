@@ -31,12 +31,13 @@ from study.analysis.statistics.medians import Estimate, Medians, medians, resamp
 from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import estimate, number, plural, span
-from study.tables.measures import BUDGET, MEASURES, ROLLOUT, TEST, TEST_MEAN
+from study.tables.measures import BUDGET, MEASURES, OWN, ROLLOUT, TEST, TEST_MEAN
 
 KINDS = {"median": TEST, "mean": TEST_MEAN}  # of the squared acceleration error over test points
 FIGURE = "error_budget"
 
 CONTROLS = {
+    OWN: "own error along the truth",
     "budget_white": "white noise",
     "budget_smooth": "smooth",
     "budget_conservative": "conservative",
@@ -52,8 +53,8 @@ class Budget:
     """Cells of one system and horizon, with the model's and the controls' medians.
 
     - `columns[name]`: medians of `rollout_error` or of a control, one column a cell.
-    - `matched`: the control of each model's own kind: conservative for a Lagrangian network,
-      smooth for any other.
+    - `matched`: the model's own error along the true trajectories, if that was measured; else the
+      random control of its kind: conservative for a Lagrangian network, smooth for any other.
     - `growth`: e to the Lyapunov exponent times the horizon, median over replicates.
     """
 
@@ -105,13 +106,16 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
     for _, part in measured.groupby(["system", "system.constants", "rollout.horizon"], sort=False):
         first = part.drop_duplicates("cell")
         cells = tuple(first["cell"])
-        measures = (ROLLOUT, *(MEASURES[control] for control in CONTROLS))
+        has_own = OWN in part and bool(np.isfinite(part[OWN].to_numpy(float)).all())
+        controls = [control for control in CONTROLS if control != OWN or has_own]
+        measures = (ROLLOUT, *(MEASURES[control] for control in controls))
         columns = {measure.column: curve(part, cells, measure) for measure in measures}
         conservative, smooth = columns["budget_conservative"], columns["budget_smooth"]
-        columns["matched"] = medians(
+        columns["random"] = medians(
             np.where(first["model"].isin(LAGRANGIAN), conservative.table, smooth.table),
             groups=columns[ROLLOUT.column].groups,
         )
+        columns["matched"] = columns[OWN] if has_own else columns["random"]
         horizon = float(part["rollout.horizon"].iloc[0])
         growth = float(np.exp(np.median(part["lyapunov"].to_numpy(float)) * horizon))
         system = str(part["system"].iloc[0]).replace("_", " ")
@@ -134,13 +138,27 @@ def _answers(tables: Tables) -> Iterator[Answer]:
 
 def _explained(budget: Budget) -> tuple[str, str, Estimate]:
     factor, white = budget.over("matched"), budget.over("budget_white")
-    sentence = (
-        f"the rollout error is {estimate(factor)} times that of the true field with a perturbation "
-        "of the size of the model's own acceleration error (smooth in the state; conservative if "
-        "the model is a Lagrangian's); log error of the control over that of the model: "
-        f"{estimate(budget.log_ratio('matched'))}. Enough means less than {EXPLAINS:g} times. "
-        f"Beside white noise of that size it is {estimate(white)} times."
+    random = budget.over("random")
+    by_size = (
+        "that of the true field with a perturbation of the size of the model's acceleration error "
+        "(smooth in the state; conservative if the model is a Lagrangian's)"
     )
+    logs = (
+        f"log error of the control over that of the model: {estimate(budget.log_ratio('matched'))}"
+    )
+    if OWN in budget.columns:
+        sentence = (
+            f"the rollout error is {estimate(factor)} times that of the true field pushed by what "
+            f"the model's accelerations are off along the true trajectory; {logs}. Enough means "
+            f"less than {EXPLAINS:g} times. It is {estimate(random)} times {by_size}, and "
+            f"{estimate(white)} times that with white noise of that size."
+        )
+    else:
+        sentence = (
+            f"the rollout error is {estimate(factor)} times {by_size}; {logs}. Enough means less "
+            f"than {EXPLAINS:g} times. Beside white noise of that size it is {estimate(white)} "
+            "times."
+        )
     if factor.enough and factor.high < 1 / EXPLAINS:
         sentence += (
             " The control makes more error than the model: the model's error is kinder than one of "
@@ -217,10 +235,11 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     parts = []
     for axis, budget in zip(axes, budgets, strict=True):
         model = budget.model.middle
-        for k, (control, label) in enumerate(CONTROLS.items()):
+        drawn = {c: label for c, label in CONTROLS.items() if c in budget.columns}
+        for k, (control, label) in enumerate(drawn.items()):
             about = {"where": budget.where, "control": control, "model": model}
             part = medians_table(budget.columns[control], budget.cells, **about)
-            look_of = look(k, len(CONTROLS))
+            look_of = look(k, len(drawn))
             axis.plot(model, part["median"], ls="none", alpha=0.85, label=label, **look_of)
             parts.append(part)
         ends = np.array([model.min() / 2, min(1.0, 2 * model.max())])
@@ -236,14 +255,15 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     factors = [number(b.over("matched").value) for b in budgets if not b.lost.all()]
     caption = (
         f"Median rollout error over {span(data['replicates'], 'replicate')} of "
-        f"{plural(len(set(data['cell'])), 'cell')}, the model's across and each "
-        "control's upwards: the true field perturbed by the size of the model's acceleration error "
-        "(white noise, smooth, conservative), a start 1e-4 off, the rollout's solver alone, two "
-        "tight solvers. A control on the line alone makes as large an error as the model; grey: a "
-        f"factor of {EXPLAINS:g} either way. Intervals are in the CSV."
+        f"{plural(len(set(data['cell'])), 'cell')}, the model's across and each control's "
+        "upwards: the true field pushed by the model's own error along the true trajectory, or "
+        "perturbed by the size of its acceleration error (white noise, smooth, conservative), a "
+        "start 1e-4 off, the rollout's solver alone, two tight solvers. A control on the line "
+        f"alone makes as large an error as the model; grey: a factor of {EXPLAINS:g} either way. "
+        "Intervals are in the CSV."
     )
     alt = (
-        "Scatter plot on logarithmic axes of the rollout error of six controls against that of "
+        "Scatter plot on logarithmic axes of the rollout error of the controls against that of "
         f"the model; the model's is {' and '.join(factors) or 'at most about 1'} times that of the "
         "matching perturbation."
     )

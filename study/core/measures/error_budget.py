@@ -7,7 +7,10 @@ the same trajectories, times and units as a model's rollouts:
 - `budget_reference`: a second tight solver, which shows how far the truth can be trusted;
 - `budget_initial`: initial conditions off by 1e-4, after Finzi et al. (2020), arXiv 2010.13581;
 - `budget_white`, `budget_smooth`, `budget_conservative`: the accelerations, off by the typical
-  error of the model's (`perturbations.py`).
+  error of the model's (`perturbations.py`);
+- `budget_own`: the accelerations, off by what the model's own are off along the true trajectory, as
+  a force that depends on time alone. For small errors this is the variational equation of the true
+  motion, forced by the model's error.
 
 Errors do not add: compare their logarithms.
 """
@@ -33,6 +36,7 @@ from study.core.measures.perturbations import (
     Predicted,
     Seeds,
     conservative,
+    own,
     smooth,
     solved,
     white,
@@ -57,8 +61,9 @@ def error_budget(
     rtol: float,
     max_steps: int,
     seeds: Seeds,
+    along: Float[Array, "R K T D"] | None = None,
 ) -> list[dict[str, float]]:
-    """The table's columns of each of R replicates: the six controls, and `lyapunov`.
+    """The table's columns of each of R replicates: the controls, and `lyapunov`.
 
     **Arguments:**
 
@@ -66,6 +71,8 @@ def error_budget(
     - `predicted`: the models' accelerations at the test points, physical units.
     - `units`, `rtol`, `max_steps`: those of the models' rollouts.
     - `seeds`: one tuple a replicate; a replicate's numbers depend on its own alone.
+    - `along`: the models' accelerations at the states of `truth`, physical units; None leaves
+      `budget_own` out.
 
     `lyapunov` is the median finite-time exponent of the trajectories, 1/s.
 
@@ -87,6 +94,7 @@ def error_budget(
                 "white": white(test, predicted, seeds, K, horizon),
                 "smooth": smooth(system, test, predicted, seeds, K),
                 "conservative": conservative(system, test, predicted, seeds, K),
+                **({} if along is None else {"own": own(system, truth, along)}),
             },
             len(seeds),
             initial_offset(test.units, *truth.states[:, 0].shape),

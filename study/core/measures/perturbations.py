@@ -8,6 +8,8 @@ the mean, and motion hardly ever meets them. Each replicate has its own draws of
   Recht 2007, NeurIPS 20), one for each coordinate, not of any Lagrangian.
 - `conservative`: M^-1 of the force of a random potential of the same kind, as if it were added to
   the Lagrangian. There is then a conserved energy, though not quite the true one.
+
+`own` is not random: it is what a model's accelerations are off along given trajectories.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import CubicSpline
 
-from study.core.data.datasets import TestSet
+from study.core.data.datasets import TestSet, Trajectories
 from study.core.measures.metrics import point_errors
 from study.core.systems.mechanics import System
 from study.core.systems.units import Units
@@ -84,6 +87,17 @@ class RandomField:
 
     def _argument(self, x: Array) -> Array:
         return x.astype(self.frequency.dtype) @ self.frequency + self.phase[..., None, :]
+
+
+def own(system: System, truth: Trajectories, along: Float[Array, "R K T D"]) -> Perturbation:
+    """What the accelerations `along` the trajectories are off, by cubic splines in time; NaN for a
+    replicate with one that is not finite."""
+    error = along - system.rhs(truth.states)[..., system.n_dof :]
+    lost = ~np.isfinite(error).all(axis=(1, 2, 3))
+    error[lost] = 0.0
+    spline = CubicSpline(truth.times, error, axis=2)
+    missing = np.where(lost, np.nan, 0.0)[:, None, None]
+    return lambda states, time, mass: spline(time) + missing
 
 
 def white(
