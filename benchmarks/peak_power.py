@@ -40,7 +40,7 @@ READ |= {"chosen by held-out points": (2000, 0.2)}
 def ladder_of(rows: pd.DataFrame, iterations: int, validation: float) -> Ladder:
     """The ladder along N of the network at 10 % noise, trained so long."""
     held_out = rows["optimizer.validation"].fillna(0.0)
-    own = rows[
+    own = rows.loc[
         (rows["model"] == "lnn")
         & (rows["data.noise"] == NOISE)
         & (rows["optimizer.iterations"] == iterations)
@@ -62,9 +62,15 @@ def oracle(curves: pd.DataFrame, ladder: Ladder) -> np.ndarray:
     return least.loc[:, list(ladder.cells)].to_numpy(float)
 
 
+def _peak(table: np.ndarray, ladder: Ladder) -> peaks.Peak:
+    top = peaks.peak(table, ladder.steps)
+    assert top is not None
+    return top
+
+
 def found(table: np.ndarray, ladder: Ladder) -> dict[str, float | str]:
     """What the test says of one curve."""
-    top = peaks.peak(table, ladder.steps)
+    top = _peak(table, ladder)
     at = float(ladder.equations_per_param[top.at])
     about = {"height": top.prominence.value, "at": at, "low": top.prominence.low}
     return about | {"verdict": top.verdict, "n": len(table)}
@@ -86,8 +92,7 @@ def power(table: np.ndarray, ladder: Ladder) -> dict[str, dict[str, dict[str, fl
             for _ in range(DRAWN.get(height, 100)):
                 rungs = np.arange(len(at))
                 drawn = rest[random.integers(0, len(rest), (n, len(at))), rungs]
-                top = peaks.peak(np.exp(at + drawn), ladder.steps)
-                verdicts.append(top.verdict)
+                verdicts.append(_peak(np.exp(at + drawn), ladder).verdict)
             of = {v: verdicts.count(v) / len(verdicts) for v in ("yes", "no", "undecided")}
             shares.setdefault(str(n), {})[f"{height:g}"] = of
     return shares

@@ -137,20 +137,34 @@ def _steps(tables: Tables, design: Factorial) -> tuple[np.ndarray, float] | None
     the others count as twice their steps. None without curves."""
     if tables.curves is None:
         return None
-    curves = tables.curves
-    curves = curves[(curves["curve"] == "training") & (curves["metric"] == TEST.column)]
-    last = curves.groupby(["cell", "replicate"])["x"].max()
-    below = curves[curves["value"] <= REACHED].groupby(["cell", "replicate"])["x"].min()
-    steps = below.reindex(last.index)
-    reached = float(steps.notna().mean())
-    logs = np.log(steps.fillna(2 * last).clip(lower=1)).groupby("cell").mean()
-    return np.exp(logs.loc[list(design.cells)].to_numpy(float)), reached
+    training = tables.curves["curve"].eq("training") & tables.curves["metric"].eq(TEST.column)
+    logs, reached = dict[str, list[float]](), list[bool]()
+    for cell, run in _runs(tables.curves.loc[training]):
+        steps, errors = (run[name].to_numpy(float) for name in ("x", "value"))
+        below = steps[errors <= REACHED]
+        reached.append(len(below) > 0)
+        first = below.min() if len(below) else 2 * steps.max()
+        logs.setdefault(cell, []).append(math.log(max(1.0, first)))
+    means = [math.exp(float(np.mean(logs[cell]))) for cell in design.cells]
+    return np.array(means), float(np.mean(reached))
+
+
+def _runs(curves: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The points of each training curve."""
+    for name, run in curves.groupby(["cell", "replicate"]):
+        assert isinstance(name, tuple)
+        yield str(name[0]), run
+
+
+def _replicates(tables: Tables) -> int:
+    """The fewest of a cell."""
+    return int(tables.rows.groupby("cell").size().to_numpy().min())
 
 
 def answers(tables: Tables) -> Iterator[Answer]:
     if (design := found(tables.design)) is None:
         return
-    n = int(tables.rows.groupby("cell").size().min())
+    n = _replicates(tables)
     errors = design.effects(_errors(tables, design), n)
     steps, words = _steps(tables, design), ""
     in_steps = dict[str, tuple[str, Estimate]]()
@@ -218,7 +232,7 @@ def _percent(share: float) -> str:
 def plots(tables: Tables) -> Iterator[Plot]:
     if (design := found(tables.design)) is None:
         return
-    n = int(tables.rows.groupby("cell").size().min())
+    n = _replicates(tables)
     parts = {TEST.words: design.effects(_errors(tables, design), n)}
     if steps := _steps(tables, design):
         parts[f"steps to {REACHED:g}"] = design.effects(steps[0], n)
