@@ -30,7 +30,7 @@ def many():
     lever = synthetic.rows(science.levers(), Law(slope=0.05, scatter=0.1, factor=structure))
     asked = synthetic.question()
     order = {("data.order", "sequential"): 4.0, ("model.encoding", "raw"): 100.0}
-    own = synthetic.rows(asked, Law(slope=0.05, scatter=0.1, factor=order))
+    own = synthetic.rows(asked, Law(slope=0.05, scatter=0.05, factor=order))
     ranks, spectra = science.with_ranks(
         synthetic.rows(science.identifiability(), Law()), {0.5: (1153, 292, 0)}
     )
@@ -100,7 +100,7 @@ def test_studies_that_differ_leave_it_undecided_and_say_by_how_much():
     steep = synthetic.rows(
         [
             {"model.width": 8, "model.depth": 2, **s}
-            for s in synthetic.product(n_over_p=[0.25, 0.5, 1, 4])
+            for s in synthetic.product(n_over_p=[0.125, 0.25, 0.5, 1, 4])
         ],
         Law(slope=2.0, scatter=0.1),
     )
@@ -131,6 +131,7 @@ def test_the_positive_control_is_no_evidence_on_networks():
             for s in synthetic.product(n_over_p=[0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
         ],
         Law(bump=20.0, scatter=0.1),
+        replicates=10,
     )
     found = verdicts(study("double_descent", rows))
     assert found["peak_noisy"].evidence == ()

@@ -151,13 +151,13 @@ def test_slope_and_r2_are_those_of_scipy_and_the_interval_covers(rng):
 
 
 def test_what_no_logarithm_shows_is_left_out_and_counted():
-    x = np.array([1.0, 2, 4, 8, np.inf, 1, np.nan])
-    y = np.array([1.0, 2, 4, 8, 1, 0, 1])
-    fit = ratios.loglog(x, y, list("abcdefg"))
+    x = np.array([1.0, 2, 4, 8, 16, np.inf, 1, np.nan])
+    y = np.array([1.0, 2, 4, 8, 16, 1, 0, 1])
+    fit = ratios.loglog(x, y, list("abcdefgh"))
     assert fit is not None
     assert fit.left_out == 3
     assert fit.slope.value == pytest.approx(1)
-    assert ratios.loglog(x, y, list("aabbaab")) is None
+    assert ratios.loglog(x, y, list("aabbaabb")) is None
 
 
 def test_hierarchical_weights_draw_whole_cells():

@@ -13,14 +13,14 @@ from study.analysis import style
 from study.analysis.answer import Answer, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics import peaks, thresholds
-from study.analysis.statistics.limits import CHANGED, Turn
+from study.analysis.statistics.limits import CHANGED, PEAK_REPLICATES, Turn
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.words import plural, span, with_article
 from study.tables.measures import TEST, TRAIN, Measure
 
 RANK = "jacobian_rank_1e-10"
 FULL = 0.995  # N*D/P or N/P from which on it counts as 1, because sizes are rounded
-RUNGS = 5  # a ladder with fewer is too coarse to show a peak
+RUNGS = 5  # a ladder with fewer is too coarse to show a peak, or what N >= P is worth
 CLOSE = 1.5  # one rung is within this factor of N*D = P, with others on both sides
 
 
@@ -74,9 +74,12 @@ def crosses(ladder: Ladder) -> bool:
     )
 
 
-def peak(test: Medians, ladder: Ladder) -> peaks.Peak | None:
-    """The most prominent interior point of the median test error along a ladder, tested."""
-    return peaks.peak(test.table, ladder.steps, test.groups)
+def peak(test: Medians, ladder: Ladder, above: float = 0.0) -> peaks.Peak | None:
+    """The most prominent interior point of a measure, plus `above`, along a ladder, tested; None if
+    a cell has fewer than `PEAK_REPLICATES`, of which the test can say little."""
+    if test.counts.min() < PEAK_REPLICATES:
+        return None
+    return peaks.peak(test.table + above, ladder.steps, test.groups)
 
 
 def threshold(rows: pd.DataFrame, ladder: Ladder) -> thresholds.Threshold:

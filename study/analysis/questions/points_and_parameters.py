@@ -45,7 +45,8 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
     )
     yield say("raise_n", question, gain, sentence, FIGURE, test)
 
-    if rungs := _on_both_sides(ladder.n_over_p, test):
+    fine = len(ladder.cells) >= ladder_curves.RUNGS
+    if fine and (rungs := _on_both_sides(ladder.n_over_p, test)):
         last, best = rungs
         question = "Does it need at least as many points as parameters, N ≥ P?"
         cost = test.ratio(last, best)
@@ -57,7 +58,7 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         turns = {"verdict": cost.verdict(NEEDED), "turn": Turn.at(NEEDED)}
         yield say("n_at_least_p", question, cost, sentence, FIGURE, test, **turns)
 
-    if len(ladder.cells) > 2 and np.isfinite(test.middle).any():
+    if fine and np.isfinite(test.middle).any():
         question = "Does the error stop falling before N = P?"
         at = flattens_at(test, ladder.n_points)
         ratio = at.map(lambda n: n / ladder.n_params[0])
@@ -73,7 +74,7 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         yield say("flattens", question, ratio, sentence, FIGURE, **turns)
 
     enough = np.flatnonzero(ladder.n_over_p >= ladder_curves.FULL)
-    if len(enough) > 1:
+    if fine and len(enough) > 1:
         question = (
             "Do many more points than parameters overdetermine the network, so that its test error "
             "rises?"

@@ -299,6 +299,8 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
             left_out = plural(fit.left_out, "replicate")
             sentence += f" {left_out} without a positive finite value left out."
         sentence += flattened if saturated >= 0.05 else ""
+        if kind == "mean":  # beside the median below: alone it answers nothing
+            continue
         id, question = f"rollout_by_{kind}_error", f"Does the {words} predict the rollout error?"
         verdict = "undecided" if blind else fit.r2.verdict(EXPLAINED)
         if verdict == "undecided":

@@ -15,7 +15,6 @@ from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Design, Ladder
 from study.analysis.questions import ladder_curves
 from study.analysis.questions.double_descent import height
-from study.analysis.statistics import peaks
 from study.analysis.statistics.peaks import Peak
 from study.analysis.style import (
     Plot,
@@ -44,8 +43,7 @@ def _peak(rows: pd.DataFrame, ladder: Ladder, measure: Measure) -> Peak | None:
     errors = curve(rows, ladder.cells, measure)
     if np.isnan(errors.table).any():
         return None
-    above = LEAST_SHARE if measure.share else 0.0
-    return peaks.peak(errors.table + above, ladder.steps, errors.groups)
+    return ladder_curves.peak(errors, ladder, LEAST_SHARE if measure.share else 0.0)
 
 
 def answers(tables: Tables) -> Iterator[Answer]:

@@ -21,7 +21,6 @@ from study.analysis.words import estimate, number, plural
 from study.tables.measures import TEST, VALID_TIME
 
 FIGURE = "valid_time_law"
-LEAST = 5  # cells, for a line
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,6 @@ def laws(rows: pd.DataFrame) -> list[Law]:
         horizon = float(part["rollout.horizon"].iloc[0])
         times = part[VALID_TIME.column].to_numpy(float)
         own = part.loc[(times > 0) & (times < AT_CAP * horizon) & (part["lyapunov"] > 0)]
-        if own["cell"].nunique() < LEAST:
-            continue
         accuracy = 1 / np.sqrt(own[TEST.column].to_numpy(float))
         # the slope of log e^T against log(1/eps) is that of T against ln(1/eps)
         fit = loglog(accuracy, np.exp(own[VALID_TIME.column].to_numpy(float)), list(own["cell"]))

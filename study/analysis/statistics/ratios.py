@@ -9,7 +9,15 @@ import numpy as np
 from scipy import special, stats
 
 from study.analysis.statistics.limits import NEEDED
-from study.analysis.statistics.medians import DRAWS, LEVEL, Estimate, Medians, ratio_of, resamples
+from study.analysis.statistics.medians import (
+    DRAWS,
+    ENOUGH,
+    LEVEL,
+    Estimate,
+    Medians,
+    ratio_of,
+    resamples,
+)
 
 Cells = Sequence[int] | np.ndarray  # places among those of some medians
 
@@ -99,7 +107,7 @@ class LogLogFit:
 
 
 def loglog(x: np.ndarray, y: np.ndarray, cells: Sequence[str]) -> LogLogFit | None:
-    """Slope and R2 of y against x, both on logarithmic axes; None below 3 cells.
+    """Slope and R2 of y against x, both on logarithmic axes; None below `ENOUGH` cells.
 
     The bootstrap is hierarchical, cells, then replicates within a cell, by weights on the rows.
     """
@@ -107,7 +115,7 @@ def loglog(x: np.ndarray, y: np.ndarray, cells: Sequence[str]) -> LogLogFit | No
     with np.errstate(invalid="ignore"):
         shown = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
     kinds, member = np.unique(names[shown], return_inverse=True)
-    if len(kinds) < 3:
+    if len(kinds) < ENOUGH:
         return None
     logs = np.log10(x[shown]), np.log10(y[shown])
     slope, intercept, r2 = (float(v[0]) for v in _line(*logs, np.ones((1, shown.sum()))))
