@@ -13,6 +13,7 @@ import pandas as pd
 from study.tables import schema
 from tests.analysis import control, synthetic
 
+REPLICATES = 20
 FITTED = 0.8  # N*D/P of the threshold put in
 SLOPE = 1.0
 DATA, INIT, REST = 0.25, 0.08, 0.12  # standard deviations of log error
@@ -63,24 +64,26 @@ def controls() -> list[dict]:
 def double_descent(
     height: float = 1.0, initialisations: int | None = 2, seed: int = 0
 ) -> pd.DataFrame:
-    """Ten replicates; `height` 0 takes the peaks out, `initialisations` None pairs the seeds."""
-    table = synthetic.rows([*networks(), *controls()], synthetic.Law(), replicates=10, seed=seed)
+    """Its replicates; `height` 0 takes the peaks out, `initialisations` None pairs the seeds."""
+    table = synthetic.rows(
+        [*networks(), *controls()], synthetic.Law(), replicates=REPLICATES, seed=seed
+    )
     rng = np.random.default_rng(seed)
     table["data_seed"] = table["replicate"] // (initialisations or 1)
-    table["init_seed"] = table["replicate"] % (initialisations or 10)
+    table["init_seed"] = table["replicate"] % (initialisations or REPLICATES)
     of_control = table["model"] == "random_features"
     _fix_sizes(table, of_control)
-    data, init = DATA * rng.normal(size=10), INIT * rng.normal(size=10)
+    data, init = DATA * rng.normal(size=REPLICATES), INIT * rng.normal(size=REPLICATES)
     for cell in table["cell"].unique():
         here = table["cell"] == cell
         rows = table.loc[here]
         if of_control[here].any():
             k = list(control.POINTS).index(rows["data.n_train"].iloc[0])
-            test, train = (errors[:, k] for errors in control.errors(10))
+            test, train = (errors[:, k] for errors in control.errors(REPLICATES))
         else:
             test, train = _network(rows, height, rng)
             scatter = data[rows["data_seed"]] + init[rows["init_seed"]]
-            test = test * np.exp(scatter + REST * rng.normal(size=10))
+            test = test * np.exp(scatter + REST * rng.normal(size=REPLICATES))
         for name in [name for name in table if name.startswith("test_nmse")]:
             table.loc[here, name] = test
         table.loc[here, "train_nmse"] = train
@@ -97,14 +100,14 @@ def _fix_sizes(table: pd.DataFrame, of_control: pd.Series) -> None:
 
 
 def _network(rows: pd.DataFrame, height: float, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Test and train errors (10,) of one cell without what its seeds add."""
+    """Test and train errors (replicates,) of one cell without what its seeds add."""
     first = rows.iloc[0]
     noise, ratio = first["data.noise"], first["equations_per_param"]
     bump = np.exp(height * 8 * noise * np.exp(-((np.log2(ratio / FITTED)) ** 2) / 0.3))
     test = (1e-3 + 0.1 * noise**2) * ratio**-SLOPE * bump
     whole = noise**2 if noise > 0 else 1e-4
     left = max(1e-5, 1 - FITTED / ratio)
-    return np.full(10, test), whole * left * np.exp(0.1 * rng.normal(size=10))
+    return np.full(REPLICATES, test), whole * left * np.exp(0.1 * rng.normal(size=REPLICATES))
 
 
 def training(table: pd.DataFrame, bump: float = 0.0) -> pd.DataFrame:

@@ -131,7 +131,7 @@ def test_the_positive_control_is_no_evidence_on_networks():
             for s in synthetic.product(n_over_p=[0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
         ],
         Law(bump=20.0, scatter=0.1),
-        replicates=10,
+        replicates=20,
     )
     found = verdicts(study("double_descent", rows))
     assert found["peak_noisy"].evidence == ()

@@ -43,9 +43,9 @@ def test_sentence_agrees_with_the_table():
 @pytest.mark.parametrize(("bump", "verdict"), [(6.0, "yes"), (1.0, "no")])
 def test_peak_where_equations_meet_parameters(bump, verdict):
     law = Law(slope=0.5, bump=bump, scatter=0.1)
-    table = synthetic.rows(synthetic.n_vs_p(), law, replicates=10)
+    table = synthetic.rows(synthetic.n_vs_p(), law, replicates=20)
     assert by_id(table)["peak_along_n.0"].verdict == verdict
-    assert "peak_along_n.0" not in by_id(synthetic.rows(synthetic.n_vs_p(), law, replicates=9))
+    assert "peak_along_n.0" not in by_id(synthetic.rows(synthetic.n_vs_p(), law, replicates=19))
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(0.8, "yes"), (0.05, "no")])

@@ -88,7 +88,7 @@ def test_scaling_gives_the_slope_of_each_side(found):
 def test_scatter_of_crossed_seeds_is_told_apart(found):
     variance = {each.id: each for each in found if each.id.startswith("variance")}
     assert set(variance) == {"variance.0", "variance.1"}
-    assert "5 data seeds crossed with 2 initialisations" in variance["variance.0"].sentence
+    assert "10 data seeds crossed with 2 initialisations" in variance["variance.0"].sentence
     paired = answers.answer(synthetic_ladders.double_descent(initialisations=None))
     assert not any(each.id.startswith("variance") for each in paired)
 
@@ -149,4 +149,4 @@ def test_epochs_and_variance_are_drawn(study, plots):
     parts = plots["variance"].data
     assert set(parts["part"]) == {"data", "init", "rest"}
     assert (parts["low"] <= parts["deviation"]).all()
-    assert set(parts["data_seeds"]) == {5}
+    assert set(parts["data_seeds"]) == {10}

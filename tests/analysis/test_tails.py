@@ -17,7 +17,7 @@ def tables(peak):
         {"model.width": 8, "model.depth": 2, "n_over_p": ratio, "optimizer": "levenberg_marquardt"}
         for ratio in RUNGS
     ]
-    rows = synthetic.rows(ladder, Law(scatter=0.1, mean_scatter=0.2), replicates=10)
+    rows = synthetic.rows(ladder, Law(scatter=0.1, mean_scatter=0.2), replicates=20)
     near = np.exp(-(np.log2(rows["equations_per_param"].to_numpy(float)) ** 2) / 0.5)
     height = near if peak else 0 * near
     scatter = np.exp(0.2 * np.random.default_rng(0).normal(size=len(rows)))

@@ -82,7 +82,7 @@ def test_diverged_trainings_are_not_fitted(study):
     table, design = study
     ladder = ladder_of(design, "N", 0.1)
     lost = table.copy()
-    here = lost["cell"].isin(ladder.cells[2:]) & (lost["replicate"] < 8)
+    here = lost["cell"].isin(ladder.cells[2:]) & (lost["replicate"] < 16)
     lost.loc[here, "train_nmse"] = np.nan
     found = ladder_curves.threshold(lost, ladder)
     assert ladder.steps[1] <= found.at.value <= ladder.steps[2]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from study.analysis.statistics.limits import NO_PEAK, PEAKS
+from study.analysis.statistics.limits import NO_PEAK, PEAK_REPLICATES, PEAKS
 from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, drawn_together
 
 TEST_LEVEL = 0.995
@@ -158,24 +158,26 @@ def _lost(middle: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
 def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Draws (DRAWS, K) of the error of each point's median: log error = point + replicate + rest.
 
-    A replicate's own level cannot make a peak. The rest, over its scale at each point, is drawn
-    from all points together, so that five replicates are enough. Whole replicates drawn anew are
-    blunt at five: one draw in 17 takes its medians from the single worst one.
+    A replicate's own level cannot make a peak. With `PEAK_REPLICATES` the rest of each point is
+    drawn anew by itself: near an interpolation threshold it has two humps, whose median scatters
+    twice as much as its size says. With fewer, the rest over its scale is drawn from all points
+    together, because one draw in 17 of five takes its median from the single worst one.
     """
     n, n_points = logs.shape
     rest = logs - np.nanmedian(logs, axis=0)
     rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
     rest = rest - np.nanmedian(rest, axis=0)
     rest *= np.sqrt(n * n_points / (max(1, n - 1) * (n_points - 1)))  # degrees of freedom
-    scale = _scale(rest)
     together = 1 if groups is None else n // len(set(groups))
     if groups is not None:
         rest = rest[np.argsort(groups, kind="stable")]
-    pool = np.swapaxes((rest / scale).reshape(-1, together, n_points), 1, 2).reshape(-1, together)
-    pool = pool[~np.isnan(pool).any(axis=1)]
+    scale = np.ones(n_points) if n // together >= PEAK_REPLICATES else _scale(rest)
+    by_point = np.moveaxis((rest / scale).reshape(-1, together, n_points), 2, 0)
     random = np.random.default_rng([SEED, n, n_points])
     draws = np.empty((DRAWS, n_points))
     for k, count in enumerate((~np.isnan(logs)).sum(axis=0)):
+        pool = by_point[k] if n // together >= PEAK_REPLICATES else by_point.reshape(-1, together)
+        pool = pool[~np.isnan(pool).any(axis=1)]
         drawn = pool[random.integers(0, len(pool), (DRAWS, count // together))]
         draws[:, k] = np.median(drawn.reshape(DRAWS, -1), axis=1) * scale[k]
     return draws
