@@ -27,7 +27,7 @@ from study.analysis.words import count, estimate, plural
 from study.tables.measures import MEASURES, diverged
 
 HERE = Path(__file__).parent / "templates"
-MOST_CELLS = 256  # that answers and figures rest on
+MOST_CELLS = 512  # that answers and figures rest on
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
 LARGE = 150_000  # bytes of SVG, above which the PNG is smaller and is shown instead
 RULES = (
@@ -282,5 +282,5 @@ def _places(cells: pd.DataFrame, name: str, varying: list[str]) -> tuple[np.ndar
     """The place of each cell on its ladder along `name`, from 0, and the length of that ladder."""
     others: Any = [other for other in varying if other != name] or np.zeros(len(cells))
     ladders = cells.groupby(others, sort=False, dropna=False)[name]
-    places = ladders.rank(method="first").to_numpy(int) - 1
+    places = ladders.rank(method="first", na_option="top").to_numpy(int) - 1
     return places, ladders.transform("size").to_numpy(int)

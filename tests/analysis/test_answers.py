@@ -56,8 +56,8 @@ def test_are_as_many_points_as_parameters_needed(slope, verdict):
 
 def test_where_a_flat_curve_flattens():
     found = by_id(synthetic.rows(synthetic.n_vs_p(), Law(slope=0.0, scatter=0.1)))
-    assert found["flattens.0"].verdict == "yes"
-    assert found["flattens.0"].value == pytest.approx(214 / 3425)
+    assert found["n_at_least_p.0"].verdict == "no"
+    assert f"that is N/P = {number(214 / 3425)} [" in found["n_at_least_p.0"].sentence
 
 
 def test_median_error_predicts_rollouts_and_the_mean_does_not():

@@ -98,7 +98,7 @@ def test_answers_are_few_and_their_figures_are_there(found, plots):
     ids = [each.id for each in found]
     assert len(set(ids)) == len(ids)
     assert {each.figure for each in found} <= set(plots)
-    about_networks = [e for e in found if e.id.split(".")[0] in ("raise_n", "flattens")]
+    about_networks = [e for e in found if e.id.split(".")[0] in ("raise_n", "n_at_least_p")]
     assert len(about_networks) == 6  # three noises; not the control
 
 

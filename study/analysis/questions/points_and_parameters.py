@@ -53,25 +53,11 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         sentence = (
             f"the largest N below P ({_n_of(ladder, last)}, N·D/P = {equations[last]}) has "
             f"{estimate(cost)} times the {TEST.words} of the best N from P on "
-            f"({_n_of(ladder, best)}); N ≥ P counts as needed above a factor of {NEEDED:g}."
+            f"({_n_of(ladder, best)}); N ≥ P counts as needed above a factor of {NEEDED:g}. "
+            f"{_flattens(ladder, test)}"
         )
         turns = {"verdict": cost.verdict(NEEDED), "turn": Turn.at(NEEDED)}
         yield say("n_at_least_p", question, cost, sentence, FIGURE, test, **turns)
-
-    if fine and np.isfinite(test.middle).any():
-        question = "Does the error stop falling before N = P?"
-        at = flattens_at(test, ladder.n_points)
-        ratio = at.map(lambda n: n / ladder.n_params[0])
-        sentence = (
-            f"the smallest N whose {TEST.words} is within a factor of {NEEDED:g} of the best is "
-            f"{count(at.value)} [{count(at.low)}, {count(at.high)}], that is N/P = "
-            f"{estimate(ratio)} and N·D/P = {equations[list(ladder.n_points).index(at.value)]}."
-        )
-        if at.value == ladder.n_points[-1]:
-            sentence += " That is the largest N tried: the curve may fall on."
-        limit = ladder_curves.FULL
-        turns = {"verdict": ratio.verdict(limit, below=True), "turn": Turn.at(limit)}
-        yield say("flattens", question, ratio, sentence, FIGURE, **turns)
 
     enough = np.flatnonzero(ladder.n_over_p >= ladder_curves.FULL)
     if fine and len(enough) > 1:
@@ -110,6 +96,21 @@ def _along_p(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
             f"along P {_rise_clause(ladder, test)}."
         )
         yield say("overparameterised", question, harm, sentence, "test_error_by_p", test)
+
+
+def _flattens(ladder: Ladder, test: Medians) -> str:
+    """Where the error stops falling."""
+    at = flattens_at(test, ladder.n_points)
+    ratio = at.map(lambda n: n / ladder.n_params[0])
+    equations = ladder.equations_per_param[list(ladder.n_points).index(at.value)]
+    sentence = (
+        f"The smallest N within a factor of {NEEDED:g} of the best is {count(at.value)} "
+        f"[{count(at.low)}, {count(at.high)}], that is N/P = {estimate(ratio)} and N·D/P = "
+        f"{number(equations)}."
+    )
+    if at.value == ladder.n_points[-1]:
+        sentence += " That is the largest N tried: the curve may fall on."
+    return sentence
 
 
 def _on_both_sides(ratio: np.ndarray, test: Medians) -> tuple[int, int] | None:

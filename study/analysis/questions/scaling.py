@@ -19,6 +19,8 @@ from study.analysis.style import Plot, canvas, decade_axis, errorbars, finish, l
 from study.analysis.words import capital, count, estimate, number, plural
 from study.tables.measures import TEST
 
+DECADE = 10.0  # a power law over less is none
+
 
 @dataclass(frozen=True)
 class Side:
@@ -34,7 +36,7 @@ class Side:
 
 
 def sides(test: Medians, ladder: Ladder) -> list[Side]:
-    """The sides of a ladder that have points enough for a law."""
+    """The sides of a ladder that have points enough for a law, over a decade or more."""
     under = ladder.equations_per_param >= ladder_curves.FULL
     fitted = []
     for words, symbols, inside in (
@@ -42,6 +44,8 @@ def sides(test: Medians, ladder: Ladder) -> list[Side]:
         ("with fewer equations than parameters", "N·D < P", ~under),
     ):
         chosen = np.flatnonzero(inside)
+        if not len(chosen) or ladder.steps[chosen[-1]] < DECADE * ladder.steps[chosen[0]]:
+            continue
         if (law := fit(test, ladder.steps, chosen)) is not None:
             fitted.append(Side(words, symbols, chosen, law))
     return fitted
