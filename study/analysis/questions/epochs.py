@@ -51,13 +51,14 @@ class Course:
 
 
 def courses(rows: pd.DataFrame, curves: pd.DataFrame) -> list[Course]:
-    """Of every network's cell that was made to show them and whose curves are long enough for the
-    test: minibatches at a constant rate, because under a schedule that ends a step is no epoch of a
-    longer training."""
+    """Of every network's cell whose curves are long enough for the test, in a study that was made
+    to show them: all its minibatches at a constant rate, because under a schedule that ends a step
+    is no epoch of a longer training."""
     training = curves.loc[(curves["curve"] == "training") & (curves["x"] > 0)]
     training = training.loc[training["metric"].isin([TRAIN.column, TEST.column])]
-    constant = (rows["optimizer.schedule"] == "constant") & (rows["optimizer.steps"] > 0)
-    networks = rows.loc[(rows["model"] != CONTROL) & constant]
+    by_steps = rows.loc[(rows["model"] != CONTROL) & (rows["optimizer.steps"] > 0)]
+    constant = bool((by_steps["optimizer.schedule"] == "constant").all())
+    networks = by_steps if constant else by_steps.iloc[:0]
     of_cell = {str(cell): table for cell, table in networks.groupby("cell", sort=False)}
     return [
         course

@@ -21,6 +21,7 @@ from study.analysis.words import estimate, number, plural
 from study.tables.measures import TEST, VALID_TIME
 
 FIGURE = "valid_time_law"
+MOST_OF = 0.5  # the networks; where more are at the cap or lost, the others are no fair sample
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def laws(rows: pd.DataFrame) -> list[Law]:
         horizon = float(part["rollout.horizon"].iloc[0])
         times = part[VALID_TIME.column].to_numpy(float)
         own = part.loc[(times > 0) & (times < AT_CAP * horizon) & (part["lyapunov"] > 0)]
+        if len(own) < MOST_OF * len(part):
+            continue
         accuracy = 1 / np.sqrt(own[TEST.column].to_numpy(float))
         # the slope of log e^T against log(1/eps) is that of T against ln(1/eps)
         fit = loglog(accuracy, np.exp(own[VALID_TIME.column].to_numpy(float)), list(own["cell"]))
