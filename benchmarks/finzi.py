@@ -159,6 +159,7 @@ def main() -> None:
     for name, of in errors.items():
         lines.append(f"| {name} | {' | '.join(cell(v) for v in of.values())} |")
     lines.append("")
+    lines.append("Theirs at n = 10,000: DeLaN 1.9e-4, constrained Hamiltonian 2.7e-5.")
     lines.append(
         f"The true motion from starts off by 1e-4: {floor:.2g} (theirs: {THEIR_FLOOR:.2g})."
     )
