@@ -112,7 +112,7 @@ METHODS = {
     ),
     "soap": Method(
         "`study`, SOAP", "#009E73",
-        lengths(250, 500, 1000, 2000, 4400, 5000, overrides=("optimizer=soap",))
+        lengths(250, 500, 1000, 2000, 4500, 5000, 16_000, overrides=("optimizer=soap",))
         | lengths(9000, 11_000, overrides=("optimizer=soap", "optimizer.batch_size=1024")),
     ),
     "adam_lm": Method(

@@ -14,6 +14,7 @@ from study.config.factors import short_name
 _NAMES = {
     "lnn": "plain LNN",
     "structured_lnn": "structured LNN",
+    "linear_lagrangian": "linear Lagrangian",
     "acceleration_mlp": "acceleration MLP",
     "adam": "Adam",
     "levenberg_marquardt": "Levenberg-Marquardt",

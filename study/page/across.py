@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 
 from study.analysis import across, answers, style
@@ -59,7 +60,8 @@ def write(folder: str | Path) -> Path:
     pooled = [answer for section in sections.values() for answer in section]
     answers.write([_entry(answer) for answer in pooled], folder / "answers.json")
     ids = {(a.study, a.figure): f"{a.study}.{a.figure}" for a in pooled if a.study}
-    forests = [plot for answer in pooled if (plot := forest(answer))]
+    with mpl.rc_context(style.RC):
+        forests = [plot for answer in pooled if (plot := forest(answer))]
     drawn = [style.draw(plot) for plot in (*forests, *_plots(studies, ids))]
     style.save(drawn, folder / "report" / "figures")
     titles = {one.id: one.title for one in drawn}

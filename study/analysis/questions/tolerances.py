@@ -13,7 +13,7 @@ from study.analysis.answer import Tables, curve
 from study.analysis.design import Ladder
 from study.analysis.questions import ladder_curves
 from study.analysis.statistics.thresholds import at_tolerance, tolerance
-from study.analysis.style import REFERENCE, Plot, canvas, finish, lines, log_axis
+from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, lines, log_axis
 from study.analysis.words import plural
 from study.tables.measures import TRAIN
 
@@ -50,8 +50,8 @@ def plots(tables: Tables) -> Iterator[Plot]:
     panel.axhline(1.0, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     panel.axvline(tolerance(1.0), color=REFERENCE, linewidth=0.9, linestyle=":", zorder=0)
     log_axis(panel, "x")
-    panel.set_yscale("log", base=2)
-    panel.set_xlabel("tolerance: train error over the variance of the label noise")
+    decade_axis(panel)
+    panel.set_xlabel("train error that counts as fitted / variance of the label noise")
     panel.set_ylabel("N·D/P of the largest N fitted")
     finish(figure, panel)
     caption = (

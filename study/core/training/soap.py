@@ -26,7 +26,7 @@ from study.core.native import Losses, Step, Theta
 from study.core.training.adam import Adam, admitted, move
 
 BETA = 0.98
-WARM = 20  # steps until the rate is that of the schedule, at most a tenth of all
+WARM = 100  # steps until the rate is that of the schedule, at most a tenth of all
 EVERY = 10  # steps between two turns of the bases; in the first ones they turn at each
 SHIFT = 1e-7  # of the trace of a mean: directions below it stay, but for float32's rounding
 
