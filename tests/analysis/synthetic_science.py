@@ -87,6 +87,7 @@ def published(models=MODELS, **more) -> pd.DataFrame:
     settings = [
         {
             "system": "double_pendulum_wide",
+            "data.sampler": "uniform",
             "rollout.horizon": 100.0,
             "model": model,
             "model.width": 64,

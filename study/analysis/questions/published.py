@@ -28,11 +28,12 @@ FIGURE = "published"
 
 
 def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows at the published system and horizon, of the models with a published figure."""
+    """The rows at the published system and horizon, trained on uniform states as the paper does, of
+    the models with a published figure."""
     if FINAL.column not in rows:
         return rows.head(0)
     here = (rows["system"] == SYSTEM) & (rows["rollout.horizon"] == HORIZON)
-    default = rows["system.constants"] == "default"
+    default = (rows["system.constants"] == "default") & (rows["data.sampler"] == "uniform")
     return rows.loc[here & default & rows["model"].isin(list(PAPER))]
 
 
