@@ -8,6 +8,7 @@ import pytest
 
 from study.analysis import across, answers, evidence
 from study.analysis.evidence import Evidence, Study
+from study.analysis.forest import forest
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
 from tests.analysis.synthetic import Law
@@ -83,7 +84,7 @@ def test_every_question_has_a_verdict_a_rule_and_its_rows(many):
 def test_what_is_missing_is_named(many):
     found = verdicts(*many)
     assert found["hurts_noisy"].verdict == "undecided"
-    assert "missing: double_descent" in found["hurts_noisy"].sentence
+    assert "missing: systems" in found["hurts_noisy"].sentence
     assert found["published"].evidence == ()
     assert "double_descent" in across.expected()
 
@@ -230,3 +231,15 @@ def test_unanimous(given, verdict):
 )
 def test_beyond_chance(given, verdict):
     assert evidence.beyond_chance(said(*given)) == verdict
+
+
+def test_a_mean_over_systems_has_a_figure_with_a_line_for_each():
+    rows = synthetic.rows(synthetic.n_vs_p(), Law(slope=2.0, scatter=0.1))
+    pooled = verdicts(study("n_vs_p", rows), study("levers", rows.assign(system="kepler")))
+    found = pooled["needed_adam"]
+    assert set(found.by_system) == {"double_pendulum", "kepler"}
+    plot = forest(found)
+    assert plot is not None
+    assert plot.data["system"].tolist()[-1] == "mean"
+    assert plot.data["median"].tolist()[-1] == pytest.approx(found.value)
+    assert forest(dataclasses.replace(found, by_system={"kepler": (1.0, 0.5, 2.0)})) is None
