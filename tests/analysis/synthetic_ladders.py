@@ -18,7 +18,22 @@ FITTED = 0.8  # N*D/P of the threshold put in
 SLOPE = 1.0
 DATA, INIT, REST = 0.25, 0.08, 0.12  # standard deviations of log error
 NOISES = (0.0, 0.1, 0.3)
-ALONG_N = (0.0625, 0.125, 0.1875, 0.25, 0.3125, 0.375, 0.4375, 0.5, 0.625, 0.75, 1.0, 1.5, 2.5)
+ALONG_N = (
+    0.03125,
+    0.0625,
+    0.125,
+    0.1875,
+    0.25,
+    0.3125,
+    0.375,
+    0.4375,
+    0.5,
+    0.625,
+    0.75,
+    1.0,
+    2.5,
+    8.0,
+)
 LM = {
     "optimizer": "levenberg_marquardt",
     "optimizer.lr": 0.0,
