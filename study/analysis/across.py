@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from study.analysis import evidence as ev
@@ -43,11 +42,15 @@ def _noisy(evidence: Evidence) -> bool:
     return evidence.plain and evidence.noisy
 
 
+def _held_out(evidence: Evidence) -> bool:
+    """Whether held-out points chose among the steps."""
+    rows = evidence.rows
+    return "optimizer.validation" in rows and bool((rows["optimizer.validation"] > 0).any())
+
+
 def _deep(evidence: Evidence) -> bool:
     """Trained on all points by a method that reaches the bottom of its loss."""
-    rows = evidence.rows
-    held_out = rows["optimizer.validation"].fillna(0) if "optimizer.validation" in rows else 0
-    return not set(rows["optimizer"]) & FIRST_ORDER and bool(np.all(held_out == 0))
+    return not set(evidence.rows["optimizer"]) & FIRST_ORDER and not _held_out(evidence)
 
 
 def _to_the_bottom(evidence: Evidence) -> bool:
@@ -64,7 +67,7 @@ def _to_the_end(evidence: Evidence) -> bool:
 
 
 def _stopped_by_validation(evidence: Evidence) -> bool:
-    return _noisy(evidence) and not _deep(evidence) and not _by_adam(evidence)
+    return _noisy(evidence) and _held_out(evidence)
 
 
 def _by_adam(evidence: Evidence) -> bool:

@@ -243,3 +243,14 @@ def test_a_mean_over_systems_has_a_figure_with_a_line_for_each():
     assert plot.data["system"].tolist()[-1] == "mean"
     assert plot.data["median"].tolist()[-1] == pytest.approx(found.value)
     assert forest(dataclasses.replace(found, by_system={"kepler": (1.0, 0.5, 2.0)})) is None
+
+
+def test_stopped_is_what_held_out_points_stopped():
+    ladder = [
+        {"model.width": 8, "model.depth": 2, "data.noise": 0.1, **s}
+        for s in synthetic.product(n_over_p=[0.125, 0.25, 0.375, 0.5, 0.625, 1.0, 2.0])
+    ]
+    rows = synthetic.rows(ladder, Law(scatter=0.1), replicates=20)
+    assert verdicts(study("double_descent", rows))["peak_stopped"].evidence == ()
+    held_out = rows.assign(**{"optimizer.validation": 0.2})
+    assert verdicts(study("double_descent", held_out))["peak_stopped"].evidence

@@ -121,9 +121,10 @@ def test_laws_drawn_are_those_of_the_csv(plots):
     plot = plots["scaling_n"]
     drawn = plot.data.loc[plot.data["supported"]]
     assert len(drawn)
-    off = np.abs(np.log(drawn["law"] / drawn["median"]))
-    assert off.median() < 0.05
-    assert off.max() < 0.5  # of a point on the peak's flank, which Huber's loss leaves off the line
+    off = np.abs(np.log(drawn["law"] / drawn["median"])).groupby(drawn["line"]).max()
+    assert (off.sort_values().iloc[:-1] < 0.3).all()
+    # Huber's loss leaves a point on the flank of the highest peak off its line
+    assert "noise 0.3" in off.idxmax()
     labels = " ".join(text.get_text() for text in plot.figure.legends[0].get_texts())
     assert "N·D ≥ P: exponent" in labels
     assert plot.figure.axes[0].get_xlabel() == "N, training points"

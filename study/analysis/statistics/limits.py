@@ -16,7 +16,7 @@ NEEDED = 2.0  # 'needed', 'flat' and 'holds'
 BOUNDS = 2.0  # a lever bounds the squared error from this factor on
 PEAKS = 1.2  # a smaller peak is not called one
 NO_PEAK = 2.0  # and where none of this factor can be, there is none
-PEAK_REPLICATES = 20  # with fewer a peak of a factor of 3 is found only by luck, or none of it
+PEAK_REPLICATES = 20  # with fewer the peak test finds little, or too often what is not there
 BETA = 1.5  # a smaller spread over beta is not called an effect
 NO_BETA = 2.0  # and where none of this factor can be, there is none
 FITTED = 0.9  # N*D = P counts as fitted from so many equations a parameter on

@@ -171,12 +171,13 @@ def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     together = 1 if groups is None else n // len(set(groups))
     if groups is not None:
         rest = rest[np.argsort(groups, kind="stable")]
-    scale = np.ones(n_points) if n // together >= PEAK_REPLICATES else _scale(rest)
+    enough = n // together >= PEAK_REPLICATES
+    scale = np.ones(n_points) if enough else _scale(rest)
     by_point = np.moveaxis((rest / scale).reshape(-1, together, n_points), 2, 0)
     random = np.random.default_rng([SEED, n, n_points])
     draws = np.empty((DRAWS, n_points))
     for k, count in enumerate((~np.isnan(logs)).sum(axis=0)):
-        pool = by_point[k] if n // together >= PEAK_REPLICATES else by_point.reshape(-1, together)
+        pool = by_point[k] if enough else by_point.reshape(-1, together)
         pool = pool[~np.isnan(pool).any(axis=1)]
         drawn = pool[random.integers(0, len(pool), (DRAWS, count // together))]
         draws[:, k] = np.median(drawn.reshape(DRAWS, -1), axis=1) * scale[k]

@@ -5,8 +5,8 @@ where Q_l and Q_r are eigenvectors of the means of G G^T and G^T G; they follow 
 orthogonal iteration every few steps, from the unit matrix. For physics-informed networks: Wang et
 al. 2025, arXiv 2502.00604.
 
-The rate rises in the first `WARM` steps: the bases are not yet known, and at the full rate one in
-six networks of the triple pendulum was lost there. All means have one memory, `BETA`. The paper's
+The rate rises in the first `WARM` steps, while the bases are not yet known: at the full rate one of
+three networks of the triple pendulum was lost. All means have one memory, `BETA`. The paper's
 .95 forgets a rare large gradient, of a state with a nearly singular mass matrix, before the next
 one comes; without a mass prior many networks then never learn.
 """
