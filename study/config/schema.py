@@ -254,7 +254,7 @@ class OptimizerConfig:
     ]
     seconds: Annotated[
         Positive | None,
-        "after which Levenberg-Marquardt ends a replicate; null: no limit but its iterations",
+        "of processor time, after which Levenberg-Marquardt ends a replicate; null: no limit",
     ] = None
     validation: Annotated[
         float,

@@ -98,7 +98,8 @@ class Linearised:
 class LevenbergMarquardt(Stage):
     """At most `steps` steps on all training points, each of which lowers the error.
 
-    A replicate ends, too, after the step in which it passes `seconds`; None for no such limit.
+    A replicate ends, too, after the step in which it passes `seconds` of processor time, so that a
+    busy machine changes no result; None for no such limit.
     """
 
     steps: int
@@ -122,13 +123,13 @@ class LevenbergMarquardt(Stage):
     def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
         def step(state: State) -> None:
             for r in state.going():
-                begun = time.perf_counter()
+                begun = time.process_time()
                 linear = linearise(model, data, state.theta[r : r + 1], r)
                 state.reasons[r] = _at_minimum(state, linear, r)
                 if not state.reasons[r]:
                     state.reasons[r] = _lower(model, data, state, linear, r)
                 spent = state.memory["seconds"]
-                spent[r] += time.perf_counter() - begun
+                spent[r] += time.process_time() - begun
                 if not state.reasons[r] and self.seconds and spent[r] >= self.seconds:
                     state.reasons[r] = "time"
 
