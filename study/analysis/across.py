@@ -150,8 +150,8 @@ PRIMARY = (
     "explained",
 )
 FIRST_ORDER = {"adam", "soap"}
-LADDERS = ("n_vs_p", "systems", "double_descent", "data_efficiency", "levers")
-EVERY_SYSTEM = ("systems",)
+LADDERS = ("n_vs_p", "systems", "systems_levers", "double_descent", "data_efficiency", "levers")
+EVERY_SYSTEM = ("systems", "systems_levers")
 NOISY = ("double_descent", "double_descent_models", "systems")
 
 QUESTIONS = [
@@ -255,6 +255,13 @@ QUESTIONS = [
         turn=CHANGED,
     ),
     PooledQuestion(
+        "activation_tuned",
+        "Do they matter, each pair at its own best rate?",
+        ("compare.activation_and_beta",),
+        ("activation_beta_tuned",),
+        turn=CHANGED,
+    ),
+    PooledQuestion(
         "beta",
         "Does beta matter, beyond its effect on the initial scale?",
         ("beta_beyond_scale",),
@@ -300,7 +307,7 @@ QUESTIONS = [
         "bottleneck",
         "Is the network, its kind or its size, the bottleneck (and not optimiser or data)?",
         ("lever.",),
-        ("levers", "systems"),
+        ("levers", "systems_levers"),
         anywhere=True,
         pooled=_network_bottleneck,
     ),
@@ -323,7 +330,7 @@ QUESTIONS = [
         "Is the acceleration error, propagated by the true dynamics, enough to explain the error "
         "of the trajectory?",
         ("budget.explained.",),
-        ("trajectories", "systems"),
+        ("trajectories", "systems_levers"),
         turn=Turn.at(EXPLAINS, below=True),
     ),
     PooledQuestion(

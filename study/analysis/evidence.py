@@ -15,10 +15,11 @@ from study.analysis.statistics import peaks
 from study.analysis.statistics.limits import CONVERGED, Turn
 from study.analysis.statistics.medians import LEVEL, Estimate
 from study.analysis.statistics.peaks import TEST_LEVEL
-from study.analysis.statistics.pooling import Pool, averaged, holm
+from study.analysis.statistics.pooling import Pool, averaged, holm, opposed
 from study.analysis.statistics.pooling import pool as random_effects
 from study.analysis.words import count, estimate, name_of, number, plural
 
+DEPENDS = "depends"  # yes on some systems or in some settings, no on others: an answer of its own
 OWN = 3361  # P of the question's network: the answer nearest to it comes first
 
 
@@ -109,9 +110,11 @@ def main_setting(evidence: Sequence[Evidence]) -> tuple[str, str, float] | None:
 
 
 def unanimous(evidence: Sequence[Evidence]) -> str:
-    """Yes if some answers are yes and none is no; no the other way round."""
+    """Yes if some answers are yes and none is no; no the other way round; else it depends."""
     verdicts = {e.answer.verdict for e in evidence} - {"undecided"}
-    return verdicts.pop() if len(verdicts) == 1 else "undecided"
+    if len(verdicts) > 1:
+        return DEPENDS
+    return verdicts.pop() if verdicts else "undecided"
 
 
 def first(evidence: Sequence[Evidence]) -> str:
@@ -126,7 +129,7 @@ def beyond_chance(evidence: Sequence[Evidence]) -> str:
 
 RULES: dict[Rule, str] = {
     unanimous: "Yes where some of the answers below say yes and none says no; no the other way "
-    "round; undecided where they differ or none decides.",
+    "round; it depends where they differ, and is undecided where none decides.",
     first: "The verdict of the first of the answers below.",
     beyond_chance: "Yes where more curves peak than the test's level of "
     f"{100 * (1 - TEST_LEVEL):.0f} % lets by; no where every curve says no; else undecided.",
@@ -181,7 +184,9 @@ def _p_of(evidence: Sequence[Evidence], verdict: str) -> float:
 
 MEAN_OVER_SYSTEMS = (
     "By the mean of the ratios below over systems, in logarithms, each system with an effect of "
-    "its own (random effects); the ratios of one system are averaged first."
+    "its own (random effects); the ratios of one system are averaged first. Where the mean is "
+    "undecided, it depends if it is surely yes on one system and surely no on another, corrected "
+    "for their number."
 )
 
 
@@ -199,14 +204,16 @@ def mean_over_systems(question: PooledQuestion, turn: Turn, evidence: Sequence[E
     if mean is None:
         return by_rule(question, evidence)
     value = mean.estimate()
-    verdict = turn.verdict(value)
+    verdict, p = turn.verdict(value), mean.p(turn)
+    if verdict == "undecided" and (both := opposed(list(means.values()), turn)) <= 1 - LEVEL:
+        verdict, p = DEPENDS, both
     speaker = next((e for e in evidence if e.answer.verdict == verdict), evidence[0])
     order = [speaker, *(e for e in evidence if e is not speaker)]
     sentence = _mean_in_words(mean, means, turn, sum(map(len, units.values())))
     made = pool(question, order, verdict, sentence + speaker.answer.sentence, MEAN_OVER_SYSTEMS)
     by_system = {system: (e.value, e.low, e.high) for system, e in means.items()}
     about = {"value": value.value, "interval": (value.low, value.high), "by_system": by_system}
-    return replace(made, **about, p=mean.p(turn))
+    return replace(made, **about, p=p)
 
 
 def _mean_in_words(mean: Pool, means: Mapping[str, Estimate], turn: Turn, n_answers: int) -> str:
@@ -287,7 +294,7 @@ def absent(question: PooledQuestion, present: Sequence[str]) -> Pooled:
 
 
 def differing(evidence: Sequence[Evidence], verdict: str) -> str:
-    """The answers that say yes and those that say no, if the verdict is undecided because of it."""
+    """The answers that say yes and those that say no, if the verdict is none of both."""
 
     def some(wanted: str, most: int = 4) -> str:
         names = list(dict.fromkeys(e.where for e in evidence if e.answer.verdict == wanted))
@@ -295,7 +302,7 @@ def differing(evidence: Sequence[Evidence], verdict: str) -> str:
         return "; ".join(names[:most]) + more
 
     yes, no = some("yes"), some("no")
-    if verdict != "undecided" or not (yes and no):
+    if verdict not in ("undecided", DEPENDS) or not (yes and no):
         return ""
     return f"It depends. Yes: {yes}. No: {no}. The first of them: "
 

@@ -9,7 +9,7 @@ import pytest
 from study.analysis import across, answers, evidence
 from study.analysis.evidence import Evidence, Study
 from study.analysis.forest import forest
-from tests.analysis import synthetic
+from tests.analysis import control, synthetic
 from tests.analysis import synthetic_science as science
 from tests.analysis.synthetic import Law
 
@@ -65,7 +65,7 @@ def test_every_question_has_a_verdict_a_rule_and_its_rows(many):
     found = verdicts(*many)
     assert set(found) == {q.id for q in (*across.QUESTIONS, *across.BESIDE)}
     for each in found.values():
-        assert each.verdict in {"yes", "no", "undecided"}
+        assert each.verdict in {"yes", "no", "undecided", "depends"}
         if each.evidence:
             assert each.rule
             rows = pd.concat([e.rows for e in each.evidence]).drop_duplicates(
@@ -129,7 +129,7 @@ def test_the_positive_control_is_no_evidence_on_networks():
     rows = synthetic.rows(
         [
             {"model": "random_features", "data.noise": 0.1, **s}
-            for s in synthetic.product(n_over_p=[0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
+            for s in synthetic.product(n_over_p=control.RATIOS)
         ],
         Law(bump=20.0, scatter=0.1),
         replicates=20,
@@ -168,7 +168,7 @@ def said(*given):
 def test_answers_that_differ_are_named():
     asked = dataclasses.replace(across.QUESTIONS[0], turn=None)
     found = evidence.by_rule(asked, said("yes", "no"))
-    assert found.verdict == "undecided"
+    assert found.verdict == "depends"
     assert found.sentence.startswith("It depends. Yes: a (P = 3425, Adam). No: a (P = 3425, Adam).")
 
 
@@ -211,7 +211,7 @@ def test_every_primary_claim_is_asked():
     [
         (("yes", "undecided"), "yes"),
         (("no", "no", "undecided"), "no"),
-        (("yes", "no"), "undecided"),
+        (("yes", "no"), "depends"),
         (("undecided",), "undecided"),
     ],
 )
@@ -248,7 +248,7 @@ def test_a_mean_over_systems_has_a_figure_with_a_line_for_each():
 def test_stopped_is_what_held_out_points_stopped():
     ladder = [
         {"model.width": 8, "model.depth": 2, "data.noise": 0.1, **s}
-        for s in synthetic.product(n_over_p=[0.125, 0.25, 0.375, 0.5, 0.625, 1.0, 2.0])
+        for s in synthetic.product(n_over_p=control.RATIOS)
     ]
     rows = synthetic.rows(ladder, Law(scatter=0.1), replicates=20)
     assert verdicts(study("double_descent", rows))["peak_stopped"].evidence == ()

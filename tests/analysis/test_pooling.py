@@ -6,7 +6,7 @@ from scipy import stats
 
 from study.analysis.statistics.limits import CHANGED, EQUIVALENT, Turn
 from study.analysis.statistics.medians import Estimate, medians
-from study.analysis.statistics.pooling import Pool, averaged, holm, pool
+from study.analysis.statistics.pooling import Pool, averaged, holm, opposed, pool
 
 Z = 1.959963984540054
 
@@ -27,6 +27,15 @@ def test_the_interval_of_a_mean_over_systems_holds_what_it_claims(spread, system
         mean = pool(estimates(effects, errors)).estimate()
         hit += mean.low <= np.exp(truth) <= mean.high
     assert 0.93 <= hit / n <= 0.97
+
+
+@pytest.mark.parametrize(("truth", "share"), [([0.5] * 11, 0.03), ([0.5] * 6 + [-0.5] * 5, 1.0)])
+def test_systems_that_differ_are_told_from_some_that_scatter(truth, share):
+    rng, n, errors = np.random.default_rng(0), 1000, np.full(11, 0.1)
+    turn = Turn.at(np.exp(0.5))  # the hardest: all effects lie where the verdict turns
+    turn = turn if len(set(truth)) == 1 else CHANGED
+    p = [opposed(estimates(truth + errors * rng.normal(size=11), errors), turn) for _ in range(n)]
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(share, abs=0.03)
 
 
 def test_with_equal_errors_it_is_the_t_interval_of_the_effects():

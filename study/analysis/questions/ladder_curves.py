@@ -13,7 +13,7 @@ from study.analysis import style
 from study.analysis.answer import Answer, curve, diverged_remark, make, medians_of
 from study.analysis.design import Design, Ladder
 from study.analysis.statistics import peaks, thresholds
-from study.analysis.statistics.limits import CHANGED, PEAK_REPLICATES, Turn
+from study.analysis.statistics.limits import CHANGED, PEAK_REPLICATES, PEAK_RUNGS, Turn
 from study.analysis.statistics.medians import Estimate, Medians
 from study.analysis.words import plural, span, with_article
 from study.tables.measures import TEST, TRAIN, Measure
@@ -76,8 +76,9 @@ def crosses(ladder: Ladder) -> bool:
 
 def peak(test: Medians, ladder: Ladder, above: float = 0.0) -> peaks.Peak | None:
     """The most prominent interior point of a measure, plus `above`, along a ladder, tested; None if
-    a cell has fewer than `PEAK_REPLICATES`, of which the test can say little."""
-    if test.counts.min() < PEAK_REPLICATES:
+    the ladder has fewer than `PEAK_RUNGS`, or a cell fewer than `PEAK_REPLICATES`, of which the
+    test can say little."""
+    if len(ladder.cells) < PEAK_RUNGS or test.counts.min() < PEAK_REPLICATES:
         return None
     return peaks.peak(test.table + above, ladder.steps, test.groups)
 

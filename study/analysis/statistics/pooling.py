@@ -60,7 +60,7 @@ def pool(estimates: Sequence[Estimate]) -> Pool | None:
     if not known:
         return None
     logs = np.log([e.value for e in known])
-    errors = np.log([e.high / e.low for e in known]) / (2 * Z)
+    errors = _errors(known)
     if len(known) == 1:
         return Pool(float(logs[0]), float(errors[0]), math.inf, 0.0, 1)
     from statsmodels.stats.meta_analysis import combine_effects  # seconds to import
@@ -69,6 +69,24 @@ def pool(estimates: Sequence[Estimate]) -> Pool | None:
         result: Any = combine_effects(logs, errors**2, method_re="iterated")
     error, spread = float(result.sd_eff_w_re_hksj), math.sqrt(max(0.0, result.tau2))
     return Pool(float(result.mean_effect_re), error, len(known) - 1.0, spread, len(known))
+
+
+def opposed(estimates: Sequence[Estimate], turn: Turn) -> float:
+    """How likely effects of which none is a yes, or none a no, show as much of both.
+
+    That of the surer yes and the surer no together, twice for each effect: any of them may be
+    either (Bonferroni).
+    """
+    logs, errors = np.log([e.value for e in estimates]), _errors(estimates)
+    beyond = (logs - math.log(turn.yes)).clip(0), (math.log(turn.no) - logs).clip(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        surest = [float(np.nanmax(by / errors)) for by in beyond]
+    return min(1.0, 2 * len(logs) * float(stats.norm.sf(min(surest))))
+
+
+def _errors(estimates: Sequence[Estimate]) -> np.ndarray:
+    """Standard errors of the logarithms, from 95 % intervals."""
+    return np.log([e.high / e.low for e in estimates]) / (2 * Z)
 
 
 def averaged(estimates: Sequence[Estimate]) -> Estimate:
