@@ -152,7 +152,7 @@ def test_chaos_or_a_lever_of_data_turn_the_verdict(many):
     chaotic = science.with_budget(
         synthetic.rows(synthetic.n_vs_p(), Law(scatter=0.1)), lyapunov=np.log(1e4) / 10
     )
-    chaotic["budget_initial"] = chaotic["rollout_error"]
+    chaotic["valid_time"] = 4.0
     assert verdicts(study("n_vs_p", chaotic))["propagation"].verdict == "no"
     points = synthetic.rows(science.levers(), Law(slope=2.5, scatter=0.1))
     assert verdicts(study("levers", points))["bottleneck"].verdict == "no"

@@ -53,16 +53,16 @@ def test_a_sloppy_integrator_is_blamed():
     assert found["explained"].verdict == "no"
 
 
-def test_chaos_is_blamed_where_the_motion_is_chaotic_and_the_start_alone_does_it():
-    lyapunov = np.log(1e4) / 10  # multiplies by 10,000 over the horizon of 10 s
-    rows = table(lyapunov=lyapunov)
-    rows["budget_initial"] = rows["rollout_error"] / 1.1
-    assert verdicts(rows)["chaos"].verdict == "yes"
-    # as large an offset error without chaos is an accurate model, not a chaotic motion
-    rows["lyapunov"] = 0.2
-    assert verdicts(rows)["chaos"].verdict == "no"
-    # and chaos that does less than the model is not to blame either
-    assert verdicts(table(lyapunov=lyapunov, initial=1e-4))["chaos"].verdict == "no"
+def test_chaos_is_blamed_where_the_motion_is_chaotic_and_has_had_the_time():
+    rows = table(lyapunov=np.log(1e4) / 10)  # multiplies by 10,000 over the horizon of 10 s
+    found = verdicts(rows.assign(valid_time=4.0))["chaos"]
+    assert found.verdict == "yes"
+    assert found.value == pytest.approx(0.4 * np.log(1e4))
+    # lost before chaos has multiplied an error tenfold, or not lost at all
+    assert verdicts(rows.assign(valid_time=0.5))["chaos"].verdict == "no"
+    assert verdicts(rows.assign(valid_time=10.0))["chaos"].verdict == "no"
+    # as long a time without chaos is an accurate model, not a chaotic motion
+    assert verdicts(rows.assign(valid_time=4.0, lyapunov=0.2))["chaos"].verdict == "no"
 
 
 def test_each_kind_of_model_has_its_own_control():

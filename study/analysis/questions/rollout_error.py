@@ -20,10 +20,12 @@ from study.analysis.answer import (
     medians_table,
 )
 from study.analysis.statistics.limits import (
+    AT_CAP,
     CHAOTIC,
     EXPLAINED,
     EXPLAINS,
     INTEGRATOR,
+    MULTIPLIED,
     SATURATED,
     Turn,
 )
@@ -31,7 +33,15 @@ from study.analysis.statistics.medians import Estimate, Medians, medians, resamp
 from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import estimate, number, plural, span
-from study.tables.measures import BUDGET, MEASURES, OWN, ROLLOUT, TEST, TEST_MEAN
+from study.tables.measures import (
+    BUDGET,
+    MEASURES,
+    OWN,
+    ROLLOUT,
+    TEST,
+    TEST_MEAN,
+    VALID_TIME,
+)
 
 KINDS = {"median": TEST, "mean": TEST_MEAN}  # of the squared acceleration error over test points
 FIGURE = "error_budget"
@@ -91,6 +101,16 @@ class Budget:
         drawn = np.take_along_axis(draws, resamples(K, key=10_000), axis=1)
         return both.estimated(value.mean(), drawn.mean(axis=1))
 
+    def lyapunov_times(self, keep: np.ndarray) -> Estimate:
+        """Geometric mean over the cells `keep` of valid time over Lyapunov time."""
+        times, per_second = self.columns[VALID_TIME.column], np.log(self.growth) / self.horizon
+        if not keep.any():
+            return Estimate(np.nan, 0.0, np.inf, int(times.counts.min()))
+        with np.errstate(divide="ignore"):
+            value = np.exp(np.log(times.middle[keep]).mean()) * per_second
+            drawn = np.exp(np.log(times.draws[:, keep]).mean(axis=1)) * per_second
+        return times.estimated(value, drawn)
+
     def _both(self, control: str, keep: np.ndarray) -> tuple[Medians, int]:
         """K columns of the model, then K of the control: one draw of replicates serves both."""
         both = [medians.table[:, keep] for medians in (self.model, self.columns[control])]
@@ -108,7 +128,7 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
         cells = tuple(first["cell"])
         has_own = OWN in part and bool(np.isfinite(part[OWN].to_numpy(float)).all())
         controls = [control for control in CONTROLS if control != OWN or has_own]
-        measures = (ROLLOUT, *(MEASURES[control] for control in controls))
+        measures = (ROLLOUT, VALID_TIME, *(MEASURES[control] for control in controls))
         columns = {measure.column: curve(part, cells, measure) for measure in measures}
         conservative, smooth = columns["budget_conservative"], columns["budget_smooth"]
         columns["random"] = medians(
@@ -180,18 +200,28 @@ def _integrator(budget: Budget) -> tuple[str, str, Estimate]:
 
 
 def _chaos(budget: Budget) -> tuple[str, str, Estimate]:
-    """Lost rollouts count here, because in chaos both the model and the control are lost."""
-    factor = budget.over("budget_initial", np.ones(len(budget.cells), bool))
-    least = CHAOTIC * budget.horizon
-    verdict = factor.verdict(EXPLAINS, below=True) if budget.growth >= least else "no"
+    """By the time that trajectories stay right, in Lyapunov times: errors are clamped at 1, times
+    are not. Lost rollouts count."""
+    times = budget.columns[VALID_TIME.column]
+    ended = times.middle < AT_CAP * budget.horizon
+    least, factor = CHAOTIC * budget.horizon, budget.lyapunov_times(ended)
+    chaotic = budget.growth >= least
+    verdict = factor.verdict(MULTIPLIED) if chaotic and ended.any() else "no"
     sentence = (
         "the median finite-time Lyapunov exponent times the horizon is "
         f"{number(np.log(budget.growth))}: the true motion multiplies a small error by "
         f"{number(budget.growth)}; from {number(least)} on it counts as chaotic, because without "
-        f"chaos an error grows as time. The rollout error is {estimate(factor)} times that of the "
-        "true system started 1e-4 off; chaos is to blame if the motion is chaotic and this is less "
-        f"than {EXPLAINS:g}."
+        "chaos an error grows as time. "
     )
+    if ended.any():
+        before = plural(int(ended.sum()), "cell")
+        sentence += (
+            f"Where rollouts end before half the horizon ({before}) they stay right for "
+            f"{estimate(factor)} Lyapunov times; chaos is to blame if the motion is chaotic and "
+            f"this is more than {number(MULTIPLIED)}, so that it has multiplied the error tenfold."
+        )
+    else:
+        sentence += "The rollouts of every cell stay right for half the horizon and longer."
     return verdict, sentence, factor
 
 
@@ -221,7 +251,7 @@ _JUDGES = {
         _integrator,
         INTEGRATOR,
     ),
-    "chaos": ("Is chaos, the sensitivity to initial conditions, to blame?", _chaos, EXPLAINS),
+    "chaos": ("Is chaos, the sensitivity to initial conditions, to blame?", _chaos, MULTIPLIED),
 }
 
 

@@ -5,6 +5,7 @@ Each is a choice that the page states beside the figure; none is derived from th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ SATURATED = 0.5  # a relative rollout error above this no longer grows with its 
 # The true motion counts as chaotic if it multiplies a small error by this many times the horizon
 # in seconds: an integrable one multiplies it in proportion to time (Kepler: by 2 to 3 a second).
 CHAOTIC = 10.0
+MULTIPLIED = math.log(10)  # Lyapunov times in which chaos makes an error ten times as large
 LYAPUNOV = 0.5, 2.0  # Lyapunov times that an e-fold of accuracy buys, where it buys 'one'
 AT_CAP = 0.5  # of the horizon: beyond, a mean of valid times says how long was looked
 CONVERGED = 0.9  # an answer says so if a smaller share of its runs have converged
