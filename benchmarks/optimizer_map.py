@@ -52,6 +52,7 @@ SEEDS = {1.0: 3, 5.0: 2, 20.0: 2, 80.0: 1}  # how many, of each budget in second
 FACTOR, FACTOR_OF_MODEL, LONG = 2.0, 3.0, 5.0
 BESIDE = 2.0  # seconds a run takes beside its budget: setting up, a last long iteration
 LEAST_DRAWN = 1e-12
+RIVAL, RIVAL_BUDGET = "adam", 5.0  # whose error the others are to reach: the break-even
 FIELDS = [field.name for field in dataclasses.fields(Run)]
 KEY = FIELDS[:-1]  # without the seed
 PANEL = ["P", "ratio"]
@@ -211,6 +212,43 @@ def settings_table(rows: pd.DataFrame) -> list[str]:
     return markdown(table.droplevel("place"), ["model", "method", "setting"])
 
 
+def break_even_table(rows: pd.DataFrame) -> list[str]:
+    """Seconds after which each method's best setting is as good as Adam's after 5 s."""
+    best = best_of(rows, "method").sort_values("budget")
+    cells = []
+    for (P, ratio), panel in best.groupby(PANEL):
+        of_rival = panel.query("method == @RIVAL and budget == @RIVAL_BUDGET")["error"]
+        if of_rival.empty:
+            continue
+        for name, line in panel.groupby("method"):
+            if name != RIVAL:
+                after = break_even(line, float(of_rival.iloc[0]))
+                cells.append({"P": P, "ratio": ratio, "label": METHODS[name].label, "cell": after})
+    if not cells:
+        return []
+    table = pd.DataFrame(cells).pivot_table(
+        index=PANEL, columns="label", values="cell", aggfunc="first"
+    )
+    table = table[[m.label for m in METHODS.values() if m.label in table]]
+    heads = ["P", "N D / P", *table.columns]
+    body = [[*key, *line] for key, line in zip(table.index, table.to_numpy(), strict=True)]
+    rule = ["---"] * len(heads)
+    return ["| " + " | ".join(map(str, line)) + " |" for line in (heads, rule, *body)]
+
+
+def break_even(line: pd.DataFrame, target: float) -> str:
+    """When the error of one method falls to the target, between budgets by a power law."""
+    seconds, error = line["budget"].to_numpy(float), line["error"].cummin().to_numpy(float)
+    if not (error <= target).any():
+        return f"over {seconds[-1]:g}"
+    k = int(np.argmax(error <= target))
+    if k == 0:
+        known = METHODS[line["method"].iloc[0]].solved
+        return f"{seconds[0]:.2g}" if known else f"under {seconds[0]:g}"
+    share = math.log(error[k - 1] / target) / math.log(error[k - 1] / error[k])
+    return f"{seconds[k - 1] * (seconds[k] / seconds[k - 1]) ** share:.2g}"
+
+
 def markdown(table: pd.DataFrame, index: list[str]) -> list[str]:
     """The lines of a table with a column for each budget."""
     heads = [*index, *(f"{budget:g} s" for budget in table.columns)]
@@ -279,6 +317,8 @@ def main() -> None:
     records = measure_all(folder / f"{here.stem}.jsonl", design, asked.workers)
     rows = solved_later(over_seeds(records), design.budgets)
     lines = [*best_table(rows, design.budgets), "", *settings_table(rows)]
+    if even := break_even_table(rows):
+        lines += ["", "Seconds after which each is as good as Adam after 5 s:", "", *even]
     print("\n".join(lines))
     figure = (folder if asked.quick else here.parent) / f"{here.stem}.png"
     draw(figure, rows, design)
