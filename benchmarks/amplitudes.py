@@ -12,9 +12,10 @@ times the largest energy of a start in training, if there are such starts at res
   motion; 1 if errors propagate linearly, whatever the motion.
 - valid: seconds until the error passes half a standard deviation, and the same in Lyapunov times
   (finite-time exponents over 100 s; those of regular motion are small and fall with the horizon).
-- regime: solver if the rollout error is that of the true field by the same solver, within a factor of
-  1.5; chaotic if the motion multiplies a small error by more than ten times the horizon in
-  seconds and the trajectory ends after ln 10 Lyapunov times or more; else linear. "To the end": the trajectory stays right so long.
+- regime: solver if the rollout error is that of the true field by the same solver, within a factor
+  of 1.5; chaotic if the motion multiplies a small error by more than ten times the horizon in
+  seconds and the trajectory ends after ln 10 Lyapunov times or more; else linear. "To the end":
+  the trajectory stays right so long.
 """
 
 from __future__ import annotations

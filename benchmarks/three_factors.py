@@ -1,4 +1,4 @@
-"""The three causes of double descent of Schaeffer et al. (2023), arXiv 2303.14151, one off at a time.
+"""The three causes of double descent (Schaeffer et al. 2023, arXiv 2303.14151), one off at a time.
 
     python benchmarks/three_factors.py         # table into docs/answer.md; 2 minutes
     python benchmarks/three_factors.py --quick # two seeds
@@ -101,7 +101,7 @@ def problem(overrides: tuple[str, ...], seed: int) -> tuple[Setup, Problem, np.n
 def solve(rows: np.ndarray, right: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """The minimum-norm solution, and the directions of the rows, the leading first."""
     U, S, V = np.linalg.svd(rows, full_matrices=False)
-    kept = S > cutoff * S[0]
+    kept = cutoff * S[0] < S
     return V[kept].T @ ((U.T[kept] @ right) / S[kept]), V
 
 
