@@ -65,7 +65,7 @@ def networks() -> list[dict]:
             for s in synthetic.product(
                 data__noise=NOISES[:2],
                 data__n_train=[68],
-                model__width=[3, 4, 5, 6, 7, 9, 10, 12, 14, 16],
+                model__width=[3, 4, 5, 6, 7, 9, 10, 12, 14, 16, 20],
             )
         ],
     ]

@@ -8,7 +8,7 @@ from study.analysis.questions import tails
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
 
-RUNGS = [0.03125, 0.0625, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0, 2.0]
+RUNGS = [0.03125, 0.0625, 0.09375, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0, 2.0]
 
 
 def tables(peak):

@@ -18,7 +18,7 @@ BOUNDS = 2.0  # a lever bounds the squared error from this factor on
 PEAKS = 1.2  # a smaller peak is not called one
 NO_PEAK = 2.0  # and where none of this factor can be, there is none
 PEAK_REPLICATES = 20  # with fewer the peak test finds little, or too often what is not there
-PEAK_RUNGS = 10  # and so it does on a coarser ladder
+PEAK_RUNGS = 11  # and so it does on a coarser ladder
 BETA = 1.5  # a smaller spread over beta is not called an effect
 NO_BETA = 2.0  # and where none of this factor can be, there is none
 FITTED = 1 / EQUIVALENT  # N*D = P counts as fitted from so many equations a parameter on
