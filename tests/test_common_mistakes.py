@@ -53,7 +53,7 @@ FILES = {
         "data.columns.q=theta,t gives several values, and columns are not swept: write "
         "'data.columns.q=[theta,t]'"
     ),
-    (DATA + "data.columns.q=theta", "theta", "'Theta (deg)'"): (
+    (DATA + "data.columns.q=theta", "theta", "Theta (deg)"): (
         "data.columns.q=theta is no column of measured.csv: write 'data.columns.q=[Theta (deg)]'"
     ),
     (DATA + "data.columns.q=theta", "0.02,0.010", "0.02;0.010"): (

@@ -344,6 +344,7 @@ def npz(**arrays: np.ndarray) -> None:
 def test_files_that_are_not_what_they_should_be_get_one_sentence(measured, monkeypatch):
     Path("ragged.csv").write_text("run,t,theta1,theta2\n0,0.0,1,2\n0,0.1,1\n")
     Path("measured.xlsx").write_text("x")
+    Path("binary.csv").write_bytes(b"PK\x03\x04\0\0\0")
     Path("torn.parquet").write_bytes(b"PAR1 torn")
     Path("torn.npz").write_bytes(b"PK torn")
     Path("empty.csv").write_text("run,t,theta1,theta2\n")
@@ -359,6 +360,7 @@ def test_files_that_are_not_what_they_should_be_get_one_sentence(measured, monke
     wanted = {
         "ragged.csv": ["ragged.csv, row 2", "3 values", "4 columns"],
         "measured.xlsx": ["measured.xlsx", ".csv, .npz, .parquet"],
+        "binary.csv": ["binary.csv cannot be read", "save the table as CSV"],
         "torn.parquet": ["torn.parquet cannot be read"],
         "torn.npz": ["torn.npz cannot be read"],
         "empty.csv": ["empty.csv"],

@@ -3,6 +3,7 @@
 outputs/<study>/inputs/<hash>.py is a system, and <hash>.csv, .npz or .parquet are data.
 """
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ def register(path: str | Path) -> str:
 
 def _near(path: Path) -> str:
     """What to type if a file beside it has nearly the same name."""
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside: list[str] = []
+    with contextlib.suppress(OSError):
+        beside = [file.name for file in path.parent.iterdir()]
     begun = [name for name in beside if path.name and name.startswith(f"{path.name} ")]
     close = begun[0] if begun else close_name(path.name, beside, cutoff=0.8)
     return f": write {to_type('data.path', str(path.with_name(close)))}" if close else ""

@@ -5,6 +5,7 @@ Nothing in a file is run: no pickles. Sentences count rows from 1, below the hea
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from study.config.text_table import read_text
 
 Array = np.ndarray
 
+UNREADABLE = (zipfile.BadZipFile, csv.Error)
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 SUFFIXES = (".csv", ".npz", ".parquet", *TEXT[1:])
 
@@ -39,7 +41,7 @@ class Table:
             named = self._read(data, path.suffix.lower(), wanted)
         except ConfigError:
             raise
-        except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (pa.ArrowException, OSError, ValueError, EOFError, *UNREADABLE) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{self.where} cannot be read: {reason}") from None
         self._columns: dict[str, list[Any]] = {}

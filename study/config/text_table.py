@@ -37,9 +37,12 @@ class TextTable(NamedTuple):
 def read_text(data: bytes, wanted: Collection[str], where: str) -> TextTable:
     """Read a table.
 
-    **Raises:** `ConfigError` for a row that is not as long as the header; pyarrow's exceptions.
+    **Raises:** `ConfigError` for a row that is not as long as the header; `ValueError` and those of
+    pyarrow for what is no table.
     """
     text = _decoded(data)
+    if "\0" in text[:1000]:
+        raise ValueError("it is no text: save the table as CSV")
     lines = list(itertools.islice(io.StringIO(text, newline=""), HEAD))
     separator, header = _header(lines, set(wanted))
     names = _split(lines[header], separator) if lines else []
