@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
+from study.config.as_typed import quoted
 from study.config.command_line import compose_first, read_flags, read_overrides
 from study.config.errors import ConfigError
 from study.sweeping import launch, local
@@ -73,7 +74,8 @@ def _run() -> None:
                 sweeper.sweep(list(flags.overrides))
                 return
     # the flags first: Hydra's parser takes no override after flags among them
-    sys.argv[1:] = [a for a in sys.argv[1:] if a not in flags.overrides] + list(flags.overrides)
+    others = [a for a in sys.argv[1:] if a not in flags.overrides]
+    sys.argv[1:] = [*others, *map(quoted, flags.overrides)]
     task()
 
 

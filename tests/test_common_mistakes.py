@@ -45,9 +45,16 @@ FILES = {
     (DATA + "data.columns.q=theta data.columns.time=time", "", ""): (
         "data.columns.time=time is no column of measured.csv: known are run, t, theta"
     ),
-    (DATA + "data.columns.q=theta", "0.02,0.010", "0.02,nan"): (
-        "data.path=measured.csv, row 2, column theta: it is empty or NaN: put the number there, or "
+    (DATA + "data.columns.q=theta", "0.02,0.010", "0.02,inf"): (
+        "data.path=measured.csv, row 2, column theta: it is infinite: put the number there, or "
         "leave the row out"
+    ),
+    (DATA + "data.columns.q=theta,t", "", ""): (
+        "data.columns.q=theta,t gives several values, and columns are not swept: write "
+        "'data.columns.q=[theta,t]'"
+    ),
+    (DATA + "data.columns.q=theta", "theta", "Theta (deg)"): (
+        "data.columns.q=theta is no column of measured.csv: write 'data.columns.q=[Theta (deg)]'"
     ),
     (DATA + "data.columns.q=theta", "0.02,0.010", "0.02;0.010"): (
         "data.path=measured.csv, row 2: it has 2 values, and the header names 3 columns"

@@ -235,18 +235,26 @@ def same(table: pd.DataFrame) -> pd.DataFrame:
 
 # what is done to the file, overrides -> what the one sentence must name
 BAD = {
-    "NaN": (edit(7, "theta2", np.nan), [], ["row 7, column theta2", "empty or NaN"]),
+    "mostly NaN": (
+        lambda table: table.assign(theta2=table["theta2"].where(table.index < 6)),
+        [],
+        ["row 7, column theta2", "empty or NaN, as in 749 of 755 rows"],
+    ),
+    "nothing but NaN": (
+        lambda table: table.assign(theta2=np.nan),
+        [],
+        ["column theta2 is empty"],
+    ),
     "infinite": (edit(7, "theta2", "inf"), [], ["row 7, column theta2", "infinite"]),
     "text": (edit(9, "theta1", "broken"), [], ["row 9, column theta1", "'broken'"]),
     "no name": (edit(9, "run", np.nan), [], ["row 9, column run", "empty"]),
     "a time twice": (edit(5, "t", 3 * STEP), [], ["row 5, column t", "0.06 is there twice"]),
     "time goes back": (edit(5, "t", 0.01), [], ["row 5, column t", "from 0.06 to 0.01"]),
-    "a gap": (
-        lambda table: table.drop(index=range(20, 40)),
+    "times with too few digits": (
+        lambda table: table.assign(t=table["t"].round(1)),
         [],
-        ["row 21, column t (trajectory 0)", "a gap of 0.42 s", "data.columns.trajectory"],
+        ["row 2, column t", "0 is there twice, as are", "more digits"],
     ),
-    "an uneven step": (edit(5, "t", 0.085), [], ["row 5, column t", "data.estimate=spline"]),
     "trajectories run together": (
         same,
         ["data.columns.trajectory=null"],
@@ -257,10 +265,10 @@ BAD = {
         [],
         ["theta2 never changes", "leave it out"],
     ),
-    "a short trajectory": (
-        lambda table: table.drop(index=range(ROWS + 8, 2 * ROWS)),
+    "short trajectories": (
+        lambda table: table.groupby("run").head(11),
         [],
-        ["trajectory 1 has 8 rows", "needs 12", "savgol"],
+        ["the longest trajectory has 11 rows", "needs 12 with data.estimate=savgol", "window=9"],
     ),
     "no such column": (same, ["data.columns.time=time"], ["data.columns.time=time", "known are "]),
     "a mistyped column": (
@@ -335,7 +343,8 @@ def npz(**arrays: np.ndarray) -> None:
 
 def test_files_that_are_not_what_they_should_be_get_one_sentence(measured, monkeypatch):
     Path("ragged.csv").write_text("run,t,theta1,theta2\n0,0.0,1,2\n0,0.1,1\n")
-    Path("measured.txt").write_text("x")
+    Path("measured.xlsx").write_text("x")
+    Path("binary.csv").write_bytes(b"PK\x03\x04\0\0\0")
     Path("torn.parquet").write_bytes(b"PAR1 torn")
     Path("torn.npz").write_bytes(b"PK torn")
     Path("empty.csv").write_text("run,t,theta1,theta2\n")
@@ -350,7 +359,8 @@ def test_files_that_are_not_what_they_should_be_get_one_sentence(measured, monke
     measured.assign(t=pd.Timestamp("2020-01-01")).to_parquet("dates.parquet")
     wanted = {
         "ragged.csv": ["ragged.csv, row 2", "3 values", "4 columns"],
-        "measured.txt": ["measured.txt", ".csv, .npz, .parquet"],
+        "measured.xlsx": ["measured.xlsx", ".csv, .npz, .parquet"],
+        "binary.csv": ["binary.csv cannot be read", "save the table as CSV"],
         "torn.parquet": ["torn.parquet cannot be read"],
         "torn.npz": ["torn.npz cannot be read"],
         "empty.csv": ["empty.csv"],

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from study.core.data.recording import Recording
+from study.core.data.recording import COUNTS, Recording
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
@@ -103,6 +103,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
             "train_nmse": float(train_error[r].mean()),
             "train_nmse_median": float(np.median(train_error[r])),
             **_label_error(setup, r),
+            **_of_recording(setup),
             **metrics.acceleration_measures(predicted[r], setup.test),
             "singular_fraction": metrics.singular_fraction(
                 _mass(setup, theta[r : r + 1], rows), true_mass
@@ -123,6 +124,14 @@ def _design(state: State, r: int) -> dict[str, float]:
     if (design := state.memory.get("design")) is None:
         return {}
     return dict(zip(DESIGN, design[r].tolist(), strict=True))
+
+
+def _of_recording(setup: Setup) -> dict[str, float]:
+    """What was made of measured rows; nothing of data that are made."""
+    source = setup.source
+    if not isinstance(source, Recording):
+        return {}
+    return {"time_step": source.step} | {name: getattr(source, name) for name in COUNTS}
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:

@@ -15,8 +15,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from study.config import data_files, measured, own_system
+from study.config.as_typed import ONE
 from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
+from study.config.physical_units import usual_name
 from study.config.schema import (
     FROM_FILE,
     GROUPS,
@@ -141,12 +143,16 @@ class Cell:
         plain = dataclasses.asdict(self)
         if self.data.sampler != "file":
             plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
-        for name in ("model", "optimizer"):
-            for field in dataclasses.fields(GROUPS[name]):  # those with a default were added later
-                if plain[name][field.name] == field.default:
-                    del plain[name][field.name]
+        groups = [(plain[name], GROUPS[name]) for name in ("model", "optimizer")]
+        if columns := plain["data"].get("columns"):
+            groups.append((columns, ColumnsConfig))
+        for group, kind in groups:
+            for field in dataclasses.fields(kind):  # those with a default were added later
+                if group[field.name] == field.default:
+                    del group[field.name]
         own = {"sha256": self.system.sha256} if self.system.name == "file" else {}
-        plain["system"] = {"name": self.system.name, **own, **self.mechanics.constants}
+        constants = {key: float(value) for key, value in self.mechanics.constants.items()}
+        plain["system"] = {"name": self.system.name, **own, **constants}
         return plain
 
     @functools.cached_property
@@ -281,9 +287,13 @@ def _nested(system: dict[str, Any], data: dict[str, Any]) -> tuple[dict, dict]:
         lists = {  # one name stands for a list of one
             key: (value,) if isinstance(value, str) else tuple(value)
             for key, value in columns.items()
-            if key not in ("time", "trajectory") and isinstance(value, str | list)
+            if f"data.columns.{key}" not in ONE and isinstance(value, str | list | tuple)
         }
-        data["columns"] = build(ColumnsConfig, {**columns, **lists}, "data.columns.")
+        if (units := lists.get("units")) is not None:
+            lists["units"] = tuple(usual_name(u) if isinstance(u, str) else u for u in units)
+        unit = columns.get("time_unit")
+        of_time = {"time_unit": usual_name(unit)} if isinstance(unit, str) else {}
+        data["columns"] = build(ColumnsConfig, {**columns, **lists, **of_time}, "data.columns.")
     return {**own, "constants": system}, data
 
 
@@ -350,7 +360,7 @@ def _counted(
         horizon, room = rollout.horizon or system.horizon, 0.0
     else:
         # to twelve digits: times in a file are differences of rounded numbers
-        horizon = room = rollout.horizon or float(f"{recording.shortest:.12g}")
+        horizon = room = rollout.horizon or float(f"{recording.horizon:.12g}")
     try:
         starts = len(recording.starts(rollout.n_trajectories, room))
     except DataError as error:

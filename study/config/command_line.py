@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig
 
 from study.config import own_system
+from study.config.as_typed import once, quoted
 from study.config.errors import (
     ConfigError,
     close_name,
@@ -155,6 +156,9 @@ def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandL
             raise ConfigError(
                 f"{line} sweeps over {key}, which belongs to the whole command: give it one value"
             )
+        if key.startswith("data.columns.") and override.is_sweep_override():
+            names = [] if override.is_interval_sweep() else [*override.sweep_string_iterator()]
+            raise ConfigError(f"{line} gives several values, {once(key, names)}")
         if override.is_interval_sweep():
             ranges[key] = text
         elif override.is_sweep_override():
@@ -170,7 +174,8 @@ def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandL
 
 def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
     with sentences():
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        lines = [quoted(override) for override in overrides]
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
     for override in parsed:
         line = str(override.input_line)
         if override.is_delete():

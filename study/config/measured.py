@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from typing import TYPE_CHECKING, NoReturn
+import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.config.data_files import Table
+from study.config import column_units
 from study.config.errors import ConfigError
+from study.config.physical_units import in_brackets, size
+from study.config.table import Table
 from study.core.data.datasets import HELD_OUT
-from study.core.data.derivatives import SHORTEST_WINDOW, Method, uneven_step
-from study.core.data.recording import Motion, Recording
+from study.core.data.derivatives import SHORTEST_WINDOW, Method
+from study.core.data.recording import Motion, Recording, pieces
 from study.core.systems.mechanics import System, unknown
 
 if TYPE_CHECKING:
@@ -21,15 +23,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-GAP = 3.0  # steps longer than so many median ones are gaps
-# unit -> (its size in the SI unit, that unit); others are taken as they are
-UNITS = {
-    "rad": (1.0, "rad"),
-    "deg": (math.pi / 180, "rad"),
-    "m": (1.0, "m"),
-    "cm": (0.01, "m"),
-    "mm": (0.001, "m"),
-}
 _METHODS = {"savgol": "Savitzky-Golay", "spline": "a quintic spline"}
 
 
@@ -69,9 +62,11 @@ class Reading:
         if not q or not units:
             key = "data.columns.units" if q else "data.columns.q"
             what = "its unit (rad and deg are angles)" if q else "a column"
+            stated = [in_brackets(name)[1] for name in q or ()]
+            example = ",".join(stated) if stated and all(stated) else "rad,m" if q else "theta,x"
             raise ConfigError(
                 f"{key} is not given: system=unknown needs {what} for each coordinate, "
-                f"{key}=[{'rad,m' if q else 'theta,x'}] for instance"
+                f"{key}=[{example}] for instance"
             )
         D = len(units)
         if len(q) not in (1, D):
@@ -80,10 +75,23 @@ class Reading:
                 f"data.columns.q=[{','.join(q)}] names {len(q)} columns: give one unit "
                 "for each"
             )
-        names = q if len(q) == D else tuple(f"{q[0]}{i}" for i in range(D))
-        si = tuple(UNITS.get(unit, (1.0, unit))[1] for unit in units)
+        wide = len(q) != D
+        names = tuple(f"{q[0]}{i}" for i in range(D)) if wide else q
+        for unit in units:
+            if close := column_units.close_unit(unit):
+                raise ConfigError(
+                    f"data.columns.units=[{','.join(units)}]: {unit} is not known: did you mean "
+                    f"{close}?"
+                )
+        si = tuple(_bare(size(unit)[1]) for unit in units)
         angles = tuple(unit == "rad" for unit in si)
-        return unknown(tuple(zip(names, si, strict=True)), angles)
+        bare = (_bare(name if wide else in_brackets(name)[0]) for name in names)
+        return unknown(tuple(zip(bare, si, strict=True)), angles)
+
+
+def _bare(name: str) -> str:
+    """A name without brackets and commas, which tables of coordinates are written with."""
+    return " ".join(re.sub(r"[()\[\],]", " ", name).split()) or name
 
 
 @functools.lru_cache(maxsize=8)
@@ -92,40 +100,29 @@ def read(
 ) -> Recording:
     """The recording, checked row by row, of the system that is called `whose`.
 
+    Rows without a number are left out, gaps cut trajectories, and pieces that are too short are
+    left out too.
+
     **Raises:** `ConfigError`, one sentence with row and column, for what cannot be right.
     """
-    table, method = Table(reading.sha256), reading.method
-    where, local = table.where, bool(reading.estimated) and method.name == "savgol"
-    if local and (method.window < SHORTEST_WINDOW or method.window % 2 == 0):
-        raise ConfigError(
-            f"data.window={method.window} is not allowed: it should be odd and at least "
-            f"{SHORTEST_WINDOW} points"
-        )
-    D, scale = len(coordinates), _scale(reading, coordinates, whose)
-    times = table.numbers(reading.columns.time, "data.columns.time")
-    columns = {"t": times}
-    named = {"q": reading.columns.q or tuple(name for name, _ in coordinates)}
-    for name, names in (
-        named | {"qdot": reading.columns.qdot, "qddot": reading.columns.qddot}
-    ).items():
-        if names is not None:
-            columns[name] = scale * table.side_by_side(names, f"data.columns.{name}", D, whose)
-    labelled = {}
-    if reading.columns.trajectory is not None:
-        labelled["trajectory"] = table.labels(reading.columns.trajectory, "data.columns.trajectory")
-    if times.ndim != 1:
-        raise ConfigError(f"{where}: {reading.columns.time} has shape {times.shape}: one a row")
-    labels = labelled.get("trajectory", np.full(table.n_rows(columns | labelled), ""))
-    trajectories = []
-    for label in dict.fromkeys(labels.tolist()):  # in the order in which they begin
-        rows = np.flatnonzero(labels == label)
-        _check_times(times[rows], rows, label, reading, where)
-        trajectories.append((label, {name: values[rows] for name, values in columns.items()}))
-    training, held_out = (
-        tuple(_motion(values, label, angles, reading, where) for label, values in side)
-        for side in _split(trajectories, reading.held_out)
-    )
-    recording = Recording(training, held_out, angles)
+    table = _columns(reading, coordinates, angles, whose)
+    values, whole, where = table.values, ~table.empty, table.where
+    rows_of = {
+        label: np.flatnonzero((table.labels == label) & whole)
+        for label in dict.fromkeys(table.labels[whole].tolist())  # in the order in which they begin
+    }
+    for label, rows in rows_of.items():
+        _check_times(values["t"][rows], rows, label, reading, where)
+    values["t"] = values["t"] * column_units.seconds(reading.columns, where)
+    sides, n_gaps, short = _split(rows_of, values["t"], reading, where)
+    motions = [
+        [_motion({name: v[rows] for name, v in values.items()}, angles, reading) for rows in side]
+        for side in sides
+    ]
+    training, held_out = _on_one_turn(*motions, angles=angles)
+    n_empty = int((table.empty & ~table.blank).sum())
+    short_rows = sum(map(len, short))
+    recording = Recording(training, held_out, angles, n_gaps, len(short), short_rows, n_empty)
     for (name, _), moved in zip(coordinates, np.ptp(recording.points.q, axis=0), strict=True):
         if not moved:
             raise ConfigError(
@@ -135,88 +132,132 @@ def read(
     return recording
 
 
-def _scale(reading: Reading, coordinates: tuple[tuple[str, str], ...], whose: str) -> Array:
-    """The size of each coordinate's unit in SI units. **Raises:** `ConfigError`."""
-    given = reading.columns.units
-    if given is None:
-        return np.ones(len(coordinates))
-    listed = f"data.columns.units=[{','.join(given)}]"
-    if len(given) != len(coordinates):
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """What a file's columns hold.
+
+    - `values`: `t` as it stands, `q` and the rates that are there in the system's units.
+    - `labels`: of the trajectories. `empty`: rows that lack a number; `blank`: that lack all.
+    - `where`: what a sentence about the file begins with.
+    """
+
+    values: dict[str, Array]
+    labels: Array
+    empty: Array
+    blank: Array
+    where: str
+
+
+def _columns(
+    reading: Reading, coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...], whose: str
+) -> _Rows:
+    """The columns that the config names. **Raises:** `ConfigError` for what is not there."""
+    columns, method = reading.columns, reading.method
+    local = bool(reading.estimated) and method.name == "savgol"
+    if local and (method.window < SHORTEST_WINDOW or method.window % 2 == 0):
         raise ConfigError(
-            f"{listed} has {len(given)} entries, and {whose} has {len(coordinates)} coordinates"
+            f"data.window={method.window} is not allowed: it should be odd and at least "
+            f"{SHORTEST_WINDOW} points"
         )
-    sizes = []
-    for unit, (name, wanted) in zip(given, coordinates, strict=True):
-        size, si = UNITS.get(unit, (1.0, unit))
-        if si != wanted:
-            known = [name for name, (_, base) in UNITS.items() if base == wanted] or [wanted]
-            raise ConfigError(f"{listed}: {name} of {whose} is measured in {' or '.join(known)}")
-        sizes.append(size)
-    return np.array(sizes)
+    named = {"q": columns.q or tuple(name for name, _ in coordinates)}
+    named |= {k: v for k, v in (("qdot", columns.qdot), ("qddot", columns.qddot)) if v is not None}
+    wanted = {
+        columns.time,
+        columns.trajectory or "",
+        *(n for names in named.values() for n in names),
+    }
+    table = Table(reading.sha256, frozenset(wanted - {""}))
+    sizes = column_units.coordinate_sizes(columns, coordinates, angles, whose, table.where)
+    values = {"t": table.numbers(columns.time, "data.columns.time")}
+    if values["t"].ndim != 1:
+        shape = values["t"].shape
+        raise ConfigError(f"{table.where}: {columns.time} has shape {shape}: one a row")
+    for key, names in named.items():
+        one = table.side_by_side(names, f"data.columns.{key}", len(coordinates), whose)
+        values[key] = sizes * one
+    n = table.n_rows(values)
+    absent = np.concatenate([np.isnan(v).reshape(n, -1) for v in values.values()], axis=1)
+    blank, empty = np.all(absent, axis=1), np.any(absent, axis=1)
+    labels = np.full(n, "")
+    if columns.trajectory is not None:
+        labels = table.labels(columns.trajectory, "data.columns.trajectory", np.asarray(~blank))
+    return _Rows(values, labels, np.asarray(empty), np.asarray(blank), table.where)
 
 
 def _check_times(times: Array, rows: Array, label: str, reading: Reading, where: str) -> None:
-    """Refuse times that repeat, go back, or leave a gap. **Raises:** `ConfigError`."""
+    """Refuse times that repeat or go back. **Raises:** `ConfigError`."""
     steps = np.diff(times)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-
-    def refuse(k: int, problem: str) -> NoReturn:
+    for k in np.flatnonzero(steps <= 0)[:1]:
         of = f" (trajectory {label})" if label else ""
         row = f"{where}, row {rows[k + 1] + 1}, column {reading.columns.time}{of}"
-        raise ConfigError(f"{row}: {problem}")
-
-    for k in np.flatnonzero(steps <= 0)[:1]:
         if steps[k] == 0:
-            refuse(k, f"the time {times[k]:g} is there twice: leave one row out")
+            n = np.count_nonzero(steps == 0) - 1
+            others = f", as are {n} more: write times with more digits, or" if n else ":"
+            one = "one row" if not n else "rows"
+            raise ConfigError(
+                f"{row}: the time {times[k]:.12g} is there twice{others} leave {one} out"
+            )
         hint = "name the column that tells trajectories apart, data.columns.trajectory, or "
-        refuse(
-            k,
-            f"time goes back from {times[k]:g} to {times[k + 1]:g}: {'' if label else hint}sort "
-            f"the rows{' by time' if label else ''}",
-        )
-    for k in np.flatnonzero(steps > GAP * usual)[:1]:
-        refuse(
-            k,
-            f"a gap of {steps[k]:g} s, where steps are {usual:g} s: give what comes after it "
-            "another name in data.columns.trajectory",
-        )
-    local = reading.estimated and reading.method.name == "savgol" and len(times) > 2
-    if local and (k := uneven_step(times)) is not None:
-        refuse(
-            k,
-            f"a step of {steps[k]:g} s, where others are {usual:g} s: Savitzky-Golay needs even "
-            "steps; use data.estimate=spline",
-        )
-
-
-def _split(trajectories: list, share: float) -> tuple[list, list]:
-    """Training and held-out trajectories; a single one is cut in time."""
-    K = len(trajectories)
-    if K == 1:
-        label, columns = trajectories[0]
-        cut = round(len(columns["t"]) * (1 - share))
-        begin, end = ({k: v[s] for k, v in columns.items()} for s in (slice(cut), slice(cut, None)))
-        return [(label, begin)], [(label, end)]
-    order = np.random.default_rng((HELD_OUT,)).permutation(K)
-    held_out = set(order[: min(K - 1, max(1, round(share * K)))].tolist())
-    return (
-        [one for k, one in enumerate(trajectories) if k not in held_out],
-        [one for k, one in enumerate(trajectories) if k in held_out],
-    )
-
-
-def _motion(
-    columns: dict[str, Array], label: str, angles: tuple[bool, ...], reading: Reading, where: str
-) -> Motion:
-    """One trajectory, with estimates of missing rates. **Raises:** `ConfigError` if it is short."""
-    times, method = columns["t"], reading.method
-    fewest = method.fewest if reading.estimated else 2
-    if len(times) < fewest:
-        what = f"trajectory {label}" if label else "what is trained or tested on"
         raise ConfigError(
-            f"{where}: {what} has {len(times)} row{'s' * (len(times) != 1)}, and needs {fewest}"
-            + (f" with data.estimate={method.name}" if reading.estimated else "")
+            f"{row}: time goes back from {times[k]:.12g} to {times[k + 1]:.12g}: "
+            f"{'' if label else hint}sort the rows{' by time' if label else ''}"
         )
+
+
+def _split(
+    rows_of: dict[str, Array], times: Array, reading: Reading, where: str
+) -> tuple[list[list[Array]], int, list[Array]]:
+    """The rows of each piece to train on and to test on; the number of gaps; pieces left out.
+
+    Whole trajectories are held out; a single one is cut in time.
+    """
+    fewest = reading.method.fewest if reading.estimated else 2
+    cut = {label: pieces(times, rows) for label, rows in rows_of.items()}
+    usable = [label for label in cut if max(map(len, cut[label])) >= fewest]
+    n_gaps = sum(len(own) - 1 for own in cut.values())
+    left_out = [piece for label in cut if label not in usable for piece in cut[label]]
+    if len(usable) == 1 or len(cut) == 1:
+        rows = rows_of[next(iter(usable or cut))]
+        at = round(len(rows) * (1 - reading.held_out))
+        sides = [pieces(times, rows[:at]), pieces(times, rows[at:])]
+        left_out = left_out if usable else []
+    else:
+        K = len(usable)
+        order = np.random.default_rng((HELD_OUT,)).permutation(K)
+        held_out = set(order[: min(K - 1, max(1, round(reading.held_out * K)))].tolist())
+        of_side = [[k for k in range(K) if (k in held_out) == tested] for tested in (False, True)]
+        sides = [[piece for k in side for piece in cut[usable[k]]] for side in of_side]
+    lengths = {
+        what: max(map(len, side), default=0)
+        for what, side in zip(("trained", "tested"), sides, strict=True)
+    }
+    if not usable and len(cut) > 1:
+        lengths = {"": max(len(piece) for own in cut.values() for piece in own)}
+    what = min(lengths, key=lambda what: lengths[what])
+    if lengths[what] < fewest:
+        raise ConfigError(f"{where}: {_too_short(what, lengths[what], fewest, reading)}")
+    left_out += [piece for side in sides for piece in side if len(piece) < fewest]
+    return [[p for p in side if len(p) >= fewest] for side in sides], n_gaps, left_out
+
+
+def _too_short(what: str, longest: int, fewest: int, reading: Reading) -> str:
+    """The end of a sentence on a file of which nothing can be trained, or tested, on."""
+    method = reading.method
+    subject = f"what is {what} on" if what else "the longest trajectory"
+    needs = f"{subject} has {longest} row{'s' * (longest != 1)} without a gap, and needs {fewest}"
+    if reading.estimated:
+        needs += f" with data.estimate={method.name}"
+        if method.name == "savgol":
+            needs += f" and data.window={method.window}"
+            window = (longest - 2) // 2 * 2 + 1
+            if window >= SHORTEST_WINDOW:
+                return f"{needs}: use data.window={window}, or more rows"
+    return f"{needs}: give more rows" + (" or a larger data.held_out" if what == "tested" else "")
+
+
+def _motion(columns: dict[str, Array], angles: tuple[bool, ...], reading: Reading) -> Motion:
+    """One piece of a trajectory, with estimates of missing rates."""
+    times, method = columns["t"], reading.method
     q = np.where(angles, np.unwrap(columns["q"], axis=0), columns["q"])
     if not reading.estimated:
         return Motion(times, q, columns["qdot"], columns["qddot"])
@@ -228,3 +269,19 @@ def _motion(
         qdot = columns["qdot"]
     inner = slice(method.margin, len(times) - method.margin)
     return Motion(times[inner], q[inner], qdot[inner], qddot[inner])
+
+
+def _on_one_turn(
+    *sides: list[Motion], angles: tuple[bool, ...]
+) -> tuple[tuple[Motion, ...], tuple[Motion, ...]]:
+    """Angles that begin whole turns away from the least one are turned back to it."""
+    starts = np.array([motion.q[0] for side in sides for motion in side])
+    least = np.take_along_axis(starts, np.abs(starts).argmin(axis=0)[None], axis=0)[0]
+
+    def turned(motion: Motion) -> Motion:
+        turns = (motion.q[0] - least) / (2 * np.pi)
+        turns = np.where(angles & (np.abs(turns) >= 1), np.rint(turns), 0.0)
+        return dataclasses.replace(motion, q=motion.q - 2 * np.pi * turns)
+
+    training, held_out = (tuple(map(turned, side)) for side in sides)
+    return training, held_out

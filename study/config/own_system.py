@@ -38,10 +38,11 @@ def load(path: str | Path) -> str:
     **Raises:** `ConfigError`, one sentence, for a file that cannot be used.
     """
     where = f"system.path={path}"
+    path = Path(path).expanduser()
     try:
-        source = Path(path).read_bytes()
+        source = path.read_bytes()
     except OSError as error:
-        reason = "there is no such file" if not Path(path).exists() else error.strerror
+        reason = "there is no such file" if not path.exists() else error.strerror
         raise ConfigError(f"{where}: {reason}") from None
     digest = hashlib.sha256(source).hexdigest()
     if digest not in _loaded:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from study.config import own_system
 from study.config.errors import ConfigError, altered, nearest
+from study.config.physical_units import TIMES
 from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 
@@ -85,7 +86,7 @@ class SystemConfig:
 class ColumnsConfig:
     """Which columns of a file are what. Rates are in the coordinates' units, by second."""
 
-    time: Annotated[Name, "seconds"]
+    time: Annotated[Name, "in time_unit"]
     trajectory: Annotated[Name | None, "tells trajectories apart; null: all rows are one"]
     q: Annotated[
         tuple[Name, ...] | None, "a column a coordinate; null: those that coordinates are named"
@@ -94,8 +95,16 @@ class ColumnsConfig:
     qddot: Annotated[tuple[Name, ...] | None, "accelerations; null: estimated"]
     units: Annotated[
         tuple[Name, ...] | None,
-        "of each coordinate: rad, deg, m, cm, mm; null: the system's own",
+        "of each coordinate: rad, deg, mrad, turn, m, cm, mm, um, km; null: the system's own",
     ]
+    time_unit: Annotated[Name | None, "s, ms, us, ns, min, h, d; null: s"] = None
+
+    def __post_init__(self) -> None:
+        if self.time_unit is not None and self.time_unit not in TIMES:
+            raise ConfigError(
+                f"data.columns.time_unit={self.time_unit} is not known: "
+                f"{nearest(self.time_unit, TIMES)}"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

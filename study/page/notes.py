@@ -18,6 +18,7 @@ from study.analysis.searches import SearchResults
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.words import plural
 from study.config.terminal import one_line
+from study.page.measured_notes import compared, taken
 from study.page.page import Part, Unfinished
 from study.sweeping.folder import Orders, StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe
@@ -78,8 +79,8 @@ def measured(rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
     data = config.get("data") if isinstance(config, Mapping) else None
     path = data.get("path") if isinstance(data, Mapping) else None
     lines = []
-    of_files = rows.dropna(subset="data.file").drop_duplicates(names)
-    for row in of_files.loc[:, names].to_dict("records"):
+    for _, own in rows.dropna(subset="data.file").groupby(names, sort=False):
+        row = own.iloc[:1].to_dict("records")[0]
         how = "" if row["data.estimate"] == "measured" else f", {row['data.estimate']}"
         reference = (
             "The true system is not known: rollouts are compared with held-out measured "
@@ -88,11 +89,12 @@ def measured(rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
             if row["system"] == "unknown"
             else "Test labels and rollouts are the true system's, from held-out measured states."
         )
-        n = int(row["data.n_trajectories"])
+        n, cut = int(row["data.n_trajectories"]), row.get("n_gaps", 0) > 0
+        pieces = plural(n, "piece") if cut else plural(n, "trajectory", "trajectories")
         lines.append(
             f"Measured data: {Path(str(path)).name if path else 'a file'} (content "
-            f"{row['data.file']}), {row['coordinates']}{how}; trained on {n} "
-            f"{'trajectory' if n == 1 else 'trajectories'}. {reference}"
+            f"{row['data.file']}), {row['coordinates']}{how}; trained on {pieces}. "
+            f"{' '.join([*taken(row), reference, *compared(own)])}"
         )
     return lines
 

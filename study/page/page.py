@@ -20,11 +20,11 @@ import yaml
 
 from study.analysis.answer import Answer, curve
 from study.analysis.design import Design, counted, sort_key
-from study.analysis.statistics.limits import EQUIVALENT
+from study.analysis.statistics.limits import AT_END, EQUIVALENT
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.words import count, estimate, plural
-from study.tables.measures import MEASURES, diverged
+from study.tables.measures import MEASURES, VALID_TIME, diverged
 
 HERE = Path(__file__).parent / "templates"
 MOST_CELLS = 512  # that answers and figures rest on
@@ -41,7 +41,8 @@ RULES = (
     "A replicate without a finite value counts as the worst possible and is never dropped. Errors "
     "are squared acceleration errors over the variance of the test targets, coordinate by "
     "coordinate; rollout error is the geometric mean over time of the relative error of the state; "
-    "valid time is how long the error stays below half a standard deviation."
+    "valid time is how long the error stays below half a standard deviation, at most the horizon: "
+    "one at this cap says how long was looked."
 )
 DETAILS = {"config": "Config, as composed", "grid": "Grid", "decisions": "Decisions"}
 
@@ -222,6 +223,12 @@ def cell_table(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             data[measure.column + end] = [getattr(e, attribute, np.nan) for e in estimates]
         name = measure.words + (f" ({measure.unit})" if measure.unit else "")
         text[name] = ["not measured" if e is None else estimate(e) for e in estimates]
+        if measure is VALID_TIME and "rollout.horizon" in order:
+            caps = AT_END * order["rollout.horizon"].to_numpy(float)
+            text[name] = [
+                t if e is None or e.value < cap else f"{t}, at the cap"
+                for t, e, cap in zip(text[name], estimates, caps, strict=True)
+            ]
     for measure in [m for m in shown if m.share]:
         middle = np.mean if rows[measure.column].dtype == bool else np.median
         shares = [float(middle(part[measure.column].to_numpy(float))) for part in parts]

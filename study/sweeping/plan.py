@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from study.config.as_typed import once
 from study.config.cell import Cell, by_content, make_cell, wants_cpp
 from study.config.command_line import COMMAND_KEYS, CommandLine
 from study.config.errors import ConfigError
@@ -136,6 +137,8 @@ def _composer(command: CommandLine, compose: Compose) -> Configs:
 def _searched(command: CommandLine, run: Run) -> dict[str, str]:
     """Keys to search in: those of the config that the command does not set, and the command's."""
     for key, value in run.search.space.items():
+        if key.startswith("data.columns."):
+            raise ConfigError(f"search.space.{key}={value} is searched, {once(key, ())}")
         if not isinstance(value, str):
             raise ConfigError(
                 f"search.space.{key}={value} is one value: write a range to search in, or set "
@@ -207,6 +210,9 @@ def _expand(
                 raise ConfigError(
                     f"{where}: {key}={values} belongs to the whole study, so no arm can set it"
                 )
+            if key.startswith("data.columns.") and isinstance(values, list) and len(values) > 1:
+                names = [str(value) for value in values]
+                raise ConfigError(f"{where}: {key} has several values, {once(key, names)}")
             if values == []:
                 raise ConfigError(f"{where}: {key}=[] holds no value: give at least one")
             if key not in replaced:

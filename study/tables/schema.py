@@ -4,6 +4,7 @@ import warnings
 from typing import get_args
 
 from study.config.factors import FACTORS, Factor
+from study.core.data.recording import COUNTS
 from study.tables.measures import MEASURES, Measure
 from study.tables.records import State
 
@@ -64,6 +65,9 @@ RESULTS = pa.DataFrameSchema(
         "tuned": pa.Column(str, required=False),
         **{name: _factor(factor) for name, factor in FACTORS.items()},
         "coordinates": _text(required=False),
+        # of measured data
+        "time_step": _number(0, nullable=True, required=False),
+        **{name: _number(0, nullable=True, required=False) for name in COUNTS},
         "n_params": _count(1),
         "n_equations": _count(1),
         "n_over_p": _number(0),

@@ -99,22 +99,23 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         pairs = _pairs(axis, curves, cell, f"q{i}", name, true, angle=unit == "rad")
         data |= pairs
         # the frame shows the true range and some more; a diverged curve may leave it
-        shown = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
-        low, high = np.nanmin(shown), np.nanmax(shown)
+        range_ = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
+        low, high = np.nanmin(range_), np.nanmax(range_)
         pad = 0.35 * max(high - low, 1e-9)
         written = name.replace("theta", "θ").translate(_LOWERED)
         axis.set(ylim=(low - pad, high + pad), ylabel=f"{written} ({unit})")
     axes[-1].set_xlabel("time (s)")
     finish(figure, axes[0])
     title = f"Rollouts of the {which} cell"
+    shown = "Two held-out trajectories" if "true.q0[1]" in metrics else "One held-out trajectory"
     caption = (
-        f"Two held-out trajectories by the learned dynamics (dashed) and {truth} (solid); "
+        f"{shown} by the learned dynamics (dashed) and {truth} (solid); "
         f"first replicate (n = 1) of the cell {_RANK[which]} median rollout error "
         f"({design.label(cell) or cell}). A curve out of the frame has left the {true} range."
     )
     alt = (
         f"Coordinates over {number(float(data['time'].max()))} s, learned against "
-        f"{true}, two trajectories."
+        f"{true}, {shown.partition(' ')[0].lower()} held out."
     )
     return Plot(f"rollouts_{which}", title, caption, alt, pd.DataFrame(data), figure)
 

@@ -32,6 +32,7 @@ CHAOTIC = 10.0
 MULTIPLIED = math.log(10)  # Lyapunov times in which chaos makes an error ten times as large
 LYAPUNOV = 0.5, 2.0  # Lyapunov times that an e-fold of accuracy buys, where it buys 'one'
 AT_CAP = 0.5  # of the horizon: beyond, a mean of valid times says how long was looked
+AT_END = 1 - 1e-6  # of the horizon: a valid time from here on is at its cap
 CONVERGED = 0.9  # an answer says so if a smaller share of its runs have converged
 
 

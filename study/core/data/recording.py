@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 import scipy
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from study.core.data.datasets import (
     POOL,
@@ -26,6 +26,12 @@ from study.core.data.datasets import (
 from study.core.systems.mechanics import System
 
 Array = np.ndarray
+
+COVERED = 0.75  # of the held-out time is in pieces that are long
+GAP = 3.0  # a step so many times as long as those around it, their median, is a gap
+AROUND = 11  # steps
+COUNTS = ("n_gaps", "n_short", "n_short_rows", "n_empty")  # of what was cut and left out
+LONG = 0.5  # of the shortest of these: the horizon is no shorter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +57,21 @@ class Motion:
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """`training` and `held_out` trajectories; `angles`: which coordinates are periodic."""
+    """What was measured, in pieces without a gap.
+
+    - `training`, `held_out`: pieces of trajectories; `angles`: which coordinates are periodic.
+    - `n_gaps`: gaps that cut trajectories into pieces.
+    - `n_short`: pieces that were left out because they are too short, and `n_short_rows` in them.
+    - `n_empty`: rows that were left out because a number in them is missing.
+    """
 
     training: tuple[Motion, ...]
     held_out: tuple[Motion, ...]
     angles: tuple[bool, ...]
+    n_gaps: int = 0
+    n_short: int = 0
+    n_short_rows: int = 0
+    n_empty: int = 0
 
     @functools.cached_property
     def points(self) -> Points:
@@ -77,40 +93,64 @@ class Recording:
         return Reference.of(self.points, self.angles)
 
     def test_set(self, system: System) -> TestSet:
-        """All held-out points, with the labels of the true system if it is known."""
-        points = _joined(self.held_out)
+        """All held-out points, with the labels of the true system if it is known.
+
+        Angles are in range if they are so after any number of turns.
+        """
+        points, reference = _joined(self.held_out), self.reference()
         if system.known:
             points = dataclasses.replace(points, qddot=system.acceleration(points.q, points.qdot))
-        return TestSet.of(points, self.reference())
+        middle = (reference.low + reference.high)[: len(self.angles)] / 2
+        turned = np.where(self.angles, points.q - _turns(points.q - middle), points.q)
+        nearest = TestSet.of(dataclasses.replace(points, q=turned), reference)
+        return dataclasses.replace(nearest, points=points)
 
     @property
-    def shortest(self) -> float:
-        """Seconds of the shortest held-out trajectory."""
-        return min(motion.duration for motion in self.held_out)
+    def step(self) -> float:
+        """Seconds from a row to the next, the median of all pieces."""
+        return float(np.median(np.concatenate([np.diff(m.times) for m in self._pieces])))
+
+    @property
+    def _pieces(self) -> tuple[Motion, ...]:
+        return self.training + self.held_out
+
+    @property
+    def horizon(self) -> float:
+        """Seconds that rollouts are compared over: the shortest piece, short scraps apart.
+
+        The longest pieces that hold three quarters of the held-out time are no scraps, nor are
+        those at least half as long.
+        """
+        durations = np.sort([motion.duration for motion in self.held_out])[::-1]
+        covered = np.cumsum(durations) >= COVERED * durations.sum() * (1 - 1e-9)
+        return float(durations[durations >= LONG * durations[covered.argmax()]].min())
 
     def starts(self, n: int, room: float) -> list[tuple[Motion, float]]:
         """n starts of rollouts, each with `room` seconds of measured motion after it.
 
-        Trajectories take turns: first their beginnings, then times spread evenly over those that
-        are longer than `room`. If none is longer, there are at most as many starts as trajectories.
+        Pieces take turns: first their beginnings, then times spread evenly over those that are
+        longer than `room`. There are fewer than n if two would be closer than the rows of a piece.
 
-        **Raises:** `DataError` if no held-out trajectory is so long.
+        **Raises:** `DataError` if no held-out piece is so long.
         """
         fit = [motion for motion in self.held_out if motion.duration >= room * (1 - 1e-9)]
         if not fit:
             longest = max(motion.duration for motion in self.held_out)
             raise DataError(
                 f"rollout.horizon={room:g} is longer than any held-out trajectory: "
-                f"at most {longest:g} s were measured"
+                f"at most {longest:g} s were measured without a gap"
             )
-        longer = [motion for motion in fit if motion.duration > room * (1 + 1e-9)]
-        starts = [(motion, float(motion.times[0])) for motion in fit]
-        later = -(-(n - len(fit)) // len(longer)) if longer else 0  # starts after the first of each
-        for k in range(1, later + 1):
-            for motion in longer:
-                spare = motion.duration - room
-                starts.append((motion, float(motion.times[0]) + spare * k / later))
-        return starts[:n]
+        spare = [max(0.0, motion.duration - room) for motion in fit]
+        rows = [s / m.duration * (len(m.times) - 1) for s, m in zip(spare, fit, strict=True)]
+        most = [1 + int(rows_after + 1e-6) for rows_after in rows]
+        rounds = next((k for k in range(1, max(most)) if sum(np.minimum(most, k)) >= n), max(most))
+        begun = [min(own, rounds) for own in most]
+        return [
+            (motion, float(motion.times[0]) + spare[i] * k / max(1, begun[i] - 1))
+            for k in range(rounds)
+            for i, motion in enumerate(fit)
+            if k < begun[i]
+        ][:n]
 
     def truth(self, system: System, n: int, horizon: float, n_times: int) -> Trajectories:
         """True motion from measured states, or measured motion, to compare rollouts with.
@@ -130,6 +170,20 @@ class Recording:
         return Trajectories(times, states, np.full(len(starts), float(times[-1])), unknown)
 
 
+def pieces(times: Float[Array, " n"], rows: Int[Array, " m"]) -> list[Int[Array, " k"]]:
+    """The rows of one trajectory, cut at its gaps."""
+    if len(rows) < 2:
+        return [rows]
+    steps = np.diff(times[rows])
+    usual = scipy.ndimage.median_filter(steps, AROUND, mode="mirror")
+    return np.split(rows, np.flatnonzero(steps > GAP * usual * (1 + 1e-9)) + 1)
+
+
 def _joined(motions: tuple[Motion, ...]) -> Points:
     rows = ([getattr(motion, name) for motion in motions] for name in ("q", "qdot", "qddot"))
     return Points(*map(np.concatenate, rows))
+
+
+def _turns(angle: Array) -> Array:
+    """The whole turns in an angle, as an angle."""
+    return 2 * np.pi * np.rint(angle / (2 * np.pi))

@@ -56,7 +56,7 @@ class System:
     lagrangian: Lagrangian
     coordinates: tuple[tuple[str, str], ...]
     angles: tuple[bool, ...]
-    constants: Mapping[str, float]
+    constants: Mapping[str, int | float]
     initial_conditions: Sampler
     box: tuple[float, ...]
     horizon: float
@@ -276,7 +276,7 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _evaluate(function, q, qdot, constants: Mapping[str, float]):
+def _evaluate(function, q, qdot, constants: Mapping[str, int | float]):
     """The function's entries side by side, (*n, entries)."""
     columns = [x[..., i] for x in (q, qdot) for i in range(x.shape[-1])]
     entries = function(*columns, *constants.values())
