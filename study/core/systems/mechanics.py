@@ -2,6 +2,8 @@
 
 sympy derives mass matrix, acceleration and energy from L(q, qdot), once for each Lagrangian, as
 functions of numpy arrays. L is written once with the functions of `xp`: sympy here, torch in tests.
+Forces that no Lagrangian makes, such as friction and motors, are stated beside it as generalised
+forces Q, so that M qddot + c - g = Q (Goldstein, Classical Mechanics, eq. 1-53).
 The terms of a library are derived alike, as functions of numpy arrays or torch tensors.
 """
 
@@ -18,9 +20,11 @@ from jaxtyping import Bool, Float, Inexact
 
 Array = np.ndarray
 Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
+Inputs = Inexact[Array, "*n m"]
 FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp", "log")  # of xp
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
 Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
+Forces = Callable[[Any, Any, Any, Any, Any], Iterable[Any]]  # (q, qdot, u, constants, xp) -> Q
 Library = Callable[[Any, Any, Any, Any], Iterable[Any]]  # the same -> terms of a Lagrangian
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
 
@@ -50,6 +54,10 @@ class System:
       the motion forgets its start long before the horizon.
     - `energy_scale`: constants -> joules that energy errors are measured in.
     - `library`: (q, qdot, constants, xp) -> the terms that `model.features=library` sums.
+    - `forces`: (q, qdot, u, constants, xp) -> the D generalised forces Q; Q_i times the rate of
+      coordinate i is a power in watts. None if nothing but the Lagrangian acts.
+    - `inputs`: name and unit of each input u that the forces depend on, such as a motor's torque.
+      They are zero unless they are given.
     """
 
     name: str
@@ -65,6 +73,8 @@ class System:
     span: float | None = None
     safe: Callable[[Float[Array, "n two_D"], Any], Array] | None = None
     library: Library | None = None
+    forces: Forces | None = None
+    inputs: tuple[tuple[str, str], ...] = ()
 
     @property
     def known(self) -> bool:
@@ -103,20 +113,36 @@ class System:
         """d2L/dqdot2 at states (q, qdot)."""
         return self.mass_and_force(q, qdot)[0]
 
-    def acceleration(self, q: Rows, qdot: Rows) -> Rows:
-        """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
-        mass, force = self.mass_and_force(q, qdot)
+    def acceleration(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Rows:
+        """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot + Q), Cranmer et al. (2020), eq. 6, with Q."""
+        mass, force = self.mass_and_force(q, qdot, u)
         return np.linalg.solve(mass, force[..., None])[..., 0]
 
     def energy(self, q: Rows, qdot: Rows) -> Inexact[Array, "*n"]:
-        """E = qdot . dL/dqdot - L in joules; conserved, because no Lagrangian here has the time."""
+        """E = qdot . dL/dqdot - L in joules; dE/dt is the power of the forces.
+
+        Without forces it is conserved, because no Lagrangian here has the time.
+        """
         energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
         return _evaluate(energy, q, qdot, self.constants)[..., 0]
 
-    def rhs(self, state):
+    def generalised_force(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Rows:
+        """Q of the forces; zero if there are none."""
+        if self.forces is None:
+            return np.zeros(np.broadcast_shapes(q.shape, qdot.shape))
+        names = tuple(self.constants)
+        formulas = _derive_forces(self.forces, self.n_dof, len(self.inputs), names)
+        u = np.zeros((*q.shape[:-1], len(self.inputs))) if u is None else u
+        return _evaluate(formulas, q, qdot, self.constants, u)
+
+    def power(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Inexact[Array, "*n"]:
+        """Q . qdot in watts, the rate at which the forces change the energy."""
+        return (self.generalised_force(q, qdot, u) * qdot).sum(-1)
+
+    def rhs(self, state, u=None):
         """d(state)/dt = (qdot, qddot) (*n, 2 D); no types, because solvers call it in a loop."""
         q, qdot = state[..., : self.n_dof], state[..., self.n_dof :]
-        mass, force = self.mass_and_force(q, qdot)
+        mass, force = self.mass_and_force(q, qdot, u)
         return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
 
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
@@ -160,12 +186,15 @@ class System:
             raise DataError(f"{self.name} has no library of terms")
         return _derive_terms(self.library, self.n_dof, tuple(self.constants))
 
-    def mass_and_force(self, q, qdot):
-        """M (*n, D, D) and the generalised force g - c (*n, D)."""
+    def mass_and_force(self, q, qdot, u=None):
+        """M (*n, D, D) and all that M qddot is equal to, g - c + Q (*n, D)."""
         D = self.n_dof
         formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]
         both = _evaluate(formulas, q, qdot, self.constants)
-        return both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
+        mass, force = both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
+        if self.forces is not None:
+            force = force + self.generalised_force(q, qdot, u)
+        return mass, force
 
 
 def no_lagrangian(*_: Any) -> Any:
@@ -198,6 +227,28 @@ def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
     energy = [sum(vi * sp.diff(L, vi) for vi in v) - L]
     formulas = _mass_and_force(L, q, v), energy
     return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in formulas)
+
+
+@functools.cache
+def _derive_forces(forces: Forces, D: int, n_inputs: int, names: tuple[str, ...]):
+    """A numpy function of forces. **Raises:** `DataError` if they are not D formulas."""
+    import sympy as sp
+
+    q, v, constants, arguments = _symbols(D, names)
+    u = sp.symbols(f"u:{n_inputs}", real=True)
+    given = forces(q, v, u, constants, sp)
+    if isinstance(given, str | set | frozenset | sp.Basic) or not isinstance(given, Iterable):
+        raise DataError(f"forces gives {_kind(given)}: it should give a list of {D} formulas")
+    formulas = list(given)
+    if len(formulas) != D:
+        raise DataError(f"forces gives {len(formulas)} formulas: it should give {D}")
+    for i, formula in enumerate(formulas):
+        if not isinstance(formula, int | float | sp.Expr):
+            raise DataError(
+                f"forces gives {_kind(formula)} for q[{i}]: it should be a formula of q, qdot, u "
+                "and constants"
+            )
+    return sp.lambdify((*arguments[: 2 * D], *u, *arguments[2 * D :]), formulas, "numpy", cse=True)
 
 
 def _symbols(D: int, names: tuple[str, ...]):
@@ -276,11 +327,11 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _evaluate(function, q, qdot, constants: Mapping[str, float]):
+def _evaluate(function, q, qdot, constants: Mapping[str, float], *inputs):
     """The function's entries side by side, (*n, entries)."""
-    columns = [x[..., i] for x in (q, qdot) for i in range(x.shape[-1])]
+    columns = [x[..., i] for x in (q, qdot, *inputs) for i in range(x.shape[-1])]
     entries = function(*columns, *constants.values())
-    out = np.empty((*q.shape[:-1], len(entries)), np.result_type(q, qdot, np.float64))
+    out = np.empty((*q.shape[:-1], len(entries)), np.result_type(q, qdot, *inputs, np.float64))
     for i, entry in enumerate(entries):
         out[..., i] = entry
     return out
