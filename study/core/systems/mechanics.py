@@ -4,33 +4,39 @@ sympy derives mass matrix, acceleration and energy from L(q, qdot), once for eac
 functions of numpy arrays. L is written once with the functions of `xp`: sympy here, torch in tests.
 Forces that no Lagrangian makes, such as friction and motors, are stated beside it as generalised
 forces Q, so that M qddot + c - g = Q (Goldstein, Classical Mechanics, eq. 1-53).
-The terms of a library are derived alike, as functions of numpy arrays or torch tensors.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
+from study.core.systems.formulas import (
+    FUNCTIONS,
+    DataError,
+    Forces,
+    Lagrangian,
+    Library,
+    Terms,
+    derive,
+    derive_forces,
+    derive_slopes,
+    derive_terms,
+    evaluate,
+)
+
+__all__ = ["FUNCTIONS", "DataError", "System", "Terms", "no_lagrangian", "unknown"]
+
 Array = np.ndarray
 Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
 Inputs = Inexact[Array, "*n m"]
-FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp", "log")  # of xp
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
-Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
-Forces = Callable[[Any, Any, Any, Any, Any], Iterable[Any]]  # (q, qdot, u, constants, xp) -> Q
-Library = Callable[[Any, Any, Any, Any], Iterable[Any]]  # the same -> terms of a Lagrangian
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
-
-
-class DataError(ValueError):
-    """Data that cannot be made or used: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,17 +129,17 @@ class System:
 
         Without forces it is conserved, because no Lagrangian here has the time.
         """
-        energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
-        return _evaluate(energy, q, qdot, self.constants)[..., 0]
+        energy = derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
+        return evaluate(energy, q, qdot, self.constants)[..., 0]
 
     def generalised_force(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Rows:
         """Q of the forces; zero if there are none."""
         if self.forces is None:
             return np.zeros(np.broadcast_shapes(q.shape, qdot.shape))
         names = tuple(self.constants)
-        formulas = _derive_forces(self.forces, self.n_dof, len(self.inputs), names)
+        formulas = derive_forces(self.forces, self.n_dof, len(self.inputs), names)
         u = np.zeros((*q.shape[:-1], len(self.inputs))) if u is None else u
-        return _evaluate(formulas, q, qdot, self.constants, u)
+        return evaluate(formulas, q, qdot, self.constants, u)
 
     def power(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Inexact[Array, "*n"]:
         """Q . qdot in watts, the rate at which the forces change the energy."""
@@ -184,13 +190,23 @@ class System:
         """
         if self.library is None:
             raise DataError(f"{self.name} has no library of terms")
-        return _derive_terms(self.library, self.n_dof, tuple(self.constants))
+        return derive_terms(self.library, self.n_dof, tuple(self.constants))
+
+    @property
+    def slopes(self) -> Terms:
+        """Value and first derivatives of the terms; entry 0, then D of dphi/dqdot, D of dphi/dq.
+
+        **Raises:** as `terms`.
+        """
+        if self.library is None:
+            raise DataError(f"{self.name} has no library of terms")
+        return derive_slopes(self.library, self.n_dof, tuple(self.constants))
 
     def mass_and_force(self, q, qdot, u=None):
         """M (*n, D, D) and all that M qddot is equal to, g - c + Q (*n, D)."""
         D = self.n_dof
-        formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]
-        both = _evaluate(formulas, q, qdot, self.constants)
+        formulas = derive(self.lagrangian, D, tuple(self.constants))[0]
+        both = evaluate(formulas, q, qdot, self.constants)
         mass, force = both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
         if self.forces is not None:
             force = force + self.generalised_force(q, qdot, u)
@@ -215,123 +231,3 @@ def unknown(coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...]) 
         horizon=np.inf,
         energy_scale=lambda c: np.nan,
     )
-
-
-@functools.cache
-def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
-    """Two numpy functions of a Lagrangian: mass matrix and generalised force g - c; energy."""
-    import sympy as sp
-
-    q, v, constants, arguments = _symbols(D, names)
-    L = lagrangian(q, v, constants, sp)
-    energy = [sum(vi * sp.diff(L, vi) for vi in v) - L]
-    formulas = _mass_and_force(L, q, v), energy
-    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in formulas)
-
-
-@functools.cache
-def _derive_forces(forces: Forces, D: int, n_inputs: int, names: tuple[str, ...]):
-    """A numpy function of forces. **Raises:** `DataError` if they are not D formulas."""
-    import sympy as sp
-
-    q, v, constants, arguments = _symbols(D, names)
-    u = sp.symbols(f"u:{n_inputs}", real=True)
-    given = forces(q, v, u, constants, sp)
-    if isinstance(given, str | set | frozenset | sp.Basic) or not isinstance(given, Iterable):
-        raise DataError(f"forces gives {_kind(given)}: it should give a list of {D} formulas")
-    formulas = list(given)
-    if len(formulas) != D:
-        raise DataError(f"forces gives {len(formulas)} formulas: it should give {D}")
-    for i, formula in enumerate(formulas):
-        if not isinstance(formula, int | float | sp.Expr):
-            raise DataError(
-                f"forces gives {_kind(formula)} for q[{i}]: it should be a formula of q, qdot, u "
-                "and constants"
-            )
-    return sp.lambdify((*arguments[: 2 * D], *u, *arguments[2 * D :]), formulas, "numpy", cse=True)
-
-
-def _symbols(D: int, names: tuple[str, ...]):
-    """q, qdot, the constants as attributes, and all of them in a row."""
-    import sympy as sp
-
-    q, v, constants = (sp.symbols(x, real=True) for x in (f"q:{D}", f"v:{D}", names))
-    return q, v, SimpleNamespace(**dict(zip(names, constants, strict=True))), (*q, *v, *constants)
-
-
-def _mass_and_force(L: Any, q: tuple, v: tuple) -> list:
-    """d2L/dqdot2, row by row, and dL/dq - (d2L/dqdot dq) qdot, as formulas."""
-    import sympy as sp
-
-    momentum = [sp.diff(L, vi) for vi in v]
-    mass = [sp.diff(p, vj) for p in momentum for vj in v]
-    return mass + [
-        sp.diff(L, qi) - sum(sp.diff(p, qj) * vj for qj, vj in zip(q, v, strict=True))
-        for qi, p in zip(q, momentum, strict=True)
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Terms:
-    """Mass matrix and force of each of P = `count` terms; most of their entries are zero.
-
-    Expression `expression[k]` of those that `formulas` gives is entry `entry[k]` of term `term[k]`:
-    of its mass matrix, row by row, then of its force. All other entries are zero.
-    `formulas` takes the coordinates, the velocities and the constants, each by itself.
-    """
-
-    count: int
-    formulas: Callable[..., list]
-    term: list[int]
-    entry: list[int]
-    expression: list[int]
-
-
-@functools.cache
-def _derive_terms(library: Library, D: int, names: tuple[str, ...]) -> Terms:
-    """The terms of a library. **Raises:** `DataError` if it gives none, or what is no term."""
-    import sympy as sp
-
-    q, v, constants, arguments = _symbols(D, names)
-    given = library(q, v, constants, sp)
-    if isinstance(given, str | set | frozenset | sp.Basic) or not isinstance(given, Iterable):
-        raise DataError(f"library gives {_kind(given)}: it should give a list of terms")
-    expressions: dict[Any, int] = {}
-    terms, places = list(given), []
-    for j, term in enumerate(terms):
-        if not isinstance(term, int | float | sp.Expr):
-            raise DataError(
-                f"library gives {_kind(term)} as its term {j + 1}: it should be a formula of q, "
-                "qdot and constants"
-            )
-        for k, formula in enumerate(_mass_and_force(sp.sympify(term), q, v)):
-            if sp.expand(formula, trig=True) != 0:  # of a total time derivative all are
-                places.append((j, k, expressions.setdefault(formula, len(expressions))))
-    for i in range(D):
-        if not any(k in range(i * D, i * D + D) for _, k, _ in places):
-            raise DataError(
-                f"library gives {len(terms)} terms, and none is a kinetic energy of q[{i}]: it "
-                f"should give one, such as v[{i}]**2"
-            )
-    functions = {name: functools.partial(_either, name) for name in FUNCTIONS}
-    formulas = sp.lambdify(arguments, list(expressions), [functions, "math"], cse=True)
-    return Terms(len(terms), formulas, *map(list, zip(*places, strict=True)))
-
-
-def _either(name: str, x: Any) -> Any:
-    """A function by name, of a torch tensor or of anything that numpy knows."""
-    return getattr(x, name)() if hasattr(x, name) else getattr(np, name)(x)
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def _evaluate(function, q, qdot, constants: Mapping[str, float], *inputs):
-    """The function's entries side by side, (*n, entries)."""
-    columns = [x[..., i] for x in (q, qdot, *inputs) for i in range(x.shape[-1])]
-    entries = function(*columns, *constants.values())
-    out = np.empty((*q.shape[:-1], len(entries)), np.result_type(q, qdot, *inputs, np.float64))
-    for i, entry in enumerate(entries):
-        out[..., i] = entry
-    return out
