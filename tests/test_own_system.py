@@ -19,6 +19,7 @@ from study.config.cell import Cell, make_cell
 from study.config.command_line import compose
 from study.config.errors import ConfigError
 from study.config.hydra import register
+from study.core.data.datasets import held_out
 from study.sweeping.cell_config import read_cell, read_config
 from tests.sweeping.commands import HERE, TINY, last_given, measures, run_here
 
@@ -105,6 +106,17 @@ def test_its_table_is_the_built_in_systems_to_the_last_bit(monkeypatch):
         a, b = (table.drop(columns=names, errors="ignore") for table in (a, b))
         pd.testing.assert_frame_equal(a, b, check_exact=True)
     assert set(own[0]["system.constants"]) == {"m2=2"}
+
+
+def test_friction_is_in_the_data_and_the_motion_is_checked_by_its_work():
+    """A damped spring, solved by hand: the trajectories that a cell trains on and is tested by."""
+    Path("my_system.py").write_text(forces("[-0.4 * v[0]]"))
+    system = own_cell().mechanics
+    truth = held_out(system, 3, 4.0, 9)
+    x, times = truth.states[:, :1, 0], truth.times
+    rate = np.sqrt(4 - 0.2**2)
+    wave = np.cos(rate * times) + 0.2 / rate * np.sin(rate * times)
+    np.testing.assert_allclose(truth.states[..., 0], x * np.exp(-0.2 * times) * wave, atol=1e-9)
 
 
 def test_a_cell_is_named_by_the_content_of_the_file_and_its_constants():
@@ -231,6 +243,10 @@ def change(old: str, new: str) -> str:
     return SPRING.replace(old, new)
 
 
+def forces(formulas: str) -> str:
+    return change("    horizon", f"    forces=lambda q, v, u, c, xp: {formulas},\n    horizon")
+
+
 def library(terms: str) -> str:
     return change("    horizon", f"    library=lambda q, v, c, xp: [{terms}],\n    horizon")
 
@@ -324,6 +340,21 @@ BAD = {
         library("v[0] ** 2, q[0] ** 2, 1 / v[0]"),
         [],
         ["term 3 of library", "not finite at (q, qdot) = (", "smooth"],
+    ),
+    "forces of another number": (
+        forces("[-v[0], 0]"),
+        [],
+        ["forces gives 2 formulas", "it should give 1"],
+    ),
+    "forces with a constant it does not have": (
+        forces("[-c.kk * v[0]]"),
+        [],
+        ["forces reads the constant kk", "it has m, k"],
+    ),
+    "forces of an input that is not named": (
+        forces("[u[0] - v[0]]"),
+        [],
+        ["forces raises IndexError"],
     ),
     "a name that is no name": (change('name="spring"', 'name="../x"'), [], ["name='../x'"]),
 }

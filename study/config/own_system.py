@@ -134,6 +134,7 @@ def _check(system: System, where: str) -> None:
             "velocities"
         )
     for function, call in {
+        "forces": lambda: system.generalised_force(*np.split(start, 2, axis=1)),
         "the Lagrangian": lambda: system.mass_matrix(*np.split(start, 2, axis=1)),
         "energy_scale": lambda: float(system.energy_scale(constants)),
         "safe": lambda: system.is_safe(start),
@@ -141,6 +142,8 @@ def _check(system: System, where: str) -> None:
         try:
             with np.errstate(all="ignore"):
                 value = call()
+        except DataError as error:
+            raise ConfigError(f"{where}: {error}") from None
         except Exception as error:
             raise ConfigError(f"{where}: {function} {_why(error, system)}") from None
         mass = value if function == "the Lagrangian" else mass

@@ -271,3 +271,17 @@ def test_what_is_no_library_is_refused(library, said):
     with pytest.raises(DataError) as error:
         _ = system.terms
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("D", [1, 2, 3])
+def test_slopes_are_those_of_automatic_differentiation(D):
+    model = library_model(D)
+    theta, q, qdot, _ = some(model, R=2)
+    slopes, values = model.slopes(theta, q, qdot), scaled_terms(model)
+    for r, j in itertools.product(range(2), range(model.n_params)):
+        states = (q[r].T, qdot[r].T)
+        phi = [lambda q, v, j=j: values(q, v)[j] + 0 * v[0]][0]
+        torch.testing.assert_close(slopes.value[r, :, j], torch.func.vmap(phi)(*states))
+        for argnum, ours in enumerate((slopes.of_q, slopes.of_qdot)):
+            expected = torch.func.vmap(torch.func.grad(phi, argnums=argnum))(*states)
+            torch.testing.assert_close(ours[r, :, :, j], expected)

@@ -240,3 +240,20 @@ def test_what_is_chosen_by_itself_is_as_good_as_the_best_that_is_named(kind):
     assert definite
     assert chosen < 10 * min(named)
     assert chosen < 1e-2 * max(named)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("D", [1, 2, 3])
+def test_slopes_are_those_of_automatic_differentiation(kind, D):
+    model = make(kind, D, width=3)
+    theta, q, qdot, _ = some(model, R=2)
+    slopes = model.slopes(theta, q, qdot)
+    for r in range(2):
+        for j in range(model.n_params):
+            phi = term(model, theta[r], j)
+            states = (q[r].T, qdot[r].T)
+            value = torch.func.vmap(phi)(*states)
+            torch.testing.assert_close(slopes.value[r, :, j], value)
+            for argnum, ours in enumerate((slopes.of_q, slopes.of_qdot)):
+                expected = torch.func.vmap(torch.func.grad(phi, argnums=argnum))(*states)
+                torch.testing.assert_close(ours[r, :, :, j], expected)

@@ -142,15 +142,37 @@ def integrate(
 
     **Raises:** `DataError` if the solver fails.
     """
-    shape = start.shape
+    return integrate_with_work(system, start, times, tolerance, method)[0]
 
-    def field(_: float, flat: Array) -> Array:
-        return system.rhs(flat.reshape(shape)).reshape(-1)
+
+def integrate_with_work(
+    system: System,
+    start: Float[Array, "K two_D"],
+    times: Float[Array, " T"],
+    tolerance: float = TOLERANCE,
+    method: str = "DOP853",
+    drive: Callable[[float], Float[Array, " m"]] | None = None,
+) -> tuple[Float[Array, "K T two_D"], Float[Array, "K T"]]:
+    """As `integrate`, and the work of the forces since the start in joules, as one more unknown.
+
+    - `drive`: the inputs at a time in seconds, the same for all trajectories; zero if not given.
+    """
+    forced, D, m = system.forces is not None, system.n_dof, len(system.inputs)
+    begin = np.concatenate([start, np.zeros((len(start), 1))], 1) if forced else start
+    shape = begin.shape
+
+    def field(t: float, flat: Array) -> Array:
+        if not forced:
+            return system.rhs(flat.reshape(shape)).reshape(-1)
+        state = flat.reshape(shape)[:, :-1]
+        u = None if drive is None else np.broadcast_to(drive(t), (len(start), m))
+        power = system.power(state[:, :D], state[:, D:], u)
+        return np.concatenate([system.rhs(state, u), power[:, None]], 1).reshape(-1)
 
     solved = scipy.integrate.solve_ivp(
         field,
         (times[0], times[-1]),
-        start.reshape(-1),
+        begin.reshape(-1),
         method=method,
         t_eval=times,
         rtol=tolerance,
@@ -158,16 +180,19 @@ def integrate(
     )
     if not solved.success:
         raise DataError(f"{system.name}: {method} failed at t = {solved.t[-1]} s: {solved.message}")
-    return solved.y.T.reshape(len(times), *shape).transpose(1, 0, 2)
+    whole = solved.y.T.reshape(len(times), *shape).transpose(1, 0, 2)
+    return (whole[..., :-1], whole[..., -1]) if forced else (whole, np.zeros(whole.shape[:2]))
 
 
-def checked(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, "K T two_D"]:
-    """The trajectories as they are, if they conserve energy.
+def checked(
+    system: System, states: Float[Array, "K T two_D"], work: Float[Array, "K T"] | float = 0.0
+) -> Float[Array, "K T two_D"]:
+    """The trajectories as they are, if their energy changes by the work of the forces alone.
 
     **Raises:** `DataError` if one drifts by more than 1e-8 of the energy scale.
     """
     energy = system.energy(*np.split(states, 2, axis=-1))
-    drift = np.abs(energy - energy[:, :1]).max() / system.energy_scale(system.parameters)
+    drift = np.abs(energy - energy[:, :1] - work).max() / system.energy_scale(system.parameters)
     if not drift <= ENERGY_TOLERANCE:
         raise DataError(
             f"{system.name}: a reference trajectory drifts in energy by {drift:.1e} of its scale, "
@@ -224,7 +249,7 @@ class Source:
                     rng, self.n_trajectories, self.system.parameters
                 )
                 times = np.linspace(0, self.system.data_span, -(-size // self.n_trajectories))
-                curves = checked(self.system, integrate(self.system, start, times))
+                curves = checked(self.system, *integrate_with_work(self.system, start, times))
                 states = curves.reshape(-1, 2 * self.system.n_dof)
             along = rng.permutation(len(states))[:size]
             q, qdot = np.split(states[along], 2, axis=1)
@@ -266,7 +291,7 @@ def _motion(
 ) -> Trajectories:
     def make() -> dict[str, Array]:
         times = np.linspace(0, horizon, n_times)
-        states = checked(system, integrate(system, start, times))
+        states = checked(system, *integrate_with_work(system, start, times))
         second = integrate(system, start, times, *SECOND)
         apart = np.abs(second - states) / spread(system, states)
         agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)

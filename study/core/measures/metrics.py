@@ -77,7 +77,8 @@ def rollout_measures(
       deviations passes 0.5; mean over trajectories, each capped at the horizon and at the time to
       which the truth is trusted. `valid_time_lyapunov`: the same times each trajectory's exponent,
       over trajectories with a positive one.
-    - `energy_drift`, `energy_drift_final`: |E(t) - E(0)| by the true energy over the energy scale,
+    - `energy_drift`, `energy_drift_final`: |E(t) - E(0)| by the true energy over the energy scale
+      (of a system with forces: less the energy of the true motion at t in place of E(0)),
       mean over time and last, median over trajectories; infinite once diverged.
       `energy_drift_final_mean`: the last, mean over trajectories, as Cranmer et al. (2020) have it.
       NaN if the true system is not known.
@@ -94,7 +95,7 @@ def rollout_measures(
     first = np.where(passed.any(1), truth.times[passed.argmax(1)], truth.times[-1])
     valid = np.minimum(first, truth.trusted)
     positive = truth.lyapunov > 0
-    drift = _energy_drift(learned, system)
+    drift = _energy_drift(learned, truth, system)
     return (
         {
             "rollout_error": float(np.exp(np.log(relative[counted]).mean())),
@@ -113,12 +114,17 @@ def rollout_measures(
     )
 
 
-def _energy_drift(learned: Float[Array, "K T two_D"], system: System) -> Float[Array, "K T"]:
+def _energy_drift(
+    learned: Float[Array, "K T two_D"], truth: Trajectories, system: System
+) -> Float[Array, "K T"]:
     if not system.known:
         return np.full(learned.shape[:2], np.nan)
     with np.errstate(over="ignore", invalid="ignore"):
         energy = system.energy(*np.split(learned, 2, axis=-1))
-    drift = np.abs(energy - energy[:, :1]) / system.energy_scale(system.parameters)
+    right = energy[:, :1]
+    if system.forces is not None:
+        right = system.energy(*np.split(truth.states, 2, axis=-1))
+    drift = np.abs(energy - right) / system.energy_scale(system.parameters)
     return _filled(drift, np.inf)
 
 

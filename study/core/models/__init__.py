@@ -32,9 +32,9 @@ from torch import Tensor
 from study.core.models.acceleration_mlp import AccelerationMLP
 from study.core.models.activations import ACTIVATIONS
 from study.core.models.initialisation import INITS
+from study.core.models.library_lagrangian import LibraryLagrangian
 from study.core.models.linear_lagrangian import (
     DrawnLagrangian,
-    LibraryLagrangian,
     RandomLagrangian,
     StructuredLagrangian,
 )

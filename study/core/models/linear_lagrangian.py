@@ -10,13 +10,11 @@ indefinite on the way. A constraint keeps it away: the mean over the training po
 the trace of a unit mass. It fixes the scale of L, which the accelerations do not see (L -> a L).
 How others avoid the trivial solution: Purnomo and Hayashibe (2023), arXiv 2209.03248.
 
-The terms of a library are the user's own, as in sparse identification (Brunton, Proctor and Kutz
-2016, PNAS 113, 3932): functions of q and qdot in physical units.
-
-All other features are random Fourier features (Rahimi and Recht 2007; for Hamiltonians Rahma,
-Datar and Dietrich 2024, arXiv 2411.17511): psi = sin(w . x + b), x the encoded inputs,
-w ~ N(0, scale^2), b ~ U(-pi, pi). They are the hidden layer of a network whose output layer is c,
-and C++ computes accelerations and rollouts as a network's.
+Features are the terms of a library (`library_lagrangian`), or random Fourier features (Rahimi and
+Recht 2007; for Hamiltonians Rahma, Datar and Dietrich 2024, arXiv 2411.17511):
+psi = sin(w . x + b), x the encoded inputs, w ~ N(0, scale^2), b ~ U(-pi, pi). They are the hidden
+layer of a network whose output layer is c, and C++ computes accelerations and rollouts as a
+network's.
 """
 
 from __future__ import annotations
@@ -35,10 +33,17 @@ from study.core.models.initialisation import draw_features
 from study.core.models.mass_matrix import invert, with_prior
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, cpp_network, error_and_cotangent
-from study.core.systems.mechanics import System, Terms
-from study.core.systems.units import Units
 
 Rows = Float[Tensor, "R B D P"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Slopes:
+    """Of each term phi of L: its value (R, B, P), dphi/dqdot and dphi/dq (R, B, D, P)."""
+
+    value: Float[Tensor, "R B P"]
+    of_qdot: Rows
+    of_q: Rows
 
 
 class LinearLagrangian(LinearModel):
@@ -56,6 +61,10 @@ class LinearLagrangian(LinearModel):
     @abc.abstractmethod
     def rows(self, theta: Tensor, q: States, qdot: States, qddot: States) -> tuple[Rows, Tensor]:
         """The residual of each term of L at given accelerations, and tr M of each (R, B, P)."""
+
+    @abc.abstractmethod
+    def slopes(self, theta: Tensor, q: States, qdot: States) -> Slopes:
+        """First derivatives of each term, of which the weak form is made; without the prior."""
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         mass, force = self.mass_and_force(theta, q, qdot)
@@ -186,6 +195,11 @@ class RandomLagrangian(DrawnLagrangian):
         trace = -sine * (of_v * of_v).sum(2, keepdim=True)
         return rows.permute(0, 3, 1, 2), trace.mT
 
+    def slopes(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Slopes:
+        of_v, slopes, sine, cosine = self._phases(theta, q, qdot)
+        of_qdot = torch.einsum("rpb,rpi->rbip", cosine, of_v)
+        return Slopes(sine.mT, of_qdot, (cosine.unsqueeze(1) * slopes).permute(0, 3, 1, 2))
+
     def _phases(self, theta: Tensor, q: States, qdot: States) -> tuple[Tensor, ...]:
         """Of a = w . x + b: w of qdot (R, p, D), da/dq_i (R, D, p, B), sin a, cos a (R, p, B)."""
         (w, b), x = self._hidden(theta), self.mlp.encode(q)
@@ -238,69 +252,22 @@ class StructuredLagrangian(DrawnLagrangian):
         out[:, :, :, -1] = slopes
         return out.flatten(2, 3).permute(0, 3, 1, 2), trace.flatten(1, 2).mT
 
-
-@dataclasses.dataclass(frozen=True)
-class LibraryLagrangian(LinearLagrangian):
-    """phi_j = the terms of the system's library, at physical q and qdot; theta is c alone.
-
-    With lengths l_i and a time t as units, E_i is l_i times that of physical units, and M_ij
-    is l_i l_j / t^2 times it. No draws: every network starts from c = 1.
-    """
-
-    system: System
-    units: Units
-    prior: float
-    equilibrated = True
-
-    @property
-    def mass_prior(self) -> float:
-        return self.prior
-
-    @property
-    def terms(self) -> Terms:
-        return self.system.terms
-
-    @property
-    def n_params(self) -> int:
-        return self.terms.count
-
-    def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
-        return torch.ones(len(seeds), self.n_params, dtype=dtype)
-
-    def mass_and_force(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
-        values, terms, D = self._values(q, qdot), self.terms, self.system.n_dof
-        R, n = values.shape[:2]
-        places = torch.tensor(terms.entry) * n + torch.tensor(terms.expression)
-        weights = theta.new_zeros(R, D * (D + 1) * n)
-        weights.index_add_(1, places.to(theta.device), theta[:, terms.term])
-        entries = torch.bmm(weights.unflatten(1, (-1, n)), values) * self._sizes(values)
-        mass, force = entries.split([D * D, D], 1)
-        return with_prior(mass.unflatten(1, (D, D)), self.prior), force
-
-    def rows(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> tuple[Tensor, Tensor]:
-        values, terms, D = self._values(q, qdot), self.terms, self.system.n_dof
-        R, _, B = values.shape
-        entries = values.new_zeros(R, self.n_params, D * (D + 1), B)
-        entries[:, terms.term, terms.entry] = values[:, terms.expression]
-        mass, force = (entries * self._sizes(values)).split([D * D, D], 2)
-        mass = mass.unflatten(2, (D, D))
-        rows = (mass * qddot[:, None, None]).sum(3) - force
-        return rows.permute(0, 3, 2, 1), mass.diagonal(dim1=2, dim2=3).sum(3).mT
-
-    def _values(self, q: States, qdot: States) -> Float[Tensor, "R n B"]:
-        """The expressions of the terms, at states in scaled units."""
-        length, origin = (q.new_tensor(x)[:, None] for x in (self.units.length, self.units.origin))
-        q, qdot = origin + length * q, length / self.units.time * qdot
-        arguments = *q.unbind(1), *qdot.unbind(1), *self.system.constants.values()
-        values = self.terms.formulas(*arguments)
-        like = {"dtype": q.dtype, "device": q.device}  # some values are plain numbers
-        return torch.stack([torch.as_tensor(x, **like).expand_as(q[:, 0]) for x in values], 1)
-
-    def _sizes(self, like: Tensor) -> Float[Tensor, "K 1"]:
-        """From physical to scaled units: of the entries of M, row by row, and of the force."""
-        length = like.new_tensor(self.units.length)
-        mass = torch.outer(length, length) / self.units.time**2
-        return torch.cat([mass.flatten(), length])[:, None]
+    def slopes(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Slopes:
+        (w, b), x, D = self._hidden(theta), self.mlp.encode(q), self.mlp.n_dof
+        a = torch.baddbmm(b, w, x)
+        psi, along = a.sin(), a.cos().unsqueeze(1) * self._slopes(w, x)
+        R, p, B = psi.shape
+        value = psi.new_empty(R, p, self.mlp.n_outputs, B)
+        of_q = psi.new_empty(R, D, p, self.mlp.n_outputs, B)
+        of_qdot = torch.zeros_like(of_q)
+        for entry, (i, j) in enumerate(_lower(D)):
+            energy = (qdot[:, i] * qdot[:, j] / (2 if i == j else 1)).unsqueeze(1)
+            value[:, :, entry], of_q[:, :, :, entry] = psi * energy, along * energy.unsqueeze(1)
+            of_qdot[:, i, :, entry] = psi * qdot[:, None, j]
+            of_qdot[:, j, :, entry] = psi * qdot[:, None, i]
+        value[:, :, -1], of_q[:, :, :, -1] = -psi, -along
+        rows = (each.flatten(2, 3).permute(0, 3, 1, 2) for each in (of_qdot, of_q))
+        return Slopes(value.flatten(1, 2).mT, *rows)
 
 
 def _lower(n_dof: int) -> list[tuple[int, int]]:

@@ -2,31 +2,41 @@
 
 sympy derives mass matrix, acceleration and energy from L(q, qdot), once for each Lagrangian, as
 functions of numpy arrays. L is written once with the functions of `xp`: sympy here, torch in tests.
-The terms of a library are derived alike, as functions of numpy arrays or torch tensors.
+Forces that no Lagrangian makes, such as friction and motors, are stated beside it as generalised
+forces Q, so that M qddot + c - g = Q (Goldstein, Classical Mechanics, eq. 1-53).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Inexact
 
+from study.core.systems.formulas import (
+    FUNCTIONS,
+    DataError,
+    Forces,
+    Lagrangian,
+    Library,
+    Terms,
+    derive,
+    derive_forces,
+    derive_slopes,
+    derive_terms,
+    evaluate,
+)
+
+__all__ = ["FUNCTIONS", "DataError", "System", "Terms", "no_lagrangian", "unknown"]
+
 Array = np.ndarray
 Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
-FUNCTIONS = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "exp", "log")  # of xp
+Inputs = Inexact[Array, "*n m"]
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
-Lagrangian = Callable[[Any, Any, Any, Any], Any]  # (q, qdot, constants, xp) -> L
-Library = Callable[[Any, Any, Any, Any], Iterable[Any]]  # the same -> terms of a Lagrangian
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
-
-
-class DataError(ValueError):
-    """Data that cannot be made or used: one sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +60,10 @@ class System:
       the motion forgets its start long before the horizon.
     - `energy_scale`: constants -> joules that energy errors are measured in.
     - `library`: (q, qdot, constants, xp) -> the terms that `model.features=library` sums.
+    - `forces`: (q, qdot, u, constants, xp) -> the D generalised forces Q; Q_i times the rate of
+      coordinate i is a power in watts. None if nothing but the Lagrangian acts.
+    - `inputs`: name and unit of each input u that the forces depend on, such as a motor's torque.
+      They are zero unless they are given.
     """
 
     name: str
@@ -65,6 +79,8 @@ class System:
     span: float | None = None
     safe: Callable[[Float[Array, "n two_D"], Any], Array] | None = None
     library: Library | None = None
+    forces: Forces | None = None
+    inputs: tuple[tuple[str, str], ...] = ()
 
     @property
     def known(self) -> bool:
@@ -103,20 +119,36 @@ class System:
         """d2L/dqdot2 at states (q, qdot)."""
         return self.mass_and_force(q, qdot)[0]
 
-    def acceleration(self, q: Rows, qdot: Rows) -> Rows:
-        """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot), Cranmer et al. (2020), eq. 6."""
-        mass, force = self.mass_and_force(q, qdot)
+    def acceleration(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Rows:
+        """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot + Q), Cranmer et al. (2020), eq. 6, with Q."""
+        mass, force = self.mass_and_force(q, qdot, u)
         return np.linalg.solve(mass, force[..., None])[..., 0]
 
     def energy(self, q: Rows, qdot: Rows) -> Inexact[Array, "*n"]:
-        """E = qdot . dL/dqdot - L in joules; conserved, because no Lagrangian here has the time."""
-        energy = _derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
-        return _evaluate(energy, q, qdot, self.constants)[..., 0]
+        """E = qdot . dL/dqdot - L in joules; dE/dt is the power of the forces.
 
-    def rhs(self, state):
+        Without forces it is conserved, because no Lagrangian here has the time.
+        """
+        energy = derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
+        return evaluate(energy, q, qdot, self.constants)[..., 0]
+
+    def generalised_force(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Rows:
+        """Q of the forces; zero if there are none."""
+        if self.forces is None:
+            return np.zeros(np.broadcast_shapes(q.shape, qdot.shape))
+        names = tuple(self.constants)
+        formulas = derive_forces(self.forces, self.n_dof, len(self.inputs), names)
+        u = np.zeros((*q.shape[:-1], len(self.inputs))) if u is None else u
+        return evaluate(formulas, q, qdot, self.constants, u)
+
+    def power(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Inexact[Array, "*n"]:
+        """Q . qdot in watts, the rate at which the forces change the energy."""
+        return (self.generalised_force(q, qdot, u) * qdot).sum(-1)
+
+    def rhs(self, state, u=None):
         """d(state)/dt = (qdot, qddot) (*n, 2 D); no types, because solvers call it in a loop."""
         q, qdot = state[..., : self.n_dof], state[..., self.n_dof :]
-        mass, force = self.mass_and_force(q, qdot)
+        mass, force = self.mass_and_force(q, qdot, u)
         return np.concatenate([qdot, np.linalg.solve(mass, force[..., None])[..., 0]], axis=-1)
 
     def uniform_states(self, rng: np.random.Generator, n: int) -> Float[Array, "n two_D"]:
@@ -158,14 +190,27 @@ class System:
         """
         if self.library is None:
             raise DataError(f"{self.name} has no library of terms")
-        return _derive_terms(self.library, self.n_dof, tuple(self.constants))
+        return derive_terms(self.library, self.n_dof, tuple(self.constants))
 
-    def mass_and_force(self, q, qdot):
-        """M (*n, D, D) and the generalised force g - c (*n, D)."""
+    @property
+    def slopes(self) -> Terms:
+        """Value and first derivatives of the terms; entry 0, then D of dphi/dqdot, D of dphi/dq.
+
+        **Raises:** as `terms`.
+        """
+        if self.library is None:
+            raise DataError(f"{self.name} has no library of terms")
+        return derive_slopes(self.library, self.n_dof, tuple(self.constants))
+
+    def mass_and_force(self, q, qdot, u=None):
+        """M (*n, D, D) and all that M qddot is equal to, g - c + Q (*n, D)."""
         D = self.n_dof
-        formulas = _derive(self.lagrangian, D, tuple(self.constants))[0]
-        both = _evaluate(formulas, q, qdot, self.constants)
-        return both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
+        formulas = derive(self.lagrangian, D, tuple(self.constants))[0]
+        both = evaluate(formulas, q, qdot, self.constants)
+        mass, force = both[..., : D * D].reshape(*both.shape[:-1], D, D), both[..., D * D :]
+        if self.forces is not None:
+            force = force + self.generalised_force(q, qdot, u)
+        return mass, force
 
 
 def no_lagrangian(*_: Any) -> Any:
@@ -186,101 +231,3 @@ def unknown(coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...]) 
         horizon=np.inf,
         energy_scale=lambda c: np.nan,
     )
-
-
-@functools.cache
-def _derive(lagrangian: Lagrangian, D: int, names: tuple[str, ...]):
-    """Two numpy functions of a Lagrangian: mass matrix and generalised force g - c; energy."""
-    import sympy as sp
-
-    q, v, constants, arguments = _symbols(D, names)
-    L = lagrangian(q, v, constants, sp)
-    energy = [sum(vi * sp.diff(L, vi) for vi in v) - L]
-    formulas = _mass_and_force(L, q, v), energy
-    return tuple(sp.lambdify(arguments, f, "numpy", cse=True) for f in formulas)
-
-
-def _symbols(D: int, names: tuple[str, ...]):
-    """q, qdot, the constants as attributes, and all of them in a row."""
-    import sympy as sp
-
-    q, v, constants = (sp.symbols(x, real=True) for x in (f"q:{D}", f"v:{D}", names))
-    return q, v, SimpleNamespace(**dict(zip(names, constants, strict=True))), (*q, *v, *constants)
-
-
-def _mass_and_force(L: Any, q: tuple, v: tuple) -> list:
-    """d2L/dqdot2, row by row, and dL/dq - (d2L/dqdot dq) qdot, as formulas."""
-    import sympy as sp
-
-    momentum = [sp.diff(L, vi) for vi in v]
-    mass = [sp.diff(p, vj) for p in momentum for vj in v]
-    return mass + [
-        sp.diff(L, qi) - sum(sp.diff(p, qj) * vj for qj, vj in zip(q, v, strict=True))
-        for qi, p in zip(q, momentum, strict=True)
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Terms:
-    """Mass matrix and force of each of P = `count` terms; most of their entries are zero.
-
-    Expression `expression[k]` of those that `formulas` gives is entry `entry[k]` of term `term[k]`:
-    of its mass matrix, row by row, then of its force. All other entries are zero.
-    `formulas` takes the coordinates, the velocities and the constants, each by itself.
-    """
-
-    count: int
-    formulas: Callable[..., list]
-    term: list[int]
-    entry: list[int]
-    expression: list[int]
-
-
-@functools.cache
-def _derive_terms(library: Library, D: int, names: tuple[str, ...]) -> Terms:
-    """The terms of a library. **Raises:** `DataError` if it gives none, or what is no term."""
-    import sympy as sp
-
-    q, v, constants, arguments = _symbols(D, names)
-    given = library(q, v, constants, sp)
-    if isinstance(given, str | set | frozenset | sp.Basic) or not isinstance(given, Iterable):
-        raise DataError(f"library gives {_kind(given)}: it should give a list of terms")
-    expressions: dict[Any, int] = {}
-    terms, places = list(given), []
-    for j, term in enumerate(terms):
-        if not isinstance(term, int | float | sp.Expr):
-            raise DataError(
-                f"library gives {_kind(term)} as its term {j + 1}: it should be a formula of q, "
-                "qdot and constants"
-            )
-        for k, formula in enumerate(_mass_and_force(sp.sympify(term), q, v)):
-            if sp.expand(formula, trig=True) != 0:  # of a total time derivative all are
-                places.append((j, k, expressions.setdefault(formula, len(expressions))))
-    for i in range(D):
-        if not any(k in range(i * D, i * D + D) for _, k, _ in places):
-            raise DataError(
-                f"library gives {len(terms)} terms, and none is a kinetic energy of q[{i}]: it "
-                f"should give one, such as v[{i}]**2"
-            )
-    functions = {name: functools.partial(_either, name) for name in FUNCTIONS}
-    formulas = sp.lambdify(arguments, list(expressions), [functions, "math"], cse=True)
-    return Terms(len(terms), formulas, *map(list, zip(*places, strict=True)))
-
-
-def _either(name: str, x: Any) -> Any:
-    """A function by name, of a torch tensor or of anything that numpy knows."""
-    return getattr(x, name)() if hasattr(x, name) else getattr(np, name)(x)
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def _evaluate(function, q, qdot, constants: Mapping[str, int | float]):
-    """The function's entries side by side, (*n, entries)."""
-    columns = [x[..., i] for x in (q, qdot) for i in range(x.shape[-1])]
-    entries = function(*columns, *constants.values())
-    out = np.empty((*q.shape[:-1], len(entries)), np.result_type(q, qdot, np.float64))
-    for i, entry in enumerate(entries):
-        out[..., i] = entry
-    return out

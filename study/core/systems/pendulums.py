@@ -70,6 +70,22 @@ def _cart_pole(q, v, c, xp):
     return kinetic + c.m * c.g * c.l * xp.cos(q[1])
 
 
+def _friction_in_both_joints(q, v, u, c, xp):
+    """Viscous friction: each joint turns against its own rate, c1 and c2 in N m s.
+
+    The first joint turns at qdot_1, the second at qdot_2 - qdot_1, the angle between the rods. The
+    dissipated power is 2 F with Rayleigh's F = (c1 qdot_1^2 + c2 (qdot_2 - qdot_1)^2) / 2, and
+    Q = -dF/dqdot.
+    """
+    second = c.c2 * (v[1] - v[0])
+    return [second - c.c1 * v[0], -second]
+
+
+def _push_and_friction(q, v, u, c, xp):
+    """A force u on the cart (N); viscous friction of the cart (N s / m) and the joint (N m s)."""
+    return [u[0] - c.b_cart * v[0], -c.b_joint * v[1]]
+
+
 def _cart_pole_start(rng: np.random.Generator, n: int, c: Any) -> Array:
     """No total momentum, so that the centre of mass stays where it is and the cart cannot drift."""
     x, theta, rate = (rng.uniform(-1, 1, (n, 3)) * [0.5, 2.0, 2.0]).T
@@ -90,8 +106,26 @@ _DOUBLE = System(
     energy_scale=lambda c: (c.m1 + c.m2) * c.g * c.l1 + c.m2 * c.g * c.l2,
 )
 
+_CART_POLE = System(
+    name="cart_pole",
+    lagrangian=_cart_pole,
+    coordinates=(("x", "m"), ("theta", "rad")),
+    angles=(False, True),
+    constants={"M": 1.0, "m": 0.5, "l": 1.0, "g": 9.8},
+    initial_conditions=_cart_pole_start,
+    box=(1.0, np.pi, 2.5, 7.0),
+    horizon=10.0,
+    energy_scale=lambda c: c.m * c.g * c.l,
+)
+
 PENDULUMS = (
     _DOUBLE,
+    dataclasses.replace(
+        _DOUBLE,
+        name="damped_double_pendulum",
+        constants={**_DOUBLE.constants, "c1": 0.1, "c2": 0.05},
+        forces=_friction_in_both_joints,
+    ),
     # The domain of Cranmer et al. (2020), arXiv 2003.04630: any angles, from rest, over 100 s;
     # uniform states have q in [0, 2 pi] and qdot in +- 10 rad/s. Most of it is chaotic.
     dataclasses.replace(
@@ -127,15 +161,16 @@ PENDULUMS = (
         horizon=10.0,
         energy_scale=lambda c: c.m * c.g * (c.l + c.m * c.g / c.k),
     ),
-    System(
-        name="cart_pole",
-        lagrangian=_cart_pole,
-        coordinates=(("x", "m"), ("theta", "rad")),
-        angles=(False, True),
-        constants={"M": 1.0, "m": 0.5, "l": 1.0, "g": 9.8},
-        initial_conditions=_cart_pole_start,
-        box=(1.0, np.pi, 2.5, 7.0),
-        horizon=10.0,
-        energy_scale=lambda c: c.m * c.g * c.l,
+    _CART_POLE,
+)
+
+# What moves by an input is simulated with one, or recorded: data are not drawn from it.
+DRIVEN = (
+    dataclasses.replace(
+        _CART_POLE,
+        name="driven_cart_pole",
+        constants={**_CART_POLE.constants, "b_cart": 0.5, "b_joint": 0.05},
+        forces=_push_and_friction,
+        inputs=(("force", "N"),),
     ),
 )

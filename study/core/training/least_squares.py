@@ -102,7 +102,7 @@ class Spectrum:
         if factor.gauge is not None and (gauge := factor.gauge[:columns] / size).any():
             direction = gauge / gauge.norm()
             offset = direction * (factor.level * factor.states / gauge.norm())
-            basis = _complement(direction)
+            basis = complement(direction)
         U, S, Vh = torch.linalg.svd(rows @ basis, full_matrices=False)
         free = U.mT @ (right - rows @ offset)
         return cls(S, free, basis @ Vh.mT / size[:, None], offset / size)
@@ -124,7 +124,7 @@ class Spectrum:
         return float(self.values[0] / self.values[self.rank - 1])
 
 
-def _complement(direction: Float[Tensor, " P"]) -> Float[Tensor, "P P_1"]:
+def complement(direction: Float[Tensor, " P"]) -> Float[Tensor, "P P_1"]:
     """An orthonormal basis of what is orthogonal to a unit vector, by a reflection."""
     u = direction.clone()
     u[0] += 1.0 if u[0] >= 0 else -1.0

@@ -1,0 +1,104 @@
+"""Noise of sampled positions, and local polynomials that smooth them, at even or uneven times.
+
+The estimate of the noise uses combinations of k + 1 neighbouring samples that vanish for every
+polynomial of degree k - 1 (von Neumann 1941, Ann. Math. Statist. 12, 367, for k = 1). Of a smooth
+motion they leave less the higher k is, of noise always its own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy
+from jaxtyping import Float
+
+from study.core.data.derivatives import DEGREE, SHORTEST_WINDOW, uneven_step
+
+Array = np.ndarray
+
+Track = tuple[Float[Array, " _"], Float[Array, "_ D"]]  # times and values of one trajectory
+
+ORDERS = range(2, 9)  # k of the differences; among them the motion is smooth enough for some
+WINDOWS = (7, 9, 11, 15, 21, 31, 41, 61, 81, 121, 161)  # points that are chosen among
+TINY = np.finfo(float).tiny
+CHUNK = 4096  # windows that are fitted at once
+
+
+def noise(tracks: Sequence[Track]) -> Float[Array, " D"]:
+    """Standard deviation of each coordinate's noise.
+
+    It is an upper bound if the motion is not smooth on the scale of a few samples.
+
+    **Raises:** `ValueError` if no trajectory has more samples than the lowest order.
+    """
+    estimates = []
+    for k in ORDERS:
+        residuals = [_differences(t, x, k) for t, x in tracks if len(t) > k]
+        if residuals:
+            estimates.append(np.sqrt(np.mean(np.concatenate(residuals) ** 2, 0)))
+    if not estimates:
+        raise ValueError(f"no trajectory has more than {ORDERS[0]} samples")
+    return np.min(estimates, axis=0)
+
+
+def _differences(t: Float[Array, " n"], x: Float[Array, "n D"], k: int) -> Float[Array, "m D"]:
+    """Divided differences of order k, scaled to weights of unit norm."""
+    windows = np.lib.stride_tricks.sliding_window_view(t, k + 1)
+    apart = windows[:, :, None] - windows[:, None, :]
+    apart = apart / (windows[:, -1:] - windows[:, :1])[:, :, None] + np.eye(k + 1)
+    weights = 1 / apart.prod(2)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    values = np.lib.stride_tricks.sliding_window_view(x, k + 1, axis=0)
+    return np.einsum("mk,mdk->md", weights, values)
+
+
+def local_polynomial(
+    times: Float[Array, " n"], values: Float[Array, "n D"], window: int
+) -> Float[Array, "3 n D"]:
+    """The values smoothed, and their first and second time derivatives.
+
+    Polynomials of degree 4 by least squares over `window` samples, an odd number (Savitzky and
+    Golay 1964); near the ends the window stays inside, so that the estimate there is one-sided.
+    """
+    if uneven_step(times) is None:
+        step = (times[-1] - times[0]) / (len(times) - 1)
+        filtered = [
+            scipy.signal.savgol_filter(values, window, DEGREE, order, step, axis=0)
+            for order in range(3)
+        ]
+        return np.stack(filtered)
+    n, out = len(times), np.empty((3, *values.shape))
+    first = np.clip(np.arange(n) - window // 2, 0, n - window)
+    for begin in range(0, n, CHUNK):
+        at = np.arange(begin, min(begin + CHUNK, n))
+        samples = first[at, None] + np.arange(window)
+        offset = times[samples] - times[at, None]
+        scale = np.abs(offset).max(1, keepdims=True)
+        powers = (offset / scale)[:, :, None] ** np.arange(DEGREE + 1)
+        weights = np.linalg.pinv(powers)[:, :3]  # (points, order, window)
+        fitted = np.einsum("nkw,nwd->knd", weights, values[samples])
+        for order in range(3):
+            out[order, at] = fitted[order] * ((1, 1, 2)[order] / scale**order)
+    return out
+
+
+def chosen_window(tracks: Sequence[Track], sigma: Float[Array, " D"]) -> int:
+    """The window with the least estimated error of the smoothed positions.
+
+    Mallows' C_p (1973, Technometrics 15, 661): the mean square of the residual plus 2 sigma^2 tr(S)
+    / n, each coordinate in units of its noise.
+    """
+    risks = {}
+    for window in WINDOWS:
+        residuals = [
+            (x - local_polynomial(t, x, window)[0])[window // 2 : len(t) - window // 2]
+            for t, x in tracks
+            if len(t) >= 2 * window
+        ]
+        if not residuals:
+            break
+        middle = scipy.signal.savgol_coeffs(window, DEGREE)[window // 2]
+        square = (np.concatenate(residuals) ** 2).mean(0) / np.maximum(sigma**2, TINY)
+        risks[window] = float((square + 2 * middle).mean())
+    return min(risks, key=risks.__getitem__) if risks else SHORTEST_WINDOW
