@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from study.core.data.derivatives import DEGREE, SHORTEST_WINDOW, uneven_step
+from study.core.data.derivatives import DEGREE, SHORTEST_WINDOW, Method
 
 Array = np.ndarray
 
@@ -22,7 +22,6 @@ Track = tuple[Float[Array, " _"], Float[Array, "_ D"]]  # times and values of on
 ORDERS = range(2, 9)  # k of the differences; among them the motion is smooth enough for some
 WINDOWS = (7, 9, 11, 15, 21, 31, 41, 61, 81, 121, 161)  # points that are chosen among
 TINY = np.finfo(float).tiny
-CHUNK = 4096  # windows that are fitted at once
 
 
 def noise(tracks: Sequence[Track]) -> Float[Array, " D"]:
@@ -56,31 +55,11 @@ def _differences(t: Float[Array, " n"], x: Float[Array, "n D"], k: int) -> Float
 def local_polynomial(
     times: Float[Array, " n"], values: Float[Array, "n D"], window: int
 ) -> Float[Array, "3 n D"]:
-    """The values smoothed, and their first and second time derivatives.
+    """The values smoothed, and their first and second time derivatives, by `derivatives.Method`.
 
-    Polynomials of degree 4 by least squares over `window` samples, an odd number (Savitzky and
-    Golay 1964); near the ends the window stays inside, so that the estimate there is one-sided.
+    Near the ends the window stays inside, so that the estimate there is one-sided.
     """
-    if uneven_step(times) is None:
-        step = (times[-1] - times[0]) / (len(times) - 1)
-        filtered = [
-            scipy.signal.savgol_filter(values, window, DEGREE, order, step, axis=0)
-            for order in range(3)
-        ]
-        return np.stack(filtered)
-    n, out = len(times), np.empty((3, *values.shape))
-    first = np.clip(np.arange(n) - window // 2, 0, n - window)
-    for begin in range(0, n, CHUNK):
-        at = np.arange(begin, min(begin + CHUNK, n))
-        samples = first[at, None] + np.arange(window)
-        offset = times[samples] - times[at, None]
-        scale = np.abs(offset).max(1, keepdims=True)
-        powers = (offset / scale)[:, :, None] ** np.arange(DEGREE + 1)
-        weights = np.linalg.pinv(powers)[:, :3]  # (points, order, window)
-        fitted = np.einsum("nkw,nwd->knd", weights, values[samples])
-        for order in range(3):
-            out[order, at] = fitted[order] * ((1, 1, 2)[order] / scale**order)
-    return out
+    return np.stack(Method("savgol", window, 0.0)(times, values))
 
 
 def chosen_window(tracks: Sequence[Track], sigma: Float[Array, " D"]) -> int:

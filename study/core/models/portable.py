@@ -11,6 +11,7 @@ M qddot = dL/dq - dM/dt qdot - C qdot + B u. Everything is in the units of the r
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ class Portable:
             return np.concatenate([qdot[0], self.acceleration(q, qdot, driven)[0]])
 
         states = [np.asarray(start, float)]
-        for begin, end in zip(times[:-1], times[1:], strict=True):
+        for begin, end in itertools.pairwise(times):
             state, h = states[-1], (end - begin) / steps
             for t in begin + h * np.arange(steps):
                 k1 = field(state, t)
