@@ -16,6 +16,7 @@ from study.config.table import Table
 from study.core.data.datasets import HELD_OUT
 from study.core.data.derivatives import SHORTEST_WINDOW, Method
 from study.core.data.recording import Motion, Recording, pieces
+from study.core.data.trajectory import Trajectory
 from study.core.systems.mechanics import System, unknown
 
 if TYPE_CHECKING:
@@ -105,16 +106,8 @@ def read(
 
     **Raises:** `ConfigError`, one sentence with row and column, for what cannot be right.
     """
-    table = _columns(reading, coordinates, angles, whose)
-    values, whole, where = table.values, ~table.empty, table.where
-    rows_of = {
-        label: np.flatnonzero((table.labels == label) & whole)
-        for label in dict.fromkeys(table.labels[whole].tolist())  # in the order in which they begin
-    }
-    for label, rows in rows_of.items():
-        _check_times(values["t"][rows], rows, label, reading, where)
-    values["t"] = values["t"] * column_units.seconds(reading.columns, where)
-    sides, n_gaps, short = _split(rows_of, values["t"], reading, where)
+    table, sides, n_gaps, short = _pieces(reading, coordinates, angles, whose)
+    values, where = table.values, table.where
     motions = [
         [_motion({name: v[rows] for name, v in values.items()}, angles, reading) for rows in side]
         for side in sides
@@ -130,6 +123,52 @@ def read(
                 "coordinates"
             )
     return recording
+
+
+def trajectories(
+    reading: Reading,
+    coordinates: tuple[tuple[str, str], ...],
+    angles: tuple[bool, ...],
+    whose: str,
+    inputs: tuple[str, ...] = (),
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """The pieces to train on and to test on as they were measured, with nothing estimated.
+
+    - `inputs`: columns of recorded inputs, in SI units.
+
+    **Raises:** `ConfigError`, as `read`.
+    """
+    table, sides, _, _ = _pieces(reading, coordinates, angles, whose, inputs)
+
+    def piece(rows: Array) -> Trajectory:
+        own = {name: v[rows] for name, v in table.values.items()}
+        q = np.where(angles, np.unwrap(own["q"], axis=0), own["q"])
+        rates = (own.get(name) for name in ("qdot", "qddot", "inputs"))
+        return Trajectory(own["t"], q, *rates)
+
+    training, held_out = ([piece(rows) for rows in side] for side in sides)
+    return training, held_out
+
+
+def _pieces(
+    reading: Reading,
+    coordinates: tuple[tuple[str, str], ...],
+    angles: tuple[bool, ...],
+    whose: str,
+    inputs: tuple[str, ...] = (),
+) -> tuple[_Rows, list[list[Array]], int, list[Array]]:
+    """The columns in SI units; the rows of each piece to train on and to test on; the number of
+    gaps; pieces left out."""
+    table = _columns(reading, coordinates, angles, whose, inputs)
+    values, whole, where = table.values, ~table.empty, table.where
+    rows_of = {
+        label: np.flatnonzero((table.labels == label) & whole)
+        for label in dict.fromkeys(table.labels[whole].tolist())  # in the order in which they begin
+    }
+    for label, rows in rows_of.items():
+        _check_times(values["t"][rows], rows, label, reading, where)
+    values["t"] = values["t"] * column_units.seconds(reading.columns, where)
+    return table, *_split(rows_of, values["t"], reading, where)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +188,11 @@ class _Rows:
 
 
 def _columns(
-    reading: Reading, coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...], whose: str
+    reading: Reading,
+    coordinates: tuple[tuple[str, str], ...],
+    angles: tuple[bool, ...],
+    whose: str,
+    inputs: tuple[str, ...] = (),
 ) -> _Rows:
     """The columns that the config names. **Raises:** `ConfigError` for what is not there."""
     columns, method = reading.columns, reading.method
@@ -165,6 +208,7 @@ def _columns(
         columns.time,
         columns.trajectory or "",
         *(n for names in named.values() for n in names),
+        *inputs,
     }
     table = Table(reading.sha256, frozenset(wanted - {""}))
     sizes = column_units.coordinate_sizes(columns, coordinates, angles, whose, table.where)
@@ -175,6 +219,9 @@ def _columns(
     for key, names in named.items():
         one = table.side_by_side(names, f"data.columns.{key}", len(coordinates), whose)
         values[key] = sizes * one
+    if inputs:
+        columns_of = [table.numbers(name, "inputs") for name in inputs]
+        values["inputs"] = np.concatenate([v.reshape(len(v), -1) for v in columns_of], axis=1)
     n = table.n_rows(values)
     absent = np.concatenate([np.isnan(v).reshape(n, -1) for v in values.values()], axis=1)
     blank, empty = np.all(absent, axis=1), np.any(absent, axis=1)

@@ -18,6 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.forced_lagrangian import ForcedLagrangian
+from study.core.models.linear_lagrangian import StructuredLagrangian
+from study.core.models.portable import Portable
+from study.core.systems.mechanics import DataError
 
 Array = np.ndarray
 LIMIT = 1e3  # scaled units: motion that goes further has diverged
@@ -142,6 +145,28 @@ class FittedLagrangian:
         """qdot . dL/dqdot - L, up to a constant; its rate is the power of the forces."""
         value, momentum = self._value_and_momentum(q, qdot)
         return (momentum * qdot).sum(1) - value
+
+    def portable(self) -> Portable:
+        """The same in NumPy alone. **Raises:** `DataError` if the features are not structured."""
+        model = self.forced.model
+        if not isinstance(model, StructuredLagrangian):
+            raise DataError("only structured features can be saved for use elsewhere")
+        theta, P, p = self.theta[0].numpy(), model.n_params, model.mlp.width
+        w, b = np.split(theta[P:], [p * model.n_inputs])
+        friction, inputs = self.forced.forces.matrices(self.f)
+        units = self.forced.units
+        return Portable(
+            w.reshape(p, -1),
+            b,
+            theta[:P].reshape(p, -1),
+            np.array(model.mlp.angles),
+            units.origin,
+            units.length,
+            units.time,
+            self.unit,
+            friction,
+            inputs,
+        )
 
     def generalised_force(
         self, qdot: Float[Array, "n D"], u: Float[Array, "n m"] | None = None

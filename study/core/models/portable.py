@@ -117,6 +117,11 @@ class Portable:
         return mass, self.unit * out[:, -1], mass_slopes, self.unit * turned[:, :, -1] / self.length
 
 
+def save(model: Portable, path: str | Path) -> None:
+    """Write a model to a file that `load` reads."""
+    np.savez(path, **vars(model))
+
+
 def load(path: str | Path) -> Portable:
     """The model in a file."""
     with np.load(path, allow_pickle=False) as stored:
