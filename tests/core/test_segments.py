@@ -1,0 +1,116 @@
+"""The loss through the integrator against Runge-Kutta that automatic differentiation goes through."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from study.core.models import make_model, segments
+from tests.core.test_models import ANGLES, draw, relative, settings_of
+
+MODELS = ("lnn", "structured_lnn", "acceleration_mlp")
+
+
+def drawn(model, D, k=3, R=2, B=5, dtype=torch.float64):
+    """Networks, and segments of uneven steps near a motion of small velocity."""
+    theta, *_ = draw(model, D, R, B)
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(R, k + 1, 2 * D, B, generator=generator, dtype=torch.float64)
+    times = (0.1 + 0.1 * torch.rand(R, k, 1, B, generator=generator).double()).cumsum(1)
+    samples = torch.cat([times, states[:, 1:]], 2).flatten(1, 2)
+    return theta.to(dtype), torch.cat([states[:, 0], samples], 1).to(dtype)
+
+
+def integrated(model, theta, rows):
+    """The loss by its definition, with no thought of how it is differentiated."""
+    D, layers = model.mlp.n_dof, model.mlp.layers(theta)
+    samples = rows[:, 2 * D :].unflatten(1, (-1, 1 + 2 * D))
+
+    def field(x):
+        q, qdot = x.chunk(2, 1)
+        return torch.cat([qdot, model.forward(model.mlp, layers, q, qdot)[0]], 1)
+
+    x, time, squares = rows[:, : 2 * D], torch.zeros_like(rows[:, :1]), []
+    for sample in samples.unbind(1):
+        h = sample[:, :1] - time
+        k1 = field(x)
+        k2 = field(x + h / 2 * k1)
+        k3 = field(x + h / 2 * k2)
+        k4 = field(x + h * k3)
+        x, time = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), sample[:, :1]
+        squares.append((x - sample[:, 1:]) ** 2)
+    return (torch.stack(squares, 1) / time.unsqueeze(1) ** 2).mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("encoding", ["raw", "trig"])
+@pytest.mark.parametrize("D", ANGLES)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gradient_is_that_of_automatic_differentiation(name, D, encoding, native):
+    settings = settings_of(name, encoding=encoding, mass_prior=1.0, activation="softplus")
+    model = make_model(ANGLES[D], settings, native=native)
+    B = 5 if D > 1 else 150  # more than one chunk of C++
+    theta, rows = drawn(model, D, B=B)
+    value, gradient, floored = segments.loss_and_gradient(model, theta, rows)
+    leaf = theta.clone().requires_grad_()
+    expected = integrated(dataclasses.replace(model, native=False), leaf, rows)
+    expected.sum().backward()
+    assert relative(value, expected.detach()) < 1e-12
+    assert relative(gradient, leaf.grad) < 1e-9
+    assert not floored.any()
+
+
+@pytest.mark.parametrize("encoding", ["raw", "trig"])
+@pytest.mark.parametrize("D", ANGLES)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gradient_in_the_states_is_that_of_automatic_differentiation(name, D, encoding):
+    model = make_model(ANGLES[D], settings_of(name, encoding=encoding, mass_prior=1.0))
+    theta, q, qdot, cotangent = draw(model, D)
+    state = torch.cat([q, qdot], 1).requires_grad_()
+    layers = model.mlp.layers(theta)
+    qddot = model.forward(model.mlp, layers, *state.chunk(2, 1))[0]
+    (expected,) = torch.autograd.grad((cotangent * qddot).sum(), state)
+    field = segments._Field(model, theta)
+    none = torch.zeros_like(cotangent)
+    got, _ = field.pull(state.detach(), torch.cat([none, cotangent], 1))
+    assert relative(got, expected) < 1e-12
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_segment_that_leaves_the_limit_is_left_out(native):
+    model = make_model(ANGLES[2], settings_of("lnn", mass_prior=1.0), native=native)
+    theta, rows = drawn(model, 2, B=6)
+    kept = torch.tensor([0, 1, 3, 4])
+    for bad in (1e6, torch.nan):
+        worse = rows.clone()
+        worse[:, 4 + 3, 2] = worse[:, 4 + 3, 5] = bad  # a measured value of the first sample
+        value, gradient, _ = segments.loss_and_gradient(model, theta, worse)
+        alone, its_gradient, _ = segments.loss_and_gradient(model, theta, rows[:, :, kept])
+        assert relative(value, alone * 4 / 6) < 1e-12
+        assert relative(gradient, its_gradient * 4 / 6) < 1e-12
+    value, _, _ = segments.loss_and_gradient(model, theta, torch.full_like(rows, 1e6))
+    assert value.isnan().all()
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_of_an_ensemble_do_not_see_each_other(name, native):
+    model = make_model(ANGLES[2], settings_of(name, mass_prior=1.0), native=native)
+    theta, rows = drawn(model, 2, R=3)
+    together = segments.loss_and_gradient(model, theta, rows)
+    for r in range(3):
+        alone = segments.loss_and_gradient(model, theta[r : r + 1], rows[r : r + 1])
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a[r : r + 1], b)
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_single_precision_follows_double(name, native):
+    model = make_model(ANGLES[2], settings_of(name, mass_prior=1.0), native=native)
+    theta, rows = drawn(model, 2)
+    double = segments.loss_and_gradient(model, theta, rows)
+    single = segments.loss_and_gradient(model, theta.float(), rows.float())
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-4)
