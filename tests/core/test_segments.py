@@ -1,11 +1,17 @@
-"""The loss through the integrator against Runge-Kutta that automatic differentiation goes through."""
+"""The loss through the integrator against automatic differentiation through Runge-Kutta."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
+from study.core.data.datasets import Source
 from study.core.models import make_model, segments
+from study.core.systems import SYSTEMS
+from study.core.training.adam import Adam
+from study.core.training.soap import Soap
+from study.core.training.train import State, TrainingData, _keep_best, loss_and_gradient, train
 from tests.core.test_models import ANGLES, draw, relative, settings_of
 
 MODELS = ("lnn", "structured_lnn", "acceleration_mlp")
@@ -38,7 +44,7 @@ def integrated(model, theta, rows):
         k3 = field(x + h / 2 * k2)
         k4 = field(x + h * k3)
         x, time = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), sample[:, :1]
-        squares.append((x - sample[:, 1:]) ** 2)
+        squares.append(torch.where(sample[:, 1:].isnan(), 0.0, x - sample[:, 1:]) ** 2)
     return (torch.stack(squares, 1) / time.unsqueeze(1) ** 2).mean((1, 2, 3))
 
 
@@ -51,6 +57,7 @@ def test_the_gradient_is_that_of_automatic_differentiation(name, D, encoding, na
     model = make_model(ANGLES[D], settings, native=native)
     B = 5 if D > 1 else 150  # more than one chunk of C++
     theta, rows = drawn(model, D, B=B)
+    rows[:, 3 * D + 1 : 4 * D + 1, B // 2 :] = torch.nan  # first sample: positions alone
     value, gradient, floored = segments.loss_and_gradient(model, theta, rows)
     leaf = theta.clone().requires_grad_()
     expected = integrated(dataclasses.replace(model, native=False), leaf, rows)
@@ -81,9 +88,9 @@ def test_a_segment_that_leaves_the_limit_is_left_out(native):
     model = make_model(ANGLES[2], settings_of("lnn", mass_prior=1.0), native=native)
     theta, rows = drawn(model, 2, B=6)
     kept = torch.tensor([0, 1, 3, 4])
-    for bad in (1e6, torch.nan):
+    for row, bad in ((4 + 3, 1e6), (2, 1e200)):  # of the first sample; a velocity of the start
         worse = rows.clone()
-        worse[:, 4 + 3, 2] = worse[:, 4 + 3, 5] = bad  # a measured value of the first sample
+        worse[:, row, 2] = worse[:, row, 5] = bad
         value, gradient, _ = segments.loss_and_gradient(model, theta, worse)
         alone, its_gradient, _ = segments.loss_and_gradient(model, theta, rows[:, :, kept])
         assert relative(value, alone * 4 / 6) < 1e-12
@@ -114,3 +121,41 @@ def test_single_precision_follows_double(name, native):
     for a, b in zip(single, double, strict=True):
         assert a.dtype == torch.float32
         torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [Adam, Soap])
+def test_training_through_the_integrator_finds_the_motion(kind, precision):
+    """Of a pendulum in a uniform field, from exact samples of its positions and velocities."""
+    system = SYSTEMS["magnetic_trap"]
+    source = Source(system, "trajectories", 400, 10)
+    units, chosen = source.reference().units, source.training_set(0, 200, 0.0, k=3)
+    scaled = units.scale(chosen.points.q, chosen.points.qdot)
+    since, states = chosen.following[..., :1], chosen.following[..., 1:]
+    following = np.concatenate([since / units.time, units.to_scaled(states)], axis=2)
+    rows = torch.from_numpy(np.concatenate([*scaled, np.zeros((200, 2))], axis=1))[None]
+    data = TrainingData(
+        rows, chosen.along[None], "shuffled", [0], torch.from_numpy(following)[None]
+    )
+    model = make_model((False, False), settings_of("lnn", width=16, depth=2, mass_prior=1.0))
+    model = dataclasses.replace(model, native=True)
+    start = model.initialise([0], torch.float64)
+    stage = kind(400, 64, 5e-3, "cosine", 1.0, "rollout", precision, True)
+    trained = train(model, data, [stage], State.fresh(start), measure=lambda theta: {})
+
+    def error(theta):
+        q, qdot = (torch.from_numpy(x.T[None].copy()) for x in scaled)
+        true = units.acceleration_to_scaled(chosen.points.qddot)
+        return float(
+            (model.acceleration(theta, q, qdot)[0].mT - torch.from_numpy(true)).square().mean()
+        )
+
+    assert error(trained.theta.double()) < 0.05 * error(start)
+    before, after = (
+        loss_and_gradient(model, data, x, "rollout")[0] for x in (start, trained.theta)
+    )
+    assert after < 0.05 * before
+    # early stopping goes by the same loss
+    state = State.fresh(start)
+    _keep_best(model, data, state)
+    torch.testing.assert_close(state.best_error, before)

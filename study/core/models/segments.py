@@ -9,8 +9,9 @@ The gradient is that of the discrete motion (adjoint of Runge-Kutta: Hairer, Lub
 Geometric Numerical Integration, VI.9.2, or automatic differentiation by hand): stages are kept,
 what the network computed at them is computed again on the way back.
 
-A segment whose motion leaves its samples by more than `LIMIT` is left out of the step: it would
-drown all others, or be no number.
+What was not measured, velocities beside an encoder's positions, is NaN in the samples and is not
+compared. A segment whose motion leaves its samples by more than `LIMIT` is left out of the step: it
+would drown all others, or be no number.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def loss_and_gradient(model: NetworkModel, theta: Theta, segments: Segments) -> 
             here = begun + reach * h * change
         rolled.append(state)
     deviation = torch.stack(rolled, 1) - measured
+    deviation = torch.where(measured.isnan(), torch.zeros_like(deviation), deviation)
     inside = (deviation.abs() < LIMIT).all(2).all(1)  # False if NaN
     scale = (times[:, -1] ** 2 * (deviation.numel() / len(theta))).reciprocal()
     keep = inside[:, None, None]

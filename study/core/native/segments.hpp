@@ -66,7 +66,8 @@ class Segments {
                     if (i < 3) stage(j, i + 1)[m] = begun[m] + T(STAGE_REACH[i]) * moved;
                 }
             }
-            for (int m = 0; m < n; ++m) apart[m] = state[m] - apart[m];
+            for (int m = 0; m < n; ++m)  // NaN is what was not measured
+                apart[m] = apart[m] == apart[m] ? state[m] - apart[m] : Vec<T>{};
         }
         return floored;
     }
