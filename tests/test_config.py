@@ -362,6 +362,7 @@ def test_noise_of_positions_makes_another_cell_and_a_rate_is_a_number_of_points(
     assert len(hashes | {usual.hash}) == 3
     assert "data.position_noise" not in usual.factors()
     assert cell(noisy).factors()["data.position_noise"] == 1e-3
+    assert cell(noisy).factors()["data.estimate"] == "savgol, window 11"
     sampled = {"data.sampling_rate": 100.0, "data.n_trajectories": 10}  # over ten seconds
     by_rate = cell(changed(plain, sampled))
     assert by_rate.data.pool_size == 10_010

@@ -223,7 +223,7 @@ class Cell:
             # only cells that are made from files have these; a file is named by its content
             "system.file": self.system.sha256 and self.system.sha256[:12],
             "data.file": reading and reading.sha256[:12],
-            "data.estimate": reading and reading.estimate(),
+            "data.estimate": reading.estimate() if reading else self._estimate(),
             "data.held_out": reading and self.data.held_out,
         }
         columns: dict[str, Any] = {}
@@ -240,6 +240,15 @@ class Cell:
             "n_over_p": self.n_train / self.n_params,
             "equations_per_param": n_equations / self.n_params,
         }
+
+    def _estimate(self) -> str | None:
+        """How states were estimated from noisy positions of made data, for a table."""
+        data = self.data
+        if not data.position_noise:
+            return None
+        if data.estimate == "savgol":
+            return f"savgol, window {data.window}"
+        return f"spline, smoothing {data.smoothing:g}"
 
     def _changed_constants(self) -> str:
         if self.system.name == "unknown":
