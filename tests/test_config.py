@@ -325,7 +325,8 @@ def test_validation_holds_out_points_and_makes_another_cell(plain):
 
 def test_a_cell_has_every_factor(plain, request):
     of_files = {"system.file", "data.file", "data.estimate", "data.held_out"}
-    of_files |= {"optimizer.validation"}  # of those who ask for it, too
+    # of those who ask for them, too
+    of_files |= {"optimizer.validation", "optimizer.rollout_steps", "data.position_noise"}
     of_linear = {"model.features", "model.scale", "optimizer.ridge"}
     columns = list(cell(plain).factors())
     usual = [key for key in FACTORS if key not in of_files | of_linear]
@@ -335,3 +336,101 @@ def test_a_cell_has_every_factor(plain, request):
         plain[group] = yaml.safe_load((path / group / f"{name}.yaml").read_text())
     assert of_linear < cell(plain).factors().keys()
     assert columns[-len(DERIVED) :] == list(DERIVED)
+
+
+def changed(plain, changes):
+    for key, value in changes.items():
+        plain = change(plain, key, value)
+    return plain
+
+
+def test_a_loss_through_the_integrator_makes_another_cell(plain):
+    usual = cell(plain)
+    assert cell(change(plain, "optimizer.rollout_steps", 7)).hash == usual.hash  # not used
+    through = change(plain, "optimizer.loss", "rollout")
+    hashes = {cell(change(through, "optimizer.rollout_steps", k)).hash for k in (7, 20)}
+    assert len(hashes | {usual.hash}) == 3
+    assert "optimizer.rollout_steps" not in usual.factors()
+    assert cell(through).factors()["optimizer.rollout_steps"] == 20
+
+
+def test_noise_of_positions_makes_another_cell_and_a_rate_is_a_number_of_points(plain):
+    usual = cell(plain)
+    assert cell(change(plain, "data.window", 31)).hash == usual.hash  # nothing is estimated
+    noisy = change(plain, "data.position_noise", 1e-3)
+    hashes = {cell(change(noisy, "data.window", window)).hash for window in (11, 31)}
+    assert len(hashes | {usual.hash}) == 3
+    assert "data.position_noise" not in usual.factors()
+    assert cell(noisy).factors()["data.position_noise"] == 1e-3
+    assert cell(noisy).factors()["data.estimate"] == "savgol, window 11"
+    sampled = {"data.sampling_rate": 100.0, "data.n_trajectories": 10}  # over ten seconds
+    by_rate = cell(changed(plain, sampled))
+    assert by_rate.data.pool_size == 10_010
+    counted = {"data.pool_size": 10_010, "data.n_trajectories": 10}
+    assert by_rate.hash == cell(changed(plain, counted)).hash
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer.loss": "rollout"},
+        {"optimizer.loss": "rollout", "optimizer.rollout_steps": 5},
+        {"data.position_noise": 1e-3},
+        {"data.position_noise": 1e-3, "data.window": 31, "optimizer.loss": "rollout"},
+        {"data.sampling_rate": 30.0},
+    ],
+)
+def test_a_cell_of_samples_keeps_its_hash_when_it_is_read_back(plain, changes):
+    made = cell(changed(plain, changes))
+    again = make_cell(made.as_dict(), compile=False)
+    assert (again.data, again.optimizer) == (made.data, made.optimizer)
+    assert again.hash == made.hash
+
+
+SAMPLES = {  # what is asked for -> what the sentence holds
+    "of a linear model": (
+        {"model.name": "random_features", "optimizer.loss": "rollout"},
+        ["optimizer.loss=rollout", "model=random_features", "structured_lnn"],
+    ),
+    "by a method that fits accelerations": (
+        {"optimizer.name": "adam_lm", "optimizer.iterations": 9, "optimizer.loss": "rollout"},
+        ["optimizer.loss=rollout", "adam_lm", "optimizer=adam or soap"],
+    ),
+    "along no trajectory": (
+        {"data.sampler": "uniform", "optimizer.loss": "rollout"},
+        ["data.sampler=uniform", "data=trajectories"],
+    ),
+    "with noise that it does not see": (
+        {"data.noise": 0.1, "optimizer.loss": "rollout"},
+        ["data.noise=0.1", "data.position_noise"],
+    ),
+    "over more samples than there are": (
+        {"optimizer.rollout_steps": 200, "optimizer.loss": "rollout"},
+        ["data.n_train=4096", "the 0 points that 200 samples follow", "data.sampling_rate"],
+    ),
+    "noise where nothing is sampled": (
+        {"data.sampler": "uniform", "data.position_noise": 0.01},
+        ["data.position_noise=0.01", "data.sampler=uniform", "data=trajectories"],
+    ),
+    "trajectories of unequal numbers": (
+        {"data.pool_size": 20_001, "data.position_noise": 0.01},
+        ["data.pool_size=20001", "data.n_trajectories=100", "multiple"],
+    ),
+    "an even window": (
+        {"data.window": 10, "data.position_noise": 0.01},
+        ["data.window=10", "odd and at least 7"],
+    ),
+    "a window as long as the trajectories": (
+        {"data.window": 201, "data.position_noise": 0.01},
+        ["data.n_train=4096", "the 0 points of 100 trajectories of 200 samples"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAMPLES)
+def test_samples_that_cannot_be_followed_are_refused(plain, case):
+    changes, words = SAMPLES[case]
+    with pytest.raises(ConfigError) as error:
+        cell(changed(plain, changes))
+    for word in words:
+        assert word in str(error.value)

@@ -106,6 +106,37 @@ def test_held_out_points_are_the_last_of_the_same_and_none_is_trained_on(block):
     assert (rows.test_nmse_median != block.replicates.test_nmse_median).all()
 
 
+THROUGH = (
+    "optimizer.loss=rollout",
+    "optimizer.rollout_steps=5",
+    "optimizer.validation=0.25",
+    "data.position_noise=0.001",
+    "data.sampling_rate=20",
+    "data.n_trajectories=4",
+)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_a_block_trains_through_the_integrator_on_noisy_positions(optimizer):
+    cell = small_cell(f"optimizer={optimizer}", *THROUGH)
+    setup = set_up(cell, 0)
+    assert setup.data.following.shape == (2, 30, 5, 5)
+    assert setup.data.following[..., 3:].isnan().all()  # velocities are not measured
+    step = 10 / 200 / setup.units.time
+    torch.testing.assert_close(
+        setup.data.following[0, :, 1, 0], torch.full((30,), 2 * step).double()
+    )
+    rows = run.run_block(cell, 0).replicates.copy()
+    rows.insert(0, "study", "x")
+    schema.RESULTS.validate(rows)
+    assert (rows["optimizer.rollout_steps"] == 5).all()
+    assert (rows["data.position_noise"] == 0.001).all()
+    assert np.isfinite(rows[["test_nmse_median", "relative_gradient"]]).all(axis=None)
+    assert rows.label_nmse.between(1e-6, 10).all()  # of estimated accelerations
+    fast = run.run_block(cell.with_compile(True), 0).replicates
+    np.testing.assert_allclose(fast.test_nmse_median, rows.test_nmse_median, rtol=1e-2)
+
+
 def test_other_blocks_are_other_replicates(block):
     other = run.run_block(small_cell(), 1).replicates
     assert other.replicate.tolist() == [2, 3]

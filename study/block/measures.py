@@ -135,8 +135,9 @@ def _of_recording(setup: Setup) -> dict[str, float]:
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:
-    """The error of measured labels against the true system's accelerations, if it is known."""
-    if not (isinstance(setup.source, Recording) and setup.system.known):
+    """The error of labels that are no true accelerations, if the system is known."""
+    measured = isinstance(setup.source, Recording) or setup.cell.data.position_noise
+    if not (measured and setup.system.known):
         return {}
     D, units = setup.system.n_dof, setup.units
     rows = setup.data.rows[r].cpu().double().numpy()

@@ -10,7 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.config.cell import Cell
-from study.core.data.datasets import Source, TestSet, Trajectories, held_out, test_set
+from study.core.data.datasets import (
+    Source,
+    TestSet,
+    TrainingSet,
+    Trajectories,
+    held_out,
+    test_set,
+)
 from study.core.data.recording import Recording
 from study.core.models import Model, make_model
 from study.core.systems import System
@@ -51,9 +58,11 @@ def set_up(cell: Cell, block: int) -> Setup:
     system = cell.mechanics
     replicates, data_seeds, init_seeds = map(list, zip(*cell.block_seeds(block), strict=True))
     data = cell.data
-    source = cell.recording or Source(system, data.sampler, data.pool_size, data.n_trajectories)
+    made = (system, data.sampler, data.pool_size, data.n_trajectories)
+    source = cell.recording or Source(*made, data.position_noise, data.method)
     units = source.reference().units if data.units == "scaled" else Units.physical(system.n_dof)
-    subsets = [source.training_set(seed, cell.n_train, data.noise) for seed in data_seeds]
+    k = cell.optimizer.followed
+    subsets = [source.training_set(seed, cell.n_train, data.noise, k) for seed in data_seeds]
     rows = [
         np.concatenate(
             [*units.scale(s.points.q, s.points.qdot), units.acceleration_to_scaled(s.points.qddot)],
@@ -66,6 +75,7 @@ def set_up(cell: Cell, block: int) -> Setup:
         np.stack([s.along for s in subsets]),
         data.order,
         init_seeds,
+        _following(cell, units, subsets),
     )
     n_seen = cell.n_train - cell.n_validation
     horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
@@ -95,6 +105,15 @@ def set_up(cell: Cell, block: int) -> Setup:
         test,
         truth,
     )
+
+
+def _following(cell: Cell, units: Units, subsets: list[TrainingSet]) -> Tensor | None:
+    """The samples that follow each point in scaled units, if the loss needs them."""
+    if not cell.optimizer.followed:
+        return None
+    samples = np.stack([subset.following for subset in subsets if subset.following is not None])
+    since, states = samples[..., :1] / units.time, units.to_scaled(samples[..., 1:])
+    return torch.tensor(np.concatenate([since, states], axis=-1), device=cell.device)
 
 
 def _stages(cell: Cell) -> list[Stage]:

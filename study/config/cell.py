@@ -20,6 +20,7 @@ from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
 from study.config.physical_units import usual_name
 from study.config.schema import (
+    ESTIMATES,
     FROM_FILE,
     GROUPS,
     STRICT,
@@ -35,9 +36,8 @@ from study.config.schema import (
     mapping,
 )
 from study.core.data.datasets import DataError
-from study.core.data.derivatives import Method
 from study.core.data.recording import Recording
-from study.core.models import LinearModel, Model, make_model
+from study.core.models import LinearModel, Model, NetworkModel, make_model
 from study.core.systems import System
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
@@ -108,6 +108,51 @@ class Cell:
                 f"model.scale=auto is chosen by optimizer=least_squares: {self.optimizer.name} "
                 "needs a number, such as model.scale=0.5"
             )
+        if self.optimizer.followed:
+            self._check_segments(model)
+        if data.sampler == "trajectories" and (data.position_noise or self.optimizer.followed):
+            self._check_samples()
+
+    def _check_segments(self, model: Model) -> None:
+        """Whether learned motion can be compared with the samples that follow a point.
+
+        **Raises:** `ConfigError`.
+        """
+        data = self.data
+        if not isinstance(model, NetworkModel):
+            raise ConfigError(
+                "optimizer.loss=rollout needs the accelerations' gradient in the states, which "
+                f"model={self.model.name} has not: use lnn, structured_lnn or acceleration_mlp"
+            )
+        if data.sampler == "uniform":
+            raise ConfigError(
+                "optimizer.loss=rollout follows the samples of a trajectory, and data.sampler="
+                "uniform has no trajectories: use data=trajectories"
+            )
+        if data.noise:
+            raise ConfigError(
+                f"data.noise={data.noise:g} is noise of the accelerations, which "
+                "optimizer.loss=rollout does not see: use data.position_noise"
+            )
+
+    def _check_samples(self) -> None:
+        """Whether each trajectory of the pool has samples enough. **Raises:** `ConfigError`."""
+        data, k = self.data, self.optimizer.followed
+        samples, rest = divmod(data.pool_size, data.n_trajectories)
+        if rest:
+            raise ConfigError(
+                f"data.pool_size={data.pool_size} gives data.n_trajectories={data.n_trajectories} "
+                "trajectories unequal numbers of samples: use a multiple, or data.sampling_rate"
+            )
+        margin = data.method.margin if data.position_noise else 0
+        points = data.n_trajectories * max(0, samples - 2 * margin - k)
+        if self.n_train > points:
+            short = f" that {k} samples follow" if k else ""
+            raise ConfigError(
+                f"data.n_train={self.n_train} is more than the {points} points{short} of "
+                f"{data.n_trajectories} trajectories of {samples} samples: give fewer, or a larger "
+                "data.pool_size or data.sampling_rate"
+            )
 
     @property
     def mechanics(self) -> System:
@@ -142,7 +187,11 @@ class Cell:
         """Plain data: what is written, and what the hash is of."""
         plain = dataclasses.asdict(self)
         if self.data.sampler != "file":
-            plain["data"] = {k: v for k, v in plain["data"].items() if k not in FROM_FILE}
+            unused = FROM_FILE if self.data.position_noise else (*FROM_FILE, *ESTIMATES)
+            plain["data"] = {k: v for k, v in plain["data"].items() if k not in unused}
+        if not self.data.position_noise:
+            del plain["data"]["position_noise"]
+        del plain["data"]["sampling_rate"]  # which is a number of points by now
         groups = [(plain[name], GROUPS[name]) for name in ("model", "optimizer")]
         if columns := plain["data"].get("columns"):
             groups.append((columns, ColumnsConfig))
@@ -170,6 +219,8 @@ class Cell:
             "model.scale": str(self.model.scale) if linear else None,
             "optimizer.validation": self.optimizer.validation or None,
             "optimizer.ridge": str(ridge) if ridge != 0 else None,
+            "optimizer.rollout_steps": self.optimizer.followed or None,
+            "data.position_noise": self.data.position_noise or None,
             "system": mechanics.name,
             "system.constants": self._changed_constants(),
             "model": self.model.name,
@@ -178,7 +229,7 @@ class Cell:
             # only cells that are made from files have these; a file is named by its content
             "system.file": self.system.sha256 and self.system.sha256[:12],
             "data.file": reading and reading.sha256[:12],
-            "data.estimate": reading and reading.estimate(),
+            "data.estimate": reading.estimate() if reading else self._estimate(),
             "data.held_out": reading and self.data.held_out,
         }
         columns: dict[str, Any] = {}
@@ -195,6 +246,15 @@ class Cell:
             "n_over_p": self.n_train / self.n_params,
             "equations_per_param": n_equations / self.n_params,
         }
+
+    def _estimate(self) -> str | None:
+        """How states were estimated from noisy positions of made data, for a table."""
+        data = self.data
+        if not data.position_noise:
+            return None
+        if data.estimate == "savgol":
+            return f"savgol, window {data.window}"
+        return f"spline, smoothing {data.smoothing:g}"
 
     def _changed_constants(self) -> str:
         if self.system.name == "unknown":
@@ -229,7 +289,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     made = {name: _group(name, values) for name, values in groups.items()}
     data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
     system = _mechanics(made["system"], data)
-    data, rollout = _counted(data, made["rollout"], system)
+    data, rollout = _counted(data, made["rollout"], system, optimizer.followed)
     if not any(system.angles):
         model = altered(model, encoding="raw")
     if data.sampler == "uniform":
@@ -301,8 +361,7 @@ def _reading(data: DataConfig) -> measured.Reading | None:
     """What is read from a file, and how; None for data that are made."""
     if data.sampler != "file" or data.columns is None or data.sha256 is None:
         return None
-    method = Method(data.estimate, data.window, data.smoothing)
-    return measured.Reading(data.sha256, data.columns, method, data.held_out)
+    return measured.Reading(data.sha256, data.columns, data.method, data.held_out)
 
 
 def _mechanics(system: SystemConfig, data: DataConfig) -> System:
@@ -338,19 +397,25 @@ def _recording(data: DataConfig, system: System) -> Recording | None:
 
 
 def _counted(
-    data: DataConfig, rollout: RolloutConfig, system: System
+    data: DataConfig, rollout: RolloutConfig, system: System, k: int
 ) -> tuple[DataConfig, RolloutConfig]:
     """The groups with what the file decides: numbers of points and trajectories, the horizon.
+
+    Points count that k samples follow; those of made data are counted from their sampling rate.
 
     **Raises:** `ConfigError` for a file that cannot be used, or more points than it holds.
     """
     recording = _recording(data, system)
     if recording is None:
+        if rate := data.sampling_rate:
+            samples = 1 + round(rate * system.data_span)
+            data = altered(data, pool_size=data.n_trajectories * samples, sampling_rate=None)
         return data, altered(rollout, horizon=rollout.horizon or system.horizon)
-    n, n_train = len(recording.points), data.n_train
-    if n_train is not None and n_train > n:
+    n, n_train = int(recording.curves.followed(k).sum()), data.n_train
+    if not n or (n_train is not None and n_train > n):
+        wanted = f"data.n_train={n_train}" if n else f"optimizer.rollout_steps={k}"
         raise ConfigError(
-            f"data.n_train={n_train} is more than was measured: {n} points are left to train "
+            f"{wanted} is more than was measured: {n} points are left to train "
             "on; leave it out to take all of them"
         )
     if n_train is None and data.n_over_p is None:

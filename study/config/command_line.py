@@ -40,7 +40,7 @@ from study.config.hydra import (
     sentences,
 )
 from study.config.run import Run
-from study.config.schema import FROM_FILE, GROUPS, TOP
+from study.config.schema import ESTIMATES, FROM_FILE, GROUPS, TOP
 
 # What belongs to a command as a whole: one value each, never a sweep over several.
 COMMAND_KEYS = {"experiment", "grid", "question", "compile", OWN_SYSTEM} | {
@@ -49,7 +49,7 @@ COMMAND_KEYS = {"experiment", "grid", "question", "compile", OWN_SYSTEM} | {
 TOP_KEYS = {*COMMAND_KEYS, *GROUPS, *TOP}
 # keys that one option of a group has -> that option
 ONLY = {OWN_SYSTEM: "system=file", "data.path": "data=file"} | {
-    f"data.{key}": "data=file" for key in FROM_FILE if key != "sha256"
+    f"data.{key}": "data=file" for key in (*FROM_FILE, *ESTIMATES) if key != "sha256"
 }
 # flags that Hydra answers, and that start no study
 _ANSWERED_BY_HYDRA = ("cfg", "info", "hydra_help", "package", "resolve", "shell_completion")

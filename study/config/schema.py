@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from study.config import own_system
 from study.config.errors import ConfigError, altered, nearest
 from study.config.physical_units import TIMES
+from study.core.data.derivatives import SHORTEST_WINDOW, Method
 from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 
@@ -125,6 +126,14 @@ class DataConfig:
     units: Annotated[
         Literal["scaled", "physical"], "scaled: one time, one length a coordinate; or physical"
     ]
+    position_noise: Annotated[
+        NonNegative,
+        "standard deviation of the noise of sampled positions, rad or m; velocities and "
+        "accelerations are then estimated from them",
+    ] = 0.0
+    sampling_rate: Annotated[
+        Positive | None, "samples a second of each trajectory, in place of pool_size"
+    ] = None
     sha256: str | None = None
     columns: ColumnsConfig | None = None
     estimate: Annotated[
@@ -146,11 +155,30 @@ class DataConfig:
                 f"data.n_train={self.n_train} and data.n_over_p={self.n_over_p}: "
                 "give one of them, the other follows"
             )
+        for key in ("position_noise", "sampling_rate"):
+            if (value := getattr(self, key)) and self.sampler != "trajectories":
+                raise ConfigError(
+                    f"data.{key}={value:g} is of trajectories that are made, and data.sampler="
+                    f"{self.sampler} makes none: use data=trajectories"
+                )
+        even = self.window < SHORTEST_WINDOW or self.window % 2 == 0
+        if self.position_noise and self.estimate == "savgol" and even:
+            raise ConfigError(
+                f"data.window={self.window} is not allowed: it should be odd and at least "
+                f"{SHORTEST_WINDOW} points"
+            )
+
+    @property
+    def method(self) -> Method:
+        """How derivatives are estimated."""
+        return Method(self.estimate, self.window, self.smoothing)
 
     def normal(self) -> DataConfig:
         """Set keys that are not used to their defaults, so that equal cells hash equally."""
         columns = self.columns if self.sampler == "file" else None
-        estimated = columns is not None and None in (columns.qdot, columns.qddot)
+        estimated = self.position_noise > 0 or (
+            columns is not None and None in (columns.qdot, columns.qddot)
+        )
         unused: dict[str, Any] = {} if estimated else {"estimate": "savgol"}
         if not estimated or self.estimate == "spline":
             unused["window"] = 11
@@ -255,7 +283,9 @@ class OptimizerConfig:
     ]
     clip: Annotated[Positive | None, "norm of each replicate's gradient; null for none"]
     loss: Annotated[
-        Literal["squared", "absolute"], "of Adam or SOAP: mean squared error; or absolute"
+        Literal["squared", "absolute", "rollout"],
+        "of Adam or SOAP: mean squared error of accelerations; or absolute; or rollout: the "
+        "squared deviation of the learned motion from the samples that follow a point",
     ]
     iterations: Annotated[
         Index,
@@ -271,6 +301,9 @@ class OptimizerConfig:
         "share of the training points that no step sees; the parameters with the least error on "
         "them are kept (early stopping); 0: those of the last step",
     ] = 0.0
+    rollout_steps: Annotated[
+        Count, "of loss=rollout: samples that the learned motion is followed over"
+    ] = 20
     ridge: Annotated[
         NonNegative | Literal["auto"],
         "of least squares, over the largest squared singular value; auto: by held-out points",
@@ -293,6 +326,16 @@ class OptimizerConfig:
                 raise ConfigError(
                     f"optimizer.{key}={value} is not allowed: {self.name} needs more than 0"
                 )
+        if self.loss == "rollout" and self.name not in ("adam", "soap"):
+            raise ConfigError(
+                f"optimizer.loss=rollout is for steps on minibatches alone, and {self.name} fits "
+                "accelerations: use optimizer=adam or soap"
+            )
+
+    @property
+    def followed(self) -> int:
+        """Samples after each training point that the loss needs."""
+        return self.rollout_steps if self.loss == "rollout" else 0
 
     def normal(self) -> OptimizerConfig:
         """Set keys that the method does not use to zero, so that equal cells hash equally."""
@@ -306,6 +349,8 @@ class OptimizerConfig:
             unused["ridge"] = 0.0
         if self.second != "levenberg_marquardt":
             unused["seconds"] = None
+        if not self.followed:
+            unused["rollout_steps"] = 20
         return altered(self, **unused)
 
 
@@ -330,7 +375,9 @@ class DiagnosticsConfig:
     ]
 
 
-FROM_FILE = ("sha256", "columns", "estimate", "window", "smoothing", "held_out")  # of `data`
+# of `data`: what only a file has, and how derivatives are estimated that were not measured
+FROM_FILE = ("sha256", "columns", "held_out")
+ESTIMATES = ("estimate", "window", "smoothing")
 TOP = ("seed", "inits_per_data", "precision", "device", "block_size")  # keys above the groups
 GROUPS: dict[str, type] = {
     "system": SystemConfig,

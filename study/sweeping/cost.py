@@ -15,6 +15,7 @@ from study.core.training.levenberg_marquardt import TYPICAL
 EAGER_STEP_SECONDS, STEP_SECONDS = 1.4e-3, 1.6e-4  # overhead of a training step
 EAGER_UNIT_SECONDS, UNIT_SECONDS = 4.4e-8, 3e-9  # elementwise work for each hidden unit and sample
 FLOPS_PER_SECOND = 8e10  # matrix products
+STAGE_SAMPLES = 5.3  # of loss=rollout: what a step of the integrator costs, in samples
 COMPILED_SPEEDUP = 2.0  # of torch.compile on a device that is not the CPU
 # Levenberg-Marquardt in float64: rows of the Jacobian, its Gram matrix, the trials of a damping
 JACOBIAN_ENTRY_SECONDS = 4e-9
@@ -52,6 +53,8 @@ def _second_order_seconds(cell: Cell) -> float:
 def training_seconds(cell: Cell) -> float:
     """The minibatches' part of `block_seconds`, which compilation can shorten."""
     samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
+    if followed := cell.optimizer.followed:
+        samples *= STAGE_SAMPLES * followed
     units = int(cell.model.width) * cell.model.depth  # auto is a number in a cell
     fast = cell.compile and cell.device == "cpu"
     unit = UNIT_SECONDS if fast else EAGER_UNIT_SECONDS

@@ -10,6 +10,7 @@ import pytest
 from study.core.data import datasets
 from study.core.data.datasets import DataError, Source, cached, held_out, integrate
 from study.core.data.datasets import test_set as make_test_set
+from study.core.data.derivatives import Method
 from study.core.files import cache_folder
 from study.core.systems import SYSTEMS
 
@@ -190,3 +191,42 @@ def test_many_workers_may_ask_at_once():
         answers = pool.map(_ask, range(8))
     assert len(set(answers)) == 1
     assert not [name for name in os.listdir(cache_folder()) if name.startswith(".")]
+
+
+def test_the_samples_after_a_point_are_its_own_motion():
+    source = Source(SYSTEM, "trajectories", 400, 4)
+    chosen = source.training_set(2, 300, 0.0, k=5)
+    step = SYSTEM.data_span / 99
+    np.testing.assert_allclose(
+        chosen.following[:, :, 0], np.tile(step * np.arange(1, 6), (300, 1)), rtol=1e-12
+    )
+    moved = integrate(SYSTEM, chosen.points.states[:20], step * np.arange(6))[:, 1:]
+    np.testing.assert_allclose(chosen.following[:20, :, 1:], moved, rtol=1e-7, atol=1e-7)
+    every = source.training_set(2, 4 * 95, 0.0, k=5)  # those that five samples follow
+    np.testing.assert_array_equal(every.along[:300], chosen.along)
+    with pytest.raises(DataError, match="380"):
+        source.training_set(2, 381, 0.0, k=5)
+
+
+def test_noisy_positions_are_what_is_measured_and_the_rest_is_estimated_from_them():
+    clean = Source(SYSTEM, "trajectories", 4 * 500, 4)
+    noisy = dataclasses.replace(clean, position_noise=1e-3, method=Method("savgol", 21, 0.0))
+    curves, order = noisy.curves(0)
+    exact, _ = clean.curves(0)
+    kept = np.concatenate([500 * i + np.arange(10, 490) for i in range(4)])  # half a window apart
+    np.testing.assert_array_equal(curves.times, exact.times[kept])
+    np.testing.assert_array_equal(curves.trajectory, exact.trajectory[kept])
+    added = curves.samples[:, :2] - exact.points.q[kept]
+    assert added.std() == pytest.approx(1e-3, rel=0.05)
+    assert np.isnan(curves.samples[:, 2:]).all()
+    smoothed = curves.points.q - exact.points.q[kept]
+    assert smoothed.std() < 0.5 * added.std()
+    for name, part in (("qdot", 0.05), ("qddot", 0.3)):
+        true, estimate = getattr(exact.points, name)[kept], getattr(curves.points, name)
+        assert 0 < (estimate - true).std() < part * true.std()
+    chosen = noisy.training_set(0, len(order), 0.0)
+    np.testing.assert_array_equal(chosen.points.q, curves.points.q[order])
+    assert sorted(order) == list(range(len(kept)))
+    # what needs no noise has none: units, and states for the rank
+    assert noisy.reference().units.time == clean.reference().units.time
+    np.testing.assert_array_equal(noisy.ample(0, 50).q, clean.ample(0, 50).q)

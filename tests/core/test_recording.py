@@ -41,6 +41,18 @@ def test_subsets_are_nested_and_keep_their_labels(recording):
         recording.training_set(5, 201, 0.0)
 
 
+def test_samples_after_a_point_stay_on_its_trajectory(recording):
+    chosen = recording.training_set(5, 90 + 40 + 40, 0.0, k=10)
+    assert sorted(chosen.along) == [*range(90), *range(100, 140), *range(150, 190)]
+    step = 0.02 * np.arange(1, 11)
+    np.testing.assert_allclose(chosen.following[:, :, 0], np.tile(step, (170, 1)), rtol=1e-9)
+    np.testing.assert_array_equal(
+        chosen.following[:, 3, 1:], recording.points.states[chosen.along + 4]
+    )
+    with pytest.raises(DataError, match="n_train=171"):
+        recording.training_set(5, 171, 0.0, k=10)
+
+
 def test_what_is_held_out_is_not_trained_on(recording):
     test = recording.test_set(UNKNOWN)
     assert len(test.points) == 302

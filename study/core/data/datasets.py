@@ -17,6 +17,7 @@ import numpy as np
 import scipy  # its submodules are loaded on first use
 from jaxtyping import Bool, Float, Int
 
+from study.core.data.derivatives import Method
 from study.core.files import cache_folder, write_whole
 from study.core.systems.lyapunov import finite_time_exponent
 from study.core.systems.mechanics import DataError, System
@@ -29,7 +30,7 @@ ENERGY_TOLERANCE = 1e-8  # of the energy scale; a trajectory that drifts more is
 SECOND = (1e-11, "LSODA")  # tolerance and solver that it is compared with
 AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up to there
 # purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
-POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE = range(6)
+POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE, POSITION_NOISE = range(7)
 N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
 VERSION = 3  # raise it when the numbers a dataset holds change
 
@@ -56,10 +57,14 @@ class Points:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
-    """A nested subset: `points` (N) with noisy labels, and where each lies along the curves."""
+    """A nested subset: `points` (N) with noisy labels, and where each lies along the curves.
+
+    `following`: of the k samples after each point, seconds since it, q and qdot as measured.
+    """
 
     points: Points
     along: Int[Array, " N"]  # sorting by it gives trajectory after trajectory, in time
+    following: Float[Array, "N k one_plus_two_D"] | None = None
 
     @classmethod
     def of(
@@ -77,6 +82,40 @@ class TrainingSet:
             drawn = np.random.default_rng((NOISE, seed)).standard_normal(pool.qddot.shape)
             pool = dataclasses.replace(pool, qddot=pool.qddot + noise * drawn)
         return cls(pool[:n], along[:n])
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Sampled motion: `points` (n) trajectory after trajectory, in time.
+
+    `times` (n) in seconds, which `trajectory` (n) each point belongs to, and `samples`: its state
+    as it was measured, NaN for what was not.
+    """
+
+    points: Points
+    times: Float[Array, " n"]
+    trajectory: Int[Array, " n"]
+    samples: Float[Array, "n two_D"]
+
+    def followed(self, k: int) -> Bool[Array, " n"]:
+        """Whether k samples of the same trajectory follow a point."""
+        here = self.trajectory
+        n = max(0, len(here) - k)
+        return np.append(here[k:] == here[:n], np.zeros(len(here) - n, bool))
+
+    def training_set(
+        self, order: Int[Array, " n"], n: int, k: int, seed: int, noise: Float[Array, " D"]
+    ) -> TrainingSet:
+        """The first n points of an `order` that k samples follow, and these; see `TrainingSet.of`.
+
+        **Raises:** `DataError` if there are fewer.
+        """
+        order = order[self.followed(k)[order]]
+        chosen = TrainingSet.of(self.points[order], order, n, seed, noise)
+        after = chosen.along[:, None] + np.arange(1, k + 1)
+        since = self.times[after] - self.times[chosen.along, None]
+        following = np.concatenate([since[:, :, None], self.samples[after]], axis=2)
+        return dataclasses.replace(chosen, following=following)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,25 +248,56 @@ class Source:
 
     - `sampler`: `trajectories` or `uniform`.
     - `pool_size`: points in a pool; `n_trajectories`: initial conditions they are spread over.
+    - `position_noise`: standard deviation of the noise of sampled positions, rad or m, from which
+      a pool's states and accelerations are then estimated by `method`.
     """
 
     system: System
     sampler: str
     pool_size: int
     n_trajectories: int
+    position_noise: float = 0.0
+    method: Method | None = None
 
-    def training_set(self, seed: int, n: int, noise: float) -> TrainingSet:
-        """The first n points of a data seed's pool; `noise` in standard deviations of the clean
-        accelerations, coordinate by coordinate.
+    def training_set(self, seed: int, n: int, noise: float, k: int = 0) -> TrainingSet:
+        """The first n points of a data seed's pool, of those that k samples of their trajectory
+        follow; `noise` in standard deviations of the clean accelerations, coordinate by coordinate.
 
         **Raises:** `DataError` if the pool has fewer than n points.
         """
         std = noise * self.reference().label_std if noise else np.zeros(self.system.n_dof)
-        return TrainingSet.of(*self.pool(POOL, seed), n, seed, std)
+        if not (k or self.position_noise):
+            return TrainingSet.of(*self.pool(POOL, seed), n, seed, std)
+        curves, order = self.curves(seed)
+        return curves.training_set(order, n, k, seed, std)
+
+    def curves(self, seed: int) -> tuple[Curves, Int[Array, " n"]]:
+        """A data seed's pool, trajectory after trajectory, and the pool's order of these points.
+
+        If positions are noisy, states and accelerations are estimated, without the ends.
+        """
+        points, along = self.pool(POOL, seed)
+        grid = np.arange(len(points)).reshape(self.n_trajectories, -1)
+        times = np.linspace(0, self.system.data_span, grid.shape[1])
+        points = points[np.argsort(along)]
+        samples = points.states
+        if self.method is not None and self.position_noise:
+            rng = np.random.default_rng((POSITION_NOISE, seed))
+            q = points.q + self.position_noise * rng.standard_normal(points.q.shape)
+            estimates = [self.method(times, q[row]) for row in grid]
+            points = Points(*map(np.concatenate, zip(*estimates, strict=True)))
+            samples = np.concatenate([q, np.full_like(q, np.nan)], axis=1)
+            grid = grid[:, self.method.margin : grid.shape[1] - self.method.margin]
+        kept = grid.ravel()
+        place = np.full(len(points), -1)
+        place[kept] = np.arange(len(kept))
+        trajectory, at = np.divmod(kept, len(times))
+        order = place[along]
+        return Curves(points[kept], times[at], trajectory, samples[kept]), order[order >= 0]
 
     def ample(self, seed: int, n: int) -> Points:
         """n points of a pool as large as that takes, without noise."""
-        pool = dataclasses.replace(self, pool_size=max(n, self.pool_size))
+        pool = dataclasses.replace(self, pool_size=max(n, self.pool_size), position_noise=0.0)
         return pool.training_set(seed, n, 0.0).points
 
     def reference(self) -> Reference:

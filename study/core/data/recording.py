@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from study.core.data.datasets import (
     POOL,
+    Curves,
     DataError,
     Points,
     Reference,
@@ -78,11 +79,18 @@ class Recording:
         """All training points, trajectory after trajectory, in time."""
         return _joined(self.training)
 
-    def training_set(self, seed: int, n: int, noise: float) -> TrainingSet:
+    @functools.cached_property
+    def curves(self) -> Curves:
+        """`points`, with their times and trajectories."""
+        times = np.concatenate([motion.times for motion in self.training])
+        lengths = [len(motion.times) for motion in self.training]
+        trajectory = np.repeat(np.arange(len(lengths)), lengths)
+        return Curves(self.points, times, trajectory, self.points.states)
+
+    def training_set(self, seed: int, n: int, noise: float, k: int = 0) -> TrainingSet:
         """The first n points of a data seed's shuffle; as `datasets.Source.training_set`."""
-        along = np.random.default_rng((POOL, seed)).permutation(len(self.points))
-        std = noise * self.points.qddot.std(0)
-        return TrainingSet.of(self.points[along], along, n, seed, std)
+        order = np.random.default_rng((POOL, seed)).permutation(len(self.points))
+        return self.curves.training_set(order, n, k, seed, noise * self.points.qddot.std(0))
 
     def ample(self, seed: int, n: int) -> Points:
         """n training points; all of them if there are fewer."""

@@ -32,3 +32,11 @@ class AccelerationMLP(NetworkModel):
         mlp: MLP, layers: Layers, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Trace
     ) -> list[Pair]:
         return mlp.backward(layers, cotangent.unsqueeze(2), sweep)
+
+    @staticmethod
+    def pull(
+        mlp: MLP, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Trace, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        I = mlp.n_position_inputs  # noqa: E741
+        x = sweep.below[0][:, :I, 0]
+        return mlp.pull(x, adjoint[:, :I, 0]), adjoint[:, I:, 0]

@@ -14,6 +14,7 @@ Notation, for layers a_k = W_k h_(k-1) + b_k, h_k = sigma(a_k), L = w . h_K + b:
 The gradient of <z, qddot> is that of the scalar D_p D_r L + D_s L with p = (0, u),
 r = (qdot, qddot), s = (-u, 0), u = -M^-T z held fixed (from M qddot = g - c, differentiated in
 the parameters): four streams forward (value, p, r, and the second-order one), their adjoints back.
+Below the first layer the same adjoints give the gradient in the state.
 """
 
 from __future__ import annotations
@@ -115,6 +116,16 @@ class LNN(NetworkModel):
                 below = _input_streams(mlp, sweep.x, qdot, qddot, -solved, along_s)
             pairs.append(Pair(streams, below, to_value))
         return pairs[::-1]
+
+    @staticmethod
+    def pull(
+        mlp: MLP, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Sweep, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        I, x = mlp.n_position_inputs, sweep.x  # noqa: E741
+        solved = (sweep.inverse * cotangent.unsqueeze(1)).sum(2)
+        to_value, _, to_r, to_s = adjoint[:, :I].unbind(2)
+        to_q = mlp.pull(x, to_value) + mlp.bend(x, to_r, qdot) + mlp.bend(x, to_s, solved)
+        return to_q, adjoint[:, I:, 0] + mlp.pull(x, to_r)  # r is (qdot, qddot)
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return _curvature(self.mlp, self.mlp.layers(theta), q, qdot)[0]

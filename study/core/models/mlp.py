@@ -49,6 +49,12 @@ def gradient_of(pairs: Sequence[Pair]) -> Float[Tensor, "R P"]:
     return torch.cat(pieces, 1)
 
 
+def pull_input(layers: Layers, pairs: Sequence[Pair]) -> Streams:
+    """The adjoints (R, I, C, B) of the network's input, below its first layer."""
+    adjoint = pairs[0].adjoint
+    return torch.bmm(layers[0][0].mT, adjoint.flatten(2)).unflatten(2, adjoint.shape[2:])
+
+
 def fill_jacobian(pairs: Sequence[Pair], out: Float[Tensor, "R P B"]) -> None:
     """Write the gradient of each state into `out`.
 
@@ -191,6 +197,19 @@ class MLP:
                 rows.append(cos * adjoint[:, at + 1 : at + 2] - sin * here)
             else:
                 rows.append(here)
+            at += 2 if angle else 1
+        return torch.cat(rows, 1)
+
+    def bend(self, x: Inputs, adjoint: Inputs, tangent: States) -> States:
+        """The derivative in q of <adjoint, `push` of the tangent>."""
+        if x.shape[1] == self.n_dof:
+            return torch.zeros_like(tangent)
+        rows, at = [], 0
+        for i, angle in enumerate(self.angles):
+            row = tangent[:, i : i + 1]
+            pair = slice(at, at + 2)
+            turned = -(x[:, pair] * adjoint[:, pair]).sum(1, keepdim=True) * row
+            rows.append(turned if angle else torch.zeros_like(row))
             at += 2 if angle else 1
         return torch.cat(rows, 1)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from study.core import native
 from study.core.models.initialisation import INITS
 from study.core.models.mass_matrix import FLOOR
-from study.core.models.mlp import MLP, Layers, Pair, States, fill_jacobian, gradient_of
+from study.core.models.mlp import MLP, Layers, Pair, States, Streams, fill_jacobian, gradient_of
 
 Theta = Float[Tensor, "R S"]
 Forward = tuple[States, Bool[Tensor, "R B"], Any]
@@ -144,6 +144,14 @@ class NetworkModel(Model):
         mlp: MLP, layers: Layers, qdot: States, qddot: States, cotangent: States, sweep: Any
     ) -> list[Pair]:
         """The streams of d<cotangent, qddot>/dtheta, layer by layer."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def pull(
+        mlp: MLP, qdot: States, qddot: States, cotangent: States, sweep: Any, adjoint: Streams
+    ) -> tuple[States, States]:
+        """d<cotangent, qddot>/dq and /dqdot; `adjoint` is that of the network's input in the
+        streams of `backward`."""
 
     @property
     def n_params(self) -> int:

@@ -84,6 +84,20 @@ class StructuredLNN(NetworkModel):
         lower = [to_diagonal[:, i] if i == j else to_A[:, i, j] for i, j in _lower(mlp.n_dof)]
         return mlp.backward(layers, torch.stack([*lower, to_V], 1), sweep.trace)
 
+    @staticmethod
+    def pull(
+        mlp: MLP, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Sweep, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        A, A_i, p, x = sweep.factor, sweep.slopes, sweep.reduced, sweep.trace.below[0][:, :, 0]
+        u = _transposed(sweep.inverse, cotangent)
+        w, along, along_u = _transposed(A, u), _along(A_i, qdot), _along(A_i, u)
+        turn = _transposed(along_u, qdot) - _transposed(along, u)
+        slopes = (A_i * (_outer(u, p) + _outer(qdot, w)).unsqueeze(3)).sum((1, 2))
+        to_qdot = _times(A, turn) + _times(along_u, p) - _times(along, w) - slopes
+        one = torch.ones_like(qdot)
+        bent = [mlp.bend(x, adjoint[:, :, i + 1], one)[:, i] for i in range(mlp.n_dof)]
+        return mlp.pull(x, adjoint[:, :, 0]) + torch.stack(bent, 1), to_qdot
+
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return _mass(self.mlp, _columns(self.mlp, self.mlp.layers(theta), q)[0])
 

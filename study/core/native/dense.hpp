@@ -26,6 +26,7 @@ class Dense : public Network<T> {
             out.push_back({this->take_planes(1, n_outputs)});
             adjoint.push_back({this->take_planes(1, shape.width)});
             back.push_back({this->take_planes(1, shape.width)});
+            pulled.push_back({this->take_planes(1, layers[0].columns)});
         }
     }
 
@@ -69,11 +70,16 @@ class Dense : public Network<T> {
         }
     }
 
+    // the adjoints of `input`, into `pulled`
+    void pull_inputs() const {
+        for (int s = 0; s < C; ++s) this->down(0, adjoint[s].at, pulled[s].at);
+    }
+
     using Base = Network<T>;
     using Base::D, Base::K, Base::I, Base::S, Base::n, Base::vectors, Base::layers, Base::shape;
     using Base::qdot, Base::qddot, Base::u, Base::z, Base::c, Base::g, Base::mass;
     int C;
-    std::vector<Plane<T>> input, out;
+    std::vector<Plane<T>> input, out, pulled;
 
    private:
     struct Hidden {  // planes of one chunk
@@ -104,6 +110,13 @@ class AccelerationMLP final : public Dense<T> {
         std::memset(this->out[0].at, 0, this->layers[this->K].padded_rows * this->vectors * BYTES);
         std::memcpy(this->out[0].at, this->z, this->D * this->vectors * BYTES);
         this->pull_all();
+    }
+
+    void pull_states(Vec<T>* to_q, Vec<T>* to_qdot) override {
+        this->pull_inputs();
+        const Vec<T>* adjoint = this->pulled[0].at;
+        this->pull_input(this->input[0].at, adjoint, to_q);
+        std::memcpy(to_qdot, adjoint + this->I * this->vectors, this->D * this->vectors * BYTES);
     }
 };
 
@@ -143,6 +156,7 @@ class StructuredLagrangian final : public Dense<T> {
     }
 
     void backward() override {}
+    void pull_states(Vec<T>*, Vec<T>*) override {}
 
    private:
     using Base = Dense<T>;
@@ -269,6 +283,43 @@ class Structured final : public Dense<T> {
             for (int k = 0; k < D; ++k) out[k + 1].at[entry * vectors + v] = -u[k * vectors + v];
         }
         this->pull_all();
+    }
+
+    void pull_states(Vec<T>* to_q, Vec<T>* to_qdot) override {
+        this->pull_inputs();
+        const Vec<T>* x = input[0].at;
+        this->pull_input(x, this->pulled[0].at, to_q);
+        for (int k = 0; k < D; ++k) {
+            std::memset(z, 0, D * vectors * BYTES);
+            std::fill_n(this->lane(z, k), S, T(1));
+            this->bend_input(x, this->pulled[k + 1].at, z, to_q);
+        }
+        for (int v = 0; v < vectors; ++v) {
+            for (int i = 0; i < D; ++i) {
+                w[i] = a[i] = Vec<T>{};
+                for (int j = 0; j < D; ++j) {
+                    w[i] += A(j, i, v) * u[j * vectors + v];
+                    along[i * D + j] = along_u[i * D + j] = Vec<T>{};
+                    for (int k = 0; k < D; ++k) {
+                        along[i * D + j] += A_k(i, j, k, v) * velocity(k, v);
+                        along_u[i * D + j] += A_k(i, j, k, v) * u[k * vectors + v];
+                    }
+                }
+            }
+            for (int j = 0; j < D; ++j)
+                for (int i = 0; i < D; ++i)
+                    a[j] += along_u[i * D + j] * velocity(i, v) - along[i * D + j] * u[i * vectors + v];
+            for (int i = 0; i < D; ++i) {
+                Vec<T> sum{};
+                for (int j = 0; j < D; ++j) {
+                    const Vec<T> p = reduced[j * vectors + v];
+                    sum += A(i, j, v) * a[j] + along_u[i * D + j] * p - along[i * D + j] * w[j];
+                    for (int k = 0; k < D; ++k)
+                        sum -= A_k(k, j, i, v) * (u[k * vectors + v] * p + velocity(k, v) * w[j]);
+                }
+                to_qdot[i * vectors + v] = sum;
+            }
+        }
     }
 
    private:

@@ -21,6 +21,7 @@ class Lagrangian final : public Network<T> {
         for (auto& plane : adjoint) plane = this->take_planes(1, H);
         for (auto& plane : back) plane = this->take_planes(1, H);
         for (auto& plane : input) plane = this->take_planes(1, in);
+        for (auto& plane : pulled) plane = this->take_planes(1, in);
         spare = this->take(D * (D + 3) / 2), one = this->take_planes(1, 1);
         std::fill_n(this->lane(one, 0), S, T(1));
     }
@@ -61,7 +62,7 @@ class Lagrangian final : public Network<T> {
             if (D > 3) add_pairs<0>(l, y);
             this->down(k, l.weighted, k ? y : input[1]);
         }
-        pull_input(input[0], input[1], g);
+        this->pull_input(input[0], input[1], g);
         return this->solve(some);
     }
 
@@ -88,6 +89,17 @@ class Lagrangian final : public Network<T> {
         }
     }
 
+    void pull_states(Vec<T>* to_q, Vec<T>* to_qdot) override {
+        this->down(0, adjoint[0], pulled[0]);
+        this->down(0, adjoint[2], pulled[1]);
+        this->down(0, hidden[0].weighted, pulled[2]);
+        this->pull_input(input[0], pulled[0], to_q);
+        this->bend_input(input[0], pulled[1], qdot, to_q);
+        this->bend_input(input[0], pulled[2], z, to_q);
+        this->pull_input(input[0], pulled[1], to_qdot);  // r is (qdot, qddot)
+        for (int i = 0; i < D * vectors; ++i) to_qdot[i] += pulled[0][I * vectors + i];
+    }
+
    private:
     using Base = Network<T>;
     using Base::D, Base::K, Base::I, Base::S, Base::n, Base::vectors, Base::layers;
@@ -96,17 +108,6 @@ class Lagrangian final : public Network<T> {
     struct Hidden {  // planes of one chunk; `tangents` along e_1 .. e_D and v
         Vec<T>*value, *first, *second, *third, *bent, *weighted, *p, *r, *mixed, *below, *tangents;
     };
-
-    // the encoding's transposed Jacobian applied to an adjoint of the inputs
-    void pull_input(const Vec<T>* x, const Vec<T>* adjoint, Vec<T>* out) const {
-        for (int i = 0; i < D; ++i, out += vectors) {
-            const bool angle = this->angle(i);
-            for (int v = 0; v < vectors; ++v)
-                out[v] = angle ? x[v] * adjoint[vectors + v] - x[vectors + v] * adjoint[v]
-                               : adjoint[v];
-            x += (angle ? 2 : 1) * vectors, adjoint += (angle ? 2 : 1) * vectors;
-        }
-    }
 
     // a layer's part of M and c, from the adjoint y of its value; d is D, or 0 for any D
     template <int d>
@@ -176,7 +177,7 @@ class Lagrangian final : public Network<T> {
     }
 
     std::vector<Hidden> hidden;
-    Vec<T>*pushed, *adjoint[3], *back[3], *input[4], *spare, *one;
+    Vec<T>*pushed, *adjoint[3], *back[3], *input[4], *pulled[3], *spare, *one;
 };
 
 }  // namespace study

@@ -39,6 +39,11 @@ struct Layer {
     Vec<T>*gradient, *bias_gradient;  // the bias one is a sum over its lanes
 };
 
+struct Free {
+    void operator()(void* p) const { std::free(p); }
+};
+using Memory = std::unique_ptr<void, Free>;  // for vectors, of which a template drops the alignment
+
 template <typename T>
 class Network {
    public:
@@ -64,6 +69,8 @@ class Network {
         matrix.resize(3 * D * D);
     }
     virtual ~Network() = default;
+
+    int n_vectors() const { return vectors; }
 
     int64_t n_params() const { return P; }
 
@@ -98,7 +105,7 @@ class Network {
         int64_t floored = 0;
         for (int64_t begin = 0; begin < B; begin += S) {
             const int some = int(std::min<int64_t>(S, B - begin));
-            states(q, q_ + begin, stride, some), states(qdot, qdot_ + begin, stride, some);
+            rows(D, q, q_ + begin, stride, some), rows(D, qdot, qdot_ + begin, stride, some);
             floored += forward(some);
             then(begin, some);
         }
@@ -112,7 +119,7 @@ class Network {
 
     // add the chunk's gradient; returns its part of the mean error
     double gradient(const T* target_, int64_t stride, int some, bool absolute) {
-        states(target, target_, stride, some);
+        rows(D, target, target_, stride, some);
         double sum = 0;
         const T count = T(B * D);
         for (int i = 0; i < D; ++i)
@@ -137,9 +144,38 @@ class Network {
         }
     }
 
+    // rows of a chunk, filled up with copies of their last state
+    void rows(int count, Vec<T>* to, const T* from, int64_t stride, int some) const {
+        for (int i = 0; i < count; ++i) {
+            T* row = lane(to, i);
+            std::memcpy(row, from + i * stride, some * sizeof(T));
+            std::fill(row + some, row + S, row[some - 1]);
+        }
+    }
+
+    // (qdot, qddot) at states (q, qdot) of a chunk; returns the number of floored matrices
+    int64_t field(const Vec<T>* state, Vec<T>* out, int some) {
+        const size_t half = D * vectors, bytes = half * BYTES;
+        std::memcpy(q, state, bytes), std::memcpy(qdot, state + half, bytes);
+        const int64_t floored = forward(some);
+        std::memcpy(out, qdot, bytes), std::memcpy(out + half, qddot, bytes);
+        return floored;
+    }
+
+    // the gradient of <cotangent, field> in the states of the last `field`; that in theta is added
+    void pull(const Vec<T>* cotangent, Vec<T>* out) {
+        const int half = D * vectors;
+        std::memcpy(z, cotangent + half, half * BYTES);
+        each = nullptr;
+        backward();
+        pull_states(out, out + half);
+        for (int i = 0; i < half; ++i) out[half + i] += cotangent[i];
+    }
+
    protected:
     virtual int64_t forward(int some) = 0;  // qddot of the chunk; returns the floored matrices
     virtual void backward() = 0;            // d<z, qddot>/dtheta, handed to `collect`
+    virtual void pull_states(Vec<T>* to_q, Vec<T>* to_qdot) = 0;  // after `backward`
 
     static int round_up(int64_t n, int64_t to) { return int((n + to - 1) / to * to); }
     bool angle(int i) const { return shape.angles >> i & 1; }
@@ -176,6 +212,26 @@ class Network {
                 if (angle(i)) out[vectors + v] = x[v] * tangent[v];
             }
             x += (angle(i) ? 2 : 1) * vectors, out += (angle(i) ? 2 : 1) * vectors;
+        }
+    }
+
+    // the encoding's transposed Jacobian applied to an adjoint of the inputs
+    void pull_input(const Vec<T>* x, const Vec<T>* adjoint, Vec<T>* out) const {
+        for (int i = 0; i < D; ++i, out += vectors) {
+            for (int v = 0; v < vectors; ++v)
+                out[v] = angle(i) ? x[v] * adjoint[vectors + v] - x[vectors + v] * adjoint[v]
+                                  : adjoint[v];
+            x += (angle(i) ? 2 : 1) * vectors, adjoint += (angle(i) ? 2 : 1) * vectors;
+        }
+    }
+
+    // add the derivative in q of <adjoint, push of the tangent>
+    void bend_input(const Vec<T>* x, const Vec<T>* adjoint, const Vec<T>* tangent,
+                    Vec<T>* out) const {
+        for (int i = 0; i < D; ++i, out += vectors, tangent += vectors) {
+            for (int v = 0; angle(i) && v < vectors; ++v)
+                out[v] -= (x[v] * adjoint[v] + x[vectors + v] * adjoint[vectors + v]) * tangent[v];
+            x += (angle(i) ? 2 : 1) * vectors, adjoint += (angle(i) ? 2 : 1) * vectors;
         }
     }
 
@@ -270,13 +326,6 @@ class Network {
     Vec<T>*q, *qdot, *target, *qddot, *u, *z, *c, *g, *mass, *inverse;
 
    private:
-    void states(Vec<T>* rows, const T* from, int64_t stride, int some) const {
-        for (int i = 0; i < D; ++i) {
-            T* row = lane(rows, i);
-            std::memcpy(row, from + i * stride, some * sizeof(T));
-            std::fill(row + some, row + S, row[some - 1]);
-        }
-    }
 
     void collect_each(const Layer<T>& l, int streams, const Plane<T>* adjoint,
                       const Plane<T>* below, const Vec<T>* of_bias) const {
@@ -297,10 +346,7 @@ class Network {
         }
     }
 
-    struct Free {
-        void operator()(void* p) const { std::free(p); }
-    };
-    std::vector<std::unique_ptr<void, Free>> memory;
+    std::vector<Memory> memory;
     std::vector<T> matrix, turned;
     T* each = nullptr;  // the Jacobian to fill
     int64_t each_row = 0;

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from study.core import native
 from study.core.data.datasets import SHUFFLE
-from study.core.models.model import Model
+from study.core.models import segments
+from study.core.models.model import Model, NetworkModel
 from study.core.native import Alive, Losses, Step, Theta
 from study.core.training.train import Stage, State, TrainingData
 
@@ -30,7 +31,8 @@ class Adam(Stage):
 
     - `schedule`: `cosine` or `linear`, to zero over the steps, or `constant`.
     - `clip`: bound on the gradient norm of each replicate; None for none.
-    - `loss`: mean `squared` or `absolute` error.
+    - `loss`: mean `squared` or `absolute` error of accelerations; or `rollout`, through the
+      integrator.
     - `dtype`: precision of parameters and steps.
     - `compiled`: the update in C++ on the CPU; on other devices the model by torch.compile.
     """
@@ -74,8 +76,9 @@ class Adam(Stage):
 
     def stepper(self, model: Model, data: TrainingData) -> Callable[[State], None]:
         batches = Batches(data, self.batch_size)
-        R, N, width = data.rows.shape
-        flat = data.rows.to(self.dtype).reshape(R * N, width)
+        rows = data.segments() if self.loss == "rollout" else data.rows
+        R, N, width = rows.shape
+        flat = rows.to(self.dtype).reshape(R * N, width)
         offset = (torch.arange(R) * N).unsqueeze(1)
 
         def step(state: State) -> None:
@@ -97,18 +100,22 @@ class Adam(Stage):
         model: Model,
         theta: Float[Tensor, "R S"],
         memory: dict[str, Tensor],
-        batch: Float[Tensor, "R three_D B"],
+        batch: Float[Tensor, "R W B"],
         step: int,
     ) -> Float[Tensor, " R"]:
         """Do step number `step`, from 0, of the replicates that are alive, in place.
 
         Returns the share of samples with a floored mass matrix, zero for those not alive.
         """
-        q, qdot, target = batch.chunk(3, 1)
-        on_cpu = theta.device.type == "cpu"
-        loss, gradient, floored = model.loss_and_gradient(
-            theta, q, qdot, target, self.loss, self.compiled and not on_cpu
-        )
+        if self.loss == "rollout":
+            assert isinstance(model, NetworkModel)
+            loss, gradient, floored = segments.loss_and_gradient(model, theta, batch)
+        else:
+            q, qdot, target = batch.chunk(3, 1)
+            compiled = self.compiled and theta.device.type != "cpu"
+            loss, gradient, floored = model.loss_and_gradient(
+                theta, q, qdot, target, self.loss, compiled
+            )
         beta1, beta2 = self.beta1, self.beta2
         corrections = (1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1))
         clip = math.inf if self.clip is None else self.clip

@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from study.core.models.model import Model
+from study.core.models import segments
+from study.core.models.model import Model, NetworkModel
 
 RECORDS = 24  # how many points a stage's part of the training curve has
 STATIONARY = 1e-2  # |gradient| |theta| / loss below which a replicate's training has converged
@@ -54,17 +55,27 @@ class TrainingData:
     - `along`: (R, N) place of each point along its curves, for order `sequential`.
     - `order`: `shuffled` or `sequential`.
     - `seeds`: one a replicate, for the shuffling.
+    - `following`: of the k samples after each point, the time since it, q and qdot; None if the
+      loss does not need them.
     """
 
     rows: Float[Tensor, "R N three_D"]
     along: Int[np.ndarray, "R N"]
     order: str
     seeds: Sequence[int]
+    following: Float[Tensor, "R N k one_plus_two_D"] | None = None
 
     def part(self, points: slice) -> TrainingData:
         """Some of the points of each replicate."""
         rows, along = self.rows[:, points], self.along[:, points]
-        return dataclasses.replace(self, rows=rows, along=along)
+        following = None if self.following is None else self.following[:, points]
+        return dataclasses.replace(self, rows=rows, along=along, following=following)
+
+    def segments(self) -> Float[Tensor, "R N W"]:
+        """Each point's q and qdot, and what follows it: see `models.segments`."""
+        assert self.following is not None
+        start = self.rows[:, :, : 2 * (self.rows.shape[2] // 3)]
+        return torch.cat([start, self.following.flatten(2)], 2)
 
     def states(self, which: Tensor | slice, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         """q, qdot, target (R', D, B) of some replicates and points, feature-major."""
@@ -233,9 +244,12 @@ def _keep_best(model: Model, validation: TrainingData, state: State) -> None:
     """Note the parameters of each replicate whose error on held-out points is the least so far."""
     theta = state.theta.double()
     error = torch.zeros_like(theta[:, 0])
-    for q, qdot, target in validation.chunks(slice(None)):
-        residual = model.acceleration(theta, q, qdot) - target
-        error += (residual * residual).sum((1, 2))
+    if validation.following is not None:
+        error = loss_and_gradient(model, validation, theta, "rollout")[0]
+    else:
+        for q, qdot, target in validation.chunks(slice(None)):
+            residual = model.acceleration(theta, q, qdot) - target
+            error += (residual * residual).sum((1, 2))
     if state.best is None or state.best_error is None:
         state.best, state.best_error = theta.clone(), torch.full_like(error, math.inf)
     better = error < state.best_error  # False if the error is NaN
@@ -256,9 +270,17 @@ def loss_and_gradient(
     """
     theta = theta.double()
     value, gradient = torch.zeros_like(theta[:, 0]), torch.zeros_like(theta)
-    for q, qdot, target in data.chunks(which):
-        share = q.shape[-1] / data.rows.shape[1]
-        v, g, _ = model.loss_and_gradient(theta, q, qdot, target, loss=loss)
+    if loss == "rollout":
+        assert isinstance(model, NetworkModel)
+        batches = (rows.mT.contiguous() for rows in data.segments()[which].split(CHUNK, 1))
+        parts = ((rows, segments.loss_and_gradient(model, theta, rows)) for rows in batches)
+    else:
+        parts = (
+            (q, model.loss_and_gradient(theta, q, qdot, target, loss=loss))
+            for q, qdot, target in data.chunks(which)
+        )
+    for states, (v, g, _) in parts:
+        share = states.shape[-1] / data.rows.shape[1]
         value, gradient = value + share * v, gradient + share * g
     return value, gradient
 
