@@ -218,7 +218,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
-    groups = {name: mapping(name, plain.get(name)) for name in GROUPS}
+    groups = {name: _unsigned(mapping(name, plain.get(name))) for name in GROUPS}
     groups["system"], groups["data"] = _nested(*by_content(groups["system"], groups["data"]))
     made = {name: _group(name, values) for name, values in groups.items()}
     data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
@@ -246,6 +246,11 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         model = altered(model, width=max(1, min(n_train * system.n_dof // 2, MOST_CHOSEN) // one))
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
+
+
+def _unsigned(group: dict[str, Any]) -> dict[str, Any]:
+    """The group with 0.0 in the place of -0.0, which is the same number and another text."""
+    return {key: 0.0 if type(v) is float and v == 0 else v for key, v in group.items()}
 
 
 def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict, dict]:

@@ -62,6 +62,7 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
         check_objectives(run.search)
         compiled = wants_cpp(base) and not cost.cpp_trouble()
         searches = _searches(command, configs, arms, searched, where, compiled)
+        _check_seeds([plain["seed"] for s in searches for plain in s.configs.values()], run)
         return Plan(run, (), {}, config, arms, {}, compiled, searches)
     n, eager = run.replicates, {}
     for settings in _expand(arms, command, where):
@@ -73,11 +74,22 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
                 f"replicates={n} is not a multiple of inits_per_data={c}: "
                 f"use replicates={n - n % c or c}"
             )
+    _check_seeds([cell.seed for cell in eager.values()], run)
     compiled = _decide_compile(base["compile"], decided, list(eager.values()), run)
     cells = [cell.with_compile(compiled) for cell in eager.values()]
     seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
     ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
+
+
+def _check_seeds(seeds: Sequence[int], run: Run) -> None:
+    """**Raises:** `ConfigError` if a design compares seeds, which are replicates."""
+    if len(several := list(dict.fromkeys(seeds))) > 1:
+        more = ",..." if len(several) > 3 else ""
+        raise ConfigError(
+            f"seed={','.join(map(str, several[:3]))}{more}: seeds are no settings to compare, and "
+            f"replicates have their own: write replicates={len(several) * run.replicates}"
+        )
 
 
 def _decide_compile(
@@ -146,12 +158,18 @@ def _searched(command: CommandLine, run: Run) -> dict[str, str]:
         for key, text in run.search.space.items()
         if key not in command.keys and TWINS.get(key) not in command.keys
     }
-    wanted = given or command.ranges or "search" in command.keys
+    about = [o.input_line for o in command.parsed if o.key_or_group.partition(".")[0] == "search"]
+    wanted = given or command.ranges or about
     searched = given | dict(command.ranges) | (dict(command.options) if wanted else {})
     if wanted and not searched:
         raise ConfigError(
-            f"search={run.search.sampler}: no key is searched: give one a range, "
+            f"{about[0]}: no key is searched: give one a range, "
             "optimizer.lr='tag(log,interval(1e-4,1e-1))' for instance"
+        )
+    if "seed" in searched:
+        raise ConfigError(
+            f"seed={searched['seed']}: a seed is nothing to search for, and replicates have their "
+            f"own: write replicates={2 * run.replicates} for twice as many"
         )
     return searched
 

@@ -257,10 +257,16 @@ def suggest(trial: optuna.Trial, key: str, allowed: distributions.BaseDistributi
         case distributions.CategoricalDistribution():
             return trial.suggest_categorical(key, allowed.choices)
         case distributions.FloatDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_float(key, low, high, step=step, log=log)
+            return exact(allowed, trial.suggest_float(key, low, high, step=step, log=log))
         case distributions.IntDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_int(key, low, high, step=step, log=log)
     raise TypeError(f"{key}: {allowed} is none of Optuna's distributions")
+
+
+def exact(allowed: distributions.BaseDistribution, value: Any) -> Any:
+    """A trial's setting, if its range has a step in decimals: 0.3, not 0.30000000000000004."""
+    stepped = isinstance(allowed, distributions.FloatDistribution) and allowed.step
+    return float(f"{value:.12g}") if stepped else value
 
 
 def _make_sampler(name: str, seed: int, number: int) -> samplers.BaseSampler:

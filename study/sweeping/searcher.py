@@ -18,7 +18,7 @@ from study.config.run import SearchConfig
 from study.sweeping import cost
 from study.sweeping.cell_config import write_config
 from study.sweeping.folder import Block, Orders, StudyFolder, read_json
-from study.sweeping.search import RUNGS, Asked, Search
+from study.sweeping.search import RUNGS, Asked, Search, exact
 from study.sweeping.space import SearchSpec, at_edge, choices
 from study.sweeping.storage import open_storage, own_name
 from study.tables import records
@@ -168,10 +168,12 @@ class Searcher:
     def _restore(self, spec: SearchSpec, told: FrozenTrial) -> None:
         """Write the record of a finished trial whose own a loss of power tore, or took back."""
         error = str(told.user_attrs.get("error", ""))
-        record = TrialRecord(told.number, NO_CELL, dict(told.params), "impossible", error=error)
+        allowed = spec.distributions()
+        params = {key: exact(allowed[key], value) for key, value in told.params.items()}
+        record = TrialRecord(told.number, NO_CELL, params, "impossible", error=error)
         changes: dict[str, Any] = {}
         with contextlib.suppress(ConfigError, KeyError):
-            cell = self._cell(spec, told.params)
+            cell = self._cell(spec, params)
             record = dataclasses.replace(record, cell=cell.hash)
             match told.state.name:
                 case "COMPLETE":

@@ -10,19 +10,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    FloatRange,
-    IntervalSweep,
-    Override,
-    RangeSweep,
-)
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna import distributions
 
 from study.config.cell import Cell, make_cell
-from study.config.errors import ConfigError, first_line, flat, nearest, unknown_key
+from study.config.command_line import parse
+from study.config.errors import ConfigError, flat, nearest, unknown_key
 from study.config.run import SearchConfig
 from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
 from study.tables import records
@@ -121,10 +114,7 @@ def distribution(key: str, text: str, *, whole: bool) -> distributions.BaseDistr
 
     **Raises:** `ConfigError` for a text that is no sweep, or an empty one.
     """
-    try:
-        override = OverridesParser.create().parse_override(f"{key}={text}")
-    except HydraException as error:
-        raise ConfigError(f"{key}={text} cannot be read: {first_line(error)}") from None
+    (override,) = parse([f"{key}={text}"])
     match override.value():
         case IntervalSweep(start=low, end=high, tags=tags):
             if low is None or high is None or not low < high:
@@ -141,12 +131,11 @@ def distribution(key: str, text: str, *, whole: bool) -> distributions.BaseDistr
                 )
             return distributions.IntDistribution(int(low), int(high), log="log" in tags)
         case RangeSweep() as sweep:
-            numbers = sweep.range()
-            values = list(numbers)  # half-open, as everywhere in Hydra
+            values = list(sweep.range())  # half-open, as everywhere in Hydra
             if not values:
                 raise ConfigError(f"{key}={text} holds no value: give at least one")
             low, high, step = min(values), max(values), abs(sweep.step)
-            if isinstance(numbers, FloatRange):
+            if isinstance(low, float):
                 return distributions.FloatDistribution(low, high, step=float(step))
             return distributions.IntDistribution(low, high, step=int(step))
         case ChoiceSweep():  # which Hydra's grammar allows no empty one of
