@@ -219,8 +219,8 @@ def parse(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[
     """Overrides as Hydra has them. **Raises:** `ConfigError`."""
     if sys.flags.optimize and any(set("({") & set(override) for override in overrides):
         raise ConfigError(
-            "PYTHONOPTIMIZE (python -O) takes assert statements out of Hydra's parser, which cannot "
-            "read brackets without: unset it"
+            "PYTHONOPTIMIZE (python -O) takes asserts out of the parser of Hydra, which cannot "
+            "read brackets without them: unset it"
         )
     with sentences():
         parsed = OverridesParser(_functions(), loader).parse_overrides(list(overrides))

@@ -157,11 +157,11 @@ def opened(own: Path | None = None) -> Iterator[ConfigLoader]:
 
 
 def refuse_of_sweepers(key: str, value: Any) -> None:
-    """Refuse a setting of Hydra's other sweepers, in words of this one. **Raises:** `ConfigError`."""
+    """Refuse a setting of another sweeper, in words of this one. **Raises:** `ConfigError`."""
     if key == "hydra/sweeper" and value != "study":
         raise ConfigError(
-            f"hydra/sweeper={value} is not for a study to choose: leave it out; {_RANGE} is searched "
-            "by Optuna, and search=gp names another sampler"
+            f"hydra/sweeper={value} is not for a study to choose: leave it out; {_RANGE} is "
+            "searched by Optuna, and search=gp names another sampler"
         )
     parent, _, name = key.replace("/", ".").partition("hydra.sweeper.")
     if parent or not name or name == "_target_":

@@ -6,12 +6,13 @@ The text beside a type is what `--help` says of the key.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from study.config import own_system
@@ -358,6 +359,20 @@ def takes_whole_numbers(key: str) -> bool:
 def takes_numbers(key: str) -> bool:
     """Whether a dotted config key may hold a number; a system's constants do."""
     return not (types := _types(key)) or bool(types & {int, float})
+
+
+@functools.cache
+def bounds(key: str) -> tuple[float, float]:
+    """The least and the largest number that a dotted config key may hold; infinite without."""
+    group, _, field = key.partition(".")
+    properties = TypeAdapter(GROUPS[group]).json_schema()["properties"] if group in GROUPS else {}
+    known = properties.get(field, {})
+    kinds = [known, *known.get("anyOf", ())]  # a number, or null
+    low = [kind[name] for kind in kinds for name in ("minimum", "exclusiveMinimum") if name in kind]
+    high = [
+        kind[name] for kind in kinds for name in ("maximum", "exclusiveMaximum") if name in kind
+    ]
+    return max(low, default=-math.inf), min(high, default=math.inf)
 
 
 def _types(key: str) -> set[Any]:

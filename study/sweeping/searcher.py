@@ -124,7 +124,7 @@ class Searcher:
             self._write(spec, record, state="impossible", error=str(error))
             search.fail(asked.number, str(error))
             return
-        record = self._write(spec, record, cell=cell.hash)
+        record = self._write(spec, record, cell=cell.hash, unused=spec.unused(dict(asked.params)))
         block = self._folder.block(cell.hash, 0)
         write_config(block.folder.parent / "config.yaml", cell.as_dict())
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
@@ -161,7 +161,8 @@ class Searcher:
             return
         best = min(done, key=lambda record: (record.values[0], record.number))
         allowed = spec.distributions()
-        edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
+        used = {k: v for k, v in best.params.items() if k not in best.unused}
+        edges = {k: v for k, v in used.items() if at_edge(k, allowed[k], v)}
         best = Best(best.cell, best.number, best.values[0], edges)
         records.write_best(self._folder.root, spec.name, best)
 
@@ -174,7 +175,7 @@ class Searcher:
         changes: dict[str, Any] = {}
         with contextlib.suppress(ConfigError, KeyError):
             cell = self._cell(spec, params)
-            record = dataclasses.replace(record, cell=cell.hash)
+            record = dataclasses.replace(record, cell=cell.hash, unused=spec.unused(params))
             match told.state.name:
                 case "COMPLETE":
                     changes = _ended(cell, "complete", self._trained(spec, record))

@@ -17,7 +17,7 @@ from study.config.cell import Cell, make_cell
 from study.config.command_line import parse
 from study.config.errors import ConfigError, flat, nearest, unknown_key
 from study.config.run import SearchConfig
-from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
+from study.config.schema import GROUPS, TOP, bounds, takes_numbers, takes_whole_numbers
 from study.tables import records
 from study.tables.measures import MEASURES
 
@@ -78,6 +78,24 @@ class SearchSpec:
         for key, values in ends.items():
             for value in values[1:]:
                 yield self.cell(first | {key: value})
+
+    def unused(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys without which the cell of these settings is the same."""
+        name = self.cell(params).hash
+        return tuple(
+            key
+            for key, allowed in self.distributions().items()
+            if key not in GROUPS
+            and (others := [value for value in extremes(allowed) if value != params[key]])
+            and all(self._hash(params | {key: value}) == name for value in others)
+        )
+
+    def _hash(self, params: Mapping[str, Any]) -> str | None:
+        """The name of the cell with these settings; None if they exclude each other."""
+        try:
+            return self.cell(params).hash
+        except ConfigError:
+            return None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, with what each key may be in words that need no parser."""
@@ -154,10 +172,12 @@ def extremes(allowed: distributions.BaseDistribution) -> list[Any]:
     return ends.get("choices") or [ends["low"], ends["high"]]
 
 
-def at_edge(allowed: distributions.BaseDistribution, value: Any) -> bool:
-    """Whether a better value may lie beyond the range; a choice has no edge."""
+def at_edge(key: str, allowed: distributions.BaseDistribution, value: Any) -> bool:
+    """Whether a better value of a key may lie beyond its range; a choice has no edge."""
     ends = described(allowed)
-    return "low" in ends and records.at_edge(ends["low"], ends["high"], ends["log"], value)
+    if "low" not in ends:
+        return False
+    return records.at_edge(ends["low"], ends["high"], ends["log"], value, bounds(key))
 
 
 def described(allowed: distributions.BaseDistribution) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         data |= pairs
         # the frame shows the true range and some more; a diverged curve may leave it
         shown = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
-        low, high = np.nanmin(shown), np.nanmax(shown)
+        shown = shown[np.isfinite(shown)]
+        low, high = min(shown, default=0.0), max(shown, default=0.0)
         pad = 0.35 * max(high - low, 1e-9)
         written = name.replace("theta", "θ").translate(_LOWERED)
         axis.set(ylim=(low - pad, high + pad), ylabel=f"{written} ({unit})")
