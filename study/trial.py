@@ -13,7 +13,7 @@ from rich.progress import Progress
 from study.block.run import run_block, write_block
 from study.config import data_files
 from study.config.cell import check_device, make_cell, wants_cpp
-from study.config.errors import ConfigError
+from study.config.errors import ConfigError, in_full
 from study.config.run import make_run
 from study.config.terminal import console
 from study.core import native
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
         raise ConfigError(f"{given} is for sweeps: python -m study.sweep {' '.join(arguments)}")
     cell = make_cell(config, compile=wants_cpp(config) and native.trouble() is None)
     check_device(cell.device)
-    folder = Path("outputs") / run.study / "cells" / cell.hash
+    folder = Path(run.outputs) / run.study / "cells" / cell.hash
     block = folder / "block-000"
     if not block.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,7 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (ConfigError, DataError) as error:
+        in_full(error)
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: outputs/ cannot be written to: {error}")

@@ -8,9 +8,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -35,8 +34,10 @@ from study.config.schema import (
 from study.core.data.datasets import DataError
 from study.core.data.derivatives import Method
 from study.core.data.recording import Recording
-from study.core.models import LinearModel, Model, make_model
 from study.core.systems import System
+
+if TYPE_CHECKING:  # with torch, which help spares
+    from study.core.models import Model
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
 MOST_CHOSEN = 1000  # unknowns that model.width=auto allows
@@ -88,6 +89,8 @@ class Cell:
                 f"data.n_trajectories={data.n_trajectories} leaves each no point but its start: "
                 f"give fewer than data.pool_size={data.pool_size}"
             )
+        from study.core.models import LinearModel
+
         model = _model(self.mechanics, self.model)
         solved = self.optimizer.name == "least_squares"
         if solved and not isinstance(model, LinearModel):
@@ -323,6 +326,8 @@ def _model(system: System, model: ModelConfig) -> Model:
             f"model.features=library sums terms that the system states, and {system.name} states "
             "none: give system=file with library=... in its System, or model.features=structured"
         )
+    from study.core.models import make_model
+
     return make_model(system.angles, dataclasses.asdict(model), system=system)
 
 
@@ -385,6 +390,8 @@ def check_device(device: str) -> None:
     if device == "cpu":
         return
     # asked in another way, a process could not use the device once it is forked
+    import torch
+
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device on this machine: use device=cpu")

@@ -104,6 +104,9 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     folder = None if flags.config_dir is None else Path(flags.config_dir).absolute()
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--config-dir={flags.config_dir} is not a folder")
+    for name in ("resolve", "package"):
+        if getattr(flags, name) and not flags.cfg:
+            raise ConfigError(f"--{name} says how a config is shown: give --cfg job too")
     for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
     return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
 
@@ -149,10 +152,36 @@ class CommandLine:
     parsed: tuple[Override, ...] = ()
 
 
+def with_plus(overrides: Sequence[str]) -> list[str]:
+    """Overrides with the plus that Hydra wants of what is in no default: nobody has to write it."""
+    given = (re.sub(r"^experiment=", "+experiment=", override) for override in overrides)
+    return [re.sub(r"^\+*(search\.sampler_options[.=])", r"++\1", override) for override in given]
+
+
+def each_experiment(overrides: Sequence[str]) -> list[list[str]]:
+    """The command lines of several experiments, `+experiment=a,b`; none if there is one or none.
+
+    **Raises:** `ConfigError` if they all have the same study.
+    """
+    given = with_plus(overrides)
+    named = (re.fullmatch(r"\+experiment=(?:choice\()?([\w,]+)\)?", line) for line in given)
+    lines = [match for match in named if match and "," in match[1]]
+    if not lines:
+        return []
+    for line in given:
+        if line.startswith("study="):
+            raise ConfigError(
+                f"{line} and {lines[0][0]}: each experiment is a study of its own name: leave "
+                "study out"
+            )
+    names = filter(None, lines[0][1].split(","))
+    return [[f"+experiment={n}" if o == lines[0][0] else o for o in given] for n in names]
+
+
 @functools.lru_cache(maxsize=1)
 def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandLine:
     """Take a command line's overrides apart. **Raises:** `ConfigError`."""
-    parsed = parse(overrides, loader)
+    parsed = parse(with_plus(overrides), loader)
     given: dict[str, str] = {}
     swept: dict[str, tuple[Any, ...]] = {}
     ranges, options = {}, {}
@@ -375,8 +404,6 @@ def _chosen(override: Override, command: CommandLine, loader: ConfigLoader) -> s
     for value in command.swept[group] if swept else (override.value(),):
         if str(value) not in options:
             raise ConfigError(f"unknown {group} {value}: {nearest(str(value), options)}")
-    if group == "experiment" and not override.is_add():
-        raise ConfigError(f"{line} needs a plus: write +{line}")
     if group != "experiment" and override.is_add():
         raise ConfigError(f"{line} adds a second {group}: write {line.lstrip('+')}")
     return f"{override.get_key_element()}={command.swept[group][0]}" if swept else line
@@ -400,7 +427,7 @@ def _check_keys(
             names = {f"hydra.{name}" for name, _ in flat(of_hydra)}
             if key not in names:
                 raise ConfigError(unknown_key(key, names))
-        if key.partition("/")[0].partition(".")[0] in ("hydra", "grid"):
+        if key.partition("/")[0].partition(".")[0] == "hydra" or _free(key):
             continue
         owner = ".".join(key.split(".")[:2])  # data.columns of data.columns.q
         if key not in known and owner not in known and owner in ONLY:

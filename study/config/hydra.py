@@ -42,8 +42,13 @@ SWEEPER = "hydra_plugins.study_sweeper.StudySweeper"
 _FORMATTER = "colorlog.ColoredFormatter"  # of Hydra's colorlog plugin
 _LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
-# mappings of Hydra's that take any key
-FREE = ("hydra.job.env_set.", "hydra.job_logging.", "hydra.hydra_logging.")
+# mappings that take any key
+FREE = (
+    "hydra.job.env_set.",
+    "hydra.job_logging.",
+    "hydra.hydra_logging.",
+    "search.sampler_options",
+)
 WOULD_RUN = (
     "names something to run: remove it; python -m study.status FOLDER --json tells other programs "
     "how far a study is"
@@ -207,16 +212,17 @@ def check_composed(config: DictConfig) -> None:
             )
         if "${" in text and (_hides(config, text) or (logs and name == "stream")):
             raise ConfigError(f"{key}={text} hides what it names: write it out")
-    # a study lies in outputs/<study>/, and nothing of it anywhere else
-    own = f"outputs/{config.study}"
+    # a study lies in one folder, and nothing of it anywhere else
+    own = f"{config.outputs}/{config.study}"
     places = {"run.dir": own, "sweep.dir": own, "sweep.subdir": ".", "output_subdir": None}
     for key, right in {"mode": "MULTIRUN", **places, "job.chdir": False}.items():
         value = OmegaConf.select(config.hydra, key)
         value = getattr(value, "name", value)
         if value != right:
+            instead = f"write outputs=FOLDER, and the study lies in FOLDER/{config.study}"
             raise ConfigError(
                 f"hydra.{key}={value} is not for a study to choose: leave it out (it is {right}); "
-                "cd to where outputs/ is to be, or make outputs/ a link"
+                + (instead if right == own else "study.yaml says what was run")
             )
 
 

@@ -17,7 +17,6 @@ from pydantic.dataclasses import dataclass
 
 from study.config import own_system
 from study.config.errors import ConfigError, altered, nearest
-from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -184,6 +183,8 @@ class ModelConfig:
     ] = "auto"
 
     def __post_init__(self) -> None:
+        from study.core.models import ACTIVATIONS, INITS, MODELS  # and torch, which help spares
+
         if self.width == "auto" and self.name != "linear_lagrangian":
             raise ConfigError(
                 f"model.width=auto is for model=linear_lagrangian: give {self.name} a number"
@@ -203,6 +204,8 @@ class ModelConfig:
 
     def normal(self) -> ModelConfig:
         """Set keys that the model does not use to one value, so that equal cells hash equally."""
+        from study.core.models import UNUSED
+
         unused = UNUSED.get(self.name, {})
         if self.name != "linear_lagrangian":
             unused = unused | {"features": "structured", "scale": "auto"}

@@ -16,6 +16,7 @@ from study.config.factors import DERIVED
 from study.config.run import Run, make_run
 from study.config.schema import GROUPS, TOP
 from study.sweeping import cost, space
+from study.sweeping.search import check_options
 from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
 Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # choices of groups -> plain config
@@ -60,8 +61,10 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     configs = _composer(command, compose)
     if searched := _searched(command, run):
         check_objectives(run.search)
+        check_options(run.search.sampler, run.search.sampler_options)
         compiled = wants_cpp(base) and not cost.cpp_trouble()
-        searches = _searches(command, configs, arms, searched, where, compiled)
+        about = searched, where, compiled, run.search.enqueue
+        searches = _searches(command, configs, arms, *about)
         _check_seeds([plain["seed"] for s in searches for plain in s.configs.values()], run)
         return Plan(run, (), {}, config, arms, {}, compiled, searches)
     n, eager = run.replicates, {}
@@ -163,7 +166,7 @@ def _searched(command: CommandLine, run: Run) -> dict[str, str]:
     searched = given | dict(command.ranges) | (dict(command.options) if wanted else {})
     if wanted and not searched:
         raise ConfigError(
-            f"{about[0]}: no key is searched: give one a range, "
+            f"{str(about[0]).lstrip('+')}: no key is searched: give one a range, "
             "optimizer.lr='tag(log,interval(1e-4,1e-1))' for instance"
         )
     if "seed" in searched:
@@ -181,6 +184,7 @@ def _searches(
     searched: Mapping[str, str],
     where: str,
     compiled: bool,
+    enqueued: Sequence[Mapping[str, Any]],
 ) -> tuple[SearchSpec, ...]:
     """One search for each point of the grid, checked at the ends of all ranges."""
     fixed_keys = dataclasses.replace(
@@ -203,6 +207,7 @@ def _searches(
             plain["system"], plain["data"] = by_content(plain["system"], plain["data"])
             chosen[choices(named)] = plain
         search = SearchSpec(kept, dict(searched), chosen, compiled)
+        search.check_enqueued(enqueued)
         for _ in search.corners():  # raises for what cannot be right
             pass
         searches.setdefault(search.name, search)

@@ -99,7 +99,7 @@ class Searcher:
         settings = self._settings
         storage = open_storage(self._orders.storage, self._folder.root / "ledger.log")
         n_objectives = len(settings.objectives)
-        name = f"{self._folder.name}: {spec.label}"
+        name = spec.study_name(self._folder.name)
         if self._orders.storage is not None:
             name = own_name(storage, name, self._folder.owner(), n_objectives)
         self._searches[spec.name] = search = Search(
@@ -113,6 +113,8 @@ class Searcher:
             pruner=settings.pruner,
             n_objectives=n_objectives,
             heed=self._heed,
+            options=settings.sampler_options,
+            enqueued=settings.enqueue,
         )
         return search
 

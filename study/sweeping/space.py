@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
@@ -47,6 +47,10 @@ class SearchSpec:
         point = ", ".join(f"{key}={value}" for key, value in self.fixed.items())
         return f"{point} ({self.name})" if point else self.name
 
+    def study_name(self, study: str) -> str:
+        """What Optuna calls it."""
+        return f"{study}: {self.label}"
+
     @property
     def seed(self) -> int:
         """Of its sampler, to which `search.seed` is added; another for each search of a study."""
@@ -78,6 +82,22 @@ class SearchSpec:
         for key, values in ends.items():
             for value in values[1:]:
                 yield self.cell(first | {key: value})
+
+    def check_enqueued(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse settings that the search could not draw. **Raises:** `ConfigError`."""
+        allowed = self.distributions()
+        for key, value in (item for trial in trials for item in trial.items()):
+            if key not in allowed:
+                raise ConfigError(f"search.enqueue: {key} is not searched: {nearest(key, allowed)}")
+            try:
+                inside = allowed[key]._contains(allowed[key].to_internal_repr(value))
+            except (TypeError, ValueError):  # Optuna's, for another type
+                inside = False
+            if not inside:
+                raise ConfigError(
+                    f"search.enqueue: {key}={value} is not in {self.space[key]}: give a value that "
+                    "the search may draw"
+                )
 
     def unused(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The keys without which the cell of these settings is the same."""
