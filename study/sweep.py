@@ -19,6 +19,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from study import __version__
 from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
 from study.config.command_line import (
@@ -53,7 +54,9 @@ def main() -> None:
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right, and for Ctrl-C.
     """
     try:
-        if help.asked(sys.argv[1:]):
+        if "--version" in sys.argv[1:]:
+            print(f"lagrangian-study {__version__}")
+        elif help.asked(sys.argv[1:]):
             help.show(help.SWEEP, sys.argv[1:])
         else:
             own_system.allow(())  # no file of the user's own, until the plan names some

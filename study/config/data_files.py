@@ -5,22 +5,25 @@ Files are found by the hash of their content: outputs/<study>/inputs/<hash>.py i
 rows from 1, without the header of a CSV.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as csv
-import pyarrow.parquet as parquet
 
 from study.config import own_system
 from study.config.errors import ConfigError, nearest
 from study.core.files import write_whole
+
+if TYPE_CHECKING:  # only commands with files of data need it
+    import pyarrow as pa
+    from pyarrow import csv
 
 Array = np.ndarray
 
@@ -108,6 +111,8 @@ class Table:
     """
 
     def __init__(self, sha256: str):
+        import pyarrow as pa
+
         data, path = content(sha256)
         self.where = f"data.path={path.name}"
         try:
@@ -194,6 +199,8 @@ class Table:
         return self._columns[name]
 
     def _array(self, column: pa.ChunkedArray, name: str) -> Array:
+        import pyarrow as pa
+
         kind = column.type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return column.cast(pa.float64()).to_numpy() if kind == pa.null() else column.to_numpy()
@@ -216,6 +223,8 @@ def _read(data: bytes, suffix: str, where: str) -> dict[str, Any]:
         with stored:
             return dict(stored)
     if suffix == ".parquet":
+        from pyarrow import parquet
+
         table = parquet.read_table(io.BytesIO(data))
     elif suffix == ".csv":
         table = _read_csv(data, where)
@@ -225,6 +234,9 @@ def _read(data: bytes, suffix: str, where: str) -> dict[str, Any]:
 
 
 def _read_csv(data: bytes, where: str) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
     uneven: list[csv.InvalidRow] = []
 
     def ragged(row: csv.InvalidRow) -> str:  # an exception in here would be swallowed
