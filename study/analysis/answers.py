@@ -94,7 +94,7 @@ def drawn(
             f"The values of this study cannot be drawn here ({_why(error)}); the table has them."
         )
         about = f"failed_{part}", f"Figures of question {part + 1} of the page", words, words
-        return [draw(Plot(*about, rows[["cell", "replicate"]], figure))]
+        return [draw(Plot(*about, rows.filter(["cell", "replicate"]), figure))]
 
 
 def _plots(part: int, tables: Tables) -> list[Plot]:

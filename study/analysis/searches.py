@@ -124,10 +124,11 @@ class SearchResults:
         few cells, or if all diverged."""
         names = [objective.column for objective in self.objectives]
         keys = self.used(self.best_trial)
-        known = np.isfinite(self.complete[names].to_numpy(float)).any(axis=0)
         return {
-            name: importances(self.trained, keys, name) if any_finite else []
-            for name, any_finite in zip(names, known, strict=True)
+            name: importances(self.trained, keys, name)
+            if np.isfinite(self.complete[name].to_numpy(float)).any()
+            else []
+            for name in names
         }
 
     def reruns(self, rows: pd.DataFrame) -> pd.DataFrame:

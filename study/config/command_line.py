@@ -422,8 +422,7 @@ def _check_keys(
         if key.startswith("hydra.launcher."):
             _check_launcher(override, settings, loader)
         elif key.startswith("hydra.") and not _free(key):
-            of_hydra = OmegaConf.to_container(_composed([]).hydra, resolve=False)
-            assert isinstance(of_hydra, dict)
+            of_hydra: Any = OmegaConf.to_container(_composed([]).hydra, resolve=False)
             names = {f"hydra.{name}" for name, _ in flat(of_hydra)}
             if key not in names:
                 raise ConfigError(unknown_key(key, names))

@@ -107,7 +107,7 @@ class SearchSpec:
             for key, allowed in self.distributions().items()
             if key not in GROUPS
             and (others := [value for value in extremes(allowed) if value != params[key]])
-            and all(self._hash(params | {key: value}) == name for value in others)
+            and all(self._hash({**params, key: value}) == name for value in others)
         )
 
     def _hash(self, params: Mapping[str, Any]) -> str | None:

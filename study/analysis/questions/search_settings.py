@@ -77,7 +77,7 @@ def _inside(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
     edges = search.edges(best)
     inside = ", ".join(
         f"{row['key']}={plain(best[row['key']])} in {plain(row['low'])} to {plain(row['high'])}"
-        for _, row in search.used(best).query("kind != 'choice'").iterrows()
+        for row in search.used(best).query("kind != 'choice'").to_dict("records")
     )
     warnings = " ".join(capital(_edge(key, *edge)) for key, edge in edges.items())
     id, question = f"search_inside.{k}", "Does the best lie inside the ranges that were searched?"
