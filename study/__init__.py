@@ -5,3 +5,5 @@ The folder listing is the map: `core/` is physics and learning, `config/` what a
 into answers and figures, `page/` shows them. The modules beside these folders are the commands
 and `results`, the public reader.
 """
+
+__version__ = "0.1.0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from study.config.errors import nearest
+from study import __version__
 
 COMMANDS = {
     "sweep": ("+experiment=n_vs_p", "a grid or a search of cells, its answers, its page"),
@@ -17,7 +17,7 @@ COMMANDS = {
 HELP = "\n".join(
     [
         *(f"study {name + ' ' + given:<30} {what}" for name, (given, what) in COMMANDS.items()),
-        "Each takes --help; python -m study.sweep is the same as study sweep.",
+        "Each takes --help; python -m study.sweep is the same as study sweep. study --version",
     ]
 )
 
@@ -31,7 +31,12 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(HELP)
         return
+    if name == "--version":
+        print(f"lagrangian-study {__version__}")
+        return
     if name not in COMMANDS:
+        from study.config.errors import nearest
+
         sys.exit(f"error: unknown command {name}: {nearest(name, COMMANDS)}")
     sys.argv[1:] = arguments
     runpy.run_module(f"study.{name}", run_name="__main__", alter_sys=True)

@@ -3,9 +3,9 @@
     python -m study.dashboard outputs/<study>
     python -m study.dashboard outputs/<study> --port 9000
 
-It needs optuna-dashboard (`pip install 'study[dashboard]'`) and follows a running sweep. What is
-changed or deleted in it is changed in the storage: of a grid only the record, of a search the
-trials. Exit status: 0 when ended by Ctrl-C, 1 if there is nothing to serve.
+It needs optuna-dashboard (`pip install 'lagrangian-study[dashboard]'`) and follows a running sweep.
+What is changed or deleted in it is changed in the storage: of a grid only the record, of a search
+the trials. Exit status: 0 when ended by Ctrl-C, 1 if there is nothing to serve.
 """
 
 import sys
@@ -59,7 +59,7 @@ def serve(folder: Path, host: str, port: int) -> WSGIServer:
         from optuna_dashboard import wsgi
     except ModuleNotFoundError:
         raise ConfigError(
-            "optuna-dashboard is not installed: pip install 'study[dashboard]'"
+            "optuna-dashboard is not installed: pip install 'lagrangian-study[dashboard]'"
         ) from None
     study = StudyFolder(folder.resolve())
     orders = study.read_orders()

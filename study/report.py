@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 
 from study.config.terminal import Parser, busy, one_line, plain, quiet_pipe, studies_in
-from study.page import write
-from study.tables import gather
 
 HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.
@@ -21,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser("python -m study.report", HELP)
     parser.add_argument("folder", type=Path, help="outputs/<study>, or a folder of studies")
     folder = parser.read(arguments).folder
+    from study.page import write  # and pandas, which help spares
+    from study.tables import gather
+
     try:
         with busy("tables, answers, figures, page"):
             if studies_in(folder):

@@ -6,7 +6,9 @@ cannot be right, 130 if interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,11 +19,19 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from study import __version__
 from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
 from study.config.as_typed import quoted
-from study.config.command_line import compose_first, read_flags, read_overrides
-from study.config.errors import ConfigError
+from study.config.command_line import (
+    Flags,
+    compose_first,
+    each_experiment,
+    read_flags,
+    read_overrides,
+    with_plus,
+)
+from study.config.errors import ConfigError, in_full
 from study.sweeping import launch, local
 
 if TYPE_CHECKING:  # what loads pandas is imported once a command is known to need it
@@ -36,7 +46,7 @@ def task(config: DictConfig) -> None:
     from study.sweeping.orders import outputs_folder
     from study.sweeping.worker import work
 
-    work(outputs_folder(config.study).root)
+    work(outputs_folder(config.study, config.outputs).root)
 
 
 def main() -> None:
@@ -45,12 +55,15 @@ def main() -> None:
     **Raises:** `SystemExit` with one sentence for a setting that cannot be right, and for Ctrl-C.
     """
     try:
-        if help.asked(sys.argv[1:]):
+        if "--version" in sys.argv[1:]:
+            print(f"lagrangian-study {__version__}")
+        elif help.asked(sys.argv[1:]):
             help.show(help.SWEEP, sys.argv[1:])
         else:
             own_system.allow(())  # no file of the user's own, until the plan names some
             _run()
     except ConfigError as error:
+        in_full(error)
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         local.end()
@@ -61,6 +74,10 @@ def main() -> None:
 def _run() -> None:
     """Hand a checked command line to the sweeper, or to Hydra if a flag asks Hydra for a text."""
     flags = read_flags(sys.argv[1:])
+    several = each_experiment(flags.overrides)
+    if several and not (flags.completion or flags.for_hydra):
+        _run_each(flags, several)
+        return
     if not flags.completion:
         with config_tree.opened(flags.config_dir) as loader:
             config = compose_first(read_overrides(flags.overrides, loader), loader)
@@ -74,9 +91,34 @@ def _run() -> None:
                 sweeper.sweep(list(flags.overrides))
                 return
     # the flags first: Hydra's parser takes no override after flags among them
-    others = [a for a in sys.argv[1:] if a not in flags.overrides]
-    sys.argv[1:] = [*others, *map(quoted, flags.overrides)]
+    others = [argument for argument in sys.argv[1:] if argument not in flags.overrides]
+    overrides = with_plus(flags.overrides)
+    if "--hydra-help" in others:  # which composes Hydra's own part alone
+        overrides = [override for override in overrides if override.startswith("hydra")]
+    sys.argv[1:] = [*others, *map(quoted, overrides)]
     task()
+
+
+def _run_each(flags: Flags, several: Sequence[Sequence[str]]) -> None:
+    """Run one study after the other, each as a command of its own, once all are known to compose.
+
+    **Raises:** `ConfigError`; `SystemExit` unless every study is done.
+    """
+    for overrides in several:
+        with config_tree.opened(flags.config_dir) as loader:
+            compose_first(read_overrides(tuple(overrides), loader), loader)
+    others = [argument for argument in sys.argv[1:] if argument not in flags.overrides]
+    worst = 0
+    for overrides in several:
+        process = subprocess.Popen([sys.executable, "-m", "study.sweep", *others, *overrides])
+        while process.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):  # it hears Ctrl-C too, and ends in order
+                process.wait()
+        worst = max(worst, abs(process.returncode))
+        if worst == 130:
+            break
+    if worst:
+        sys.exit(worst)
 
 
 def conduct(
@@ -97,6 +139,7 @@ def conduct(
         outcome = head.conduct(launcher, arguments, command, LivePage)
     except (ConfigError, StudyError) as error:
         local.end()
+        in_full(error)
         sys.exit(f"error: {error}")
     if outcome is not None:
         _finish(outcome, config.workers)

@@ -6,42 +6,46 @@ python -m study.trial model.width=32 data.n_train=4096
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-from rich.progress import Progress
-
-from study.block.run import run_block, write_block
-from study.config import data_files
-from study.config.cell import check_device, make_cell, wants_cpp
-from study.config.errors import ConfigError
-from study.config.run import make_run
-from study.config.terminal import console
-from study.core import native
-from study.core.data.datasets import DataError
-from study.sweeping.cell_config import write_config
-from study.sweeping.claims import commit
-from study.tables.measures import MEASURES
+from study.config import help
+from study.config.command_line import compose, refuse_unknown
+from study.config.errors import ConfigError, in_full
+from study.config.hydra import register
+from study.core.systems.mechanics import DataError
 
 
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
-    from study.config import help
-    from study.config.command_line import compose, refuse_unknown
-    from study.config.hydra import register
-
     register()
     if help.asked(arguments):
         help.show(help.TRIAL, arguments)
         return
     refuse_unknown(arguments, known=())
-    config = compose(arguments)
+    _train(arguments, compose(arguments))
+
+
+def _train(arguments: list[str], config: dict[str, Any]) -> None:
+    import pandas as pd  # and torch, which help spares
+    from rich.progress import Progress
+
+    from study.block.run import run_block, write_block
+    from study.config import data_files
+    from study.config.cell import check_device, make_cell, wants_cpp
+    from study.config.run import make_run
+    from study.config.terminal import console
+    from study.core import native
+    from study.sweeping.cell_config import write_config
+    from study.sweeping.claims import commit
+    from study.tables.measures import MEASURES
+
     run = make_run(config)
     if run.dry_run or config.get("grid"):
         given = "dry_run=true" if run.dry_run else f"a grid (study={run.study})"
         raise ConfigError(f"{given} is for sweeps: python -m study.sweep {' '.join(arguments)}")
     cell = make_cell(config, compile=wants_cpp(config) and native.trouble() is None)
     check_device(cell.device)
-    folder = Path("outputs") / run.study / "cells" / cell.hash
+    folder = Path(run.outputs) / run.study / "cells" / cell.hash
     block = folder / "block-000"
     if not block.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,7 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (ConfigError, DataError) as error:
+        in_full(error)
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: outputs/ cannot be written to: {error}")

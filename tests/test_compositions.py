@@ -32,7 +32,7 @@ def compositions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[s
     ("typed", "combinations"),
     [
         ((), 1),
-        (("model.width=4,8", "seed=range(0,3)"), 1),
+        (("model.width=4,8", "data.n_train=range(30,33)"), 1),
         (("model=lnn,structured_lnn",), 2),
         (("system=kepler,oscillator", "optimizer=adam,adam_lm"), 4),
         (("optimizer.lr=interval(1e-4,1e-2)",), 1),

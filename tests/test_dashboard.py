@@ -132,5 +132,5 @@ def test_what_cannot_be_served_is_one_sentence(
     with pytest.raises(ConfigError, match="--port 70000: "):
         dashboard.serve(smoke_study, "127.0.0.1", 70000)
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
-    with pytest.raises(ConfigError, match=r"pip install 'study\[dashboard\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'lagrangian-study\[dashboard\]'"):
         dashboard.serve(smoke_study, "127.0.0.1", 0)

@@ -276,6 +276,26 @@ BAD = {
         [],
         ["xp.square", "xp has sin, cos, tan, sinh"],
     ),
+    "a function of numpy": (
+        change("q[0] ** 2", "np.cos(q[0])"),
+        [],
+        ["the Lagrangian calls a function of numpy", "write xp.cos"],
+    ),
+    "a function of math": (
+        "import math\n" + change("q[0] ** 2", "math.sin(q[0])"),
+        [],
+        ["the Lagrangian calls a function of numpy, math or torch", "xp has sin, cos"],
+    ),
+    "a function of torch": (
+        "import torch\n" + change("q[0] ** 2", "torch.exp(q[0])"),
+        [],
+        ["the Lagrangian calls a function of numpy, math or torch", "write xp.exp"],
+    ),
+    "a library of functions of numpy": (
+        library("v[0] ** 2, np.cos(q[0])"),
+        [],
+        ["library calls a function of numpy", "write xp.cos"],
+    ),
     "a singular mass matrix": (
         change("c.m * v[0] ** 2 / 2", "c.m * v[0]"),
         [],
@@ -371,6 +391,25 @@ def test_a_mistake_gets_one_sentence(mistake, monkeypatch, capfd):
     for part in parts:
         assert part in sentence
     assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("angles=(False,)", "angles=True", "angles=True should have 1 entries, as a tuple"),
+        ("box=(1.0, 2.0)", "box=3", "box=3 should have 2 entries, as a tuple"),
+        ('(("x", "m"),)', '("x",)', "coordinates has 'x': it should be name and unit"),
+    ],
+)
+def test_a_field_of_another_type_gets_one_sentence(old, new, sentence):
+    """In a process of its own: in this one the types of all fields are checked before."""
+    Path("my_system.py").write_text(change(old, new))
+    command = "from study.config import own_system; own_system.load('my_system.py')"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True
+    )
+    assert f"ConfigError: system.path=my_system.py: {sentence}" in done.stderr
 
 
 @pytest.mark.parametrize(

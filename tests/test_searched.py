@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from study.config.schema import bounds
 from study.tables import gather
 from study.tables.records import TableError, at_edge
 
@@ -121,6 +122,11 @@ def test_roles(folder: Path) -> None:
     assert set(found.loc[found["cell"] == A, "tuned"]) == {" ".join(RANGES)}
     assert set(found.loc[found["role"] == "grid", "tuned"]) == {""}
     assert set(gather.with_roles(rows, None, 2)["role"]) == {"grid"}
+
+
+@pytest.mark.parametrize(("value", "edge"), [(1, False), (4, True), (2, False)])
+def test_an_end_beyond_which_a_key_cannot_be_is_no_edge(value: float, edge: bool) -> None:
+    assert at_edge(1, 4, False, value, bounds("model.depth")) is edge
 
 
 @pytest.mark.parametrize(

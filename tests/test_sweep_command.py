@@ -216,7 +216,14 @@ trial.run_block = run_block
 
 
 def test_interrupted(tmp_path: Path) -> None:
-    head = start(tmp_path, *TINY, "study=mine", "seed=1,2,3", "optimizer.steps=50000", "workers=2")
+    head = start(
+        tmp_path,
+        *TINY,
+        "study=mine",
+        "optimizer.lr=1e-3,2e-3,3e-3",
+        "optimizer.steps=50000",
+        "workers=2",
+    )
     wait_for(lambda: bool((now := look(tmp_path)) and now.running), head)
     head.send_signal(signal.SIGINT)
     output, _ = head.communicate(timeout=180)

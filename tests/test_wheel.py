@@ -46,7 +46,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, "wheel", *wheels, str(ROOT)], check=True, cwd=home)
     venv.create(home / "env", with_pip=False)
     fresh = home / "env" / "bin" / "python"
-    (wheel,) = home.glob("study-*.whl")
+    (wheel,) = home.glob("lagrangian_study-*.whl")
     pip[3:3] = ["--python", str(fresh)]
     subprocess.run([*pip, "install", "--no-deps", str(wheel)], check=True, cwd=home)
     (site,) = (home / "env" / "lib").glob("python*/site-packages")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
-from study.analysis.statistics.limits import CONVERGED, Turn
+from study.analysis.statistics.limits import CONVERGED, Turn, bounded
 from study.analysis.statistics.medians import Estimate, Medians, medians
 from study.analysis.words import duration, plural
 from study.tables.measures import Measure
@@ -39,6 +39,8 @@ class Tables:
         curves: pd.DataFrame | None = None,
         searches: Sequence[SearchResults] = (),
     ):
+        every = bounded(every)
+        curves = None if curves is None else bounded(curves)
         self.every, self.rows, self.searches = every, counted(every), searches
         self.curves = curves
         if curves is not None and self.rows is not every:

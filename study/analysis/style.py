@@ -275,9 +275,20 @@ class _Powers(LogFormatter):
         return plain_or_power(x) if super().__call__(x, pos) else ""
 
 
+def _give_range(axis: Axes) -> None:
+    """A decade for each logarithmic axis on which nothing is drawn, which would have none."""
+    for which in ("x", "y"):
+        low, high = sorted(getattr(axis, f"get_{which}lim")())
+        logarithmic = getattr(axis, f"get_{which}scale")() == "log"
+        if logarithmic and not 0 < low < high < np.inf:
+            getattr(axis, f"set_{which}lim")(0.1, 1.0)
+
+
 def draw(plot: Plot) -> Drawn:
     """The plot in all its formats."""
     with mpl.rc_context({**RC, "svg.hashsalt": plot.id}):
+        for axis in plot.figure.axes:
+            _give_range(axis)
         plot.figure.draw_without_rendering()  # the layout is found once, not for each format
         plot.figure.set_layout_engine("none")
         svg, png = io.BytesIO(), io.BytesIO()

@@ -8,9 +8,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -37,8 +36,10 @@ from study.config.schema import (
 )
 from study.core.data.datasets import DataError
 from study.core.data.recording import Recording
-from study.core.models import LinearModel, Model, NetworkModel, make_model
 from study.core.systems import System
+
+if TYPE_CHECKING:  # with torch, which help spares
+    from study.core.models import Model
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
 MOST_CHOSEN = 1000  # unknowns that model.width=auto allows
@@ -90,6 +91,8 @@ class Cell:
                 f"data.n_trajectories={data.n_trajectories} leaves each no point but its start: "
                 f"give fewer than data.pool_size={data.pool_size}"
             )
+        from study.core.models import LinearModel
+
         model = _model(self.mechanics, self.model)
         solved = self.optimizer.name == "least_squares"
         if solved and not isinstance(model, LinearModel):
@@ -119,6 +122,8 @@ class Cell:
         **Raises:** `ConfigError`.
         """
         data = self.data
+        from study.core.models import NetworkModel
+
         if not isinstance(model, NetworkModel):
             raise ConfigError(
                 "optimizer.loss=rollout needs the accelerations' gradient in the states, which "
@@ -284,7 +289,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
-    groups = {name: mapping(name, plain.get(name)) for name in GROUPS}
+    groups = {name: _unsigned(mapping(name, plain.get(name))) for name in GROUPS}
     groups["system"], groups["data"] = _nested(*by_content(groups["system"], groups["data"]))
     made = {name: _group(name, values) for name, values in groups.items()}
     data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
@@ -312,6 +317,11 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
         model = altered(model, width=max(1, min(n_train * system.n_dof // 2, MOST_CHOSEN) // one))
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
+
+
+def _unsigned(group: dict[str, Any]) -> dict[str, Any]:
+    """The group with 0.0 in the place of -0.0, which is the same number and another text."""
+    return {key: 0.0 if type(v) is float and v == 0 else v for key, v in group.items()}
 
 
 def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict, dict]:
@@ -387,6 +397,8 @@ def _model(system: System, model: ModelConfig) -> Model:
             f"model.features=library sums terms that the system states, and {system.name} states "
             "none: give system=file with library=... in its System, or model.features=structured"
         )
+    from study.core.models import make_model
+
     return make_model(system.angles, dataclasses.asdict(model), system=system)
 
 
@@ -455,6 +467,8 @@ def check_device(device: str) -> None:
     if device == "cpu":
         return
     # asked in another way, a process could not use the device once it is forked
+    import torch
+
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if not torch.cuda.is_available():
         raise ConfigError("device=cuda: torch finds no CUDA device on this machine: use device=cpu")

@@ -5,19 +5,30 @@ for the sentence that says why. Flags are Hydra's, and those that could run code
 """
 
 import dataclasses
+import decimal
 import functools
 import itertools
+import math
 import re
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose as hydra_compose
+from hydra._internal.grammar import grammar_functions
 from hydra._internal.utils import get_args_parser  # what hydra.main itself reads flags with
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+    Sweep,
+    ValueType,
+)
+from omegaconf import DictConfig, OmegaConf
 
 from study.config import own_system
 from study.config.as_typed import once, quoted
@@ -30,13 +41,16 @@ from study.config.errors import (
     unknown_key,
 )
 from study.config.hydra import (
+    FREE,
     LAUNCHER,
     OWN_SYSTEM,
     ROOT,
+    WOULD_RUN,
     check_composed,
     offer_own_system,
     opened,
     plain,
+    refuse_of_sweepers,
     sentences,
 )
 from study.config.run import Run
@@ -91,6 +105,9 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     folder = None if flags.config_dir is None else Path(flags.config_dir).absolute()
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--config-dir={flags.config_dir} is not a folder")
+    for name in ("resolve", "package"):
+        if getattr(flags, name) and not flags.cfg:
+            raise ConfigError(f"--{name} says how a config is shown: give --cfg job too")
     for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
     return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
 
@@ -136,10 +153,36 @@ class CommandLine:
     parsed: tuple[Override, ...] = ()
 
 
+def with_plus(overrides: Sequence[str]) -> list[str]:
+    """Overrides with the plus that Hydra wants of what is in no default: nobody has to write it."""
+    given = (re.sub(r"^experiment=", "+experiment=", override) for override in overrides)
+    return [re.sub(r"^\+*(search\.sampler_options[.=])", r"++\1", override) for override in given]
+
+
+def each_experiment(overrides: Sequence[str]) -> list[list[str]]:
+    """The command lines of several experiments, `+experiment=a,b`; none if there is one or none.
+
+    **Raises:** `ConfigError` if they all have the same study.
+    """
+    given = with_plus(overrides)
+    named = (re.fullmatch(r"\+experiment=(?:choice\()?([\w,]+)\)?", line) for line in given)
+    lines = [match for match in named if match and "," in match[1]]
+    if not lines:
+        return []
+    for line in given:
+        if line.startswith("study="):
+            raise ConfigError(
+                f"{line} and {lines[0][0]}: each experiment is a study of its own name: leave "
+                "study out"
+            )
+    names = filter(None, lines[0][1].split(","))
+    return [[f"+experiment={n}" if o == lines[0][0] else o for o in given] for n in names]
+
+
 @functools.lru_cache(maxsize=1)
 def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandLine:
     """Take a command line's overrides apart. **Raises:** `ConfigError`."""
-    parsed = _parse(overrides, loader)
+    parsed = parse(with_plus(overrides), loader)
     given: dict[str, str] = {}
     swept: dict[str, tuple[Any, ...]] = {}
     ranges, options = {}, {}
@@ -166,18 +209,58 @@ def read_overrides(overrides: tuple[str, ...], loader: ConfigLoader) -> CommandL
                 values = [f"{key}={value}" for value in override.sweep_string_iterator()]
             if not values:
                 raise ConfigError(f"{line} holds no value: give at least one")
-            swept[key] = tuple(o.value() for o in _parse(values, loader))
+            swept[key] = tuple(o.value() for o in parse(values, loader))
             if override.value_type in (ValueType.CHOICE_SWEEP, ValueType.RANGE_SWEEP):
                 options[key] = text
     return CommandLine(swept, ranges, options, frozenset(given), tuple(parsed))
 
 
-def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
+class _Range(RangeSweep):
+    """Hydra's range, counted in decimals: its end is never in it, and three times 0.1 is 0.3."""
+
+    def range(self) -> Any:
+        numbers = (self.start, self.stop, self.step)
+        if all(isinstance(number, int) for number in numbers):
+            return super().range()
+        start, stop, step = (decimal.Decimal(str(number)) for number in numbers)
+        n = math.ceil((stop - start) / step)
+        return [float(start + k * step) for k in range(n)]
+
+
+def _range(start: int | float, stop: int | float | None = None, step: int | float = 1) -> _Range:
+    if not step or not all(map(math.isfinite, (start, stop or 0, step))):
+        raise ValueError("a range has ends that are numbers, and a step that is not 0")
+    start, stop = (0, start) if stop is None else (start, stop)
+    return _Range(start=start, stop=stop, step=step)
+
+
+def _choice(*values: Any) -> ChoiceSweep:
+    """Hydra's choice, which takes null too."""
+    return grammar_functions.choice(*values)
+
+
+def _functions() -> Any:
+    """Hydra's functions of the command line, with the two that are made better here."""
+    functions = create_functions()
+    for name, function in {"choice": _choice, "range": _range}.items():
+        del functions.definitions[name]
+        functions.register(name, function)
+    return functions
+
+
+def parse(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Overrides as Hydra has them. **Raises:** `ConfigError`."""
+    if sys.flags.optimize and any(set("({") & set(override) for override in overrides):
+        raise ConfigError(
+            "PYTHONOPTIMIZE (python -O) takes asserts out of the parser of Hydra, which cannot "
+            "read brackets without them: unset it"
+        )
     with sentences():
         lines = [quoted(override) for override in overrides]
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
+        parsed = OverridesParser(_functions(), loader).parse_overrides(lines)
     for override in parsed:
         line = str(override.input_line)
+        _check_tags(override)
         if override.is_delete():
             raise ConfigError(f"{line} would delete a setting: give it a value instead")
         if override.is_hydra_override() and override.is_sweep_override():
@@ -186,6 +269,19 @@ def _parse(overrides: Sequence[str], loader: ConfigLoader) -> list[Override]:
         if override.key_or_group == "hydra.searchpath" and re.search(r"(?!file:)\b\w+://", line):
             raise ConfigError(f"{line} would import a package: give folders, or --config-dir")
     return parsed
+
+
+def _check_tags(override: Override) -> None:
+    """Refuse a tag that would change nothing: the only one is `log`, of an interval."""
+    sweep, line = override.value(), override.input_line
+    tags = sorted(sweep.tags) if isinstance(sweep, Sweep) else []
+    for tag in (tag for tag in tags if tag != "log"):
+        meant = "did you mean log?" if "log" in tag.lower() else "the only one is log"
+        raise ConfigError(f"{line}: {tag} is no known tag: {meant}")
+    if tags and not isinstance(sweep, IntervalSweep):
+        raise ConfigError(
+            f"{line}: a logarithmic scale is one of an interval: write tag(log,interval(low,high))"
+        )
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -213,11 +309,20 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     **Raises:** `ConfigError`, one sentence with key, value and what would be right, for what Hydra
     could not compose, sweeps included, or should not.
     """
+    for override in command.parsed:
+        refuse_of_sweepers(override.key_or_group, override.value())
+        if override.key_or_group.startswith("hydra.callbacks"):
+            raise ConfigError(f"{override.input_line} {WOULD_RUN}")
+        if override.key_or_group.startswith("search.space"):
+            raise ConfigError(
+                f"{override.input_line}: on the command line a range is the value of its own key, "
+                "optimizer.lr='tag(log,interval(1e-4,1e-1))' for instance"
+            )
     groups = loader.list_groups("")
     mappings = [o for o in command.parsed if isinstance(o._value, dict)]
     choices = [o for o in command.parsed if o.key_or_group in groups and o not in mappings]
     settings = [o for o in command.parsed if o not in choices]
-    chosen = [_choice(override, command, loader) for override in choices]
+    chosen = [_chosen(override, command, loader) for override in choices]
     for override in settings:
         key, line = override.key_or_group, override.input_line
         if key == LAUNCHER.replace("/", ".") and override not in mappings:
@@ -267,9 +372,12 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
 
 def _adds_key(override: Override) -> bool:
     """Whether it begins with a plus, which Hydra takes for any key."""
-    key = override.key_or_group
-    elsewhere = key.startswith(("hydra", "grid")) and not key.startswith("hydra.launcher")
-    return (override.is_add() or override.is_force_add()) and not elsewhere
+    return (override.is_add() or override.is_force_add()) and not _free(override.key_or_group)
+
+
+def _free(key: str) -> bool:
+    """Whether a key lies in a mapping that takes any."""
+    return key.partition(".")[0] == "grid" or key.startswith(FREE)
 
 
 def _own_file(settings: Sequence[Override]) -> str | None:
@@ -291,7 +399,7 @@ def _offer(path: str | None) -> str | None:
     return path
 
 
-def _choice(override: Override, command: CommandLine, loader: ConfigLoader) -> str:
+def _chosen(override: Override, command: CommandLine, loader: ConfigLoader) -> str:
     """The (first) choice of a group, checked: '+' is for groups that are not in the defaults."""
     group, line = override.key_or_group, str(override.input_line)
     options = loader.get_group_options(group)
@@ -301,8 +409,6 @@ def _choice(override: Override, command: CommandLine, loader: ConfigLoader) -> s
     for value in command.swept[group] if swept else (override.value(),):
         if str(value) not in options:
             raise ConfigError(f"unknown {group} {value}: {nearest(str(value), options)}")
-    if group == "experiment" and not override.is_add():
-        raise ConfigError(f"{line} needs a plus: write +{line}")
     if group != "experiment" and override.is_add():
         raise ConfigError(f"{line} adds a second {group}: write {line.lstrip('+')}")
     return f"{override.get_key_element()}={command.swept[group][0]}" if swept else line
@@ -320,7 +426,12 @@ def _check_keys(
         key, line = override.key_or_group, str(override.input_line)
         if key.startswith("hydra.launcher."):
             _check_launcher(override, settings, loader)
-        if key.partition("/")[0].partition(".")[0] in ("hydra", "grid"):
+        elif key.startswith("hydra.") and not _free(key):
+            of_hydra: Any = OmegaConf.to_container(_composed([]).hydra, resolve=False)
+            names = {f"hydra.{name}" for name, _ in flat(of_hydra)}
+            if key not in names:
+                raise ConfigError(unknown_key(key, names))
+        if key.partition("/")[0].partition(".")[0] == "hydra" or _free(key):
             continue
         owner = ".".join(key.split(".")[:2])  # data.columns of data.columns.q
         if key not in known and owner not in known and owner in ONLY:

@@ -3,6 +3,8 @@
 outputs/<study>/inputs/<hash>.py is a system, and <hash>.csv, .npz or .parquet are data.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import hashlib

@@ -5,6 +5,7 @@ Passwords in URLs are found and refused here too: nothing that is saved or shown
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -35,6 +36,16 @@ _BRANCHES = ("constrained-", "int", "float", "none", "function-")
 
 class ConfigError(ValueError):
     """A setting that cannot be right: one sentence with the key, the value and what would be."""
+
+
+def in_full(error: BaseException) -> None:
+    """Raise an error with its causes if HYDRA_FULL_ERROR=1 asks for its traceback."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        link: BaseException | None = error
+        while link is not None:  # a sentence hides what it was made of
+            link.__suppress_context__ = False
+            link = link.__context__
+        raise error
 
 
 def first_line(error: object) -> str:

@@ -42,6 +42,28 @@ SWEEPER = "hydra_plugins.study_sweeper.StudySweeper"
 _FORMATTER = "colorlog.ColoredFormatter"  # of Hydra's colorlog plugin
 _LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+# mappings that take any key
+FREE = (
+    "hydra.job.env_set.",
+    "hydra.job_logging.",
+    "hydra.hydra_logging.",
+    "search.sampler_options",
+)
+WOULD_RUN = (
+    "names something to run: remove it; python -m study.status FOLDER --json tells other programs "
+    "how far a study is"
+)
+# a setting of Hydra's other sweepers -> what it is here
+_OF_SWEEPERS = {
+    "n_trials": "search.n_trials",
+    "n_jobs": "workers",
+    "max_batch_size": "workers",
+    "sampler": "search=tpe, with search.seed and search.sampler_options",
+    "direction": "search.objectives, which are all minimised",
+    "storage": "storage",
+    "study_name": "study",
+}
+_RANGE = "optimizer.lr='tag(log,interval(1e-4,1e-1))'"
 # an interpolation may stand for a text elsewhere in the config, or for a variable
 _PLAIN = re.compile(r"\$\{([\w.\[\]]+|oc\.env:[\w ,./-]+)\}")
 # other variables can make a job load or run another program: LD_PRELOAD, CXX, OMP_TOOL_LIBRARIES
@@ -100,6 +122,8 @@ def sentences() -> Iterator[None]:
         text = str(error.override)
         if (CONF / "experiment" / f"{text}.yaml").is_file():
             raise ConfigError(f"{text} is an experiment: write +experiment={text}") from None
+        if reason := re.search(r"ValueError while evaluating '.*?': (.*)", str(error)):
+            raise ConfigError(f"{text}: {reason[1]}") from None
         raise ConfigError(
             f"{text} is not an override: write key=value without spaces, "
             "and quote a value with brackets or other signs"
@@ -137,6 +161,26 @@ def opened(own: Path | None = None) -> Iterator[ConfigLoader]:
         yield loader
 
 
+def refuse_of_sweepers(key: str, value: Any) -> None:
+    """Refuse a setting of another sweeper, in words of this one. **Raises:** `ConfigError`."""
+    if key == "hydra/sweeper" and value != "study":
+        raise ConfigError(
+            f"hydra/sweeper={value} is not for a study to choose: leave it out; {_RANGE} is "
+            "searched by Optuna, and search=gp names another sampler"
+        )
+    parent, _, name = key.replace("/", ".").partition("hydra.sweeper.")
+    if parent or not name or name == "_target_":
+        return
+    name = name.partition(".")[0]
+    if name in ("params", "search_space"):
+        raise ConfigError(
+            f"{key}={value}: here a range is the value of its own key, {_RANGE} for instance; in a "
+            "config it stands in grid, as a list, or in search.space"
+        )
+    meant = f"here it is {_OF_SWEEPERS[name]}" if name in _OF_SWEEPERS else "here it is search.*"
+    raise ConfigError(f"{key}={value} is a setting of another sweeper: {meant}")
+
+
 def check_composed(config: DictConfig) -> None:
     """Refuse a composed config by which Hydra would run or import something that it names.
 
@@ -147,11 +191,12 @@ def check_composed(config: DictConfig) -> None:
     targets = {"hydra.launcher._target_": launchers, "hydra.sweeper._target_": [SWEEPER]}
     for key, value in leaves(hydra, "hydra"):
         name, text = key.rpartition(".")[2], str(value)
+        refuse_of_sweepers(key, text)
         logs = key.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
         runs = name.startswith("_") and name.endswith("_") and key not in targets
         called = logs and name == "()" and text != _FORMATTER
         if runs or called or key.startswith("hydra.callbacks."):
-            raise ConfigError(f"{key}={text} names something to run: remove it")
+            raise ConfigError(f"{key}={text} {WOULD_RUN}")
         if key in targets and value not in targets[key]:
             raise ConfigError(
                 f"{key}={text} is no plugin of Hydra's: {nearest(text, targets[key])}"
@@ -167,16 +212,17 @@ def check_composed(config: DictConfig) -> None:
             )
         if "${" in text and (_hides(config, text) or (logs and name == "stream")):
             raise ConfigError(f"{key}={text} hides what it names: write it out")
-    # a study lies in outputs/<study>/, and nothing of it anywhere else
-    own = f"outputs/{config.study}"
+    # a study lies in one folder, and nothing of it anywhere else
+    own = f"{config.outputs}/{config.study}"
     places = {"run.dir": own, "sweep.dir": own, "sweep.subdir": ".", "output_subdir": None}
     for key, right in {"mode": "MULTIRUN", **places, "job.chdir": False}.items():
         value = OmegaConf.select(config.hydra, key)
         value = getattr(value, "name", value)
         if value != right:
+            instead = f"write outputs=FOLDER, and the study lies in FOLDER/{config.study}"
             raise ConfigError(
                 f"hydra.{key}={value} is not for a study to choose: leave it out (it is {right}); "
-                "cd to where outputs/ is to be, or make outputs/ a link"
+                + (instead if right == own else "study.yaml says what was run")
             )
 
 

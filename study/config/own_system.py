@@ -26,6 +26,11 @@ KEYS = ("name", "path", "sha256")  # of `system`, so that no constant can be cal
 STATES = 8  # initial conditions at which a new system is tried
 SINGULAR = 1e12  # condition number of a mass matrix that cannot be inverted
 
+# what functions of numpy, torch and math say of a symbol
+_FOREIGN = re.compile(
+    r"no callable (\w+) method|^(\w+)\(\): argument 'input'|Cannot convert expression to float"
+)
+
 _loaded: dict[str, System] = {}  # by the hash of the content of the file
 _sources: dict[str, bytes] = {}
 
@@ -184,9 +189,14 @@ def _wrong_fields(system: System) -> Iterator[str]:
     if not re.fullmatch(r"[A-Za-z]\w{0,49}", str(system.name), re.ASCII):
         yield f"name={system.name!r} should be letters, digits and '_', as a name in Python"
     D = len(system.coordinates)
+    for pair in system.coordinates:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            yield f'coordinates has {pair!r}: it should be name and unit, ("x", "m") for instance'
     for field, wanted in {"angles": D, "box": 2 * D, "centre": 2 * D}.items():
         given = getattr(system, field)
-        if given is not None and len(given) != wanted:
+        if given is not None and not hasattr(given, "__len__"):
+            yield f"{field}={given!r} should have {wanted} entries, as a tuple"
+        elif given is not None and len(given) != wanted:
             yield f"{field} has {len(given)} entries, and {D} coordinates need {wanted}"
     for field, value in {"horizon": system.horizon, "span": system.data_span}.items():
         if not (isinstance(value, int | float) and 0 < value < math.inf):
@@ -206,6 +216,12 @@ def _why(error: Exception, system: System) -> str:
         return f"reads the constant {missing}, which is not in constants: it has {known}"
     if getattr(owner, "__name__", "") == "sympy":
         return f"calls xp.{missing}, which is not known: xp has {', '.join(FUNCTIONS)}"
+    if isinstance(error, TypeError) and (foreign := _FOREIGN.search(str(error))):
+        name = foreign[1] or foreign[2] or "cos"
+        return (
+            f"calls a function of numpy, math or torch, which takes no symbols: write xp.{name}; "
+            f"xp has {', '.join(FUNCTIONS)}"
+        )
     return f"raises {_words(error)}"
 
 

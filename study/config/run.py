@@ -31,6 +31,12 @@ class SearchConfig:
     space: Annotated[dict[str, Any], "key -> what it may be, as on the command line"]
     rerun: Annotated[bool, "whether the best of each search is trained again with all replicates"]
     seed: Annotated[Index, "of the sampler: another searches the same cells in another way"] = 0
+    sampler_options: Annotated[dict[str, Any], "arguments of Optuna's sampler"] = dataclasses.field(
+        default_factory=dict
+    )
+    enqueue: Annotated[
+        list[dict[str, Any]], "settings of the first trials, each some of the searched keys"
+    ] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         if (n := len(self.objectives)) == 1:
@@ -48,7 +54,7 @@ class SearchConfig:
 class Run:
     """What surrounds the cells: how many replicates, by how many workers, where recorded."""
 
-    study: Annotated[str, "the folder outputs/<study>/"]
+    study: Annotated[str, "the folder <outputs>/<study>/"]
     budget: Name
     replicates: Annotated[Count, "of each cell, each with a data seed and an initialisation seed"]
     block_size: Count
@@ -64,9 +70,15 @@ class Run:
         bool, "return when a cluster's jobs are submitted; the same command looks in again"
     ]
     search: SearchConfig
+    outputs: Annotated[Name, "the folder of all studies"] = "outputs"
+    keep_earlier: Annotated[
+        bool, "whether cells of the study's earlier commands stay in its tables and answers"
+    ] = True
 
     def __post_init__(self) -> None:
-        check_study(self.study)
+        if self.outputs.startswith("~"):
+            raise ConfigError(f"outputs={self.outputs}: write the folder out, from the root")
+        check_study(self.study, self.outputs)
         refuse_passwords({"storage": self.storage})
         if self.replicates % self.block_size:
             fewer = max(1, self.replicates // self.block_size) * self.block_size
@@ -81,8 +93,8 @@ class Run:
         return self.replicates // self.block_size
 
 
-def check_study(name: str) -> None:
-    """Refuse a name that is no folder of its own under outputs/. **Raises:** `ConfigError`."""
+def check_study(name: str, outputs: str = "outputs") -> None:
+    """Refuse a name that is no folder of its own in `outputs`. **Raises:** `ConfigError`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise ConfigError(
             f"study={name!r} is not a folder name under outputs/: "
@@ -92,7 +104,7 @@ def check_study(name: str) -> None:
         raise ConfigError(
             "study=reference is kept for the committed reference tables: choose another name"
         )
-    if (path := Path("outputs") / name).is_symlink():
+    if (path := Path(outputs) / name).is_symlink():
         raise ConfigError(
             f"study={name}: {path} is a link to {path.readlink()}, and a study is a folder of "
             "its own: make outputs/ the link, or choose another name"
@@ -101,6 +113,8 @@ def check_study(name: str) -> None:
 
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
-    settings = {f.name: plain.get(f.name) for f in dataclasses.fields(Run)}
+    names = [f.name for f in dataclasses.fields(Run)]
+    later = ("outputs", "keep_earlier")  # than some configs, which lack them
+    settings = {name: plain.get(name) for name in names if name in plain or name not in later}
     settings["search"] = build(SearchConfig, mapping("search", plain.get("search")), "search.")
     return build(Run, settings, "")

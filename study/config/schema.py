@@ -6,19 +6,19 @@ The text beside a type is what `--help` says of the key.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from study.config import own_system
 from study.config.errors import ConfigError, altered, nearest
 from study.config.physical_units import TIMES
 from study.core.data.derivatives import SHORTEST_WINDOW, Method
-from study.core.models import ACTIVATIONS, INITS, MODELS, UNUSED
 from study.core.systems import SYSTEMS, System
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -220,6 +220,8 @@ class ModelConfig:
     ] = "auto"
 
     def __post_init__(self) -> None:
+        from study.core.models import ACTIVATIONS, INITS, MODELS  # and torch, which help spares
+
         if self.width == "auto" and self.name != "linear_lagrangian":
             raise ConfigError(
                 f"model.width=auto is for model=linear_lagrangian: give {self.name} a number"
@@ -239,6 +241,8 @@ class ModelConfig:
 
     def normal(self) -> ModelConfig:
         """Set keys that the model does not use to one value, so that equal cells hash equally."""
+        from study.core.models import UNUSED
+
         unused = UNUSED.get(self.name, {})
         if self.name != "linear_lagrangian":
             unused = unused | {"features": "structured", "scale": "auto"}
@@ -414,6 +418,20 @@ def takes_whole_numbers(key: str) -> bool:
 def takes_numbers(key: str) -> bool:
     """Whether a dotted config key may hold a number; a system's constants do."""
     return not (types := _types(key)) or bool(types & {int, float})
+
+
+@functools.cache
+def bounds(key: str) -> tuple[float, float]:
+    """The least and the largest number that a dotted config key may hold; infinite without."""
+    group, _, field = key.partition(".")
+    properties = TypeAdapter(GROUPS[group]).json_schema()["properties"] if group in GROUPS else {}
+    known = properties.get(field, {})
+    kinds = [known, *known.get("anyOf", ())]  # a number, or null
+    low = [kind[name] for kind in kinds for name in ("minimum", "exclusiveMinimum") if name in kind]
+    high = [
+        kind[name] for kind in kinds for name in ("maximum", "exclusiveMaximum") if name in kind
+    ]
+    return max(low, default=-math.inf), min(high, default=math.inf)
 
 
 def _types(key: str) -> set[Any]:

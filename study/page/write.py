@@ -65,7 +65,7 @@ def write(
         return target
     parts = [delayed(answers.drawn)(part, rows, curves, searched) for part in answers.PARTS]
     results: Any = Parallel(**joblib, return_as="generator")(
-        [delayed(answers.answer)(rows, curves, searched), *parts]
+        [delayed(answers.answer)(rows, curves, searched, strict=False), *parts]
     )
     verdicts, drawn = next(results), list[style.Drawn]()
     for part in results:

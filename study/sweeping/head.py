@@ -22,7 +22,8 @@ from study.sweeping.monitor import Monitor
 from study.sweeping.orders import check_writable, earlier_decision, outputs_folder, write_orders
 from study.sweeping.plan import Plan, make_plan
 from study.sweeping.progress import Outcome, ProgressBar, print_plan
-from study.sweeping.storage import open_storage
+from study.sweeping.repair import repair
+from study.sweeping.storage import open_storage, record_of
 
 Say = Callable[[str], None]
 Pages = Callable[[Path, Say], AbstractContextManager[object]]
@@ -43,7 +44,7 @@ def conduct(
     comes before the study has orders; what is committed is kept.
     """
     overrides = read_overrides(tuple(arguments), launcher.context.config_loader)
-    folder = outputs_folder(str(launcher.config.study))
+    folder = outputs_folder(str(launcher.config.study), str(launcher.config.outputs))
     decided = earlier_decision(folder, str(launcher.config.budget))
     plan = make_plan(overrides, launcher.compose, decided)
     # workers may run the files of the user's own that this command names, and no others
@@ -62,6 +63,11 @@ def conduct(
         print_plan(plan, folder, console(width=None if sys.stdout.isatty() else 160))
         return None
     if on_cluster:
+        if "sqlite:" in (storage := record_of(plan.run.storage) or ""):
+            raise ConfigError(
+                f"storage={storage}: folders that nodes of a cluster share do not keep the locks "
+                "of SQLite: use storage=null, or PostgreSQL"
+            )
         environment = {**launcher.config.hydra.job.env_set, **own}
         queue = slurm.Queue(folder, launcher.settings, environment, launcher.work)
         finish = functools.partial(slurm.attend, queue=queue)
@@ -98,6 +104,8 @@ def run_plan(
     """Write a plan's orders, have workers run what is missing, and take stock."""
     began = time.time()
     orders = write_orders(plan, folder, command)
+    if repaired := repair(folder, orders):
+        print(repaired, file=sys.stderr)
     monitor = Monitor(folder.root, orders)
     before = monitor.look()
     trouble = ""
@@ -107,7 +115,7 @@ def run_plan(
     after = monitor.look()
     _tidy(folder, orders)
     committed = folder.last_commit(orders)
-    if after.done > before.done or _changed(folder.root / "ledger.log") < committed:
+    if repaired or after.done > before.done or _changed(folder.root / "ledger.log") < committed:
         try:
             ledger.reconcile(ledger.open_ledger(folder, orders.storage, 30.0), folder, orders)
         except Exception as error:
@@ -122,6 +130,7 @@ def run_plan(
         seconds=time.time() - began,
         trouble=trouble,
         detached=plan.run.detach and after.missing > 0,
+        earlier=len(folder.read_yaml().get("earlier_cells") or ()),
     )
 
 

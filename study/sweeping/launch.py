@@ -69,7 +69,7 @@ class Launcher:
 def start_processes(config: DictConfig) -> None:
     """Start those of a new study's workers: they take seconds to load, in which the head plans."""
     joblib = _joblib(config, workers) if (workers := _waiting(config)) else None
-    known = Path("outputs", str(config.study), "study.yaml").exists()
+    known = Path(str(config.outputs), str(config.study), "study.yaml").exists()
     if joblib and not (known or config.dry_run):
         os.environ[local.HEAD] = str(os.getpid())
         local.start(joblib, *NEEDED)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from joblib import Parallel, delayed
 
 from study.sweeping.folder import sentence
 
@@ -56,6 +55,8 @@ def start(joblib: Mapping[str, Any], *modules: str) -> None:
     It returns at once. A later `joblib.Parallel` with the same settings finds the processes. What
     goes wrong is for those who need them to meet.
     """
+
+    from joblib import Parallel, delayed
 
     def run() -> None:
         with contextlib.suppress(Exception):

@@ -20,13 +20,13 @@ from study.sweeping.provenance import code_version, provenance
 from study.sweeping.storage import record_of
 
 
-def outputs_folder(study: str) -> StudyFolder:
-    """`outputs/<study>/` under the current folder; `outputs` itself may be a link.
+def outputs_folder(study: str, outputs: str = "outputs") -> StudyFolder:
+    """`<outputs>/<study>/`; `outputs` itself may be a link.
 
     **Raises:** `ConfigError` for a name that leads anywhere else.
     """
-    check_study(study)
-    return StudyFolder((Path("outputs") / study).resolve())
+    check_study(study, outputs)
+    return StudyFolder((Path(outputs) / study).resolve())
 
 
 def earlier_decision(folder: StudyFolder, budget: str) -> bool | None:
@@ -48,6 +48,7 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
     search = dataclasses.asdict(run.search)
     searches = [spec.as_dict() for spec in plan.searches]
     same = before.get("cells") == cells and before.get("replicates") == run.replicates
+    same &= run.keep_earlier or not before.get("earlier_cells")
     if searches or before.get("searches"):
         same &= before.get("search") == search and before.get("searches") == searches
         finished = same and Monitor(folder.root).look().finished
@@ -77,7 +78,9 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "grid": [dict(arm) for arm in plan.arms],
         "swept": {key: list(values) for key, values in plan.swept.items()},
         "cells": cells,
-        "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells),
+        "earlier_cells": _earlier_cells(folder, before, run.budget, plan.cells)
+        if run.keep_earlier
+        else [],
         "seconds_per_block": dict(plan.seconds),
         "search": search,
         "searches": searches,

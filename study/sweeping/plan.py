@@ -17,6 +17,7 @@ from study.config.factors import DERIVED
 from study.config.run import Run, make_run
 from study.config.schema import GROUPS, TOP
 from study.sweeping import cost, space
+from study.sweeping.search import check_options
 from study.sweeping.space import TWINS, SearchSpec, check_objectives, choices, set_key
 
 Compose = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # choices of groups -> plain config
@@ -61,8 +62,11 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
     configs = _composer(command, compose)
     if searched := _searched(command, run):
         check_objectives(run.search)
+        check_options(run.search.sampler, run.search.sampler_options)
         compiled = wants_cpp(base) and not cost.cpp_trouble()
-        searches = _searches(command, configs, arms, searched, where, compiled)
+        about = searched, where, compiled, run.search.enqueue
+        searches = _searches(command, configs, arms, *about)
+        _check_seeds([plain["seed"] for s in searches for plain in s.configs.values()], run)
         return Plan(run, (), {}, config, arms, {}, compiled, searches)
     n, eager = run.replicates, {}
     for settings in _expand(arms, command, where):
@@ -74,11 +78,22 @@ def make_plan(command: CommandLine, compose: Compose, decided: bool | None = Non
                 f"replicates={n} is not a multiple of inits_per_data={c}: "
                 f"use replicates={n - n % c or c}"
             )
+    _check_seeds([cell.seed for cell in eager.values()], run)
     compiled = _decide_compile(base["compile"], decided, list(eager.values()), run)
     cells = [cell.with_compile(compiled) for cell in eager.values()]
     seconds = {cell.hash: round(cost.block_seconds(cell), 2) for cell in cells}
     ordered = sorted(cells, key=lambda cell: (-seconds[cell.hash], cell.hash))
     return Plan(run, tuple(ordered), seconds, config, arms, _varying(ordered), compiled)
+
+
+def _check_seeds(seeds: Sequence[int], run: Run) -> None:
+    """**Raises:** `ConfigError` if a design compares seeds, which are replicates."""
+    if len(several := list(dict.fromkeys(seeds))) > 1:
+        more = ",..." if len(several) > 3 else ""
+        raise ConfigError(
+            f"seed={','.join(map(str, several[:3]))}{more}: seeds are no settings to compare, and "
+            f"replicates have their own: write replicates={len(several) * run.replicates}"
+        )
 
 
 def _decide_compile(
@@ -149,12 +164,18 @@ def _searched(command: CommandLine, run: Run) -> dict[str, str]:
         for key, text in run.search.space.items()
         if key not in command.keys and TWINS.get(key) not in command.keys
     }
-    wanted = given or command.ranges or "search" in command.keys
+    about = [o.input_line for o in command.parsed if o.key_or_group.partition(".")[0] == "search"]
+    wanted = given or command.ranges or about
     searched = given | dict(command.ranges) | (dict(command.options) if wanted else {})
     if wanted and not searched:
         raise ConfigError(
-            f"search={run.search.sampler}: no key is searched: give one a range, "
+            f"{str(about[0]).lstrip('+')}: no key is searched: give one a range, "
             "optimizer.lr='tag(log,interval(1e-4,1e-1))' for instance"
+        )
+    if "seed" in searched:
+        raise ConfigError(
+            f"seed={searched['seed']}: a seed is nothing to search for, and replicates have their "
+            f"own: write replicates={2 * run.replicates} for twice as many"
         )
     return searched
 
@@ -166,6 +187,7 @@ def _searches(
     searched: Mapping[str, str],
     where: str,
     compiled: bool,
+    enqueued: Sequence[Mapping[str, Any]],
 ) -> tuple[SearchSpec, ...]:
     """One search for each point of the grid, checked at the ends of all ranges."""
     fixed_keys = dataclasses.replace(
@@ -188,6 +210,7 @@ def _searches(
             plain["system"], plain["data"] = by_content(plain["system"], plain["data"])
             chosen[choices(named)] = plain
         search = SearchSpec(kept, dict(searched), chosen, compiled)
+        search.check_enqueued(enqueued)
         for _ in search.corners():  # raises for what cannot be right
             pass
         searches.setdefault(search.name, search)

@@ -39,6 +39,7 @@ class Outcome:
     seconds: float  # of wall-clock time
     trouble: str  # the last error of the launcher itself
     detached: bool  # whether workers go on without this command
+    earlier: int = 0  # cells of earlier commands, which stay in tables and answers
 
     @property
     def complete(self) -> bool:
@@ -177,6 +178,11 @@ def summarise(outcome: Outcome, page: Path | None) -> None:
         f"{outcome.trained} trained, {outcome.kept} were done before{failed}{missing}; "
         f"{duration(outcome.seconds)}"
     )
+    if outcome.earlier:
+        out.print(
+            f"  from earlier commands: {outcome.earlier} cells that this one does not ask for stay "
+            "in tables and answers; keep_earlier=false takes them out"
+        )
     for failure in outcome.failed:
         out.print(
             f"  failed: cell {failure.cell}, block {failure.block}, after {failure.attempts} "

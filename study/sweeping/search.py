@@ -8,6 +8,7 @@ Proposals depend on the seed, the trial's number and what was told, not on who a
 import contextlib
 import dataclasses
 import functools
+import inspect
 import math
 import random
 import time
@@ -23,6 +24,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from study.config.errors import ConfigError, first_line, nearest
 from study.sweeping import claims
 from study.sweeping.storage import patiently
 
@@ -88,6 +90,7 @@ class Search:
     - `folder`: for the claims, shared by all workers.
     - `n_trials`: how many trials there are in all, whoever runs them; failed and pruned ones too.
     - `n_objectives`: how many values each trial has; all are minimised.
+    - `options`: of the sampler; `enqueued`: settings of the first trials, some keys or all.
     - `heed`: called while it waits for the storage or other workers; what it raises ends the wait.
     """
 
@@ -104,10 +107,12 @@ class Search:
         pruner: str = "none",
         n_objectives: int = 1,
         heed: Callable[[], None] = lambda: None,
+        options: Mapping[str, Any] | None = None,
+        enqueued: Sequence[Mapping[str, Any]] = (),
     ):
-        self.n_trials = n_trials
+        self.n_trials, self._enqueued = n_trials, enqueued
         self._folder, self._heed, self._space = folder, heed, dict(space)
-        self._sampler = lambda number: _make_sampler(sampler, seed, number)
+        self._sampler = lambda number: _make_sampler(sampler, seed, number, options or {})
         self._held: dict[int, tuple[optuna.Trial, claims.Claim]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._study = self._patiently(
@@ -218,6 +223,11 @@ class Search:
             return None
         try:
             self._study.sampler = self._sampler(frozen.number)
+            if frozen.number < len(self._enqueued) and not frozen.state.is_finished():
+                fixed = dict(self._enqueued[frozen.number])  # what Optuna keeps it under, too
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    storage = self._study._storage
+                    storage.set_trial_system_attr(frozen._trial_id, "fixed_params", fixed)
             trial = optuna.Trial(self._study, frozen._trial_id)
             finished = trial.storage.get_trial(frozen._trial_id).state.is_finished()
             if frozen.number >= self.n_trials and not finished:
@@ -257,15 +267,39 @@ def suggest(trial: optuna.Trial, key: str, allowed: distributions.BaseDistributi
         case distributions.CategoricalDistribution():
             return trial.suggest_categorical(key, allowed.choices)
         case distributions.FloatDistribution(low=low, high=high, step=step, log=log):
-            return trial.suggest_float(key, low, high, step=step, log=log)
+            return exact(allowed, trial.suggest_float(key, low, high, step=step, log=log))
         case distributions.IntDistribution(low=low, high=high, step=step, log=log):
             return trial.suggest_int(key, low, high, step=step, log=log)
     raise TypeError(f"{key}: {allowed} is none of Optuna's distributions")
 
 
-def _make_sampler(name: str, seed: int, number: int) -> samplers.BaseSampler:
+def exact(allowed: distributions.BaseDistribution, value: Any) -> Any:
+    """A trial's setting, if its range has a step in decimals: 0.3, not 0.30000000000000004."""
+    stepped = isinstance(allowed, distributions.FloatDistribution) and allowed.step
+    return float(f"{value:.12g}") if stepped else value
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a sampler does not take. **Raises:** `ConfigError`."""
+    known = set(inspect.signature(SAMPLERS[name]).parameters) - {"seed"}
+    for key, value in options.items():
+        where = f"search.sampler_options.{key}={value}"
+        if key == "seed":
+            raise ConfigError(f"{where}: a search has its seed from search.seed")
+        if key not in known:
+            hint = nearest(key, known) if known else "it has none"
+            raise ConfigError(f"{where} is no option of search.sampler={name}: {hint}")
+    try:
+        _make_sampler(name, 0, 0, options)
+    except Exception as error:  # whatever a sampler raises for values it does not take
+        raise ConfigError(f"search.sampler_options={dict(options)}: {first_line(error)}") from None
+
+
+def _make_sampler(
+    name: str, seed: int, number: int, options: Mapping[str, Any]
+) -> samplers.BaseSampler:
     """A sampler for one trial. With one seed for all, workers would propose the same."""
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
     if name != "qmc":  # which is one sequence for all: the storage counts its elements
         seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    return SAMPLERS[name](seed=seed)
+    return SAMPLERS[name](seed=seed, **options)

@@ -18,7 +18,7 @@ from study.config.run import SearchConfig
 from study.sweeping import cost
 from study.sweeping.cell_config import write_config
 from study.sweeping.folder import Block, Orders, StudyFolder, read_json
-from study.sweeping.search import RUNGS, Asked, Search
+from study.sweeping.search import RUNGS, Asked, Search, exact
 from study.sweeping.space import SearchSpec, at_edge, choices
 from study.sweeping.storage import open_storage, own_name
 from study.tables import records
@@ -99,7 +99,7 @@ class Searcher:
         settings = self._settings
         storage = open_storage(self._orders.storage, self._folder.root / "ledger.log")
         n_objectives = len(settings.objectives)
-        name = f"{self._folder.name}: {spec.label}"
+        name = spec.study_name(self._folder.name)
         if self._orders.storage is not None:
             name = own_name(storage, name, self._folder.owner(), n_objectives)
         self._searches[spec.name] = search = Search(
@@ -113,6 +113,8 @@ class Searcher:
             pruner=settings.pruner,
             n_objectives=n_objectives,
             heed=self._heed,
+            options=settings.sampler_options,
+            enqueued=settings.enqueue,
         )
         return search
 
@@ -124,7 +126,7 @@ class Searcher:
             self._write(spec, record, state="impossible", error=str(error))
             search.fail(asked.number, str(error))
             return
-        record = self._write(spec, record, cell=cell.hash)
+        record = self._write(spec, record, cell=cell.hash, unused=spec.unused(dict(asked.params)))
         block = self._folder.block(cell.hash, 0)
         write_config(block.folder.parent / "config.yaml", cell.as_dict())
         limit = self._orders.limit(cell.hash, cost.block_seconds(cell))
@@ -161,18 +163,21 @@ class Searcher:
             return
         best = min(done, key=lambda record: (record.values[0], record.number))
         allowed = spec.distributions()
-        edges = {k: v for k, v in best.params.items() if at_edge(allowed[k], v)}
+        used = {k: v for k, v in best.params.items() if k not in best.unused}
+        edges = {k: v for k, v in used.items() if at_edge(k, allowed[k], v)}
         best = Best(best.cell, best.number, best.values[0], edges)
         records.write_best(self._folder.root, spec.name, best)
 
     def _restore(self, spec: SearchSpec, told: FrozenTrial) -> None:
         """Write the record of a finished trial whose own a loss of power tore, or took back."""
         error = str(told.user_attrs.get("error", ""))
-        record = TrialRecord(told.number, NO_CELL, dict(told.params), "impossible", error=error)
+        allowed = spec.distributions()
+        params = {key: exact(allowed[key], value) for key, value in told.params.items()}
+        record = TrialRecord(told.number, NO_CELL, params, "impossible", error=error)
         changes: dict[str, Any] = {}
         with contextlib.suppress(ConfigError, KeyError):
-            cell = self._cell(spec, told.params)
-            record = dataclasses.replace(record, cell=cell.hash)
+            cell = self._cell(spec, params)
+            record = dataclasses.replace(record, cell=cell.hash, unused=spec.unused(params))
             match told.state.name:
                 case "COMPLETE":
                     changes = _ended(cell, "complete", self._trained(spec, record))

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +36,7 @@ PATIENCE = 60.0  # seconds for SLURM to answer
 POLL = 1.0  # seconds between looks at the study
 ASK = 10.0  # seconds between questions to SLURM, which serves many
 _OURS = ("_target_", "submitit_folder", "max_num_timeout", "name", "nodes", "tasks_per_node")
+_CLUSTERS = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")  # where SLURM is, and who asks
 LEAVE = 30.0  # seconds for workers that are done, or told to leave, to be gone
 
 
@@ -143,7 +144,8 @@ class Queue:
             )
             executor.update_parameters(name=self.name, **parameters)
             work = Work(self._work, str(self._folder.root), dict(self._environment))
-            jobs = executor.map_array(work, range(workers))
+            with _outside():
+                jobs = executor.map_array(work, range(workers))
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise ConfigError(f"sbatch refuses the workers: {_complaint(error)}") from None
         except (NameError, ValueError) as error:  # submitit's, for a setting it does not know
@@ -249,6 +251,19 @@ def _gone(queue: Queue) -> bool:
                 return True
         time.sleep(POLL)
     return False
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[None]:
+    """Hide the variables of the job that this process may run in (salloc, srun --pty): sbatch would
+    take them for wishes, and its jobs inherit them."""
+    inside = {k: v for k, v in os.environ.items() if k.startswith("SLURM_") and k not in _CLUSTERS}
+    for name in inside:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(inside)
 
 
 def _complaint(error: Exception) -> str:

@@ -7,24 +7,17 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    FloatRange,
-    IntervalSweep,
-    Override,
-    RangeSweep,
-)
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna import distributions
 
 from study.config.cell import Cell, make_cell
-from study.config.errors import ConfigError, first_line, flat, nearest, unknown_key
+from study.config.command_line import parse
+from study.config.errors import ConfigError, flat, nearest, unknown_key
 from study.config.run import SearchConfig
-from study.config.schema import GROUPS, TOP, takes_numbers, takes_whole_numbers
+from study.config.schema import GROUPS, TOP, bounds, takes_numbers, takes_whole_numbers
 from study.tables import records
 from study.tables.measures import MEASURES
 
@@ -53,6 +46,10 @@ class SearchSpec:
         """Its name for a reader: its point of the grid, and the hash."""
         point = ", ".join(f"{key}={value}" for key, value in self.fixed.items())
         return f"{point} ({self.name})" if point else self.name
+
+    def study_name(self, study: str) -> str:
+        """What Optuna calls it."""
+        return f"{study}: {self.label}"
 
     @property
     def seed(self) -> int:
@@ -85,6 +82,40 @@ class SearchSpec:
         for key, values in ends.items():
             for value in values[1:]:
                 yield self.cell(first | {key: value})
+
+    def check_enqueued(self, trials: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse settings that the search could not draw. **Raises:** `ConfigError`."""
+        allowed = self.distributions()
+        for key, value in (item for trial in trials for item in trial.items()):
+            if key not in allowed:
+                raise ConfigError(f"search.enqueue: {key} is not searched: {nearest(key, allowed)}")
+            try:
+                inside = allowed[key]._contains(allowed[key].to_internal_repr(value))
+            except (TypeError, ValueError):  # Optuna's, for another type
+                inside = False
+            if not inside:
+                raise ConfigError(
+                    f"search.enqueue: {key}={value} is not in {self.space[key]}: give a value that "
+                    "the search may draw"
+                )
+
+    def unused(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys without which the cell of these settings is the same."""
+        name = self.cell(params).hash
+        return tuple(
+            key
+            for key, allowed in self.distributions().items()
+            if key not in GROUPS
+            and (others := [value for value in extremes(allowed) if value != params[key]])
+            and all(self._hash({**params, key: value}) == name for value in others)
+        )
+
+    def _hash(self, params: Mapping[str, Any]) -> str | None:
+        """The name of the cell with these settings; None if they exclude each other."""
+        try:
+            return self.cell(params).hash
+        except ConfigError:
+            return None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, with what each key may be in words that need no parser."""
@@ -121,10 +152,7 @@ def distribution(key: str, text: str, *, whole: bool) -> distributions.BaseDistr
 
     **Raises:** `ConfigError` for a text that is no sweep, or an empty one.
     """
-    try:
-        override = OverridesParser.create().parse_override(f"{key}={text}")
-    except HydraException as error:
-        raise ConfigError(f"{key}={text} cannot be read: {first_line(error)}") from None
+    (override,) = parse([f"{key}={text}"])
     match override.value():
         case IntervalSweep(start=low, end=high, tags=tags):
             if low is None or high is None or not low < high:
@@ -141,12 +169,11 @@ def distribution(key: str, text: str, *, whole: bool) -> distributions.BaseDistr
                 )
             return distributions.IntDistribution(int(low), int(high), log="log" in tags)
         case RangeSweep() as sweep:
-            numbers = sweep.range()
-            values = list(numbers)  # half-open, as everywhere in Hydra
+            values = list(sweep.range())  # half-open, as everywhere in Hydra
             if not values:
                 raise ConfigError(f"{key}={text} holds no value: give at least one")
             low, high, step = min(values), max(values), abs(sweep.step)
-            if isinstance(numbers, FloatRange):
+            if isinstance(low, float):
                 return distributions.FloatDistribution(low, high, step=float(step))
             return distributions.IntDistribution(low, high, step=int(step))
         case ChoiceSweep():  # which Hydra's grammar allows no empty one of
@@ -165,10 +192,12 @@ def extremes(allowed: distributions.BaseDistribution) -> list[Any]:
     return ends.get("choices") or [ends["low"], ends["high"]]
 
 
-def at_edge(allowed: distributions.BaseDistribution, value: Any) -> bool:
-    """Whether a better value may lie beyond the range; a choice has no edge."""
+def at_edge(key: str, allowed: distributions.BaseDistribution, value: Any) -> bool:
+    """Whether a better value of a key may lie beyond its range; a choice has no edge."""
     ends = described(allowed)
-    return "low" in ends and records.at_edge(ends["low"], ends["high"], ends["log"], value)
+    if "low" not in ends:
+        return False
+    return records.at_edge(ends["low"], ends["high"], ends["log"], value, bounds(key))
 
 
 def described(allowed: distributions.BaseDistribution) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def open_storage(storage: str | None, journal: Path, patience: float = PATIENCE)
     try:
         return patiently(lambda: _connect(url), patience)
     except ModuleNotFoundError as error:
-        trouble = f": {error.name} is not installed: pip install 'study[postgres]'"
+        trouble = f": {error.name} is not installed: pip install 'lagrangian-study[postgres]'"
     except ImportError:
         trouble = f": there is no driver for {scheme} here: install one, or use postgresql"
     except LostError as error:

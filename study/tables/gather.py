@@ -213,8 +213,9 @@ def _trials(folder: Path, study: Mapping[str, Any]) -> pd.DataFrame:
             row = {name: getattr(record, name, None) for name in TRIALS.columns}
             row |= {"study": folder.resolve().name, "search": str(search["name"])}
             row |= dict(zip(objectives, record.values, strict=False))
+            row["unused"] = " ".join(record.unused)
             rows.append(row | {key: record.params.get(key) for key in keys})
-    table = pd.DataFrame(rows, columns=[*TRIALS.columns, *objectives, *keys])
+    table = pd.DataFrame(rows, columns=[*TRIALS.columns, "unused", *objectives, *keys])
     for key in keys:
         table[key] = _numbers_or_text(list(table[key]))
     return table.astype(dict.fromkeys(objectives, float))

@@ -49,6 +49,7 @@ class TrialRecord:
     - `trained`: the share of its training steps that were taken for it: all, those until it was
       pruned, or none if an earlier trial had trained the same cell; `steps`: the same as a number.
     - `last`: its error at the last of these steps, if it was pruned.
+    - `unused`: the keys of `params` that its cell does not use, as Adam does not use `iterations`.
     """
 
     number: int
@@ -60,6 +61,7 @@ class TrialRecord:
     trained: float = 0.0
     steps: int = 0
     last: float | None = None
+    unused: tuple[str, ...] = ()
 
 
 @pydantic_dataclass(frozen=True)
@@ -115,12 +117,22 @@ def read_best(root: Path, search: str) -> Best | None:
     return _read(Best, folder_of(root, search) / "best.json") if _NAME.fullmatch(search) else None
 
 
-def at_edge(low: float, high: float, log: bool, value: float) -> bool:
-    """Whether a value is so near an end of its range that a better one may lie beyond."""
+def at_edge(
+    low: float,
+    high: float,
+    log: bool,
+    value: float,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> bool:
+    """Whether a value is so near an end of its range that a better one may lie beyond.
+
+    `bounds`: what the key may be at all; an end that lies there has nothing beyond.
+    """
     if not low < high:
         return False
     scale = math.log if log else float
-    return not EDGE < (scale(value) - scale(low)) / (scale(high) - scale(low)) < 1 - EDGE
+    place = (scale(value) - scale(low)) / (scale(high) - scale(low))
+    return (place <= EDGE and low > bounds[0]) or (place >= 1 - EDGE and high < bounds[1])
 
 
 def as_text(value: Any) -> str:

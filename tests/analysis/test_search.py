@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from typing import Any
@@ -208,3 +209,74 @@ def test_pruned_and_diverged_trials_are_marked() -> None:
     assert "2 complete, 1 pruned, 1 diverged" in plot.caption
     crosses = next(line for line in plot.figure.axes[0].lines if line.get_marker() == "x")
     assert list(crosses.get_ydata()) == [0.7]
+
+
+DEPTH = {"key": "model.depth", "kind": "whole", "low": 1, "high": 4, "log": False, "step": 1.0}
+
+
+def test_what_a_search_tries_again_is_no_evidence() -> None:
+    """Forty trials in a space of four points, of which the first four trained its cells."""
+    settings = [
+        {"optimizer.lr": lr, "model.depth": depth} for lr in (1e-3, 2e-3) for depth in (1, 2)
+    ]
+    rows = tried(settings, Law(factor={("model.depth", 1): 1e-3}))
+    rates = LR | {"kind": "choice", "low": np.nan, "high": np.nan, "choices": "[0.001, 0.002]"}
+    trials, keys = tables(rows, [rates, DEPTH | {"high": 2}])
+    trials = pd.concat([trials] * 10, ignore_index=True).assign(number=range(40))
+    (search,) = searches(trials, keys.assign(n_trials=40))
+    by_id = {a.id: a for a in answers.answer(rows, None, [search])}
+    assert by_id["search_best.0"].sentence.startswith(
+        "Of 40 trials in a space of 4 points (4 trained to the end, 36 of cells that earlier ones "
+        "had trained), number "
+    )
+    assert (search.n_trained, search.n_points) == (4, 4)
+    assert by_id["search_keys.0"].verdict == "undecided"
+    assert "4 trials are fewer than the 20" in by_id["search_keys.0"].sentence
+    assert by_id["search_inside.0"].verdict == "yes", "no network has fewer than one layer"
+    assert "widen" not in " ".join(notes.missing_of_searches(rows, [search], {}))
+
+
+def test_a_key_that_the_best_cell_does_not_use_is_in_no_answer() -> None:
+    rates = np.geomspace(1e-4, 9e-2, 24)
+    rows = tried([{"optimizer.lr": lr, "model.width": 8 + k} for k, lr in enumerate(rates)])
+    trials, keys = tables(rows, [LR, WIDTH])
+    every, best = [], int(trials["test_nmse_median"].argmin())
+    for unused in ("", "optimizer.lr"):
+        marked = trials.assign(unused=np.where(trials["number"] == best, unused, ""))
+        (search,) = searches(marked, keys)
+        found = answers.answer(rows, None, [search])
+        every.append(" ".join(a.sentence for a in found if a.id.startswith("search")))
+        shares = search.importances["test_nmse_median"]
+        assert ("optimizer.lr" in {key.key for key in shares}) == (unused == "")
+    assert "optimizer.lr" in every[0]
+    assert "optimizer.lr" not in every[1]
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e307, 1e-310])
+def test_no_value_keeps_a_page_from_being_made(value: float) -> None:
+    rates = (10.0, 100.0, 1000.0)
+    rows = tried([{"optimizer.lr": lr} for lr in rates])
+    rows[[c for c in rows if c.startswith(("test_", "rollout_error"))]] = value
+    found = searches(*tables(rows, [LR | {"low": 10.0, "high": 1e4}]))
+    sentences = [a.sentence for a in answers.answer(rows, None, found)]
+    for part in answers.PARTS:
+        assert all(
+            "cannot be drawn" not in d.caption for d in answers.drawn(part, rows, None, found)
+        )
+    lost = "(0 trained to the end, 3 diverged) all diverged, so there is no best"
+    assert any(lost in sentence for sentence in sentences) == (value > 1)
+
+
+def test_statistics_that_fail_cost_one_answer_and_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Any) -> list:
+        raise OverflowError("too large")
+
+    rows, search = tuned_study()
+    broken = [dataclasses.replace(answers.QUESTIONS[0], answers=fails, plots=fails)]
+    monkeypatch.setattr(answers, "QUESTIONS", broken)
+    (answer,) = answers.answer(rows, None, search, strict=False)
+    assert "OverflowError: too large" in answer.sentence
+    (figure,) = answers.drawn(0, rows, None, search)
+    assert "OverflowError: too large" in figure.caption
+    with pytest.raises(OverflowError):
+        answers.answer(rows, None, search)

@@ -58,8 +58,41 @@ def test_a_sweep_is_a_product(plan: Planner) -> None:
     }, "each swept factor with its values, those of the costliest cell first"
 
 
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ("range(0.1,0.5,0.1)", [0.1, 0.2, 0.3, 0.4]),
+        ("range(0.1,0.4,0.1)", [0.1, 0.2, 0.3]),
+        ("range(0,1,0.25)", [0.0, 0.25, 0.5, 0.75]),
+        ("range(0.4,0.1,-0.1)", [0.2, 0.3, 0.4]),
+        ("shuffle(range(0.1,0.5,0.1))", [0.1, 0.2, 0.3, 0.4]),
+        ("float(range(0,2))", [0.0, 1.0]),
+        ("-0.0,0.0,0,0.1", [0.0, 0.1]),
+    ],
+)
+def test_a_range_is_counted_in_decimals_without_its_end(
+    given: str, values: list[float], plan: Planner
+) -> None:
+    written = plan(f"data.noise={','.join(map(str, values))}")
+    made = plan(f"data.noise={given}")
+    assert sorted(cell.data.noise for cell in made.cells) == values
+    assert {cell.hash for cell in made.cells} == {cell.hash for cell in written.cells}
+
+
+def test_null_is_a_choice_of_a_grid_and_of_a_search(plan: Planner) -> None:
+    assert {cell.optimizer.clip for cell in plan("optimizer.clip=choice(null,2.0)").cells} == {
+        None,
+        2.0,
+    }
+    (search,) = plan("optimizer.clip=choice(null,2.0)", "optimizer.lr=interval(1e-3,1e-2)").searches
+    (other,) = plan("optimizer.clip=choice(null,2.0)", "search.n_trials=6").searches
+    for searched in (search, other):
+        assert searched.distributions()["optimizer.clip"].choices == (None, 2.0)  # type: ignore[attr-defined]
+    assert search.cell({"optimizer.clip": None, "optimizer.lr": 0.01}).optimizer.clip is None
+
+
 def test_hydra_composes_once_for_each_combination_of_groups(plan: Planner) -> None:
-    made = plan("system=double_pendulum,kepler", "seed=range(0,500)")
+    made = plan("system=double_pendulum,kepler", "data.n_train=range(64,564)")
     assert len(made.cells) == 1000
     assert plan.composed == 3, "the command as a whole, and each system"
 

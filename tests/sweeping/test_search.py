@@ -60,6 +60,17 @@ def test_a_search_ends_with_its_budget(tmp_path: Path, sampler: str) -> None:
     assert not list((tmp_path / "trials").iterdir()), "no claim is left"
 
 
+def test_a_range_with_a_step_is_drawn_in_decimals(tmp_path: Path) -> None:
+    space = {"data.noise": FloatDistribution(0.1, 0.9, step=0.1)}
+    storage = open_storage(None, tmp_path / "ledger.log")
+    search = Search(storage, "mine", tmp_path / "trials", space, n_trials=40, sampler="random")
+    drawn = set()
+    while asked := search.ask():
+        drawn.add(asked.params["data.noise"])
+        search.tell(asked.number, 0.0)
+    assert drawn == {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9}
+
+
 def test_what_is_proposed_depends_on_seed_and_number_only(tmp_path: Path) -> None:
     run(make(tmp_path / "one", n_trials=15))
     for _ in range(15):  # as by fifteen workers, each with one trial

@@ -105,6 +105,52 @@ def test_a_cell_proposed_again_costs_nothing(
     assert len(seen) == 2
 
 
+DAMAGE = {
+    "a blank line": lambda lines: [*lines[:5], b"\n", *lines[5:]],
+    "two records joined": lambda lines: [*lines[:5], lines[5].rstrip(b"\n"), *lines[6:]],
+    "a torn line": lambda lines: [*lines[:5], lines[5][:20] + b"\n", *lines[6:]],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_ledger_that_cannot_be_read_is_made_anew_from_the_trials(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "optimizer.lr=interval(1e-3,1e-2)")
+    assert run_here(monkeypatch, *command, "search.n_trials=3") == 0
+    study = tmp_path / "outputs" / "mine"
+    before, ledger = trials(study), study / "ledger.log"
+    ledger.write_bytes(b"".join(DAMAGE[damage](ledger.read_bytes().splitlines(keepends=True))))
+    (study / "searches" / next(iter(before)).split("/")[1] / "trial-00001.json").unlink()
+    capfd.readouterr()
+    assert run_here(monkeypatch, *command, "search.n_trials=4") == 0
+    assert "it is made anew from the study's own records" in capfd.readouterr().err
+    after = trials(study)
+    assert len(after) == 4
+    again = {name: {**trial, "trained": 0.0, "steps": 0} for name, trial in before.items()}
+    for name, trial in before.items():
+        assert after[name] in (trial, again[name]), "the lost one was asked for again"
+    (book,) = books(study)
+    assert [t.state.name for t in book.trials] == ["COMPLETE"] * 4
+    assert [t.params for t in book.trials] == [t["params"] for t in after.values()]
+
+
+def test_the_first_trials_are_those_that_were_enqueued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = (*TINY, *HERE, "study=mine", "optimizer.steps=20", "search.n_trials=3")
+    wishes = "search.enqueue=[{optimizer.lr:2e-3,model.width:3},{optimizer.lr:5e-3}]"
+    ranges = ("optimizer.lr=interval(1e-3,1e-2)", "model.width=interval(3,5)")
+    options = "search.sampler_options={multivariate:true}"
+    assert run_here(monkeypatch, *command, *ranges, wishes, options) == 0
+    found = [trial["params"] for trial in trials(tmp_path / "outputs" / "mine").values()]
+    assert found[0] == {"optimizer.lr": 2e-3, "model.width": 3}
+    assert found[1]["optimizer.lr"] == 5e-3
+    assert found[2]["optimizer.lr"] not in (2e-3, 5e-3)
+
+
 @pytest.mark.slow
 def test_another_seed_searches_the_same_cells_in_another_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -99,8 +99,9 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         pairs = _pairs(axis, curves, cell, f"q{i}", name, true, angle=unit == "rad")
         data |= pairs
         # the frame shows the true range and some more; a diverged curve may leave it
-        range_ = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
-        low, high = np.nanmin(range_), np.nanmax(range_)
+        shown = np.concatenate([y for column, y in pairs.items() if column.startswith("true.")])
+        shown = shown[np.isfinite(shown)]
+        low, high = min(shown, default=0.0), max(shown, default=0.0)
         pad = 0.35 * max(high - low, 1e-9)
         written = name.replace("theta", "θ").translate(_LOWERED)
         axis.set(ylim=(low - pad, high + pad), ylabel=f"{written} ({unit})")

@@ -272,7 +272,8 @@ def _plots(tables: Tables) -> Iterator[Plot]:
             look_of = look(k, len(drawn))
             axis.plot(model, part["median"], ls="none", alpha=0.85, label=label, **look_of)
             parts.append(part)
-        ends = np.array([model.min() / 2, min(1.0, 2 * model.max())])
+        finite = model[np.isfinite(model) & (model > 0)]
+        ends = np.array([min(finite, default=0.2) / 2, min(1.0, 2 * max(finite, default=0.5))])
         axis.plot(ends, ends, color="black", linewidth=1.0, zorder=0)
         within = ends / EXPLAINS, ends * EXPLAINS
         axis.fill_between(ends, *within, color=REFERENCE, alpha=0.15, linewidth=0)

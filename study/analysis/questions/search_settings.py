@@ -25,7 +25,8 @@ def _answers(tables: Tables) -> Iterator[Answer]:
     rows = tables.every
     known = [(k, search) for k, search in enumerate(tables.searches) if search.best_trial]
     yield from (_holds(rows, search, k) for k, search in known)
-    ranged = [(k, search) for k, search in known if set(search.keys["kind"]) - {"choice"}]
+    yield from (_lost(rows, s, k) for k, s in enumerate(tables.searches) if s.all_diverged)
+    ranged = [(k, s) for k, s in known if set(s.used(s.best_trial)["kind"]) - {"choice"}]
     yield from (_inside(rows, search, k) for k, search in ranged)
     yield from _matter(tables)
 
@@ -59,13 +60,24 @@ def _holds(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
     return make(id, question, verdict, sentence, deciding, again, (cell,), figure)
 
 
+def _lost(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
+    question = "Do the settings that the search chose hold with new seeds?"
+    sentence = (
+        f"{search.where}{search.outcomes()} all diverged, so there is no best: search other ranges "
+        f"of {', '.join(search.keys['key'])}."
+    )
+    cells, trials = tuple(search.complete["cell"]), rows.loc[rows["role"] == "trial"]
+    about = capital(sentence), exactly(np.inf), trials, cells, HISTORY
+    return make(f"search_best.{k}", question, "undecided", *about, trained=False)
+
+
 def _inside(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
     best = search.best_trial
     assert best is not None
     edges = search.edges(best)
     inside = ", ".join(
         f"{row['key']}={plain(best[row['key']])} in {plain(row['low'])} to {plain(row['high'])}"
-        for _, row in search.keys.loc[search.keys["kind"] != "choice"].iterrows()
+        for row in search.used(best).query("kind != 'choice'").to_dict("records")
     )
     warnings = " ".join(capital(_edge(key, *edge)) for key, edge in edges.items())
     id, question = f"search_inside.{k}", "Does the best lie inside the ranges that were searched?"
@@ -222,7 +234,8 @@ def _rerun(rows: pd.DataFrame, searches: Sequence[SearchResults]) -> Iterator[st
 def _matter(tables: Tables) -> Iterator[Answer]:
     rows = tables.every.loc[tables.every["role"] == "trial"] if tables.searches else tables.every
     for k, search in enumerate(tables.searches):
-        for objective in search.objectives if len(search.keys) > 1 else ():
+        several = len(search.used(search.best_trial)) > 1 and not search.all_diverged
+        for objective in search.objectives if several else ():
             one_of = len(search.objectives) > 1
             keys = search.importances[objective.column]
             trials = plural(search.n_trained, "trial")

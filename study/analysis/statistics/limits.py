@@ -9,6 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 if TYPE_CHECKING:
     from study.analysis.statistics.medians import Estimate
 
@@ -34,6 +37,18 @@ LYAPUNOV = 0.5, 2.0  # Lyapunov times that an e-fold of accuracy buys, where it 
 AT_CAP = 0.5  # of the horizon: beyond, a mean of valid times says how long was looked
 AT_END = 1 - 1e-6  # of the horizon: a valid time from here on is at its cap
 CONVERGED = 0.9  # an answer says so if a smaller share of its runs have converged
+LARGEST = 1e100  # a larger number counts as infinite, one below its inverse as zero
+
+
+def bounded(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose numbers can be squared, divided by and drawn: none beyond `LARGEST`."""
+    numbers = table.select_dtypes("float")
+    size = np.abs(numbers.to_numpy(float))
+    large, small = (size > LARGEST) & (size < np.inf), (size < 1 / LARGEST) & (size > 0)
+    if not (large | small).any():
+        return table
+    kept = np.where(large, np.copysign(np.inf, numbers), np.where(small, 0.0, numbers))
+    return table.assign(**dict(zip(numbers.columns, kept.T, strict=True)))
 
 
 @dataclass(frozen=True)
