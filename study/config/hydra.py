@@ -169,7 +169,7 @@ def refuse_of_sweepers(key: str, value: Any) -> None:
             "searched by Optuna, and search=gp names another sampler"
         )
     parent, _, name = key.replace("/", ".").partition("hydra.sweeper.")
-    if parent or not name or name == "_target_":
+    if parent or not name or "_target_" in f"{key}={value}":  # what it names is refused as such
         return
     name = name.partition(".")[0]
     if name in ("params", "search_space"):
