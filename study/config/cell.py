@@ -169,6 +169,11 @@ class Cell:
         """What was measured; None for data that are made. **Raises:** `ConfigError`."""
         return _recording(self.data, self.mechanics)
 
+    @property
+    def reading(self) -> measured.Reading | None:
+        """How the recording is read; None for data that are made."""
+        return _reading(self.data)
+
     @functools.cached_property
     def n_params(self) -> int:
         """P, trainable parameters of one network."""

@@ -81,8 +81,8 @@ def test_friction_of_both_joints_from_noisy_positions(damped):
     """Within 5 %; the trace of the true M is 3, and that of the fitted one 2."""
     true = np.array([DAMPED.constants["c1"], DAMPED.constants["c2"]])
     found = damped.friction
-    np.testing.assert_allclose(1.5 * found.values, true, rtol=0.05)
-    assert (1.5 * found.errors < 0.05 * true).all()
+    np.testing.assert_allclose(1.5 * found.mean, true, rtol=0.05)
+    assert (1.5 * found.error < 0.05 * true).all()
     low, high = found.interval(0.999)
     assert (low < true / 1.5).all()
     assert (true / 1.5 < high).all()
@@ -90,7 +90,7 @@ def test_friction_of_both_joints_from_noisy_positions(damped):
     mean = DAMPED.mass_matrix(q, 0 * q).mean(0)
     np.testing.assert_allclose(damped.mean_mass * 1.5, mean, rtol=0.02, atol=0.02)
     rates = np.linalg.solve(mean, JOINTS.T @ np.diag(true) @ JOINTS)
-    assert np.abs(damped.rates.values - rates).max() < 0.05 * np.abs(rates).max()
+    assert np.abs(damped.rates.mean - rates).max() < 0.05 * np.abs(rates).max()
     assert np.trace(damped.mean_mass) == pytest.approx(2, rel=1e-3)
 
 
@@ -122,7 +122,7 @@ def test_friction_from_exact_accelerations(friction):
     fitted = fit_strong(record(DAMPED, 4, 3.0), DAMPED.angles, friction=friction)
     c1, c2 = DAMPED.constants["c1"], DAMPED.constants["c2"]
     true = [c1, c2] if isinstance(friction, np.ndarray) else [c1 + c2, -c2, c2]
-    np.testing.assert_allclose(1.5 * fitted.friction.values, true, rtol=1e-5)
+    np.testing.assert_allclose(1.5 * fitted.friction.mean, true, rtol=1e-5)
     assert error(fitted, DAMPED) < 1e-12
 
 
@@ -140,7 +140,7 @@ def test_a_driven_cart_pole(noise, matrix):
     assert fitted.absolute == (matrix is not None)
     true = [CART.constants["b_cart"], CART.constants["b_joint"]]
     close = {"rtol": 0.05 if noise else 0.01}
-    np.testing.assert_allclose(scale * fitted.friction.values, true, **close)
+    np.testing.assert_allclose(scale * fitted.friction.mean, true, **close)
     np.testing.assert_allclose(scale * fitted.input_matrix, PUSH, **close, atol=0.02)
     np.testing.assert_allclose(scale * fitted.mean_mass[0, 0], mean[0, 0], **close)
     assert error(fitted, CART) < (1e-4 if noise else 1e-10)
@@ -150,10 +150,10 @@ def test_a_driven_cart_pole(noise, matrix):
 def test_friction_that_is_not_there_is_small_and_never_negative_if_so_asked():
     tracks = record(PENDULUM, 6, 4.0, 1e-3)
     free = fit_weak(tracks, PENDULUM.angles, friction="diagonal").friction
-    assert (np.abs(free.values) < 4 * free.errors).all()
+    assert (np.abs(free.mean) < 4 * free.error).all()
     kept = fit_weak(tracks, PENDULUM.angles, friction="diagonal", non_negative=True).friction
-    assert (kept.values >= 0).all()
-    assert (np.abs(kept.values) < 4 * free.errors + np.abs(free.values)).all()
+    assert (kept.mean >= 0).all()
+    assert (np.abs(kept.mean) < 4 * free.error + np.abs(free.mean)).all()
 
 
 @pytest.mark.usefixtures("few_choices")

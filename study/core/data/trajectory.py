@@ -12,7 +12,8 @@ from study.core.systems.mechanics import DataError
 
 Array = np.ndarray
 
-HELD_OUT = 5  # every fifth trajectory, or the last fifth of each if there are fewer
+HELD_OUT = 5  # every fifth trajectory, or the last fifth of each if they are few
+FEW = 15  # trajectories: of fewer, the one or two held out whole need not be like the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def split(
     trajectories: Sequence[Trajectory],
 ) -> tuple[list[Trajectory], list[Trajectory]]:
     """What is fitted and what is held out: every fifth trajectory, or the last fifth of each."""
-    if len(trajectories) >= HELD_OUT:
+    if len(trajectories) >= FEW:
         held = list(trajectories[HELD_OUT - 1 :: HELD_OUT])
         return [x for i, x in enumerate(trajectories) if i % HELD_OUT != HELD_OUT - 1], held
     ends = [len(x) - len(x) // HELD_OUT for x in trajectories]

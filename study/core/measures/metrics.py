@@ -85,15 +85,12 @@ def rollout_measures(
     """
     learned_z, true_z = units.to_scaled(learned), units.to_scaled(truth.states)
     difference = system.wrapped(learned_z - true_z)
-    squared = (difference / spread(system, true_z)) ** 2
-    normalised = _filled(np.sqrt(squared.mean(-1)), np.inf)
+    normalised = _normalised(difference, true_z, system)
     norms = sum(np.linalg.norm(system.wrapped(z), axis=-1) for z in (learned_z, true_z))
     relative = _filled(np.linalg.norm(difference, axis=-1) / norms, 1.0).clip(SMALLEST, 1.0)
     trusted = truth.times <= truth.trusted[:, None]
     counted = trusted & (truth.times > 0)
-    passed = normalised > VALID
-    first = np.where(passed.any(1), truth.times[passed.argmax(1)], truth.times[-1])
-    valid = np.minimum(first, truth.trusted)
+    valid = _valid(normalised, truth)
     positive = truth.lyapunov > 0
     drift = _energy_drift(learned, truth, system)
     return (
@@ -112,6 +109,26 @@ def rollout_measures(
             "energy_drift": np.median(drift, axis=0),
         },
     )
+
+
+def valid_times(
+    learned: Float[Array, "K T two_D"], truth: Trajectories, system: System, units: Units
+) -> Float[Array, " K"]:
+    """The valid time of each trajectory, as `rollout_measures` averages them."""
+    learned_z, true_z = units.to_scaled(learned), units.to_scaled(truth.states)
+    return _valid(_normalised(system.wrapped(learned_z - true_z), true_z, system), truth)
+
+
+def _normalised(difference: Array, true_z: Array, system: System) -> Float[Array, "K T"]:
+    """Errors in standard deviations, root mean square over components; infinite once diverged."""
+    squared = (difference / spread(system, true_z)) ** 2
+    return _filled(np.sqrt(squared.mean(-1)), np.inf)
+
+
+def _valid(normalised: Float[Array, "K T"], truth: Trajectories) -> Float[Array, " K"]:
+    passed = normalised > VALID
+    first = np.where(passed.any(1), truth.times[passed.argmax(1)], truth.times[-1])
+    return np.minimum(first, truth.trusted)
 
 
 def _energy_drift(

@@ -49,15 +49,15 @@ class Choices:
 
 @dataclasses.dataclass(frozen=True)
 class Estimates:
-    """Values and their standard errors, of the same shape."""
+    """Estimates and their standard errors, of the same shape."""
 
-    values: Float[Array, "..."]
-    errors: Float[Array, "..."]
+    mean: Float[Array, "..."]
+    error: Float[Array, "..."]
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends, by the normal distribution."""
-        half = scipy.special.ndtri((1 + level) / 2) * self.errors
-        return self.values - half, self.values + half
+        half = scipy.special.ndtri((1 + level) / 2) * self.error
+        return self.mean - half, self.mean + half
 
 
 @dataclasses.dataclass(frozen=True)

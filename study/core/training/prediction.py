@@ -26,7 +26,7 @@ Field = Callable[[States, States, Tensor | None], States]
 
 HORIZON = 3.0  # scaled units of time
 STEP = 0.1  # at most, of the solver, in the same; samples closer than this are not all compared
-STARTS = 60  # in all
+STARTS = 30  # in all
 STEEPEST = 1e4  # accelerations are clamped here
 
 

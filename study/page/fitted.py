@@ -1,0 +1,227 @@
+"""The page of a fitted recording, its tables, and the model for use elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+from study.analysis import style
+from study.analysis.style import Plot, canvas, finish
+from study.analysis.words import number, plural
+from study.block.fit import Fit, Value
+from study.core.files import write_text
+from study.core.models import portable
+from study.page import page
+
+GRID = 121  # points of a curve over a coordinate
+CURVES = 2  # held-out trajectories that are drawn
+
+
+def summary(fit: Fit) -> list[str]:
+    """What came of it, in a few sentences."""
+    own, *others = fit.scores
+    lines = [
+        f"{own.name}: error of held-out accelerations {_value(own.acceleration)} (median square "
+        f"over variance), a rollout right for {_value(own.valid_time)} of {number(fit.horizon)} s."
+    ]
+    lines += [
+        f"Beside it, {score.name}: {_value(score.acceleration)} and {_value(score.valid_time)} s."
+        for score in others
+    ]
+    lines += [*_friction(fit), fit.limits(), *(f"{remark}." for remark in fit.remarks)]
+    return [line[0].upper() + line[1:] for line in lines]
+
+
+def write(fit: Fit, folder: Path, file: str) -> Path:
+    """Write page, figures, `fit.json` and the model into a folder; the page's path."""
+    target = folder / "report" / "index.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    portable.save(fit.fitted.portable(), folder / "model.npz")
+    shutil.copy(portable.__file__, folder / "lagrangian.py")
+    write_text(folder / "fit.json", json.dumps(_numbers(fit), indent=1))
+    with mpl.rc_context(style.RC):
+        drawn = [style.draw(plot) for plot in plots(fit)]
+    style.save(drawn, folder / "report" / "figures")
+    text = page.filled(
+        "fitted.html.jinja",
+        plural=plural,
+        title=f"The law of motion in {file}",
+        summary=summary(fit),
+        figures=[page.figure(one) for one in drawn],
+        scores=[
+            (s.name, _value(s.acceleration), _value(s.valid_time), number(s.seconds, 2))
+            for s in fit.scores
+        ],
+        horizon=number(fit.horizon),
+        choices=dataclasses.asdict(fit.fitted.choices),
+        noise=[
+            (name, f"{number(sigma)} {unit}")
+            for (name, unit), sigma in zip(fit.system.coordinates, fit.fitted.noise, strict=True)
+        ],
+        pieces=(len(fit.recording.training), len(fit.recording.held_out)),
+    )
+    write_text(target, text)
+    return target
+
+
+def _value(value: Value) -> str:
+    return f"{number(value[0])} [{number(value[1])}, {number(value[2])}]"
+
+
+def _friction(fit: Fit) -> list[str]:
+    """The rates of friction, free of the scale of L, with intervals."""
+    fitted = fit.fitted
+    if not fitted.forced.forces.n_friction:
+        return ["No friction is needed: with it, held-out motion is predicted no better."]
+    rates = fitted.rates
+    low, high = rates.interval()
+    each = (
+        f"{name} {_value((rates.mean[i, i], low[i, i], high[i, i]))}"
+        for i, (name, _) in enumerate(fit.system.coordinates)
+    )
+    return [f"Friction over mass, 1/s: {', '.join(each)}."]
+
+
+def _numbers(fit: Fit) -> dict:
+    """All figures of the page."""
+    fitted, rates = fit.fitted, fit.fitted.rates
+    return {
+        "scores": [
+            {
+                "model": s.name,
+                "acceleration": s.acceleration,
+                "valid_time": s.valid_time,
+                "seconds": s.seconds,
+            }
+            for s in fit.scores
+        ],
+        "horizon": fit.horizon,
+        "noise": fitted.noise.tolist(),
+        "noise_floor": fit.noise_floor,
+        "half": fit.half,
+        "choices": dataclasses.asdict(fitted.choices),
+        "friction_over_mass": rates.mean.tolist(),
+        "friction_over_mass_errors": rates.error.tolist(),
+        "input_matrix": fitted.input_matrix.tolist(),
+        "remarks": fit.remarks,
+    }
+
+
+def plots(fit: Fit) -> list[Plot]:
+    """Rollouts, the Lagrangian over the coordinates, energy, and the errors side by side."""
+    return [_errors(fit), _rollouts(fit), _terms(fit), _energy(fit)]
+
+
+def _errors(fit: Fit) -> Plot:
+    rows = [(s.name, *s.acceleration) for s in fit.scores]
+    data = pd.DataFrame(rows, columns=["model", "median", "low", "high"])
+    figure, (axis,) = canvas(height=0.9 + 0.35 * len(data))
+    style.dot_plot(axis, list(data["model"]), {"": data})
+    axis.axvline(fit.noise_floor, color=style.REFERENCE, linestyle=(0, (4, 3)), linewidth=0.9)
+    style.log_axis(axis, "x")
+    axis.set_xlabel("error of held-out accelerations (median square over variance)")
+    finish(figure)
+    n = plural(len(fit.recording.held_out), "held-out piece")
+    caption = (
+        f"Median over the states of {n}, with 95 % bootstrap intervals over blocks. Dashed: "
+        "what noise of the positions leaves in the accelerations they are compared with."
+    )
+    alt = "; ".join(f"{name}: {number(middle)}" for name, middle, _, _ in rows)
+    return Plot("errors", "How good is it?", caption, alt, data, figure)
+
+
+def _rollouts(fit: Fit) -> Plot:
+    D, times, K = fit.system.n_dof, fit.held_out.times, min(CURVES, len(fit.held_out.states))
+    figure, axes = canvas(D, K, height=0.6 + 1.8 * D, sharex=True)
+    curves = {"measured": fit.held_out.states, **{s.name: s.rolled for s in fit.scores}}
+    parts = []
+    for k in range(K):
+        for i, (name, unit) in enumerate(fit.system.coordinates):
+            axis = axes[i * K + k]
+            measured = curves["measured"][k, :, i]
+            pad = 0.3 * max(np.ptp(measured), 1e-9)
+            for c, (label, states) in enumerate(curves.items()):
+                look = {"color": "black", "lw": 2.2} if not c else {"lw": 1.1}
+                axis.plot(times, states[k, :, i], label=label, **look)
+                about = {"trajectory": k, "coordinate": name, "curve": label}
+                parts.append(pd.DataFrame({"t": times, "value": states[k, :, i], **about}))
+            axis.set_ylim(measured.min() - pad, measured.max() + pad)
+            axis.set_ylabel(f"{name} ({unit})")
+    for axis in axes[-K:]:
+        axis.set_xlabel("time (s)")
+    finish(figure, axes[0], columns=4)
+    caption = (
+        f"Motion from {plural(K, 'held-out start')}: as it was measured, and as each model rolls "
+        "it out. No interval: single trajectories."
+    )
+    alt = f"Curves of {D} coordinates against time for {K} trajectories."
+    return Plot("rollouts", "Where does it go?", caption, alt, pd.concat(parts), figure)
+
+
+def _terms(fit: Fit) -> Plot:
+    D, q = fit.system.n_dof, fit.recording.points.q
+    figure, axes = canvas(2, D, height=4.6, sharex="col")
+    middle, parts = np.median(q, axis=0), []
+    for i, (name, unit) in enumerate(fit.system.coordinates):
+        low, high = np.quantile(q[:, i], [0.005, 0.995])
+        along = np.tile(middle, (GRID, 1))
+        along[:, i] = np.linspace(low, high, GRID)
+        still = np.zeros_like(along)
+        mass, potential = fit.fitted.mass_matrix(along, still), fit.fitted.energy(along, still)
+        lower = [(a, b) for a in range(D) for b in range(a + 1)]
+        for a, b in lower:
+            axes[i].plot(along[:, i], mass[:, a, b], label=f"M{a + 1}{b + 1}")
+        axes[D + i].plot(along[:, i], potential - potential.min(), label="V")
+        axes[D + i].set_xlabel(f"{name} ({unit})")
+        columns = {f"M{a + 1}{b + 1}": mass[:, a, b] for a, b in lower}
+        about = {"coordinate": name, "at": along[:, i], "V": potential - potential.min()}
+        parts.append(pd.DataFrame(about | columns))
+    axes[0].set_ylabel("mass matrix")
+    axes[D].set_ylabel("potential")
+    finish(figure, axes[0], columns=6)
+    scale = (
+        "in SI units, which an input fixes"
+        if fit.fitted.absolute
+        else "in units in which the mean of tr M is D: accelerations do not see the scale of L"
+    )
+    caption = (
+        "Entries of the mass matrix and the potential over each coordinate, the others at their "
+        f"medians, {scale}. Drawn where the recording was; no interval: one fit."
+    )
+    alt = f"Curves of the mass matrix and the potential over {plural(D, 'coordinate')}."
+    return Plot("terms", "What is the Lagrangian?", caption, alt, pd.concat(parts), figure)
+
+
+def _energy(fit: Fit) -> Plot:
+    motion, fitted = max(fit.recording.held_out, key=lambda m: m.duration), fit.fitted
+    energy = fitted.energy(motion.q, motion.qdot)
+    span = max(float(np.ptp(fitted.energy(motion.q, 0 * motion.q))), 1e-300)
+    change = (energy - energy[0]) / span
+    curves = {"energy": change}
+    if fitted.forced.forces.n_friction and not fit.inputs:
+        power = fitted.power(motion.qdot)
+        steps = np.diff(motion.times) * (power[1:] + power[:-1]) / 2
+        curves["work of friction"] = np.concatenate([[0.0], np.cumsum(steps)]) / span
+    figure, (axis,) = canvas(height=2.8)
+    times = motion.times - motion.times[0]
+    for label, values in curves.items():
+        axis.plot(times, values, label=label)
+    axis.set_xlabel("time (s)")
+    axis.set_ylabel("change of energy\n/ range of V")
+    finish(figure, axis)
+    caption = (
+        "The fitted energy along the longest held-out piece, as measured, from its begin, over the "
+        "range of the potential there"
+        + (", and the work of the fitted friction" if len(curves) > 1 else "")
+        + ". One trajectory, no interval."
+    )
+    alt = f"Energy against time; it ends at {number(change[-1])}."
+    return Plot(
+        "energy", "Is energy kept?", caption, alt, pd.DataFrame({"t": times, **curves}), figure
+    )
