@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.signal import savgol_coeffs
 
 from study import results
@@ -375,3 +378,24 @@ def test_files_that_are_not_what_they_should_be_get_one_sentence(measured, monke
         said = sentence_of(monkeypatch, f"data.path={name}")
         for part in parts:
             assert part in said, (name, said)
+
+
+def test_what_the_recording_contradicts_is_said_before_training_and_on_the_page(tmp_path):
+    t, runs = np.arange(0, 4, 0.02), []
+    for run, start in enumerate((0.4, 0.7, 1.0, 1.3)):
+        field = lambda _, y: (y[1], -9.8 * np.sin(y[0]))  # noqa: E731
+        theta, omega = solve_ivp(field, (0, 4), (start, 0.0), t_eval=t, rtol=1e-9, atol=1e-9).y
+        degrees = {"run": run, "t": t, "theta": theta, "omega": np.degrees(omega)}
+        runs.append(pd.DataFrame(degrees))
+    pd.concat(runs).to_csv(tmp_path / "mixed.csv", index=False)
+    columns = {"q": "theta", "qdot": "omega", "units": "rad", "trajectory": "run"}
+    command = [sys.executable, "-m", "study.sweep", "study=mixed", "system=unknown", "data=file"]
+    command += ["data.path=mixed.csv", *(f"data.columns.{k}={v}" for k, v in columns.items())]
+    command += ["data.n_train=64", "model.width=4", "optimizer.steps=20", "replicates=1"]
+    done = subprocess.run(
+        [*command, "block_size=1"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sentence = "omega is not the rate of theta: it is 57.3 times that"
+    assert f"note: {sentence}" in " ".join((done.stdout + done.stderr).split())
+    assert sentence in (tmp_path / "outputs/mixed/report/index.html").read_text()

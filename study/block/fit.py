@@ -17,7 +17,6 @@ from jaxtyping import Float
 from study.block.setup import Setup, set_up
 from study.config import measured
 from study.config.cell import Cell
-from study.core.data.checks import Names, remarks
 from study.core.data.datasets import Trajectories
 from study.core.data.derivatives import DEGREE
 from study.core.data.recording import Recording
@@ -124,11 +123,6 @@ def fit(
         raise DataError("there is no recording: give a file")
     shape = (system.coordinates, system.angles, system.name)
     training, tested = measured.trajectories(reading, *shape, inputs)
-    say("checks")
-    columns = reading.columns
-    names = tuple(name for name, _ in system.coordinates)
-    named = Names(names, columns.qdot if columns.qdot and len(columns.qdot) == len(names) else None)
-    found = remarks(recording.training, system.angles, system, named)
     say("Lagrangian")
     begun = time.perf_counter()
     fitted = _lagrangian(training, system, friction, say)
@@ -157,7 +151,7 @@ def fit(
             scores.append(judge.network(name, model))
     floor = _noise_floor(recording, fitted.noise, reading.method.window)
     return Fit(
-        system, recording, fitted, scores, held_out, tested, floor, half, found, inputs
+        system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from study.config.schema import (
     SystemConfig,
     mapping,
 )
+from study.core.data.checks import Names, remarks
 from study.core.data.datasets import DataError
 from study.core.data.recording import Recording
 from study.core.systems import System
@@ -168,6 +169,13 @@ class Cell:
     def recording(self) -> Recording | None:
         """What was measured; None for data that are made. **Raises:** `ConfigError`."""
         return _recording(self.data, self.mechanics)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What its recording contradicts; nothing of data that are made."""
+        if self.recording is None or (reading := self.reading) is None:
+            return []
+        return _remarks(reading, self.mechanics)
 
     @property
     def reading(self) -> measured.Reading | None:
@@ -377,6 +385,14 @@ def _reading(data: DataConfig) -> measured.Reading | None:
     if data.sampler != "file" or data.columns is None or data.sha256 is None:
         return None
     return measured.Reading(data.sha256, data.columns, data.method, data.held_out)
+
+
+def _remarks(reading: measured.Reading, system: System) -> list[str]:
+    """What contradicts the description of a recording, a sentence each."""
+    recording = measured.read(reading, system.coordinates, system.angles, system.name)
+    names, given = tuple(name for name, _ in system.coordinates), reading.columns.qdot
+    named = Names(names, given if given and len(given) == len(names) else None)
+    return remarks(recording.training, system.angles, system, named)
 
 
 def _mechanics(system: SystemConfig, data: DataConfig) -> System:

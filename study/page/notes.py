@@ -96,6 +96,10 @@ def measured(rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
             f"{row['data.file']}), {row['coordinates']}{how}; trained on {pieces}. "
             f"{' '.join([*taken(row), reference, *compared(own)])}"
         )
+    remarks = settings.get("remarks")
+    if isinstance(remarks, list) and remarks:
+        doubts = " ".join(f"{remark}." for remark in remarks)
+        lines.append(f"The recording contradicts its description: {doubts}")
     return lines
 
 

@@ -72,6 +72,7 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "storage": record_of(run.storage),
         "decisions": {"compile": plan.compile},
         "compiled": cpp,
+        "remarks": plan.remarks,
         "provenance": {"command": command, **provenance()},
         "history": [*before.get("history", []), *last],
         "config": dict(plan.config),

@@ -37,6 +37,17 @@ class Plan:
     compile: bool  # what `compile=auto` came to
     searches: tuple[SearchSpec, ...] = ()  # one for each point of the grid; there are no cells then
 
+    @functools.cached_property
+    def remarks(self) -> list[str]:
+        """What recordings contradict of their description, a sentence each."""
+        told_apart = {
+            (cell.reading, cell.system.name, repr(cell.mechanics.constants)): cell
+            for cell in self.cells
+            if cell.reading is not None
+        }
+        lines = (line for cell in told_apart.values() for line in cell.remarks)
+        return list(dict.fromkeys(lines))
+
     def own_code(self) -> set[str]:
         """Hashes of the user's own files that its workers are to run."""
         hashes = {cell.system.sha256 for cell in self.cells}

@@ -1,0 +1,102 @@
+"""From a file to a law: the command on a recording that scipy made, and the model it leaves."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import solve_ivp
+
+from study import fit
+from study.config.errors import ConfigError
+
+FRICTION = 0.2  # torque per rate over inertia, 1/s
+
+
+def pendulum(t, state):
+    """A damped pendulum of unit length."""
+    angle, rate = state
+    return rate, -9.8 * np.sin(angle) - FRICTION * rate
+
+
+def recording(path, noise=1e-3):
+    """Six runs of 4 s at 100 Hz, the angle in degrees with noise."""
+    rng, t, runs = np.random.default_rng(0), np.arange(0, 4, 0.01), []
+    for run, start in enumerate((0.4, 0.9, 1.3, 1.7, 2.0, 2.3)):
+        angle = solve_ivp(pendulum, (0, 4), (start, 0.0), t_eval=t, rtol=1e-9, atol=1e-9).y[0]
+        angle = angle + noise * rng.normal(size=len(t))
+        runs.append(pd.DataFrame({"run": run, "t": t, "theta": np.degrees(angle)}))
+    pd.concat(runs).to_csv(path, index=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a fit, and what was printed."""
+    folder = tmp_path_factory.mktemp("fit")
+    recording(folder / "swing.csv")
+    columns = ["data.columns.q=theta", "data.columns.units=deg", "data.columns.trajectory=run"]
+    command = [sys.executable, "-m", "study.fit", "swing.csv", *columns]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "outputs" / "swing", done.stdout
+
+
+def test_the_law_of_a_damped_pendulum(made):
+    folder, said = made
+    numbers = json.loads((folder / "fit.json").read_text())
+    own = numbers["scores"][0]
+    assert [s["model"] for s in numbers["scores"]] == ["Lagrangian", "network", "no mechanics"]
+    assert own["acceleration"][0] < 2e-4  # of the variance, most of it noise of the labels
+    assert own["valid_time"][0] > 0.9 * numbers["horizon"]
+    (rate,) = numbers["friction_over_mass"][0]
+    assert rate == pytest.approx(FRICTION, rel=0.05)
+    assert numbers["noise"][0] == pytest.approx(1e-3, rel=0.1)
+    assert "The noise of the positions limits what can be seen" in said
+    assert numbers["remarks"] == []
+
+
+def test_the_model_needs_numpy_alone(made):
+    folder, _ = made
+    program = (
+        "import sys; from lagrangian import load; import numpy as np\n"
+        "model = load('model.npz')\n"
+        "angle = np.linspace(-1.6, 1.6, 21)[:, None]; rate = 0.5 + 0 * angle\n"
+        "print(model.acceleration(angle, rate).ravel().tolist())\n"
+        "t = np.linspace(0, 2, 201); print(model.rollout([1.5, 0.0], t)[-1].tolist())\n"
+        "assert not {'torch', 'study', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    accelerations, last = map(json.loads, done.stdout.splitlines())
+    angle = np.linspace(-1.6, 1.6, 21)
+    true = -9.8 * np.sin(angle) - FRICTION * 0.5
+    assert np.abs(np.array(accelerations) - true).max() < 0.1
+    there = solve_ivp(pendulum, (0, 2), (1.5, 0.0), rtol=1e-9, atol=1e-9).y[:, -1]
+    assert np.abs(np.array(last) - there).max() < 0.02
+
+
+def test_the_page_has_its_figures(made):
+    folder, _ = made
+    page = (folder / "report" / "index.html").read_text()
+    assert len(re.findall("<figure id=", page)) == 4
+    for name in ("errors", "rollouts", "terms", "energy"):
+        assert not pd.read_csv(folder / "report" / "figures" / f"{name}.csv").empty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a.csv", "b.csv"], "study.fit takes one file, and a.csv b.csv is given"),
+        (["data.columns.q=x"], "study.fit takes one file, and none is given"),
+        (["a.csv", "friction=dry"], "friction=dry is not known"),
+        (["gone.csv", "data.columns.q=x", "data.columns.units=m"], "there is no such file"),
+    ],
+)
+def test_what_cannot_be_fitted(arguments, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        fit.main(arguments)
