@@ -297,8 +297,9 @@ def percent_indefinite():
 
 
 def systems(**wanted):
-    """Rows of each system of the study made for all of them."""
-    rows = table("systems", **wanted)
+    """Rows of each system of the two studies made for all of them."""
+    ladders = wanted["optimizer"] == "levenberg_marquardt"
+    rows = table("systems" if ladders else "systems_levers", **wanted)
     return {str(name): part for name, part in rows.groupby("system")}
 
 
@@ -375,6 +376,34 @@ def shuffling_helps():
     return over_systems(beside(hundred | in_order, hundred | shuffled))
 
 
+def costs(*names):
+    """What worse levels of one setting of the full factorial cost, or how many times more beside
+    another: least squares of log medians on all settings and pairs, coded -1 and 1."""
+    rows = table("recipe").fillna({"optimizer.clip": 0.0})
+    cells = rows.groupby("cell").agg(
+        {**dict.fromkeys(FACTORS, "first"), "test_nmse_median": "median"}
+    )
+    coded = {f: np.where(cells[f] == sorted(cells[f].unique())[0], 1.0, -1.0) for f in FACTORS}
+    keys = [(f,) for f in FACTORS] + [
+        (f, g) for i, f in enumerate(FACTORS) for g in FACTORS[i + 1 :]
+    ]
+    X = np.column_stack(
+        [np.ones(len(cells)), *(np.prod([coded[f] for f in key], 0) for key in keys)]
+    )
+    y = np.log(cells["test_nmse_median"].to_numpy(float))
+    slopes, squares, *_ = np.linalg.lstsq(X, y, rcond=None)
+    freedom = len(y) - X.shape[1]
+    error = np.sqrt(squares[0] / freedom / len(y)) * stats.t.ppf(0.975, freedom)
+    size, power = abs(slopes[1 + keys.index(names)]), 2 ** len(names)
+    return tuple(np.exp(power * np.array([size, size - error, size + error])))
+
+
+FACTORS = (
+    "data.units", "model.encoding", "model.mass_prior", "model.beta", "model.init", "optimizer.lr",
+    "optimizer.schedule", "optimizer.clip",
+)  # fmt: skip
+
+
 # the text before a figure -> what it has to be, where a text has it
 CLAIMS = {
     "stops falling at N =": lambda: flattens(401, 2),
@@ -431,6 +460,9 @@ CLAIMS = {
     "initial scale held": lambda: beta_of_softplus("beta_matched"),
     "Over five activations it is": lambda: beta("fan_in"),
     "it is 23 [6.9, 55] and": lambda: beta("beta_matched"),
+    "no mass prior costs most, a factor of": lambda: costs("model.mass_prior"),
+    "no clipping": lambda: costs("optimizer.clip"),
+    "without clipping a missing prior costs": lambda: costs("model.mass_prior", "optimizer.clip"),
     "together a factor of": recipe,
     "together cost a factor of": recipe,
     "with an energy error of": lambda: published("lnn"),
