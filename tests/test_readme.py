@@ -58,13 +58,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("line", [a for c, a in ALL if c == "sweep"])
-def test_sweeps_are_planned(line, elsewhere, monkeypatch, capsys):
+def test_sweeps_are_planned(line, elsewhere, monkeypatch, capfd):
     words = shlex.split(line)
     assert (
         run_here(monkeypatch, *words, *(() if "dry_run=true" in words else ("dry_run=true",))) == 0
     )
     assert re.search(
-        r"study \w+, budget \w+: \d+ (cells|search|searches) of", capsys.readouterr().out
+        r"study \w+, budget \w+: \d+ (cells|search|searches) of", capfd.readouterr().out
     )
 
 
