@@ -144,7 +144,7 @@ def line(model: str, amplitude: float, rows: pd.DataFrame, horizon: float) -> st
             return "-"
         return f"{np.median(values):.2g} [{values.min():.2g}, {values.max():.2g}]"
 
-    lyapunov = float(rows["lyapunov"].median())
+    lyapunov = float(np.median(rows["lyapunov"]))
     times = rows["valid_time"].to_numpy(float)
     chaotic = np.exp(lyapunov * horizon) > CHAOTIC * horizon
     regime = "chaotic" if chaotic and np.median(times) * lyapunov > MULTIPLIED else "linear"
@@ -189,7 +189,7 @@ def main() -> None:
                 print(lines[-1], flush=True)
                 names = ["test_nmse_median", "rollout_error", "budget_own", "valid_time", "beyond"]
                 measured = {name: rows[name].tolist() for name in names}
-                lyapunov = float(rows["lyapunov"].median())
+                lyapunov = float(np.median(rows["lyapunov"]))
                 about = {"amplitude": amplitude, "model": model, "lyapunov": lyapunov}
                 results.append(about | measured)
     if not quick:

@@ -216,14 +216,16 @@ def break_even_table(rows: pd.DataFrame) -> list[str]:
     """Seconds after which each method's best setting is as good as Adam's after 5 s."""
     best = best_of(rows, "method").sort_values("budget")
     cells = []
-    for (P, ratio), panel in best.groupby(PANEL):
+    for (P, ratio), panel in best.groupby(PANEL):  # type: ignore[misc]
         of_rival = panel.query("method == @RIVAL and budget == @RIVAL_BUDGET")["error"]
         if of_rival.empty:
             continue
         for name, line in panel.groupby("method"):
             if name != RIVAL:
                 after = break_even(line, float(of_rival.iloc[0]))
-                cells.append({"P": P, "ratio": ratio, "label": METHODS[name].label, "cell": after})
+                cells.append(
+                    {"P": P, "ratio": ratio, "label": METHODS[str(name)].label, "cell": after}
+                )
     if not cells:
         return []
     table = pd.DataFrame(cells).pivot_table(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -147,7 +148,7 @@ def _rollouts(fit: Fit) -> Plot:
             measured = curves["measured"][k, :, i]
             pad = 0.3 * max(np.ptp(measured), 1e-9)
             for c, (label, states) in enumerate(curves.items()):
-                look = {"color": "black", "lw": 2.2} if not c else {"lw": 1.1}
+                look: dict[str, Any] = {"color": "black", "lw": 2.2} if not c else {"lw": 1.1}
                 axis.plot(times, states[k, :, i], label=label, **look)
                 about = {"trajectory": k, "coordinate": name, "curve": label}
                 parts.append(pd.DataFrame({"t": times, "value": states[k, :, i], **about}))

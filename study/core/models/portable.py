@@ -125,6 +125,6 @@ def save(model: Portable, path: str | Path) -> None:
 def load(path: str | Path) -> Portable:
     """The model in a file."""
     with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    numbers = {name: float(arrays.pop(name)) for name in ("time", "unit")}
-    return Portable(**arrays, **numbers)
+        time, unit = float(stored["time"]), float(stored["unit"])
+        arrays = {name: stored[name] for name in stored.files if name not in ("time", "unit")}
+    return Portable(time=time, unit=unit, **arrays)
