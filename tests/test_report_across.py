@@ -59,7 +59,7 @@ def test_answers_are_on_the_page_and_in_json(folder, page):
 
 def test_missing_and_unreadable_studies_are_named(page):
     text = text_of(page)
-    assert "Missing studies: systems, double_descent" in text
+    assert "Missing studies: systems, systems_levers, double_descent" in text
     assert "Not read:" in text
     assert "older" in text
     assert "notes" not in text

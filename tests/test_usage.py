@@ -72,7 +72,7 @@ def test_the_rest_of_the_command_line_counts(said) -> None:
     assert re.search(r"^  system\.mu +1\.0 *$", text, re.MULTILINE)
     assert "system.l1" not in text
     assert re.search(r"^  model\.width +8 ", text, re.MULTILINE)
-    assert re.search(r"^  data\.columns\.time +t +seconds", text, re.MULTILINE)
+    assert re.search(r"^  data\.columns\.time +t +in time_unit", text, re.MULTILINE)
     assert "[kepler]" in text
 
 

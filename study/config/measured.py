@@ -12,7 +12,6 @@ import numpy as np
 from study.config import column_units
 from study.config.errors import ConfigError
 from study.config.physical_units import in_brackets, size
-from study.config.table import Table
 from study.core.data.datasets import HELD_OUT
 from study.core.data.derivatives import SHORTEST_WINDOW, Method
 from study.core.data.recording import Motion, Recording, pieces
@@ -210,6 +209,8 @@ def _columns(
         *(n for names in named.values() for n in names),
         *inputs,
     }
+    from study.config.table import Table  # and pyarrow, which help spares
+
     table = Table(reading.sha256, frozenset(wanted - {""}))
     sizes = column_units.coordinate_sizes(columns, coordinates, angles, whose, table.where)
     values = {"t": table.numbers(columns.time, "data.columns.time")}

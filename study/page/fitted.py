@@ -22,6 +22,14 @@ from study.page import page
 
 GRID = 121  # points of a curve over a coordinate
 CURVES = 2  # held-out trajectories that are drawn
+CHOICES = {
+    "window": "samples of a smoothing polynomial",
+    "half_width": "half a test function, s",
+    "scale": "inverse length of the features, scaled units",
+    "n_params": "unknowns",
+    "n_features": "features",
+    "held_out": "error that chose all this, scaled units",
+}
 
 
 def summary(fit: Fit) -> list[str]:
@@ -60,7 +68,10 @@ def write(fit: Fit, folder: Path, file: str) -> Path:
             for s in fit.scores
         ],
         horizon=number(fit.horizon),
-        choices=dataclasses.asdict(fit.fitted.choices),
+        choices=[
+            (CHOICES.get(name, name.replace("_", " ")), number(v) if isinstance(v, float) else v)
+            for name, v in dataclasses.asdict(fit.fitted.choices).items()
+        ],
         noise=[
             (name, f"{number(sigma)} {unit}")
             for (name, unit), sigma in zip(fit.system.coordinates, fit.fitted.noise, strict=True)

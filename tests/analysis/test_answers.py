@@ -43,9 +43,12 @@ def test_sentence_agrees_with_the_table():
 @pytest.mark.parametrize(("bump", "verdict"), [(6.0, "yes"), (1.0, "no")])
 def test_peak_where_equations_meet_parameters(bump, verdict):
     law = Law(slope=0.5, bump=bump, scatter=0.1)
-    table = synthetic.rows(synthetic.n_vs_p(), law, replicates=20)
+    rungs = [0.0625, 0.09, 0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0]
+    ladder = [{"model.width": 8, "model.depth": 2, **s} for s in synthetic.product(n_over_p=rungs)]
+    table = synthetic.rows(ladder, law, replicates=20)
     assert by_id(table)["peak_along_n.0"].verdict == verdict
-    assert "peak_along_n.0" not in by_id(synthetic.rows(synthetic.n_vs_p(), law, replicates=19))
+    for few in (synthetic.rows(ladder, law, replicates=19), synthetic.rows(ladder[2:], law)):
+        assert "peak_along_n.0" not in by_id(few)
 
 
 @pytest.mark.parametrize(("slope", "verdict"), [(0.8, "yes"), (0.05, "no")])
