@@ -41,7 +41,7 @@ def test_peaks_at_the_threshold_grow_with_noise(found):
     assert noisy.verdict == "yes"
     assert noisy.value > of(found, "peak_along_n", 0.1).value
     assert "below N·D = P and below N = P" in noisy.sentence
-    assert "the N at which interpolation ends (52)" in noisy.sentence
+    assert "the N at which interpolation ends (49)" in noisy.sentence
     assert noisy.figure == "test_error_by_n"
 
 
