@@ -29,9 +29,10 @@ from study.tables.measures import TEST, Measure
 
 FOLDER = Path(__file__).parents[1] / "outputs" / "reference" / "double_descent"
 NOISE = 0.1
-REPLICATES = (5, 15, 30, 60)
+REPLICATES = (5, 15, 30, 60, 100)
 HEIGHTS = (1.0, 1.5, 2.0, 3.0)
 DRAWN = {1.0: 400}  # curves for each height; 100 else
+peaks.DRAWS = 2000  # enough to decide at the test's level
 MEASURES: dict[str, Measure] = {"median": TEST, **TAILS}
 READ = {"at 500 iterations": (500, 0.0), "at their own end": (2000, 0.0)}
 READ |= {"chosen by held-out points": (2000, 0.2)}

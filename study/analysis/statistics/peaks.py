@@ -12,8 +12,9 @@ import numpy as np
 from scipy import optimize, stats
 
 from study.analysis.statistics.limits import NO_PEAK, PEAK_REPLICATES, PEAKS
-from study.analysis.statistics.medians import DRAWS, LEVEL, SEED, Estimate, drawn_together
+from study.analysis.statistics.medians import LEVEL, SEED, Estimate, drawn_together
 
+DRAWS = 10_000  # so that a p value is small enough to be corrected for many claims
 TEST_LEVEL = 0.995
 WORST = 10.0  # a diverged replicate counts as so many times the largest finite value
 
