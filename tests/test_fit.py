@@ -12,6 +12,7 @@ from scipy.integrate import solve_ivp
 
 from study import fit
 from study.config.errors import ConfigError
+from study.core.systems import DRIVEN
 
 FRICTION = 0.2  # torque per rate over inertia, 1/s
 
@@ -86,6 +87,33 @@ def test_the_page_has_its_figures(made):
     assert len(re.findall("<figure id=", page)) == 4
     for name in ("errors", "rollouts", "terms", "energy"):
         assert not pd.read_csv(folder / "report" / "figures" / f"{name}.csv").empty
+
+
+def test_recorded_inputs_are_those_of_their_own_run(tmp_path, monkeypatch):
+    """All runs begin at t = 0, each is pushed in another way, and all rates are measured."""
+    cart, t, runs = DRIVEN["driven_cart_pole"], np.arange(0, 4, 0.02), []
+    starts = cart.initial_conditions(np.random.default_rng(0), 6, cart.parameters)
+    for run, start in enumerate(starts):
+        push = lambda s, k=run: 3 * np.sin((1 + 0.7 * k) * s) + np.cos(2.3 * s + k)  # noqa: E731
+        field = lambda s, y, push=push: cart.rhs(y[None], np.array([[push(s)]]))[0]  # noqa: E731
+        states = solve_ivp(field, (0, 4), start, t_eval=t, rtol=1e-9, atol=1e-9).y.T
+        q, v = np.split(states, 2, axis=1)
+        qddot = cart.acceleration(q, v, push(t)[:, None])
+        columns = np.column_stack([q, v, qddot, push(t)])
+        names = ["x", "theta", "vx", "omega", "ax", "alpha", "force"]
+        runs.append(pd.DataFrame(columns, columns=names).assign(run=run, t=t))
+    pd.concat(runs).to_csv(tmp_path / "pushed.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    columns = {"q": "[x,theta]", "qdot": "[vx,omega]", "qddot": "[ax,alpha]", "units": "[m,rad]"}
+    given = [f"data.columns.{key}={value}" for key, value in columns.items()]
+    given += ["data.columns.trajectory=run", "data.held_out=0.5"]  # three runs are held out
+    fit.main(["pushed.csv", *given, "inputs=force"])
+    numbers = json.loads((tmp_path / "outputs/pushed/fit.json").read_text())
+    (own,) = numbers["scores"]
+    assert own["acceleration"][0] < 1e-6
+    assert own["valid_time"][0] > 0.9 * numbers["horizon"]
+    (on_cart,), (on_pole,) = numbers["input_matrix"]
+    assert abs(on_pole) < 1e-3 * abs(on_cart)
 
 
 @pytest.mark.parametrize(

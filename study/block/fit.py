@@ -62,7 +62,8 @@ class Fit:
 
     - `fitted`: the Lagrangian; `scores`: it first, then the others.
     - `held_out`: what rollouts are compared with; `pieces`: the same trajectories as measured.
-    - `noise_floor`: error that the noise of the positions leaves in the estimated accelerations.
+    - `noise_floor`: error that the noise of the positions leaves in the estimated accelerations; 0
+      if velocities or accelerations were measured.
     - `half`: error of the Lagrangian fitted to half of the pieces; NaN with fewer than two.
     - `remarks`: what the recording contradicts, a sentence each.
     """
@@ -130,7 +131,8 @@ def fit(
     setup = set_up(cell, 0)
     held_out = recording.truth(_unknown(system), ROLLOUTS, recording.horizon, TIMES)
     starts = recording.starts(ROLLOUTS, recording.horizon)
-    drives = [_drive(tested, motion.times[0], t0) for motion, t0 in starts]
+    pieces = {id(motion): x for motion, x in zip(recording.held_out, tested, strict=True)}
+    drives = [_drive(pieces[id(motion)], t0) for motion, t0 in starts]
     judge = _Judge(setup, held_out, tested)
 
     def roll(start: Array, times: Array) -> Array:
@@ -142,14 +144,16 @@ def fit(
     half = np.nan
     if len(training) > 1:
         say("Lagrangian of half the pieces")
-        kind = "diagonal" if len(fitted.f) else "none"
+        chosen = "diagonal" if fitted.forced.forces.n_friction else "none"
+        kind = chosen if friction == "auto" else friction
         fewer = _lagrangian(training[::2], system, kind, say)
         half = judge.score("", lambda q, v: fewer.acceleration(q, v, u), None, 0).acceleration[0]
     if not inputs:  # networks know none
         for name, model in (("network", cell), ("no mechanics", _without_mechanics(cell))):
             say(name)
             scores.append(judge.network(name, model))
-    floor = _noise_floor(recording, fitted.noise, reading.method.window)
+    both = len(reading.estimated) == 2  # else the accelerations do not come from positions
+    floor = _noise_floor(recording, fitted.noise, reading.method.window) if both else 0.0
     return Fit(
         system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
     )  # fmt: skip
@@ -192,15 +196,17 @@ def _lagrangian(
     return damped if clear and (lower > 0).any() else without
 
 
-def _drive(
-    pieces: Sequence[Trajectory], begin: float, start: float
-) -> Callable[[float], Array] | None:
-    """The recorded inputs as a function of the time after `start`, of the piece around `begin`."""
-    for piece in pieces:
-        if piece.u is not None and piece.times[0] <= begin <= piece.times[-1]:
-            u, times = piece.u, piece.times
-            return lambda t: np.array([np.interp(start + t, times, column) for column in u.T])
-    return None
+def _drive(piece: Trajectory, start: float) -> Callable[[float], Array] | None:
+    """The recorded inputs of a piece as a function of the time after `start`."""
+    if piece.u is None:
+        return None
+    return lambda t: _inputs_at(piece, np.array([start + t]))[0]
+
+
+def _inputs_at(piece: Trajectory, times: Float[Array, " n"]) -> Float[Array, "n m"]:
+    """Recorded inputs between the samples, by straight lines."""
+    assert piece.u is not None
+    return np.stack([np.interp(times, piece.times, column) for column in piece.u.T], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,14 +224,8 @@ class _Judge:
             return None
         recording = self.setup.source
         assert isinstance(recording, Recording)
-        rows = []
-        for motion in recording.held_out:
-            piece = next(x for x in self.pieces if x.times[0] <= motion.times[0] <= x.times[-1])
-            assert piece.u is not None
-            rows.append(
-                np.stack([np.interp(motion.times, piece.times, c) for c in piece.u.T], axis=1)
-            )
-        return np.concatenate(rows)
+        pairs = zip(recording.held_out, self.pieces, strict=True)
+        return np.concatenate([_inputs_at(piece, motion.times) for motion, piece in pairs])
 
     def score(self, name: str, acceleration, roll, seconds: float) -> Score:
         """Of a model that gives accelerations (q, qdot) and rollouts (start, times)."""

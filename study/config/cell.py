@@ -392,7 +392,8 @@ def _remarks(reading: measured.Reading, system: System) -> list[str]:
     recording = measured.read(reading, system.coordinates, system.angles, system.name)
     names, given = tuple(name for name, _ in system.coordinates), reading.columns.qdot
     named = Names(names, given if given and len(given) == len(names) else None)
-    return remarks(recording.training, system.angles, system, named)
+    estimated = bool(reading.estimated)
+    return remarks(recording.training, system.angles, system, named, estimated)
 
 
 def _mechanics(system: SystemConfig, data: DataConfig) -> System:

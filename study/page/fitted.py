@@ -135,14 +135,16 @@ def _errors(fit: Fit) -> Plot:
     data = pd.DataFrame(rows, columns=["model", "median", "low", "high"])
     figure, (axis,) = canvas(height=0.9 + 0.35 * len(data))
     style.dot_plot(axis, list(data["model"]), {"": data})
-    axis.axvline(fit.noise_floor, color=style.REFERENCE, linestyle=(0, (4, 3)), linewidth=0.9)
+    if fit.noise_floor:
+        axis.axvline(fit.noise_floor, color=style.REFERENCE, linestyle=(0, (4, 3)), linewidth=0.9)
     style.log_axis(axis, "x")
     axis.set_xlabel("error of held-out accelerations (median square over variance)")
     finish(figure)
     n = plural(len(fit.recording.held_out), "held-out piece")
-    caption = (
-        f"Median over the states of {n}, with 95 % bootstrap intervals over blocks. Dashed: "
-        "what noise of the positions leaves in the accelerations they are compared with."
+    caption = f"Median over the states of {n}, with 95 % bootstrap intervals over blocks." + (
+        " Dashed: what noise of the positions leaves in the accelerations it is compared with."
+        if fit.noise_floor
+        else ""
     )
     alt = "; ".join(f"{name}: {number(middle)}" for name, middle, _, _ in rows)
     return Plot("errors", "How good is it?", caption, alt, data, figure)

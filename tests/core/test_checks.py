@@ -96,3 +96,16 @@ def test_coordinates_that_a_rod_holds():
         q, v = np.split(y, 2, axis=1)
         orbits.append(Motion(TIMES, q, v, kepler.acceleration(q, v)))
     assert remarks(orbits, kepler.angles, kepler, Names(("x", "y"))) == []
+
+
+def test_noise_of_estimated_accelerations_is_no_contradiction():
+    rng, wrong = np.random.default_rng(1), PENDULUM.with_constants(g=4.9)
+    noisy = [
+        dataclasses.replace(m, qddot=m.qddot + 2 * m.qddot.std(0) * rng.normal(size=m.qddot.shape))
+        for m in MOTIONS
+    ]
+    about = (PENDULUM.angles, PENDULUM, Names(NAMES.q))
+    assert remarks(noisy, *about, estimated=True) == []
+    assert len(remarks(noisy, *about)) == 1
+    (cured,) = remarks(MOTIONS, PENDULUM.angles, wrong, Names(NAMES.q), estimated=True)
+    assert "with g = 9.8 instead of 4.9" in cured

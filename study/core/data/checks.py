@@ -26,6 +26,7 @@ LAGS = 30  # frames by which a velocity may be late
 CONTRADICTS = 0.1  # of the variance of the accelerations: a larger error is of another system
 CURED = 0.1  # of the error: what a change leaves of it, if it is named
 ENOUGH = 12  # points to check anything
+STATES = 3000  # whose accelerations are compared, spread over the recording
 ON_A_CURVE = 1e-3  # relative residual of an equation that all positions obey
 MEANINGS = {
     math.degrees(1): "degrees a second beside radians",
@@ -46,16 +47,22 @@ class Names:
 
 
 def remarks(
-    motions: Sequence[Motion], angles: tuple[bool, ...], system: System, names: Names
+    motions: Sequence[Motion],
+    angles: tuple[bool, ...],
+    system: System,
+    names: Names,
+    estimated: bool = False,
 ) -> list[str]:
     """What contradicts the description of a recording; nothing if all agrees.
 
     - `motions`: its trajectories, SI units.
     - `system`: the named system, or one whose Lagrangian is not known.
+    - `estimated`: whether the accelerations were. What noise may have made of them contradicts
+      nothing then; what another constant or zero of an angle cures does.
     """
     return [
         *(_rates(motions, names) if names.qdot else ()),
-        *(_accelerations(motions, system) if system.known else ()),
+        *(_accelerations(motions, system, estimated) if system.known else ()),
         *_constraints(motions, angles, names),
     ]
 
@@ -123,10 +130,11 @@ def _likeness(motions: Sequence[Motion], i: int, j: int, lag: int) -> tuple[floa
     return xy * xy / (xx * yy), math.copysign(math.sqrt(yy / xx), xy)
 
 
-def _accelerations(motions: Sequence[Motion], system: System) -> Iterator[str]:
+def _accelerations(motions: Sequence[Motion], system: System, estimated: bool) -> Iterator[str]:
     """Whether the accelerations are those of the named system; if not, what would cure it."""
+    every = max(1, sum(len(motion.times) for motion in motions) // STATES)
     q, qdot, qddot = (
-        np.concatenate([getattr(motion, name) for motion in motions])
+        np.concatenate([getattr(motion, name) for motion in motions])[::every]
         for name in ("q", "qdot", "qddot")
     )
     variance = qddot.var(0)
@@ -147,6 +155,8 @@ def _accelerations(motions: Sequence[Motion], system: System) -> Iterator[str]:
         cures.append(fitted)
     least, what = min(cures, default=(math.inf, ""))
     cure = f"; {what} it is {least:.2g}" if least < min(CONTRADICTS, CURED * own) else ""
+    if estimated and not cure:
+        return
     yield (
         f"the measured accelerations do not agree with {system.name}: their error is {own:.2g} of "
         f"their variance{cure or ', and no other constants or zero of an angle mend it'}"
