@@ -1,104 +1,17 @@
-"""From a recording to a law, in one command.
+"""`python -m study.fit`, the command, whose code is in `study/fit_command.py`.
 
-python -m study.fit measured.csv data.columns.q=[theta1,theta2] data.columns.units=[deg,deg]
+Python makes an imported module an attribute of its package, so that `import study.fit` would put
+this module in the place of the function `study.fit`. Therefore the function takes its place.
 """
 
 import sys
-from pathlib import Path
-
-from study.config.errors import ConfigError, nearest
-from study.core.data.datasets import DataError
-
-HELP = """\
-Fit the Lagrangian, and the friction, of a recording; compare, draw the page, save the model.
-
-    python -m study.fit measured.csv data.columns.q=theta data.columns.units=deg
-    python -m study.fit run.npz data.columns.q=[x,theta] data.columns.units=[m,rad] inputs=force
-
-Columns are named as for `study.sweep data=file`: data.columns.time, .trajectory, .q, .qdot, .qddot,
-.units. Beside them:
-
-    friction   auto, none, diagonal or matrix (auto: if the data ask for it)
-    inputs     columns of recorded forces, [force] or [u1,u2], in N or N m
-    study      the folder outputs/<study>/; by default the file's name"""
-FRICTION = ("auto", "none", "diagonal", "matrix")
-OWN = ("friction", "inputs", "study")
-FIXED = (
-    "data=file", "replicates=1", "block_size=1", "model=structured_lnn", "optimizer=soap",
-    "optimizer.steps=2000", "model.width=16", "model.depth=2",
-)  # fmt: skip
-MOST = 4096  # points that the networks beside it are trained on
-
-
-def main(arguments: list[str]) -> None:
-    """Fit one recording. **Raises:** `ConfigError`, `DataError`."""
-    if not arguments or set(arguments) & {"-h", "--help"}:
-        print(HELP)
-        return
-    path, own, overrides = _read(arguments)
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from study.block import fit
-    from study.config.cell import Cell, make_cell
-    from study.config.command_line import compose
-    from study.config.hydra import register
-    from study.config.run import check_study
-    from study.config.terminal import console
-    from study.core import native
-    from study.page import fitted
-
-    register()
-    name = own.get("study", path.stem)
-    check_study(name)
-    if not any(text.startswith("system=") for text in overrides):
-        overrides = ["system=unknown", *overrides]
-    given = [*FIXED, f'data.path="{path}"', *overrides]
-
-    def cell_of(*more: str) -> Cell:
-        return make_cell(compose([*given, *more]), compile=native.trouble() is None)
-
-    if not any(text.startswith(("data.window=", "data.estimate=")) for text in overrides):
-        given.append(f"data.window={fit.window(cell_of('data.n_train=1'))}")
-    recording = cell_of("data.n_train=1").recording
-    assert recording is not None  # data=file
-    cell = cell_of(f"data.n_train={min(len(recording.points), MOST)}")
-    inputs = tuple(own["inputs"].strip("[]").split(",")) if "inputs" in own else ()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        result = fit.fit(
-            cell,
-            own.get("friction", "auto"),
-            inputs,
-            lambda what: bar.update(task, description=what),
-        )
-        bar.update(task, description="page")
-        page = fitted.write(result, Path("outputs") / name, path.name)
-    print("\n".join(fitted.summary(result)))
-    print(f"page:  {page.resolve()}\nmodel: {(page.parents[1] / 'model.npz').resolve()}")
-
-
-def _read(arguments: list[str]) -> tuple[Path, dict[str, str], list[str]]:
-    """The file, this command's own settings, and those of the config."""
-    files = [text for text in arguments if "=" not in text]
-    if len(files) != 1:
-        raise ConfigError(
-            f"study.fit takes one file, and {' '.join(files) or 'none'} is given: "
-            "python -m study.fit measured.csv data.columns.q=theta data.columns.units=deg"
-        )
-    pairs = [text.split("=", 1) for text in arguments if "=" in text]
-    own = {key: value for key, value in pairs if key in OWN}
-    if own.get("friction", "auto") not in FRICTION:
-        raise ConfigError(
-            f"friction={own['friction']} is not known: {nearest(own['friction'], FRICTION)}"
-        )
-    return Path(files[0]), own, [f"{k}={v}" for k, v in pairs if k not in OWN]
-
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except (ConfigError, DataError) as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: outputs/ cannot be written to: {error}")
+    from study.fit_command import command
+
+    command()
+else:
+    from study.library import fit
+
+    fit.__spec__ = __spec__  # type: ignore[attr-defined]  # by which `study fit` finds the command
+    sys.modules[__name__] = fit  # type: ignore[assignment]

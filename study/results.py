@@ -4,41 +4,79 @@ from study import results
 results.load("outputs/n_vs_p")
 """
 
+from __future__ import annotations
+
 import pickle
+import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from study.config.errors import ConfigError, first_line
 from study.tables.gather import block_folders, load, load_curves
 from study.tables.measures import THRESHOLDS
 from study.tables.records import TableError
 
-__all__ = ["THRESHOLDS", "TableError", "load", "load_curves", "load_model"]
+if TYPE_CHECKING:
+    from study.core.learned import LearnedModel
+    from study.core.systems import System
+
+__all__ = ["THRESHOLDS", "TableError", "load", "load_curves", "load_file", "load_model"]
 
 
-def load_model(folder: str | Path, cell: str, replicate: int):
-    """A trained model of a study, as `study.core.models.TrainedModel`.
+def load_model(folder: str | Path, cell: str, replicate: int) -> LearnedModel:
+    """A trained model of a study.
 
     The terms of a library are code, which `study.config.own_system.load(path)` runs before.
 
     **Raises:** `TableError` if the folder has no model of that replicate, numbered from 0, or its
     library was not loaded.
     """
+    for block in block_folders(folder, [cell]):
+        saved = _saved(block / "weights.pt")
+        if replicate in saved["replicates"]:
+            return _model(saved, saved["replicates"].index(replicate))
+    raise TableError(f"no trained model of cell {cell}, replicate {replicate} in {folder}")
+
+
+def load_file(path: str | Path, system: System | None = None) -> LearnedModel:
+    """The model in a file that `LearnedModel.save` or `python -m study.fit` wrote.
+
+    - `system`: that states the terms of its library, if it has one.
+
+    **Raises:** `TableError` for a file that holds none.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        return _model(_saved(path), 0, system)
+    from study.core.learned import LearnedModel
+    from study.core.models import portable
+
+    try:
+        return LearnedModel.from_portable(portable.load(path))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise TableError(f"{path} cannot be read as a model: {first_line(error)}") from None
+
+
+def _saved(path: Path) -> dict[str, Any]:
+    """Trained weights and what they are of. **Raises:** `TableError`."""
     import torch  # the tables alone must load without it
 
-    from study.core.models import TrainedModel
+    try:
+        # only tensors and plain data: nothing in the file is ever run
+        saved = torch.load(path, weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise TableError(f"{path} cannot be read: {first_line(error)}") from None
+    if not (isinstance(saved, dict) and {"model", "angles", "theta"} <= set(saved)):
+        raise TableError(f"{path} holds no model: give a file that model.save wrote")
+    return saved
 
-    for block in block_folders(folder, [cell]):
-        try:
-            # only tensors and plain data: nothing in the file is ever run
-            saved = torch.load(block / "weights.pt", weights_only=True)
-        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            path = block / "weights.pt"
-            raise TableError(f"{path} cannot be read: {first_line(error)}") from None
-        if replicate in saved["replicates"]:
-            library = saved["model"].get("features") == "library"
-            system = _loaded_system(**saved["system"]) if library else None
-            return TrainedModel.from_saved(saved, saved["replicates"].index(replicate), system)
-    raise TableError(f"no trained model of cell {cell}, replicate {replicate} in {folder}")
+
+def _model(saved: dict[str, Any], index: int, system: System | None = None) -> LearnedModel:
+    from study.core.learned import LearnedModel
+
+    if saved["model"].get("features") == "library" and system is None:
+        system = _loaded_system(**saved["system"])
+    return LearnedModel.from_saved(saved, index, system)
 
 
 def _loaded_system(name: str, constants: dict[str, float], sha256: str):

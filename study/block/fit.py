@@ -6,8 +6,10 @@ All are fitted to the training pieces alone and compared on those that were held
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import scipy
@@ -16,7 +18,9 @@ from jaxtyping import Float
 
 from study.block.setup import Setup, set_up
 from study.config import measured
-from study.config.cell import Cell
+from study.config.cell import Cell, make_cell
+from study.config.command_line import compose
+from study.core import native
 from study.core.data.datasets import Trajectories
 from study.core.data.derivatives import DEGREE
 from study.core.data.recording import Recording
@@ -27,7 +31,6 @@ from study.core.measures.rollout import rollout
 from study.core.models.fitted_lagrangian import FittedLagrangian
 from study.core.systems.mechanics import DataError, System
 from study.core.training.lagrangian_fit import fit_strong, fit_weak
-from study.core.training.train import State, train
 
 Array = np.ndarray
 Value = tuple[float, float, float]  # an estimate with its 95 % interval
@@ -38,6 +41,11 @@ FLOOR = 3.0  # an error within this factor of the floor stands on the noise
 FALLS = 1.5  # an error that falls by so much from half the pieces to all falls on
 ROLLOUTS, TIMES = 8, 201
 LAGRANGIAN = "Lagrangian"
+MOST = 4096  # points that the networks beside it are trained on
+FIXED = (
+    "data=file", "replicates=1", "block_size=1", "model=structured_lnn", "optimizer=soap",
+    "optimizer.steps=2000", "model.width=16", "model.depth=2",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,20 +127,18 @@ def fit(
 
     **Raises:** `ConfigError`, `DataError` for a recording that cannot be used.
     """
-    recording, reading, system = cell.recording, cell.reading, cell.mechanics
-    if recording is None or reading is None:
-        raise DataError("there is no recording: give a file")
-    shape = (system.coordinates, system.angles, system.name)
-    training, tested = measured.trajectories(reading, *shape, inputs)
+    recording, system = cell.recording, cell.mechanics
+    training, tested = pieces(cell, inputs)
+    assert recording is not None and cell.reading is not None
     say("Lagrangian")
     begun = time.perf_counter()
-    fitted = _lagrangian(training, system, friction, say)
+    fitted = lagrangian(training, system, friction, say)
     spent = time.perf_counter() - begun
     setup = set_up(cell, 0)
     held_out = recording.truth(_unknown(system), ROLLOUTS, recording.horizon, TIMES)
     starts = recording.starts(ROLLOUTS, recording.horizon)
-    pieces = {id(motion): x for motion, x in zip(recording.held_out, tested, strict=True)}
-    drives = [_drive(pieces[id(motion)], t0) for motion, t0 in starts]
+    own = {id(motion): x for motion, x in zip(recording.held_out, tested, strict=True)}
+    drives = [_drive(own[id(motion)], t0) for motion, t0 in starts]
     judge = _Judge(setup, held_out, tested)
 
     def roll(start: Array, times: Array) -> Array:
@@ -146,24 +152,55 @@ def fit(
         say("Lagrangian of half the pieces")
         chosen = "diagonal" if fitted.forced.forces.n_friction else "none"
         kind = chosen if friction == "auto" else friction
-        fewer = _lagrangian(training[::2], system, kind, say)
+        fewer = lagrangian(training[::2], system, kind, say)
         half = judge.score("", lambda q, v: fewer.acceleration(q, v, u), None, 0).acceleration[0]
     if not inputs:  # networks know none
         for name, model in (("network", cell), ("no mechanics", _without_mechanics(cell))):
             say(name)
             scores.append(judge.network(name, model))
-    both = len(reading.estimated) == 2  # else the accelerations do not come from positions
-    floor = _noise_floor(recording, fitted.noise, reading.method.window) if both else 0.0
+    both = len(cell.reading.estimated) == 2  # else the accelerations do not come from positions
+    floor = _noise_floor(recording, fitted.noise, cell.reading.method.window) if both else 0.0
     return Fit(
         system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
     )  # fmt: skip
 
 
+def cell_of(path: str | Path, overrides: Sequence[str]) -> Cell:
+    """How a recording is read, by the keys of a sweep, and what network stands beside.
+
+    Hydra knows the systems already. **Raises:** `ConfigError`, `DataError`.
+    """
+    if not any(text.startswith("system=") for text in overrides):
+        overrides = ["system=unknown", *overrides]
+    given = [*FIXED, f'data.path="{path}"', *overrides]
+
+    def made(*more: str) -> Cell:
+        return make_cell(compose([*given, *more]), compile=native.trouble() is None)
+
+    if not any(text.startswith(("data.window=", "data.estimate=")) for text in overrides):
+        given.append(f"data.window={window(made('data.n_train=1'))}")
+    recording = made("data.n_train=1").recording
+    assert recording is not None  # data=file
+    return made(f"data.n_train={min(len(recording.points), MOST)}")
+
+
+def pieces(
+    cell: Cell, inputs: tuple[str, ...] = ()
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """The pieces of a recording to train on and to test on.
+
+    **Raises:** `DataError` if the cell has none; `ConfigError`.
+    """
+    reading, system = cell.reading, cell.mechanics
+    if reading is None:
+        raise DataError("there is no recording: give a file")
+    shape = (system.coordinates, system.angles, system.name)
+    return measured.trajectories(reading, *shape, inputs)
+
+
 def window(cell: Cell) -> int:
     """The window of local polynomials that suits the noise of a recording."""
-    reading, system = cell.reading, cell.mechanics
-    assert reading is not None
-    training, _ = measured.trajectories(reading, system.coordinates, system.angles, system.name)
+    training, _ = pieces(cell)
     tracks = [(piece.times, piece.q) for piece in training]
     return chosen_window(tracks, noise(tracks))
 
@@ -180,17 +217,24 @@ def _without_mechanics(cell: Cell) -> Cell:
     return dataclasses.replace(cell, model=model)
 
 
-def _lagrangian(
-    pieces: Sequence[Trajectory], system: System, friction: str, say: Callable[[str], None]
+def lagrangian(
+    pieces: Sequence[Trajectory],
+    system: System,
+    friction: str,
+    say: Callable[[str], None] = lambda what: None,
+    seed: int = 0,
 ) -> FittedLagrangian:
-    """By the strong form if all rates are measured, else by the weak form."""
+    """The Lagrangian and its friction: by the strong form if all rates are measured, else weak.
+
+    - `seed`: of the drawn features.
+    """
     strong = all(x.qdot is not None and x.qddot is not None for x in pieces)
-    method = fit_strong if strong else fit_weak
+    method = functools.partial(fit_strong if strong else fit_weak, pieces, system.angles, seed=seed)
     if friction != "auto":
-        return method(pieces, system.angles, friction=None if friction == "none" else friction)
-    without = method(pieces, system.angles)
+        return method(friction=None if friction == "none" else friction)
+    without = method()
     say("Lagrangian with friction")
-    damped = method(pieces, system.angles, friction="diagonal")
+    damped = method(friction="diagonal")
     lower, _ = damped.friction.interval()
     clear = without.choices.held_out > CLEARER * damped.choices.held_out
     return damped if clear and (lower > 0).any() else without
@@ -242,14 +286,7 @@ class _Judge:
     def network(self, name: str, cell: Cell) -> Score:
         """Of the first network of a cell, trained pointwise on the estimated accelerations."""
         begun, setup = time.perf_counter(), set_up(cell, 0)
-        state = train(
-            setup.model,
-            setup.data,
-            setup.stages,
-            State.fresh(setup.initial_parameters()),
-            measure=lambda theta: {},
-        )
-        theta, units = state.theta[:1].double(), setup.units
+        theta, units = setup.trained().theta[:1].double(), setup.units
 
         def acceleration(q: Array, qdot: Array) -> Array:
             scaled = (torch.tensor(x.T[None]) for x in units.scale(q, qdot))

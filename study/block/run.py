@@ -122,7 +122,7 @@ def run_block(
     progress(1.0)
     spent = ", ".join(f"{part} {taken:.2f} s" for part, taken in seconds.items())
     log.info("cell %s block %d: %s", cell.hash, block, spent)
-    return BlockResult(rows, pa.concat_tables(curves), _weights(setup, state))
+    return BlockResult(rows, pa.concat_tables(curves), setup.saved(state))
 
 
 def _judged(
@@ -192,17 +192,3 @@ def _save(checkpoint: Path | None, setup: Setup, state: State) -> None:
     if checkpoint is not None:
         saved = {"cell": setup.cell.hash, **vars(state)}
         write_whole(checkpoint, lambda file: torch.save(saved, file))
-
-
-def _weights(setup: Setup, state: State) -> dict[str, Any]:
-    return {
-        "cell": setup.cell.hash,
-        "replicates": setup.replicates,
-        "angles": list(setup.system.angles),
-        "model": dataclasses.asdict(setup.cell.model),
-        "system": dataclasses.asdict(setup.cell.system),
-        "time": setup.units.time,
-        "length": setup.units.length.tolist(),
-        "origin": setup.units.origin.tolist(),
-        "theta": state.theta.cpu(),
-    }

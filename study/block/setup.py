@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +29,11 @@ from study.core.training.lbfgs import LBFGS
 from study.core.training.least_squares import SCALES, SHARES, LeastSquares
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 from study.core.training.soap import Soap
-from study.core.training.train import Stage, TrainingData
+from study.core.training.train import Stage, State, TrainingData, train
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
+class Training:
     """One block, ready to train; lists run over its replicates."""
 
     cell: Cell
@@ -45,16 +47,55 @@ class Setup:
     stages: list[Stage]
     data: TrainingData
     validation: TrainingData | None  # of the same N points
-    test: TestSet
-    truth: Trajectories
 
     def initial_parameters(self) -> Float[Tensor, "R S"]:
         """Where training begins, float64."""
         return self.model.initialise(self.init_seeds, torch.float64).to(self.cell.device)
 
+    def trained(self, progress: Callable[[float], None] = lambda fraction: None) -> State:
+        """The block after its training, of which nothing is measured."""
+        begun = State.fresh(self.initial_parameters())
+        more = {"validation": self.validation, "measure": lambda theta: {}, "progress": progress}
+        return train(self.model, self.data, self.stages, begun, **more)
+
+    def saved(self, state: State) -> dict[str, Any]:
+        """The trained block as plain data and tensors, which `LearnedModel` is made from."""
+        return {
+            "cell": self.cell.hash,
+            "replicates": self.replicates,
+            "angles": list(self.system.angles),
+            "model": dataclasses.asdict(self.cell.model),
+            "system": dataclasses.asdict(self.cell.system),
+            "time": self.units.time,
+            "length": self.units.length.tolist(),
+            "origin": self.units.origin.tolist(),
+            "theta": state.theta.cpu(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup(Training):
+    """One block, ready to train and to be tested."""
+
+    test: TestSet
+    truth: Trajectories
+
 
 def set_up(cell: Cell, block: int) -> Setup:
-    """Make or load the data and build the model. **Raises:** `DataError`."""
+    """Make or load all data and build the model. **Raises:** `DataError`."""
+    training = ready(cell, block)
+    system, source = training.system, training.source
+    horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
+    starts = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
+    if isinstance(source, Recording):
+        test, truth = source.test_set(system), source.truth(system, *starts)
+    else:
+        test, truth = test_set(system), held_out(system, *starts)
+    return Setup(**vars(training), test=test, truth=truth)
+
+
+def ready(cell: Cell, block: int) -> Training:
+    """Make or load what the training needs, and build the model. **Raises:** `DataError`."""
     system = cell.mechanics
     replicates, data_seeds, init_seeds = map(list, zip(*cell.block_seeds(block), strict=True))
     data = cell.data
@@ -78,13 +119,7 @@ def set_up(cell: Cell, block: int) -> Setup:
         _following(cell, units, subsets),
     )
     n_seen = cell.n_train - cell.n_validation
-    horizon = cell.rollout.horizon or system.horizon  # a cell made by hand may have none
-    starts = (cell.rollout.n_trajectories, horizon, cell.rollout.n_times)
-    if isinstance(source, Recording):
-        test, truth = source.test_set(system), source.truth(system, *starts)
-    else:
-        test, truth = test_set(system), held_out(system, *starts)
-    return Setup(
+    return Training(
         cell,
         replicates,
         data_seeds,
@@ -102,8 +137,6 @@ def set_up(cell: Cell, block: int) -> Setup:
         _stages(cell),
         every.part(slice(n_seen)),
         every.part(slice(n_seen, None)) if cell.n_validation else None,
-        test,
-        truth,
     )
 
 

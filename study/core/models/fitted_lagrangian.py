@@ -21,6 +21,7 @@ from study.core.models.forced_lagrangian import ForcedLagrangian
 from study.core.models.linear_lagrangian import StructuredLagrangian
 from study.core.models.portable import Portable
 from study.core.systems.mechanics import DataError
+from study.core.systems.motion import motion
 
 Array = np.ndarray
 LIMIT = 1e3  # scaled units: motion that goes further has diverged
@@ -192,30 +193,16 @@ class FittedLagrangian:
 
         - `drive`: the inputs at a time; zero if not given.
         """
-        rolled = np.full((len(start), len(times), start.shape[1]), np.nan)
 
         def field(t: float, state: Array) -> Array:
             q, qdot = np.split(state[None], 2, axis=1)
             u = None if drive is None else np.asarray(drive(t), float)[None]
             return np.concatenate([qdot[0], self.acceleration(q, qdot, u)[0]])
 
-        def left(t: float, state: Array) -> float:
+        def room(state: Array) -> float:
             return LIMIT - float(np.abs(self.forced.units.to_scaled(state)).max())
 
-        left.terminal = True  # type: ignore[attr-defined]
-        for states, begin in zip(rolled, start, strict=True):
-            solved = scipy.integrate.solve_ivp(
-                field,
-                (times[0], times[-1]),
-                begin,
-                method="DOP853",
-                t_eval=times,
-                rtol=tolerance,
-                atol=tolerance,
-                events=left,
-            )
-            states[: solved.y.shape[1]] = solved.y.T
-        return rolled
+        return motion(field, start, times, tolerance, room)
 
     def _value_and_momentum(
         self, q: Float[Array, "n D"], qdot: Float[Array, "n D"]

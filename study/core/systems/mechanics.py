@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy  # its submodules are loaded on first use
 from jaxtyping import Bool, Float, Inexact
 
 from study.core.systems.formulas import (
@@ -29,6 +30,7 @@ from study.core.systems.formulas import (
     derive_terms,
     evaluate,
 )
+from study.core.systems.motion import check_width, checked_states, checked_times
 
 __all__ = ["FUNCTIONS", "DataError", "System", "Terms", "no_lagrangian", "unknown"]
 
@@ -117,10 +119,12 @@ class System:
 
     def mass_matrix(self, q: Rows, qdot: Rows) -> Inexact[Array, "*n D D"]:
         """d2L/dqdot2 at states (q, qdot)."""
+        check_width(q, qdot, self.n_dof)
         return self.mass_and_force(q, qdot)[0]
 
     def acceleration(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Rows:
         """qddot = M^-1 (dL/dq - (d2L/dqdot dq) qdot + Q), Cranmer et al. (2020), eq. 6, with Q."""
+        check_width(q, qdot, self.n_dof)
         mass, force = self.mass_and_force(q, qdot, u)
         return np.linalg.solve(mass, force[..., None])[..., 0]
 
@@ -129,6 +133,7 @@ class System:
 
         Without forces it is conserved, because no Lagrangian here has the time.
         """
+        check_width(q, qdot, self.n_dof)
         energy = derive(self.lagrangian, self.n_dof, tuple(self.constants))[1]
         return evaluate(energy, q, qdot, self.constants)[..., 0]
 
@@ -144,6 +149,32 @@ class System:
     def power(self, q: Rows, qdot: Rows, u: Inputs | None = None) -> Inexact[Array, "*n"]:
         """Q . qdot in watts, the rate at which the forces change the energy."""
         return (self.generalised_force(q, qdot, u) * qdot).sum(-1)
+
+    def starts(self, n: int, seed: int = 0) -> tuple[Float[Array, "n D"], Float[Array, "n D"]]:
+        """q and qdot of n states that trajectories start from, as those of the training do."""
+        start = self.initial_conditions(np.random.default_rng(seed), n, self.parameters)
+        return start[:, : self.n_dof], start[:, self.n_dof :]
+
+    def rollout(
+        self, q: Any, qdot: Any, t: Any, tolerance: float = 1e-12
+    ) -> tuple[Float[Array, "*n T D"], Float[Array, "*n T D"]]:
+        """Motion from each state: q and qdot at the times t in seconds, the first that of the start.
+
+        All are integrated as one system by DOP853; inputs are zero.
+
+        **Raises:** `ValueError` for other shapes than q, qdot (*n, D) and t (T).
+        """
+        D = self.n_dof
+        (q, qdot), t = checked_states(q, qdot, D), checked_times(t)
+        start = np.concatenate([q, qdot], -1)
+
+        def field(_: float, flat: Array) -> Array:
+            return self.rhs(flat.reshape(start.shape)).reshape(-1)
+
+        ends, how = (t[0], t[-1]), {"method": "DOP853", "rtol": tolerance, "atol": tolerance}
+        states = scipy.integrate.solve_ivp(field, ends, start.reshape(-1), t_eval=t, **how).y
+        states = np.moveaxis(states.reshape(*start.shape, len(t)), -1, -2)
+        return states[..., :D], states[..., D:]
 
     def rhs(self, state, u=None):
         """d(state)/dt = (qdot, qddot) (*n, 2 D); no types, because solvers call it in a loop."""
