@@ -178,12 +178,11 @@ def _ready(overrides: list[str], own: System | None):
 def _named(system: str | Path | System) -> tuple[list[str], System | None]:
     """The overrides that name a system or a file, and the system if it was made by hand."""
     if isinstance(system, System):
-        usual = SYSTEMS.get(system.name)
-        if usual and set(usual.constants) == set(system.constants):
-            if usual.with_constants(**system.constants) == system:
-                changed = {k: v for k, v in system.constants.items() if v != usual.constants[k]}
-                keys = [f"system.{key}={_typed(value)}" for key, value in changed.items()]
-                return [f"system={system.name}", *keys], None
+        usual, own = SYSTEMS.get(system.name), system.constants
+        if usual and set(usual.constants) == set(own) and usual.with_constants(**own) == system:
+            changed = [key for key in own if own[key] != usual.constants[key]]
+            keys = [f"system.{key}={_typed(own[key])}" for key in changed]
+            return [f"system={system.name}", *keys], None
         return ["system=file"], system
     suffix = Path(system).suffix.lower()
     if suffix == ".py":

@@ -11,16 +11,28 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config.errors import ConfigError, first_line
+from study.config.errors import ConfigError, first_line, nearest
 from study.tables.gather import block_folders, load, load_curves
-from study.tables.measures import THRESHOLDS
+from study.tables.measures import MEASURES, TEST, THRESHOLDS
 from study.tables.records import TableError
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
     from study.core.learned import LearnedModel
     from study.core.systems import System
 
-__all__ = ["THRESHOLDS", "TableError", "load", "load_curves", "load_file", "load_model"]
+__all__ = [
+    "THRESHOLDS",
+    "TableError",
+    "error_plot",
+    "load",
+    "load_curves",
+    "load_file",
+    "load_model",
+    "rollout_plot",
+]
 
 
 def load_model(folder: str | Path, cell: str, replicate: int) -> LearnedModel:
@@ -77,6 +89,38 @@ def _model(saved: dict[str, Any], index: int, system: System | None = None) -> L
     if saved["model"].get("features") == "library" and system is None:
         system = _loaded_system(**saved["system"])
     return LearnedModel.from_saved(saved, index, system)
+
+
+def error_plot(rows: pd.DataFrame, ax: Axes | None = None, measure: str = TEST.column) -> Axes:
+    """Medians of an error against N·D/P, equations per parameter, with 95 % intervals.
+
+    One line for each setting whose N is varied; of a table in which P alone varies, along P.
+
+        ax = results.error_plot(results.load("outputs/n_vs_p"))
+
+    - `ax`: where to draw; new axes if not given.
+    - `measure`: a column of the table that is a measure.
+
+    **Raises:** `TableError` if there is no such measure, or no two cells differ in N or P alone.
+    """
+    from study.analysis import figures
+
+    if measure not in MEASURES:
+        raise TableError(f"measure={measure} is none: {nearest(measure, MEASURES)}")
+    return figures.error_by_size(rows, MEASURES[measure], ax)
+
+
+def rollout_plot(rows: pd.DataFrame, ax: Axes | None = None, error: str = "median") -> Axes:
+    """The rollout error of each replicate against its root mean square acceleration error.
+
+    - `ax`: as in `error_plot`.
+    - `error`: over the test points, `median` or `mean`.
+
+    **Raises:** `TableError` for another error, or if nothing is finite and positive.
+    """
+    from study.analysis import figures
+
+    return figures.rollout_by_acceleration(rows, error, ax)
 
 
 def _loaded_system(name: str, constants: dict[str, float], sha256: str):

@@ -8,10 +8,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.integrate import solve_ivp
 
-from study import fit
+import study
+from study import fit_command as fit
 from study.config.errors import ConfigError
+from study.core.models import portable as lagrangian
 from study.core.systems import DRIVEN
 
 FRICTION = 0.2  # torque per rate over inertia, 1/s
@@ -79,6 +82,33 @@ def test_the_model_needs_numpy_alone(made):
     assert np.abs(np.array(accelerations) - true).max() < 0.1
     there = solve_ivp(pendulum, (0, 2), (1.5, 0.0), rtol=1e-9, atol=1e-9).y[:, -1]
     assert np.abs(np.array(last) - there).max() < 0.02
+
+
+def test_the_function_fits_what_the_command_does(made, tmp_path):
+    folder, _ = made
+    columns = {"q": "theta", "units": "deg", "trajectory": "run"}
+    ours = study.fit(folder.parents[1] / "swing.csv", **columns)
+    theirs = study.load(folder)
+    assert theirs.friction.any()
+    angle = np.linspace(-1.6, 1.6, 21)[:, None]
+    for one, other in ((ours, theirs), (ours, study.load(folder / "model.npz"))):
+        for name in ("acceleration", "mass_matrix", "energy", "lagrangian"):
+            values = (getattr(model, name)(angle, 0.5 + 0 * angle) for model in (one, other))
+            np.testing.assert_allclose(*values, rtol=1e-9)
+    portable = lagrangian.load(folder / "model.npz")
+    for name in ("acceleration", "energy", "lagrangian"):
+        values = (getattr(model, name)(angle, 0.5 + 0 * angle) for model in (ours, portable))
+        np.testing.assert_allclose(*values, rtol=1e-7, atol=1e-9)
+    t = np.linspace(0, 2, 21)
+    ours.save(tmp_path / "swing.pt")
+    q, qdot = study.load(tmp_path / "swing.pt").rollout([1.5], [0.0], t)
+    true = solve_ivp(pendulum, (0, 2), (1.5, 0.0), t_eval=t, rtol=1e-9, atol=1e-9).y
+    assert np.abs(np.stack([q[:, 0], qdot[:, 0]]) - true).max() < 0.05
+    rate = ours.friction[0, 0] / ours.mass_matrix([0.3], [0.0])[0, 0]
+    assert rate == pytest.approx(FRICTION, rel=0.05)
+    law = ours.to_torch()
+    states = torch.tensor(angle), torch.tensor(0.5 + 0 * angle)
+    np.testing.assert_allclose(law(*states).detach(), ours.acceleration(angle, 0.5 + 0 * angle))
 
 
 def test_the_page_has_its_figures(made):

@@ -123,6 +123,23 @@ def test_the_tables_block_runs_on_a_finished_study(smoke_study, monkeypatch):
     assert asked.shape == (1, 2)
 
 
+def test_the_library_is_right_for_ten_seconds(elsewhere):
+    names: dict = {}
+    exec(PYTHON[3], names)
+    assert names["t"][-1] == 10
+    for learned, true in zip(names["learned"], names["true"], strict=True):
+        assert learned.shape == (8, 101, 2)
+        assert np.abs(learned - true).max() < 1e-3
+
+
+def test_the_library_of_going_further_is_there():
+    """Its calls are those of the library's own tests; here their names."""
+    import study
+
+    (block,) = blocks(TEXTS[ROOT / "docs" / "going_further.md"])
+    assert set(re.findall(r"study\.(\w+)\(", block)) <= set(study.__all__)
+
+
 def test_a_new_system_is_one_entry(elsewhere, monkeypatch):
     monkeypatch.syspath_prepend(elsewhere)
     try:

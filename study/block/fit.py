@@ -184,9 +184,7 @@ def cell_of(path: str | Path, overrides: Sequence[str]) -> Cell:
     return made(f"data.n_train={min(len(recording.points), MOST)}")
 
 
-def pieces(
-    cell: Cell, inputs: tuple[str, ...] = ()
-) -> tuple[list[Trajectory], list[Trajectory]]:
+def pieces(cell: Cell, inputs: tuple[str, ...] = ()) -> tuple[list[Trajectory], list[Trajectory]]:
     """The pieces of a recording to train on and to test on.
 
     **Raises:** `DataError` if the cell has none; `ConfigError`.

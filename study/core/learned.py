@@ -139,7 +139,8 @@ class LearnedModel(TrainedModel):
 
     def to_torch(self) -> Law:
         """A module of torch: qddot = law(q, qdot), law.lagrangian(q, qdot), float64 tensors."""
-        forces, unit = self.saved.get("forces", {}), self.saved.get("unit", 1.0)
+        forces = self.saved.get("forces", {})
+        unit = self.saved.get("unit", self.units.time**-2)  # M is then M / (l l) of scaled units
         tensors = (
             torch.tensor(forces[name], dtype=torch.float64).reshape(self.n_dof, -1)
             if name in forces
@@ -167,7 +168,7 @@ class LearnedModel(TrainedModel):
         with torch.no_grad():
             parts = [function(*part) for part in zip(*(x.split(CHUNK) for x in flat), strict=True)]
         out = torch.cat(parts).detach().numpy()
-        return out.reshape(*q.shape[:-1], *out.shape[1:])
+        return out.reshape((*q.shape[:-1], *out.shape[1:]))
 
     def _inputs(self, u: Any, of: tuple[int, ...]) -> Float[Array, "*n m"]:
         u, m = np.asarray(u, float), self._law.inputs.shape[1]

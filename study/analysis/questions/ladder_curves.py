@@ -128,6 +128,18 @@ def draw_ladders(
     - `hollow`: another one a ladder, dotted with open markers.
     """
     figure, (panel,) = style.canvas()
+    data = draw_on(panel, ladders, tables, hollow)
+    style.finish(figure, panel)
+    return figure, panel, data
+
+
+def draw_on(
+    panel: Axes,
+    ladders: Sequence[Ladder],
+    tables: Sequence[pd.DataFrame],
+    hollow: Sequence[pd.DataFrame] = (),
+) -> pd.DataFrame:
+    """As `draw_ladders`, on given axes and without a legend; what is drawn."""
     triangle: dict[str, Any] = {"marker": "^", "markersize": 8, "markeredgecolor": "white"}
     triangle |= {"transform": panel.get_xaxis_transform(), "clip_on": False, "zorder": 5}
     for k, (ladder, table) in enumerate(zip(ladders, tables, strict=True)):
@@ -144,8 +156,7 @@ def draw_ladders(
         style.errorbars(panel, "equations_per_param", table, **look_of)
     data = pd.concat([*tables, *hollow], ignore_index=True)
     _equations_axis(panel, data["equations_per_param"].to_numpy(), {x.dof for x in ladders})
-    style.finish(figure, panel)
-    return figure, panel, data
+    return data
 
 
 def _equations_axis(panel: Axes, ratios: np.ndarray, dofs: set[int]) -> None:

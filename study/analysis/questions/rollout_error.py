@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from study.analysis.answer import (
     MOST_REPLICATES,
@@ -256,7 +257,7 @@ _JUDGES = {
 
 
 def _plots(tables: Tables) -> Iterator[Plot]:
-    for kind, fit in _fits(tables.rows).items():
+    for kind, fit in fits_of(tables.rows).items():
         yield _scatter(tables.rows, kind, fit)
     budgets = budgets_of(tables.rows)[:4]
     if not budgets:
@@ -301,7 +302,7 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     yield Plot(FIGURE, "What makes the trajectory wrong", caption, alt, data, figure)
 
 
-def _fits(rows: pd.DataFrame) -> dict[str, LogLogFit]:
+def fits_of(rows: pd.DataFrame) -> dict[str, LogLogFit]:
     """Kind of error -> fit of the log rollout error on the log of its root, over all replicates."""
     rollouts = rows[ROLLOUT.column].to_numpy(float)
     roots = {kind: np.sqrt(rows[m.column].to_numpy(float)) for kind, m in KINDS.items()}
@@ -312,7 +313,7 @@ def _fits(rows: pd.DataFrame) -> dict[str, LogLogFit]:
 def _predicted(tables: Tables) -> Iterator[Answer]:
     rows = tables.rows
     cells = tuple(tables.design.cells.index)
-    fits = _fits(rows)
+    fits = fits_of(rows)
     saturated = float((rows[ROLLOUT.column].to_numpy(float) > SATURATED).mean())
     blind = saturated > 0.5  # most rollouts have failed: there is little to predict
     flattened = (
@@ -368,31 +369,8 @@ def _would_decide(value: Estimate, limit: float, n_cells: int, blind: bool) -> s
 
 def _scatter(rows: pd.DataFrame, kind: str, fit: LogLogFit) -> Plot:
     """The replicates, coloured by N·D/P, and the fitted line."""
-    data = rows[["cell", "replicate", "equations_per_param"]].assign(
-        root_error=np.sqrt(rows[KINDS[kind].column]), rollout_error=rows[ROLLOUT.column]
-    )
-    pair = data[["root_error", "rollout_error"]].to_numpy(float)
-    shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]
     figure, (axis,) = canvas(height=4.1)
-    x, y = shown["root_error"], shown["rollout_error"]
-    hue = np.log2(shown["equations_per_param"].to_numpy(float))
-    look = {"cmap": "viridis", "s": 20, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
-    points = axis.scatter(x, y, c=hue, **look)
-    ends = np.array([x.min(), x.max()])
-    label = f"slope {estimate(fit.slope)},  R² = {estimate(fit.r2)}"
-    line = 10**fit.intercept * ends**fit.slope.value
-    axis.plot(ends, line, color="black", linewidth=1.2, label=label)
-    decade_axis(axis, "x")
-    decade_axis(axis, "y")
-    axis.set(xlabel=f"root {kind} square acceleration error (normalised)", ylabel=ROLLOUT.axis)
-    if len(set(hue)) > 1:
-        bar = figure.colorbar(points, ax=axis, pad=0.02, aspect=30)
-        low, high = np.floor(hue.min()), np.ceil(hue.max())
-        ticks = np.arange(low, high + 0.5, max(1, round((high - low) / 6)))
-        ticks = ticks[(ticks >= hue.min() - 0.05) & (ticks <= hue.max() + 0.05)]
-        bar.set_ticks(list(ticks), labels=[f"{2.0**t:.3g}" for t in ticks])
-        bar.set_label("N·D/P")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+    data, shown = scatter_on(axis, rows, kind, fit)
     finish(figure, axis)
     title = f"Rollout error against {kind} acceleration error"
     caption = (
@@ -406,6 +384,47 @@ def _scatter(rows: pd.DataFrame, kind: str, fit: LogLogFit) -> Plot:
         f"acceleration error: slope {number(fit.slope.value)}, R² {number(fit.r2.value)}."
     )
     return Plot(f"rollout_by_{kind}_error", title, caption, alt, data, figure)
+
+
+def shown_of(rows: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every replicate's two errors, and those of them that have a place on logarithmic axes."""
+    data = rows[["cell", "replicate", "equations_per_param"]].assign(
+        root_error=np.sqrt(rows[KINDS[kind].column]), rollout_error=rows[ROLLOUT.column]
+    )
+    pair = data[["root_error", "rollout_error"]].to_numpy(float)
+    shown = data.loc[(np.isfinite(pair) & (pair > 0)).all(axis=1)]
+    return data, shown
+
+
+def scatter_on(
+    axis: Axes, rows: pd.DataFrame, kind: str, fit: LogLogFit | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw the replicates, coloured by N·D/P, and the fitted line on given axes.
+
+    **Returns:** as `shown_of`.
+    """
+    data, shown = shown_of(rows, kind)
+    x, y = shown["root_error"], shown["rollout_error"]
+    hue = np.log2(shown["equations_per_param"].to_numpy(float))
+    look = {"cmap": "viridis", "s": 20, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
+    points = axis.scatter(x, y, c=hue, **look)
+    if fit is not None:
+        ends = np.array([x.min(), x.max()])
+        label = f"slope {estimate(fit.slope)},  R² = {estimate(fit.r2)}"
+        line = 10**fit.intercept * ends**fit.slope.value
+        axis.plot(ends, line, color="black", linewidth=1.2, label=label)
+    decade_axis(axis, "x")
+    decade_axis(axis, "y")
+    axis.set(xlabel=f"root {kind} square acceleration error (normalised)", ylabel=ROLLOUT.axis)
+    if len(set(hue)) > 1:
+        bar = axis.figure.colorbar(points, ax=axis, pad=0.02, aspect=30)
+        low, high = np.floor(hue.min()), np.ceil(hue.max())
+        ticks = np.arange(low, high + 0.5, max(1, round((high - low) / 6)))
+        ticks = ticks[(ticks >= hue.min() - 0.05) & (ticks <= hue.max() + 0.05)]
+        bar.set_ticks(list(ticks), labels=[f"{2.0**t:.3g}" for t in ticks])
+        bar.set_label("N·D/P")
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    return data, shown
 
 
 QUESTION = Question(_answers, _plots, place=80)

@@ -158,7 +158,7 @@ class System:
     def rollout(
         self, q: Any, qdot: Any, t: Any, tolerance: float = 1e-12
     ) -> tuple[Float[Array, "*n T D"], Float[Array, "*n T D"]]:
-        """Motion from each state: q and qdot at the times t in seconds, the first that of the start.
+        """Motion from each state: q and qdot at the times t in seconds, the first the start's.
 
         All are integrated as one system by DOP853; inputs are zero.
 

@@ -12,9 +12,7 @@ from jaxtyping import Float
 Array = np.ndarray
 
 
-def checked_states(
-    q: Any, qdot: Any, D: int
-) -> tuple[Float[Array, "*n D"], Float[Array, "*n D"]]:
+def checked_states(q: Any, qdot: Any, D: int) -> tuple[Float[Array, "*n D"], Float[Array, "*n D"]]:
     """Coordinates and velocities as float64. **Raises:** `ValueError` for other shapes."""
     q, qdot = np.asarray(q, float), np.asarray(qdot, float)
     check_width(q, qdot, D)
