@@ -54,9 +54,16 @@ def test_the_import_loads_nothing() -> None:
         "before = study.fit\n"
         "import study.fit, study.results\n"
         "from study import fit\n"
-        "assert before is study.fit is fit and callable(fit) and fit.__name__ == 'fit'"
+        "assert before is study.fit is fit and callable(fit) and fit.__name__ == 'fit'\n"
+        "import runpy\n"
+        "sys.argv = ['study.fit']\n"
+        "runpy.run_module('study.fit', run_name='__main__')"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Fit the Lagrangian, and the friction, of a recording")
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         study.fitt  # noqa: B018
 

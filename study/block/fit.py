@@ -129,7 +129,8 @@ def fit(
     """
     recording, system = cell.recording, cell.mechanics
     training, tested = pieces(cell, inputs)
-    assert recording is not None and cell.reading is not None
+    assert recording is not None
+    assert cell.reading is not None
     say("Lagrangian")
     begun = time.perf_counter()
     fitted = lagrangian(training, system, friction, say)

@@ -66,9 +66,10 @@ def add(system: System) -> str:
     """
     _check(system, f"the system {system.name}")
     start = np.concatenate(system.starts(STATES), axis=1)
-    words = "name coordinates angles constants box centre horizon data_span inputs".split()
-    numbers = np.concatenate([start, system.rhs(start)]).tobytes()
-    content = repr([getattr(system, word) for word in words]).encode() + numbers
+    coordinates = system.coordinates, system.angles, system.inputs
+    domain = system.box, system.centre, system.horizon, system.data_span
+    words = repr([system.name, dict(system.constants), coordinates, domain]).encode()
+    content = words + np.concatenate([start, system.rhs(start)]).tobytes()
     digest = hashlib.sha256(content).hexdigest()
     _loaded[digest] = system
     return digest
