@@ -166,7 +166,7 @@ def _finish(outcome: Outcome, workers: int) -> None:
             if outcome.trained or old or gather.unreadable(folder):
                 with terminal.busy("tables, answers, figures, page"):
                     write.write(folder, processes=workers)
-            write.print_answers(folder)
+            write.print_summary(folder)
             trouble = "\n".join(f"error: {sentence}" for sentence in gather.unreadable(folder))
         except (gather.TableError, OSError) as error:
             trouble = f"error: the page cannot be made: {error}"
