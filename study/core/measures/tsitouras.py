@@ -1,9 +1,9 @@
 """Tsitouras 5(4) in tensors: many initial value problems at once, a step size each.
 
 `native/rollout.hpp` is the same method, step for step, for the networks that C++ computes.
-Coefficients and interpolant: Tsitouras, Comput. Math. Appl. 62 (2011) 770, with the sign of the last
-weight of the error corrected, as other solvers do. First step and step control: Hairer, Norsett,
-Wanner, Solving Ordinary Differential Equations I (2nd ed.), II.4.
+Coefficients and interpolant: Tsitouras, Comput. Math. Appl. 62 (2011) 770, with the sign of the
+last weight of the error corrected, as other solvers do. First step and step control: Hairer,
+Norsett, Wanner, Solving Ordinary Differential Equations I (2nd ed.), II.4.
 """
 
 from __future__ import annotations
