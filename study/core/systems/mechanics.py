@@ -82,6 +82,11 @@ class System:
     forces: Forces | None = None
     inputs: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        """Numpy's numbers count as Python's, which a cell's name is made from."""
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.constants.items()}
+        object.__setattr__(self, "constants", plain)
+
     @property
     def known(self) -> bool:
         """Whether the Lagrangian is known; if not, there is only measured motion."""
