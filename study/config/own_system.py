@@ -211,16 +211,16 @@ def _wrong_fields(system: System) -> Iterator[str]:
             yield f"a constant cannot be called {key!r}: give it another name"
         if isinstance(value, bool) or not isinstance(value, int | float):
             yield f"constants[{key!r}]={value!r} should be a number"
-    takes = {"lagrangian": 4, "library": 4, "forces": 5}
-    for field, n in takes.items():
+    for field, n in {"lagrangian": 4, "library": 4, "forces": 5}.items():
         function = getattr(system, field)
         names = ("q", "v", "u", "c", "xp") if n == 5 else ("q", "v", "c", "xp")
         try:
             inspect.signature(function or (lambda *_: None)).bind(*names)
         except TypeError:
+            takes = inspect.signature(function)
             yield (
-                f"{field} takes {inspect.signature(function)}: it should take ({', '.join(names)}); "
-                "what depends on time itself has no place here"
+                f"{field} takes {takes}: it should take ({', '.join(names)}); what depends on time "
+                "itself has no place here"
             )
         except ValueError:  # a function of C, which tells nothing
             continue
@@ -236,8 +236,9 @@ def _why(error: Exception, system: System) -> str:
         return f"calls xp.{missing}, which is not known: xp has {', '.join(FUNCTIONS)}"
     printing = re.search(r"_print_(Derivative|Subs)", str(error))
     if missing in _NO_FUNCTIONS or printing:
+        name = printing[1] if printing else missing
         return (
-            f"has a derivative that is no function ({printing[1] if printing else missing}): it should be smooth, such as "
+            f"has a derivative that is no function ({name}): it should be smooth, such as "
             "xp.sqrt(x**2 + 1e-6) for abs(x) or xp.tanh(x / 1e-3) for its sign"
         )
     if isinstance(error, TypeError) and (foreign := _FOREIGN.search(str(error))):

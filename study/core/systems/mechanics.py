@@ -70,7 +70,7 @@ class System:
     lagrangian: Lagrangian
     coordinates: tuple[tuple[str, str], ...]
     angles: tuple[bool, ...]
-    constants: Mapping[str, int | float]
+    constants: Mapping[str, Any]  # numbers, numpy's among them until `__post_init__`
     initial_conditions: Sampler
     box: tuple[float, ...]
     horizon: float
