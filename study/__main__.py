@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from study import __version__
+from study.config.terminal import VERSION
 
 COMMANDS = {
     "sweep": ("+experiment=n_vs_p", "a grid or a search of cells, its answers, its page"),
@@ -33,7 +33,7 @@ def main() -> None:
         print(HELP)
         return
     if name == "--version":
-        print(f"lagrangian-study {__version__}")
+        print(VERSION)
         return
     if name not in COMMANDS:
         from study.config.errors import nearest

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from study.config.errors import ConfigError, nearest
+from study.config.terminal import VERSION
 from study.core.data.datasets import DataError
 
 HELP = """\
@@ -29,6 +30,9 @@ def main(arguments: list[str]) -> None:
     """Fit one recording. **Raises:** `ConfigError`, `DataError`."""
     if not arguments or set(arguments) & {"-h", "--help"}:
         print(HELP)
+        return
+    if "--version" in arguments:
+        print(VERSION)
         return
     path, own, overrides = _read(arguments)
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

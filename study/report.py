@@ -9,6 +9,7 @@ HELP = """\
 The report of a study, from its tables: answers, figures, page; or of several studies together.
 
     python -m study.report outputs/n_vs_p       # tables, answers and page, from the cells
+    python -m study.report outputs/n_vs_p --all # and every answer in the terminal
     python -m study.report outputs/reference    # a folder of studies: one verdict a question
     python -m study.report outputs              # the same across your own
 """
@@ -18,7 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command: prints the verdicts and the path of the page, and returns its exit status."""
     parser = Parser("python -m study.report", HELP)
     parser.add_argument("folder", type=Path, help="outputs/<study>, or a folder of studies")
-    folder = parser.read(arguments).folder
+    parser.add_argument("--all", action="store_true", help="print every answer, with its figures")
+    given = parser.read(arguments)
+    folder = given.folder
     from study.page import write  # and pandas, which help spares
     from study.tables import gather
 
@@ -35,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(one_line(f"error: {reason}{error}"), file=sys.stderr)
         return 2
     with quiet_pipe():
-        write.print_answers(folder)
+        (write.print_answers if given.all else write.print_summary)(folder)
         print(f"\n{plain(target)}", flush=True)
         for sentence in gather.unreadable(folder):
             print(f"error: {one_line(sentence)}", file=sys.stderr)

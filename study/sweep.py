@@ -19,7 +19,6 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from study import __version__
 from study.config import help, own_system, terminal
 from study.config import hydra as config_tree
 from study.config.as_typed import quoted
@@ -56,7 +55,7 @@ def main() -> None:
     """
     try:
         if "--version" in sys.argv[1:]:
-            print(f"lagrangian-study {__version__}")
+            print(terminal.VERSION)
         elif help.asked(sys.argv[1:]):
             help.show(help.SWEEP, sys.argv[1:])
         else:
@@ -166,7 +165,7 @@ def _finish(outcome: Outcome, workers: int) -> None:
             if outcome.trained or old or gather.unreadable(folder):
                 with terminal.busy("tables, answers, figures, page"):
                     write.write(folder, processes=workers)
-            write.print_answers(folder)
+            write.print_summary(folder)
             trouble = "\n".join(f"error: {sentence}" for sentence in gather.unreadable(folder))
         except (gather.TableError, OSError) as error:
             trouble = f"error: the page cannot be made: {error}"

@@ -12,11 +12,15 @@ from study.config import help
 from study.config.command_line import compose, refuse_unknown
 from study.config.errors import ConfigError, in_full
 from study.config.hydra import register
+from study.config.terminal import VERSION
 from study.core.systems.mechanics import DataError
 
 
 def main(arguments: list[str]) -> None:
     """Run one cell's first block and print its measures; a cell done before is only printed."""
+    if "--version" in arguments:
+        print(VERSION)
+        return
     register()
     if help.asked(arguments):
         help.show(help.TRIAL, arguments)

@@ -118,6 +118,10 @@ assert not heavy, heavy
         "study.trial --help",
         "study.status --help",
         "study.report --help",
+        "study.trial --version",
+        "study.status --version",
+        "study.report --version",
+        "study.fit --version",
     ],
 )
 def test_help_and_version_load_nothing_heavy(typed: str, tmp_path: Path) -> None:

@@ -238,6 +238,14 @@ def test_settings_that_a_library_does_not_use_change_nothing():
     assert make_cell(plain, compile=True).hash == cells[0].hash
 
 
+@pytest.mark.parametrize("number", ["np.float64(2.0)", "np.float32(2.0)", "np.int64(2)"])
+def test_constants_may_be_numbers_of_numpy(number):
+    Path("my_system.py").write_text(change('"m": 1.0', f'"m": {number}'))
+    plain = own_cell().system.constants
+    assert plain["m"] == 2
+    assert type(plain["m"]) in (int, float)
+
+
 def change(old: str, new: str) -> str:
     assert old in SPRING
     return SPRING.replace(old, new)
@@ -290,6 +298,21 @@ BAD = {
         "import torch\n" + change("q[0] ** 2", "torch.exp(q[0])"),
         [],
         ["the Lagrangian calls a function of numpy, math or torch", "write xp.exp"],
+    ),
+    "an absolute velocity": (
+        change("q[0] ** 2", "abs(v[0])"),
+        [],
+        ["the Lagrangian has a derivative that is no function (DiracDelta)", "xp.sqrt(x**2"],
+    ),
+    "a function without a derivative": (
+        change("q[0] ** 2", "__import__('sympy').Function('f')(q[0])"),
+        [],
+        ["the Lagrangian has a derivative that is no function", "smooth"],
+    ),
+    "a Lagrangian of time": (
+        change("lambda q, v, c, xp:", "lambda q, v, c, xp, t:"),
+        [],
+        ["lagrangian takes (q, v, c, xp, t): it should take (q, v, c, xp)", "time itself"],
     ),
     "a library of functions of numpy": (
         library("v[0] ** 2, np.cos(q[0])"),

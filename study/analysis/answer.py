@@ -100,11 +100,13 @@ class Answer(Verdict):
 
     - `rows`: the hashes of its cells; `figure`: the id of the figure that shows it.
     - `independent`: how many replicates a cell share no data.
+    - `remedy`: the end of the sentence of an undecided one, what would decide it; may be empty.
     """
 
     rows: tuple[str, ...]
     figure: str
     independent: int = field(kw_only=True)
+    remedy: str = field(default="", kw_only=True)
 
     @property
     def deciding(self) -> Estimate:
@@ -140,8 +142,10 @@ def make(
         sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
     own = rows.loc[rows["cell"].isin(cells)]
+    remedy = ""
     if deciding.enough and verdict == "undecided" and turn:
-        sentence += more_replicates(deciding, turn, seconds_of_one(own))
+        remedy = more_replicates(deciding, turn, seconds_of_one(own))
+    sentence += remedy
     converged = float(own["converged"].to_numpy(bool).mean())
     if trained and converged < CONVERGED:
         sentence += f" {_percent(converged)} of its runs had converged."
@@ -160,6 +164,7 @@ def make(
         figure,
         p=p,
         independent=independent,
+        remedy=remedy.strip(),
     )
 
 

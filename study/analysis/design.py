@@ -229,6 +229,13 @@ class Design:
         """The label of one cell, by the factors that vary in the study."""
         return self._label(self.cells.loc[cell], self.varying, "")
 
+    def told_apart(self, groups: Sequence[Sequence[str]]) -> list[str]:
+        """A label for each group of cells, by the factors that are the same within every group."""
+        within = [self.cells.loc[list(cells)] for cells in groups]
+        skip = [f for f in self.factors if any(len({*cells[f].map(repr)}) > 1 for cells in within)]
+        axis = "N" if POINTS in skip else "P" if WIDTH in skip else ""
+        return self._labels([cells.iloc[0] for cells in within], skip, axis)
+
     def _place(self, row: pd.Series, skip: Sequence[str]) -> tuple:
         return sort_key(tuple(row[name] for name in self.factors if name not in skip))
 

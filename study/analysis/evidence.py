@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -111,10 +111,15 @@ def main_setting(evidence: Sequence[Evidence]) -> tuple[str, str, float] | None:
 
 def unanimous(evidence: Sequence[Evidence]) -> str:
     """Yes if some answers are yes and none is no; no the other way round; else it depends."""
-    verdicts = {e.answer.verdict for e in evidence} - {"undecided"}
-    if len(verdicts) > 1:
+    return agreed(e.answer.verdict for e in evidence)
+
+
+def agreed(verdicts: Iterable[str]) -> str:
+    """The one verdict of those that are decided; 'depends' if there are two."""
+    decided = {*verdicts} - {"undecided"}
+    if len(decided) > 1:
         return DEPENDS
-    return verdicts.pop() if verdicts else "undecided"
+    return decided.pop() if decided else "undecided"
 
 
 def first(evidence: Sequence[Evidence]) -> str:

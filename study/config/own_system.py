@@ -7,6 +7,7 @@ need no system, but for a model of a library.
 """
 
 import hashlib
+import inspect
 import math
 import os
 import re
@@ -202,6 +203,10 @@ def _check_library(system: System, start: np.ndarray, where: str) -> None:
             )
 
 
+# what the derivatives of abs, sign, min, steps and unknown functions are left as
+_NO_FUNCTIONS = ("DiracDelta", "Derivative", "Subs", "Heaviside")
+
+
 def _wrong_fields(system: System) -> Iterator[str]:
     """What is wrong with names and lengths."""
     if not re.fullmatch(r"[A-Za-z]\w{0,49}", str(system.name), re.ASCII):
@@ -224,6 +229,19 @@ def _wrong_fields(system: System) -> Iterator[str]:
             yield f"a constant cannot be called {key!r}: give it another name"
         if isinstance(value, bool) or not isinstance(value, int | float):
             yield f"constants[{key!r}]={value!r} should be a number"
+    for field, n in {"lagrangian": 4, "library": 4, "forces": 5}.items():
+        function = getattr(system, field)
+        names = ("q", "v", "u", "c", "xp") if n == 5 else ("q", "v", "c", "xp")
+        try:
+            inspect.signature(function or (lambda *_: None)).bind(*names)
+        except TypeError:
+            takes = inspect.signature(function)
+            yield (
+                f"{field} takes {takes}: it should take ({', '.join(names)}); what depends on time "
+                "itself has no place here"
+            )
+        except ValueError:  # a function of C, which tells nothing
+            continue
 
 
 def _why(error: Exception, system: System) -> str:
@@ -234,6 +252,13 @@ def _why(error: Exception, system: System) -> str:
         return f"reads the constant {missing}, which is not in constants: it has {known}"
     if getattr(owner, "__name__", "") == "sympy":
         return f"calls xp.{missing}, which is not known: xp has {', '.join(FUNCTIONS)}"
+    printing = re.search(r"_print_(Derivative|Subs)", str(error))
+    if missing in _NO_FUNCTIONS or printing:
+        name = printing[1] if printing else missing
+        return (
+            f"has a derivative that is no function ({name}): it should be smooth, such as "
+            "xp.sqrt(x**2 + 1e-6) for abs(x) or xp.tanh(x / 1e-3) for its sign"
+        )
     if isinstance(error, TypeError) and (foreign := _FOREIGN.search(str(error))):
         name = foreign[1] or foreign[2] or "cos"
         return (

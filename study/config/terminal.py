@@ -15,6 +15,7 @@ from typing import IO, Any, NoReturn
 
 from rich.console import Console
 
+from study import __version__
 from study.config.errors import close_name
 
 MADE_OF = ("study.yaml", "cells", "results.parquet")  # a study has at least one of them
@@ -72,12 +73,16 @@ def _to_nowhere(file: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
+VERSION = f"lagrangian-study {__version__}"
+
+
 class Parser(argparse.ArgumentParser):
     """A command with one folder and some flags, whose errors are one sentence."""
 
     def __init__(self, prog: str, description: str):
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, None, description, formatter_class=layout, allow_abbrev=False)
+        self.add_argument("--version", action="version", version=VERSION)
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """The arguments. **Raises:** `SystemExit`, status 2, for what the command does not take."""

@@ -7,6 +7,7 @@ grid that is too large is made coarser, by whole ladders with fewer rungs.
 
 import base64
 import contextlib
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,14 @@ from study.analysis.design import Design, counted, sort_key
 from study.analysis.statistics.limits import AT_END, EQUIVALENT
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
+from study.analysis.summary import NONE, Summary
 from study.analysis.words import count, estimate, plural
 from study.tables.measures import MEASURES, VALID_TIME, diverged
 
 HERE = Path(__file__).parent / "templates"
 MOST_CELLS = 512  # that answers and figures rest on
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
+LARGEST_CSV = 30_000  # bytes of a table; a larger one is embedded compressed, as .csv.gz
 LARGE = 150_000  # bytes of SVG, above which the PNG is smaller and is shown instead
 RULES = (
     "Brackets are 95 % percentile bootstrap intervals, over replicates for one cell or curve and "
@@ -88,7 +91,9 @@ def render(
     *,
     rows: Sequence[Any] | pd.DataFrame = (),
     cells: pd.DataFrame | None = None,
+    numbers: pd.DataFrame | None = None,
     answers: Sequence[Answer] = (),
+    told: Summary = NONE,
     drawn: Sequence[Drawn] = (),
     missing: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -97,17 +102,16 @@ def render(
 
     - `settings`: the content of `study.yaml`; may be empty.
     - `now`: what is still missing, if the study is not finished.
-    - `cells`: the text of `cell_table`, None before the first block.
+    - `numbers`, `cells`: of `cell_table`, None before the first block.
+    - `told`: the summary of the answers, which comes first.
     - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
     """
     provenance = settings.get("provenance")
     provenance = provenance if isinstance(provenance, Mapping) else {}
-    groups: dict[str, list[Answer]] = {}  # one a question, in the order of their first answers
-    for answer in answers:
-        groups.setdefault(answer.question, []).append(answer)
     verdicts = [answer.verdict for answer in answers]
     counts = {verdict: verdicts.count(verdict) for verdict in ("yes", "no", "undecided")}
     cells = pd.DataFrame() if cells is None else cells
+    figures = [figure(one) for one in drawn]
     return filled(
         "page.html.jinja",
         plural=plural,
@@ -121,16 +125,39 @@ def render(
         notes=notes,
         now=now,
         verdicts=", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n),
-        groups=list(groups.values()),
+        told=told,
+        figures={one["id"]: one for one in figures},
+        sections=_sections(answers, figures),
+        hero=next((line.figure for line in told.lines if line.figure), ""),
         rules=RULES,
-        figures=[figure(one) for one in drawn],
-        figure_titles={one.id: one.title for one in drawn},
         columns=list(cells.columns),
         table=cells.head(MOST_ROWS).to_numpy().tolist(),
         n_hidden=max(0, len(cells) - MOST_ROWS),
+        csv="" if numbers is None else _embedded(numbers.to_csv(index=False)),
         provenance=_provenance(settings, provenance),
         settings=[(DETAILS[key], _yaml(settings[key])) for key in DETAILS if settings.get(key)],
     )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure, if there is one, with the answers that it shows: a group for each question."""
+
+    figure: dict[str, Any] | None
+    groups: list[list[Answer]]
+
+
+def _sections(answers: Sequence[Answer], figures: Sequence[dict[str, Any]]) -> list[Section]:
+    """In the order of the answers; figures that no answer names, and answers without one, last."""
+    by_id = {figure["id"]: figure for figure in figures}
+    groups: dict[str, dict[str, list[Answer]]] = {}
+    for answer in answers:
+        home = answer.figure if answer.figure in by_id else ""
+        groups.setdefault(home, {}).setdefault(answer.question, []).append(answer)
+    alone = groups.pop("", {})
+    sections = [Section(by_id[id], list(of.values())) for id, of in groups.items()]
+    sections += [Section(None, list(alone.values()))] if alone else []
+    return sections + [Section(one, []) for id, one in by_id.items() if id not in groups]
 
 
 def filled(template: str, *, plural: Callable[..., str], **values: Any) -> str:
@@ -153,7 +180,16 @@ def figure(drawn: Drawn) -> dict[str, Any]:
     kind, data = ("png", drawn.png) if large else ("svg+xml", drawn.svg)
     width, height = (round(96 * inches) for inches in drawn.size)
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    return {**vars(drawn), "source": source, "width": width, "height": height}
+    size = {"width": width, "height": height}
+    return {**vars(drawn), "source": source, **size, "csv": _embedded(drawn.csv)}
+
+
+def _embedded(csv: str) -> str:
+    """A table as a link that holds it, so that the page can be mailed as one file."""
+    data, kind = csv.encode(), "text/csv"
+    if len(data) > LARGEST_CSV:
+        data, kind = gzip.compress(data, mtime=0), "application/gzip"
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _provenance(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[tuple[str, str]]:

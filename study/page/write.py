@@ -1,6 +1,8 @@
 """Write the report of a study: tables, answers, figures, page, in this order."""
 
+import dataclasses
 import json
+import shutil
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import pyarrow
 from joblib import Parallel, cpu_count, delayed
 
 from study.analysis.design import counted, curves_of
+from study.analysis.words import plural
 from study.config.errors import first_line
 from study.config.terminal import is_study, no_study, one_line
 from study.core.files import write_text
@@ -41,7 +44,7 @@ def write(
     if joblib["n_jobs"] > 1:
         start(joblib, "study.analysis.answers")
     # here, so that an error about the folder does not wait for the plotting libraries
-    from study.analysis import answers, style
+    from study.analysis import answers, style, summary
     from study.analysis.searches import searches
     from study.page import notes, page
 
@@ -55,6 +58,7 @@ def write(
             raise
         style.save([], figures)
         answers.write([], folder / "answers.json")
+        (folder / "report" / "summary.json").unlink(missing_ok=True)
         (figures / "cells.csv").unlink(missing_ok=True)
         write_text(target, page.render(folder.resolve().name, settings, now))
         return target
@@ -79,6 +83,9 @@ def write(
     missing += notes.missing_of_searches(every, searched, settings)
     missing += notes.remarks(every, settings)
     answers.write(verdicts, folder / "answers.json")
+    told = summary.summary(rows, verdicts)
+    text = json.dumps(dataclasses.asdict(told), indent=1, ensure_ascii=False)
+    write_text(folder / "report" / "summary.json", text + "\n", fsync=False)
     count = counted(rows)
     shown = rows if count.empty else count  # of a search of which nothing was trained again, all
     numbers, cells = page.cell_table(shown)
@@ -90,6 +97,8 @@ def write(
         rows=shown,
         cells=cells,
         answers=verdicts,
+        told=told,
+        numbers=numbers,
         drawn=drawn,
         missing=missing,
         notes=[*notes.searched(rows, searched), *notes.measured(rows, settings)],
@@ -113,9 +122,39 @@ def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise TableError(f"{folder} holds a table that cannot be read: {reason}") from None
 
 
+def print_summary(folder: str | Path) -> None:
+    """Print the summary of a study for the terminal, or the primary verdicts of several studies."""
+    folder = Path(folder)
+    path = folder / "report" / "summary.json"
+    if path.exists():
+        told = json.loads(path.read_text(encoding="utf-8"))
+        lines, more = told["lines"], told["more"]
+    else:  # several studies together
+        told, every = {}, _answers(folder)
+        lines = [{**one, "effect": ""} for one in every if one.get("primary", True)]
+        more = len(every) - len(lines)
+    for line in lines:
+        _say(line["verdict"], f"{line['question']} {line['effect']}")
+    for key in ("best", "undecided"):
+        if told.get(key):
+            _say("", told[key])
+    if more:
+        _say("", f"{plural(more, 'other answer')}: python -m study.report {folder} --all")
+
+
 def print_answers(folder: str | Path) -> None:
-    """Print the verdicts of `answers.json` for the terminal."""
-    for answer in json.loads((Path(folder) / "answers.json").read_text(encoding="utf-8")):
-        print(f"{answer['verdict']:<10}{one_line(answer['question'])}")
-        sentence = one_line(answer["sentence"])
-        print(textwrap.fill(sentence, 96, initial_indent=" " * 10, subsequent_indent=" " * 10))
+    """Print all verdicts of `answers.json` for the terminal, with their sentences."""
+    for answer in _answers(Path(folder)):
+        _say(answer["verdict"], answer["question"])
+        _say("", answer["sentence"])
+
+
+def _answers(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+
+
+def _say(verdict: str, words: str) -> None:
+    """Print one paragraph beside its verdict."""
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    first, others = f"{verdict:<10}", " " * 10
+    print(textwrap.fill(one_line(words), width, initial_indent=first, subsequent_indent=others))

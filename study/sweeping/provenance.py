@@ -14,7 +14,7 @@ from typing import Any
 from study.config import own_system
 from study.sweeping.claims import this_host
 
-VERSIONS = ("study", "torch", "torchode", "numpy", "scipy", "pandas", "optuna", "hydra-core")
+VERSIONS = ("study", "torch", "numpy", "scipy", "pandas", "optuna", "hydra-core")
 NUMERICAL = ("torch", "numpy", "scipy")  # packages whose version can change a number's bits
 SOURCES = ("*.py", "*.cpp", "*.hpp")
 ROOMS = ("core", "config", "block")  # what can change a number; the others run it or read it

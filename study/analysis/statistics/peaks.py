@@ -159,27 +159,30 @@ def _lost(middle: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
 def _noise(logs: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Draws (DRAWS, K) of the error of each point's median: log error = point + replicate + rest.
 
-    A replicate's own level cannot make a peak. With `PEAK_REPLICATES` the rest of each point is
-    drawn anew by itself: near an interpolation threshold it has two humps, whose median scatters
-    twice as much as its size says. With fewer, the rest over its scale is drawn from all points
-    together, because one draw in 17 of five takes its median from the single worst one.
+    With `PEAK_REPLICATES` whole replicates are drawn anew: near an interpolation threshold the rest
+    has two humps, whose median scatters twice as much as its size says. With fewer the rest over
+    its scale is drawn from all points together, because one draw in 17 of five takes its median
+    from the single worst one; a replicate's own level, which cannot make a peak, is taken out.
     """
     n, n_points = logs.shape
+    together = 1 if groups is None else n // len(set(groups))
+    if groups is not None:
+        logs = logs[np.argsort(groups, kind="stable")]
     rest = logs - np.nanmedian(logs, axis=0)
+    random = np.random.default_rng([SEED, n, n_points])
+    if n // together >= PEAK_REPLICATES:
+        members = np.arange(n).reshape(-1, together)
+        drawn = members[random.integers(0, len(members), (DRAWS, len(members)))].reshape(DRAWS, n)
+        parts = np.array_split(drawn, max(1, DRAWS // 500))  # bounds the memory
+        return np.concatenate([np.nanmedian(rest[part], axis=1) for part in parts])
     rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
     rest = rest - np.nanmedian(rest, axis=0)
     rest *= np.sqrt(n * n_points / (max(1, n - 1) * (n_points - 1)))  # degrees of freedom
-    together = 1 if groups is None else n // len(set(groups))
-    if groups is not None:
-        rest = rest[np.argsort(groups, kind="stable")]
-    enough = n // together >= PEAK_REPLICATES
-    scale = np.ones(n_points) if enough else _scale(rest)
-    by_point = np.moveaxis((rest / scale).reshape(-1, together, n_points), 2, 0)
-    random = np.random.default_rng([SEED, n, n_points])
+    scale = _scale(rest)
+    pool = np.moveaxis((rest / scale).reshape(-1, together, n_points), 2, 0).reshape(-1, together)
+    pool = pool[~np.isnan(pool).any(axis=1)]
     draws = np.empty((DRAWS, n_points))
     for k, count in enumerate((~np.isnan(logs)).sum(axis=0)):
-        pool = by_point[k] if enough else by_point.reshape(-1, together)
-        pool = pool[~np.isnan(pool).any(axis=1)]
         drawn = pool[random.integers(0, len(pool), (DRAWS, count // together))]
         draws[:, k] = np.median(drawn.reshape(DRAWS, -1), axis=1) * scale[k]
     return draws

@@ -1,8 +1,8 @@
 """Integrate learned dynamics in the units of training and float64, a step size each trajectory.
 
-The solver is torchode's; C++ integrates the networks it computes, by the same method. A trajectory
-has diverged if its velocity or length passes `LIMIT` in these units, or if its steps run out before
-the end. It is then frozen, so that it cannot stall its batch, and its states are NaN from there on.
+C++ integrates the networks it computes, by the method of `tsitouras.py`. A trajectory has diverged
+if its velocity or length passes `LIMIT` in these units, or if its steps run out before the end. It
+is then frozen, so that it cannot stall its batch, and its states are NaN from there on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from study.core import native
+from study.core.measures import tsitouras
 from study.core.models.model import Model
 
 LIMIT = 100.0  # true motion stays below about 10, in either units
@@ -85,24 +86,11 @@ def rollout_field(
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
         return torch.where(_inside(y, bounded).unsqueeze(1), change, 0.0)
 
-    import torchode  # takes half a second, and C++ does not need it
-
-    term = torchode.ODETerm(field)  # type: ignore[arg-type]
-    method = torchode.Tsit5(term=term)
-    controller = torchode.IntegralController(atol=rtol, rtol=rtol, term=term)
-    # the type checker does not know torchode's own tensor types
-    solver = torchode.AutoDiffAdjoint(method, controller, max_steps=max_steps)  # type: ignore
-    y0, t_eval = start.repeat(R, 1), times.unsqueeze(0).expand(R * K, -1)
-    problem = torchode.InitialValueProblem(y0=y0, t_eval=t_eval)  # type: ignore
-    with torch.no_grad():
-        solution = solver.solve(problem)
-    reached = solution.stats["n_initialized"]  # evaluation times; states beyond them are not set
-    return _rolled(
-        solution.ys.view(R, K, len(times), width),
-        reached.view(R, K),
-        solution.stats["n_steps"].view(R, K),
-        bounded,
+    states, reached, steps = tsitouras.solve(
+        field, start.repeat(R, 1), times, tolerance=rtol, max_steps=max_steps
     )
+    states = states.view(R, K, len(times), width)
+    return _rolled(states, reached.view(R, K), steps.view(R, K), bounded)
 
 
 def _bounded(angles: tuple[bool, ...], D: int) -> list[bool]:

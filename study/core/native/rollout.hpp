@@ -1,5 +1,5 @@
-// Trajectories of one network by Tsitouras 5(4), a step size each: the method of torchode in
-// `rollout.py`, without a pass through tensors for each operation of each stage.
+// Trajectories of one network by Tsitouras 5(4), a step size each: the method of
+// `measures/tsitouras.py`, without a pass through tensors for each operation of each stage.
 //
 // Coefficients and interpolant: Tsitouras, Comput. Math. Appl. 62 (2011) 770, with the sign of the
 // last weight of the error corrected, as other solvers do. First step and step control: Hairer,

@@ -72,7 +72,7 @@ class System:
     lagrangian: Lagrangian
     coordinates: tuple[tuple[str, str], ...]
     angles: tuple[bool, ...]
-    constants: Mapping[str, int | float]
+    constants: Mapping[str, Any]  # numbers, numpy's among them until `__post_init__`
     initial_conditions: Sampler
     box: tuple[float, ...]
     horizon: float
@@ -83,6 +83,11 @@ class System:
     library: Library | None = None
     forces: Forces | None = None
     inputs: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Numpy's numbers count as Python's, which a cell's name is made from."""
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in self.constants.items()}
+        object.__setattr__(self, "constants", plain)
 
     @property
     def known(self) -> bool:

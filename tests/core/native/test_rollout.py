@@ -1,4 +1,4 @@
-"""The solver in C++ against torchode's, scipy's and what can be written down."""
+"""The solver in C++ against the one in tensors, scipy's and what can be written down."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def both(pair, theta, states, angles=(True, False), times=TIMES, **given):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("K", [1, 5, 37])
-def test_it_takes_the_steps_that_torchode_takes(name, K):
+def test_it_takes_the_steps_that_the_one_in_tensors_takes(name, K):
     pair = models(name)
     theta = pair[0].initialise(range(3), torch.float64)
     found, expected = both(pair, theta, start(K))
