@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from study.config import own_system
+from study.config.as_typed import item
 from study.config.bar import bar
 from study.config.errors import ConfigError, nearest
 from study.core.systems import SYSTEMS, System
@@ -122,25 +123,25 @@ def fit(
             f"{'inputs' if inputs else f'friction={friction}'} is for the linear Lagrangian of a "
             "recording: leave it out, or give a file and neither model nor optimizer"
         )
+    if weak and n is not None:
+        raise ConfigError(
+            f"n={n}: a recording is fitted whole: leave n out, or give optimizer='least_squares' "
+            "to fit n of its points"
+        )
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)  # as a block has, whose numbers these are
+        if weak:
+            return _of_recording(Path(str(system)), friction, tuple(inputs), given, seed)
+        line = [*named, f"model={model}", f"seed={seed}", "replicates=1", "block_size=1"]
+        if recorded and not any(text.startswith("system=") for text in given):
+            line.append("system=unknown")
+        if optimizer or model in NATURAL:
+            line.append(f"optimizer={optimizer or NATURAL[model]}")
+        if n is not None:
+            line.append(f"data.n_train={n}")
+        training = _ready([*line, *given], own)
         with bar(f"{model} of {getattr(system, 'name', system)}") as show:
-            if weak:
-                if n is not None:
-                    raise ConfigError(
-                        f"n={n}: a recording is fitted whole: leave n out, or give "
-                        "optimizer='least_squares' to fit n of its points"
-                    )
-                return _of_recording(Path(system), friction, tuple(inputs), given, seed)
-            if recorded and not any(text.startswith("system=") for text in given):
-                named = [*named, "system=unknown"]
-            line = [*named, f"model={model}", f"seed={seed}", "replicates=1", "block_size=1"]
-            if optimizer or model in NATURAL:
-                line.append(f"optimizer={optimizer or NATURAL[model]}")
-            if n is not None:
-                line.append(f"data.n_train={n}")
-            training = _ready([*line, *given], own)
             saved = training.saved(training.trained(show))
     finally:
         torch.set_num_threads(threads)
@@ -199,7 +200,7 @@ def _typed(value: Any) -> str:
         return "null" if value is None else str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_typed, value))}]"
-    return str(value)
+    return item(value) if isinstance(value, str) else str(value)
 
 
 def load(
@@ -266,7 +267,6 @@ def run(overrides: str | Sequence[str]) -> pd.DataFrame:
 
         return pd.concat([run(each) for each in several], ignore_index=True)
     refuse_unknown(given, known=())
-    own_system.allow(())
     register()
     with opened() as loader:
         config = plain(compose_first(read_overrides(tuple(given), loader), loader))

@@ -72,7 +72,10 @@ def test_a_sweep_from_a_notebook(tmp_path: Path) -> None:
     [
         (["study=mine", "model.widht=3"], "unknown key model.widht: did you mean model.width?"),
         ("study=mine experiment=n_vs_p", "study="),
-        (last_given([*LINE, "data.n_train=501"]), "data.n_train=501 is larger than the pool"),  # by the plan
+        (
+            last_given([*LINE, "data.n_train=501"]),
+            "data.n_train=501 is larger than the pool",
+        ),  # by the plan
         ([*LINE, "dry_run=true"], "dry_run=true ends before there is a table"),
         (["--experiment", "n_vs_p"], "unknown flag --experiment: settings have no dashes"),
     ],

@@ -132,11 +132,19 @@ def test_the_library_is_right_for_ten_seconds(elsewhere):
         assert np.abs(learned - true).max() < 1e-3
 
 
-def test_the_library_of_going_further_is_there():
-    """Its calls are those of the library's own tests; here their names."""
+def test_the_library_of_going_further_runs(elsewhere):
     import study
 
     (block,) = blocks(TEXTS[ROOT / "docs" / "going_further.md"])
+    names: dict = {}
+    exec(block, names)
+    theta = np.linspace(-1, 1, 11)[:, None]
+    found = names["law"].acceleration(theta, 0 * theta)
+    np.testing.assert_allclose(found, -9.8 * np.sin(theta), atol=0.05)
+    kepler = study.systems["kepler"]
+    states = kepler.starts(50)
+    error = names["network"].acceleration(*states) - kepler.acceleration(*states)
+    assert np.median(np.abs(error)) < 0.1 * kepler.acceleration(*states).std()
     assert set(re.findall(r"study\.(\w+)\(", block)) <= set(study.__all__)
 
 

@@ -57,8 +57,8 @@ def items(text: str) -> list[str]:
 def to_type(key: str, value: str | Sequence[str]) -> str:
     """A setting as one types it in a shell, `'data.columns.q=[Theta (deg),x]'` for instance."""
     if isinstance(value, str):
-        return shlex.quote(f"{key}={_item(value)}")
-    return shlex.quote(f"{key}=[{','.join(map(_item, value))}]")
+        return shlex.quote(f"{key}={item(value)}")
+    return shlex.quote(f"{key}=[{','.join(map(item, value))}]")
 
 
 def once(key: str, names: Sequence[str]) -> str:
@@ -69,7 +69,8 @@ def once(key: str, names: Sequence[str]) -> str:
     return f"and columns are not swept: give {key} one name"
 
 
-def _item(name: str) -> str:
+def item(name: str) -> str:
+    """A name as one types it, in quotes if Hydra would cut it."""
     return _in_quotes(name) if re.search(r"""[,'"]|^\s|\s$""", name) else name
 
 
