@@ -31,6 +31,7 @@ from torch import Tensor
 
 from study.core.models.acceleration_mlp import AccelerationMLP
 from study.core.models.activations import ACTIVATIONS
+from study.core.models.damping import Damping
 from study.core.models.initialisation import INITS
 from study.core.models.library_lagrangian import LibraryLagrangian
 from study.core.models.linear_lagrangian import (
@@ -68,7 +69,13 @@ def _mlp(angles: tuple[bool, ...], settings: Settings, **shape: Any) -> MLP:
 def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
     entries = len(angles) * (len(angles) + 1) // 2  # of a lower triangular matrix; and a potential
     mlp = _mlp(angles, settings, n_outputs=entries + 1, velocities=False)
-    return StructuredLNN(mlp, settings["init"])
+    return StructuredLNN(mlp, settings["init"], damping=_damping(angles, settings))
+
+
+def _damping(angles: tuple[bool, ...], settings: Settings) -> Damping | None:
+    """The friction; models of earlier versions have none."""
+    kind = settings.get("friction", "none")
+    return None if kind == "none" else Damping(len(angles), kind)
 
 
 def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
@@ -82,7 +89,7 @@ def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
 
 
 MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
-    "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"]),
+    "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"], damping=_damping(angles, s)),
     "structured_lnn": _structured_lnn,
     "acceleration_mlp": lambda angles, s: AccelerationMLP(
         _mlp(angles, s, n_outputs=len(angles)), s["init"]

@@ -54,14 +54,16 @@ class StructuredLNN(NetworkModel):
     kind = "structured_lnn"
 
     @staticmethod
-    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
+    def forward(
+        mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor, force: Tensor | float = 0.0
+    ) -> Forward:
         A, A_i, V_i, trace, diagonal = _columns(mlp, layers, q)
         inverse, floored = invert(_mass(mlp, A))
         p = _transposed(A, qdot)
         along = _along(A_i, qdot)
         c = _times(along, p) + _times(A, _transposed(along, qdot))
         g = _transposed((A_i * qdot[:, :, None, None]).sum(1), p) - V_i
-        return _times(inverse, g - c), floored, Sweep(trace, diagonal, A, A_i, p, inverse)
+        return _times(inverse, g - c + force), floored, Sweep(trace, diagonal, A, A_i, p, inverse)
 
     @staticmethod
     def backward(

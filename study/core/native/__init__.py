@@ -38,6 +38,7 @@ MODELS = (
     "structured_lagrangian",
 )  # in the order of native.cpp
 ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of activations.hpp
+FRICTION = ("none", "diagonal", "matrix")  # in the order of network.hpp
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
 States = Float[Tensor, "R D B"]
@@ -121,11 +122,13 @@ def _fields(**names: str) -> list[tuple[str, type]]:
 
 
 class Network(ctypes.Structure):
-    """`Shape` of network.hpp: `model` and `activation` are places in `MODELS` and `ACTIVATIONS`,
-    `angles` has the `bits` of the coordinates that enter as (cos, sin)."""
+    """`Shape` of network.hpp: `model`, `activation` and `friction` are places in `MODELS`,
+    `ACTIVATIONS` and `FRICTION`, `angles` has the `bits` of the coordinates that enter as (cos, sin).
+    """
 
     _fields_ = _fields(
-        c_int64="model n_dof width depth activation angles", c_double="beta mass_prior floor"
+        c_int64="model n_dof width depth activation angles friction",
+        c_double="beta mass_prior floor",
     )
 
 

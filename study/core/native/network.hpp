@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "activations.hpp"
@@ -27,6 +28,7 @@ namespace study {
 struct Shape {  // `Network` of `__init__.py`
     int64_t model, n_dof, width, depth, activation;  // `model` in the order of `__init__.py`
     int64_t angles;                                  // a bit for each coordinate that is encoded
+    int64_t friction;                                // none, diagonal, matrix
     double beta, mass_prior, floor;
 };
 
@@ -64,7 +66,12 @@ class Network {
             P += int64_t(in + 1) * l.rows, in = l.rows;
         }
         n = layers[0].padded_rows * vectors;
-        for (auto rows : {&q, &qdot, &target, &qddot, &u, &z, &c, &g}) *rows = take(D * vectors);
+        for (int i = 0; i < D && shape.friction; ++i)
+            for (int j = shape.friction == 1 ? i : 0; j <= i; ++j) damped.push_back({i, j});
+        P += int64_t(damped.size());
+        A.resize(D * D), damping_gradient = take(damped.size());
+        for (auto rows : {&q, &qdot, &target, &qddot, &u, &z, &c, &g, &p_damped, &u_damped})
+            *rows = take(D * vectors);
         mass = take(D * D * vectors), inverse = take(D * D * vectors);
         matrix.resize(3 * D * D);
     }
@@ -84,6 +91,8 @@ class Network {
             std::memset(l.gradient, 0, size_t(l.padded_rows) * l.wide * BYTES);
             std::memset(l.bias_gradient, 0, l.padded_rows * BYTES);
         }
+        for (auto [i, j] : damped) A[i * D + j] = *theta++;
+        std::memset(damping_gradient, 0, damped.size() * BYTES);
     }
 
     // the gradient, in the order of theta
@@ -95,6 +104,10 @@ class Network {
                 *theta = 0;
                 for (int lane = 0; lane < LANES<T>; ++lane) *theta += l.bias_gradient[i][lane];
             }
+        }
+        for (size_t k = 0; k < damped.size(); ++k, ++theta) {
+            *theta = 0;
+            for (int lane = 0; lane < LANES<T>; ++lane) *theta += damping_gradient[k][lane];
         }
     }
 
@@ -170,6 +183,7 @@ class Network {
         backward();
         pull_states(out, out + half);
         for (int i = 0; i < half; ++i) out[half + i] += cotangent[i];
+        if (shape.friction) add_damping(u_damped, T(-1), out + half);
     }
 
    protected:
@@ -286,9 +300,13 @@ class Network {
                 for (int v = 0; v < vectors; ++v) l.bias_gradient[h] += of_bias[h * vectors + v];
     }
 
-    // qddot = M^-1 (g - c) and M^-1, from the upper triangle of M without its prior
+    // qddot = M^-1 (g - c + Q) and M^-1, from the upper triangle of M without its prior
     int64_t solve(int some) {
         int64_t count = 0;
+        if (shape.friction) {  // Q = -A A^T qdot
+            damp(qdot, p_damped);
+            add_damping(p_damped, T(1), c);
+        }
         T *m = matrix.data(), *out = m + D * D;
         for (int s = 0; s < S; ++s) {
             for (int i = 0; i < D; ++i)
@@ -308,8 +326,8 @@ class Network {
         return count;
     }
 
-    // M^-T z
-    void solve_transposed(Vec<T>* out) const {
+    // M^-T z; with friction the gradient of A too, because Q stands beside g and c
+    void solve_transposed(Vec<T>* out) {
         for (int i = 0; i < D; ++i)
             for (int v = 0; v < vectors; ++v) {
                 Vec<T> sum{};
@@ -317,6 +335,7 @@ class Network {
                     sum += inverse[(j * D + i) * vectors + v] * z[j * vectors + v];
                 out[i * vectors + v] = sum;
             }
+        if (shape.friction) collect_damping(out);
     }
 
     const Shape shape;
@@ -326,6 +345,38 @@ class Network {
     Vec<T>*q, *qdot, *target, *qddot, *u, *z, *c, *g, *mass, *inverse;
 
    private:
+    // A^T times rows
+    void damp(const Vec<T>* from, Vec<T>* to) const {
+        for (int j = 0; j < D; ++j)
+            for (int v = 0; v < vectors; ++v) {
+                Vec<T> sum{};
+                for (int i = j; i < D; ++i) sum += A[i * D + j] * from[i * vectors + v];
+                to[j * vectors + v] = sum;
+            }
+    }
+
+    // add A times rows
+    void add_damping(const Vec<T>* from, T factor, Vec<T>* to) const {
+        for (auto [i, j] : damped)
+            for (int v = 0; v < vectors; ++v)
+                to[i * vectors + v] += factor * A[i * D + j] * from[j * vectors + v];
+    }
+
+    // -d<w, A A^T qdot>/dA of the chunk, where w is M^-T z
+    void collect_damping(const Vec<T>* w) {
+        damp(w, u_damped);
+        const int64_t first = P - int64_t(damped.size());
+        for (size_t k = 0; k < damped.size(); ++k) {
+            const auto [i, j] = damped[k];
+            Vec<T> slope[VECTORS];
+            for (int v = 0; v < vectors; ++v) {
+                slope[v] = -(w[i * vectors + v] * p_damped[j * vectors + v] +
+                             qdot[i * vectors + v] * u_damped[j * vectors + v]);
+                if (!each) damping_gradient[k] += slope[v];
+            }
+            if (each) std::memcpy(each + (first + k) * each_row, slope, some * sizeof(T));
+        }
+    }
 
     void collect_each(const Layer<T>& l, int streams, const Plane<T>* adjoint,
                       const Plane<T>* below, const Vec<T>* of_bias) const {
@@ -347,7 +398,9 @@ class Network {
     }
 
     std::vector<Memory> memory;
-    std::vector<T> matrix, turned;
+    std::vector<T> matrix, turned, A;  // A of the friction, (D, D)
+    std::vector<std::pair<int, int>> damped;  // the entries of A that are trained
+    Vec<T>*damping_gradient, *p_damped, *u_damped;  // A^T qdot, and A^T M^-T z
     T* each = nullptr;  // the Jacobian to fill
     int64_t each_row = 0;
     int some = 0;
