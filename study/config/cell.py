@@ -112,6 +112,12 @@ class Cell:
                 f"model.scale=auto is chosen by optimizer=least_squares: {self.optimizer.name} "
                 "needs a number, such as model.scale=0.5"
             )
+        if self.model.name == "linear_lagrangian" and self.model.friction != "none" and not solved:
+            raise ConfigError(
+                f"model.friction={self.model.friction} of model=linear_lagrangian is kept from "
+                f"being negative by optimizer=least_squares, and {self.optimizer.name} does not: "
+                "use that, or model=structured_lnn"
+            )
         if self.optimizer.followed:
             self._check_segments(model)
         if data.sampler == "trajectories" and (data.position_noise or self.optimizer.followed):
@@ -235,6 +241,7 @@ class Cell:
         named = {
             "model.features": self.model.features if linear else None,
             "model.scale": str(self.model.scale) if linear else None,
+            "model.friction": self.model.friction if self.model.friction != "none" else None,
             "optimizer.validation": self.optimizer.validation or None,
             "optimizer.ridge": str(ridge) if ridge != 0 else None,
             "optimizer.rollout_steps": self.optimizer.followed or None,

@@ -47,6 +47,7 @@ FACTORS: dict[str, Factor] = {
     "model.init": _NAME,
     "model.features": _LATER_NAME,
     "model.scale": _LATER_NAME,
+    "model.friction": _LATER_NAME,
     "optimizer": _NAME,
     "optimizer.lr": _NUMBER,
     "optimizer.steps": _INDEX,

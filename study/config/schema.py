@@ -218,6 +218,11 @@ class ModelConfig:
         Positive | Literal["auto"],
         "of linear_lagrangian: inverse length of its features; auto: by held-out points",
     ] = "auto"
+    friction: Annotated[
+        Literal["none", "diagonal", "matrix"],
+        "learned beside the Lagrangian, -C times the velocities; C diagonal, or any matrix that is "
+        "never negative",
+    ] = "none"
 
     def __post_init__(self) -> None:
         from study.core.models import ACTIVATIONS, INITS, MODELS  # and torch, which help spares
@@ -225,6 +230,11 @@ class ModelConfig:
         if self.width == "auto" and self.name != "linear_lagrangian":
             raise ConfigError(
                 f"model.width=auto is for model=linear_lagrangian: give {self.name} a number"
+            )
+        if self.friction == "matrix" and self.name == "linear_lagrangian":
+            raise ConfigError(
+                "model.friction=matrix is for lnn and structured_lnn: linear_lagrangian keeps "
+                "coefficients from being negative one by one, so use model.friction=diagonal"
             )
         if self.activation == "relu" and self.name in MODELS:
             raise ConfigError(

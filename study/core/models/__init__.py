@@ -31,11 +31,13 @@ from torch import Tensor
 
 from study.core.models.acceleration_mlp import AccelerationMLP
 from study.core.models.activations import ACTIVATIONS
+from study.core.models.damped_lagrangian import DampedLagrangian
 from study.core.models.damping import Damping
 from study.core.models.initialisation import INITS
 from study.core.models.library_lagrangian import LibraryLagrangian
 from study.core.models.linear_lagrangian import (
     DrawnLagrangian,
+    LinearLagrangian,
     RandomLagrangian,
     StructuredLagrangian,
 )
@@ -100,8 +102,8 @@ MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
 
 # Settings that a model does not use, at the value that every cell of it has.
 UNUSED: dict[str, Settings] = {
-    "acceleration_mlp": {"mass_prior": 0.0},
-    "random_features": {"depth": 1, "mass_prior": 0.0, "init": "fan_in"},
+    "acceleration_mlp": {"mass_prior": 0.0, "friction": "none"},
+    "random_features": {"depth": 1, "mass_prior": 0.0, "init": "fan_in", "friction": "none"},
     "linear_lagrangian": {"depth": 1, "activation": "sin", "beta": 1.0, "init": "fan_in"},
 }
 
@@ -125,10 +127,13 @@ def make_model(
         if system is None:
             raise ValueError("model.features=library needs the system that states the terms")
         units = units or Units.physical(len(angles))
-        return LibraryLagrangian(system, units, settings["mass_prior"])
-    model = MODELS[settings["name"]](angles, settings)
-    if native and isinstance(model, NetworkModel | DrawnLagrangian):
-        return dataclasses.replace(model, native=True)
+        model = LibraryLagrangian(system, units, settings["mass_prior"])
+    else:
+        model = MODELS[settings["name"]](angles, settings)
+        if native and isinstance(model, NetworkModel | DrawnLagrangian):
+            model = dataclasses.replace(model, native=True)
+    if isinstance(model, LinearLagrangian) and settings.get("friction", "none") != "none":
+        return DampedLagrangian(model, len(angles))
     return model
 
 

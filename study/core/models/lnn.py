@@ -129,6 +129,16 @@ class LNN(NetworkModel):
         to_q = mlp.pull(x, to_value) + mlp.bend(x, to_r, qdot) + mlp.bend(x, to_s, z)
         return to_q, adjoint[:, I:, 0] + mlp.pull(x, to_r)  # r is (qdot, qddot)
 
+    def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        mlp, layers = self.mlp, self.mlp.layers(theta)
+        *_, sweep = _curvature(mlp, layers, q, qdot)
+        (W, _), (top, bias) = layers[0], layers[-1]
+        momentum = torch.bmm(W[:, :, mlp.n_position_inputs :].mT, sweep.weighted[0])
+        value = (torch.bmm(top, sweep.value[-1]) + bias)[:, 0]
+        prior = mlp.mass_prior * (qdot * qdot).sum(1)
+        action = (momentum * qdot).sum(1) + prior
+        return action - value - prior / 2, action
+
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return _curvature(self.mlp, self.mlp.layers(theta), q, qdot)[0]
 

@@ -73,6 +73,19 @@ class Model(abc.ABC):
         """d2L/dqdot2, or None for a model that has none."""
         return None
 
+    def damping_force(self, theta: Theta, qdot: States) -> States:
+        """Q of the friction that is learned."""
+        return torch.zeros_like(qdot)
+
+    def energy(
+        self, theta: Theta, q: States, qdot: States
+    ) -> tuple[Float[Tensor, "R B"], Float[Tensor, "R B"]] | None:
+        """E = qdot . dL/dqdot - L up to a constant, and qdot . dL/dqdot; None without a Lagrangian.
+
+        The rate of E along the motion is the power of the forces, Q . qdot.
+        """
+        return None
+
     def in_cpp(self, theta: Theta) -> tuple[native.Network, Theta] | None:
         """What C++ computes accelerations of, and its parameters; None if it does not."""
         return None
@@ -97,10 +110,11 @@ class LinearModel(Model):
 
     scale: float = 1.0  # of the drawn features; `scaled` gives the same draws at another
     equilibrated: bool = False  # whether each column of the equations is divided by its norm
+    bounded: int = 0  # of the trained parameters, the first, that are not negative
 
     @property
     def n_features(self) -> int:
-        """Equal parts of what is trained, one after the other; the first few may do alone."""
+        """Equal parts of what is trained and not bounded; the first few may do alone."""
         return 1
 
     @abc.abstractmethod
@@ -184,6 +198,11 @@ class NetworkModel(Model):
     def coefficients(self, theta: Theta) -> Float[Tensor, "R k"]:
         """The parameters of friction; none without."""
         return theta[:, self.mlp.n_params :]
+
+    def damping_force(self, theta: Tensor, qdot: Tensor) -> Tensor:
+        if self.damping is None:
+            return super().damping_force(theta, qdot)
+        return self.damping.force(self.coefficients(theta), qdot)
 
     def in_cpp(self, theta: Tensor) -> tuple[native.Network, Tensor] | None:
         known = "kind" in vars(type(self)) and self.mlp.activation in native.ACTIVATIONS

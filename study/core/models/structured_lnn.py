@@ -100,6 +100,12 @@ class StructuredLNN(NetworkModel):
         bent = [mlp.bend(x, adjoint[:, :, i + 1], one)[:, i] for i in range(mlp.n_dof)]
         return mlp.pull(x, adjoint[:, :, 0]) + torch.stack(bent, 1), to_qdot
 
+    def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        action = (_times(self.mass_matrix(theta, q, qdot), qdot) * qdot).sum(1)
+        inputs = self.mlp.encode(q).unsqueeze(2)
+        potential = self.mlp.forward(self.mlp.layers(theta), inputs)[0][:, -1, 0]
+        return action / 2 + potential, action
+
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return _mass(self.mlp, _columns(self.mlp, self.mlp.layers(theta), q)[0])
 

@@ -17,10 +17,20 @@ import numpy as np
 import scipy
 import torch
 from jaxtyping import Float, Int
-
-from study.core.training.least_squares import CUTOFF, complement
+from torch import Tensor
 
 Array = np.ndarray
+
+CUTOFF = 1e-13  # singular values below this part of the largest count as zero
+
+
+def complement(direction: Float[Tensor, " P"]) -> Float[Tensor, "P P_1"]:
+    """An orthonormal basis of what is orthogonal to a unit vector, by a reflection."""
+    u = direction.clone()
+    u[0] += 1.0 if u[0] >= 0 else -1.0
+    u = u / u.norm()
+    eye = torch.eye(len(u), dtype=u.dtype, device=u.device)
+    return eye[:, 1:] - 2 * torch.outer(u, u[1:])
 
 
 @dataclasses.dataclass(frozen=True)
