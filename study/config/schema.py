@@ -231,11 +231,6 @@ class ModelConfig:
             raise ConfigError(
                 f"model.width=auto is for model=linear_lagrangian: give {self.name} a number"
             )
-        if self.friction == "matrix" and self.name == "linear_lagrangian":
-            raise ConfigError(
-                "model.friction=matrix is for lnn and structured_lnn: linear_lagrangian keeps "
-                "coefficients from being negative one by one, so use model.friction=diagonal"
-            )
         if self.activation == "relu" and self.name in MODELS:
             raise ConfigError(
                 "model.activation=relu cannot learn a Lagrangian: its second derivative is zero, "

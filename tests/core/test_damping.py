@@ -9,6 +9,7 @@ import torch
 
 from study.core.measures.rollout import rollout
 from study.core.models import make_model, segments
+from study.core.training.elimination import _definite
 from study.core.training.least_squares import LeastSquares
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 from study.core.training.soap import Soap
@@ -174,37 +175,59 @@ def test_power_balance_of_a_rollout_closes(name):
     assert (change - work).abs().amax() < 1e-8 * change.abs().amax()
 
 
-@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("features", ["structured", "random"])
-def test_the_linear_lagrangian_solves_for_friction(features, native):
+def test_the_linear_lagrangian_solves_for_friction(features, kind):
     """Of a teacher of the same features, whose mean trace of M is that of the gauge."""
-    model = make_model((True, False), linear(features, width=10), native=native)
+    settings = linear(features, width=10, friction=kind)
+    model = make_model((True, False), settings, native=True)
     theta = model.initialise([0], torch.float64)
     generator = torch.Generator().manual_seed(0)
-    P = model.n_params
-    theta[:, 2:P] = 0.03 * torch.randn(1, P - 2, generator=generator, dtype=torch.float64)
+    P, f = model.n_params, torch.tensor([0.3, 0.7] if kind == "diagonal" else [0.3, -0.2, 0.7])
+    theta[:, :P] = 0.03 * torch.randn(1, P, generator=generator, dtype=torch.float64)
     data = make_data(R=1, N=200)
     gauge = model.equations(theta, *data.states(slice(None), slice(None))).gauge
     theta[:, :P] -= gauge * (gauge * theta[:, :P]).sum() / gauge.square().sum()
-    theta[:, :2] = torch.tensor([0.3, 0.7])
+    theta[:, : len(f)] = f
     data = taught(model, theta, data)
     found = run(model, data, LeastSquares(1), state=State.fresh(theta.clone())).theta
     q, qdot, target = data.states(slice(None), slice(None))
-    torch.testing.assert_close(found[:, :2], theta[:, :2], rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(found[:, : len(f)], theta[:, : len(f)], rtol=1e-6, atol=1e-8)
+    native, tensors = (m.acceleration(found, q, qdot) for m in (model, without_cpp(model)))
+    assert relative(native, tensors) < 1e-10
     assert relative(model.acceleration(found, q, qdot), target) < 1e-6
 
 
-def test_friction_is_never_negative():
-    """Of motion that gains energy the linear Lagrangian finds none; a network's is a square."""
-    model = make_model((True, False), linear("structured", width=10))
+@pytest.mark.parametrize("auto", [0.0, None])
+@pytest.mark.parametrize("kind", KINDS)
+def test_friction_is_never_negative(kind, auto):
+    """Of motion that gains energy in one direction and loses it in another."""
+    model = make_model((True, False), linear("structured", width=3, friction=kind))
     theta = model.initialise([0], torch.float64)
     pushed = theta.clone()
-    pushed[:, :2] = -0.3
-    data = taught(model, pushed, make_data(R=1, N=100))
-    for auto in (0.0, None):
-        found = run(model, data, LeastSquares(1, ridge=auto), state=State.fresh(theta)).theta
-        assert (found[:, :2] >= 0).all()
-        assert (found[:, :2] < 1e-12).all()
+    f = torch.tensor([-0.3, 0.5] if kind == "diagonal" else [0.1, 0.4, 0.1])
+    pushed[:, : len(f)] = f
+    data = taught(model, pushed, make_data(R=1, N=1000))
+    found = run(model, data, LeastSquares(1, ridge=auto), state=State.fresh(theta)).theta
+    values = torch.linalg.eigvalsh(model.friction(found)[0])
+    assert values[0].abs() < 1e-9
+    assert values[1] > 0.3
+
+
+@pytest.mark.parametrize("D", [2, 3, 4])
+def test_the_nearest_definite_matrix_is_that_without_negative_eigenvalues(D):
+    """In the Frobenius norm (Higham 1988, Linear Algebra Appl. 103, 103); and one free unknown."""
+    rng = np.random.default_rng(D)
+    low, C = np.tril_indices(D), rng.normal(size=(D, D))
+    C = C + C.T
+    weights = np.where(low[0] == low[1], 1.0, np.sqrt(2.0))
+    A, y = np.diag([*weights, 1.0]), np.array([*weights * C[low], 0.7])
+    values, vectors = np.linalg.eigh(C)
+    nearest = (vectors * np.maximum(values, 0)) @ vectors.T
+    for matrix_, expected in ((C, nearest), (nearest + np.eye(D), nearest + np.eye(D))):
+        y[:-1] = weights * matrix_[low]
+        found = _definite(A, y, D)
+        np.testing.assert_allclose(found, [*expected[low], 0.7], atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", ["soap", "levenberg_marquardt"])

@@ -132,8 +132,9 @@ def make_model(
         model = MODELS[settings["name"]](angles, settings)
         if native and isinstance(model, NetworkModel | DrawnLagrangian):
             model = dataclasses.replace(model, native=True)
-    if isinstance(model, LinearLagrangian) and settings.get("friction", "none") != "none":
-        return DampedLagrangian(model, len(angles))
+    damping = _damping(angles, settings)
+    if isinstance(model, LinearLagrangian) and damping:
+        return DampedLagrangian(model, damping)
     return model
 
 

@@ -1,6 +1,6 @@
-"""A linear Lagrangian with friction in each coordinate: M qddot + c - g = -f qdot, f >= 0.
+"""A linear Lagrangian with friction: M qddot + c - g = -C qdot, C positive semidefinite.
 
-The coefficients f are more unknowns of the same linear equations. They are part of no ridge.
+The entries of C are more unknowns of the same linear equations. No ridge acts on them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core import native
+from study.core.models.damping import Damping
 from study.core.models.linear_lagrangian import LinearLagrangian, Slopes
 from study.core.models.mlp import States
 
 
 @dataclasses.dataclass(frozen=True)
 class DampedLagrangian(LinearLagrangian):
-    """theta is f (D) and then that of `free`, the same without friction."""
+    """theta is f, the entries of C at `damping.places`, and then that of `free`, the same without."""
 
     free: LinearLagrangian
-    n_dof: int
-
-    @property
-    def bounded(self) -> int:  # type: ignore[override]
-        return self.n_dof
+    damping: Damping
 
     @property
     def equilibrated(self) -> bool:  # type: ignore[override]
@@ -38,7 +35,7 @@ class DampedLagrangian(LinearLagrangian):
 
     @property
     def n_params(self) -> int:
-        return self.n_dof + self.free.n_params
+        return self.damping.count + self.free.n_params
 
     @property
     def n_features(self) -> int:
@@ -50,42 +47,51 @@ class DampedLagrangian(LinearLagrangian):
 
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
         drawn = self.free.initialise(seeds, dtype)
-        return torch.cat([drawn.new_zeros(len(seeds), self.n_dof), drawn], 1)
+        return torch.cat([drawn.new_zeros(len(seeds), self.damping.count), drawn], 1)
 
     def scaled(self, theta: Tensor, scale: float) -> Tensor:
         f, rest = self.parts(theta)
         return torch.cat([f, self.free.scaled(rest, scale)], 1)
 
-    def parts(self, theta: Tensor) -> tuple[Float[Tensor, "R D"], Float[Tensor, "R S_D"]]:
+    def parts(self, theta: Tensor) -> tuple[Float[Tensor, "R k"], Float[Tensor, "R S_k"]]:
         """f, and theta without it."""
-        return theta[:, : self.n_dof], theta[:, self.n_dof :]
+        return theta[:, : self.damping.count], theta[:, self.damping.count :]
 
     def mass_and_force(self, theta: Tensor, q: States, qdot: States) -> tuple[Tensor, States]:
-        f, rest = self.parts(theta)
-        mass, force = self.free.mass_and_force(rest, q, qdot)
-        return mass, force - f.unsqueeze(2) * qdot
+        mass, force = self.free.mass_and_force(self.parts(theta)[1], q, qdot)
+        return mass, force + self.damping_force(theta, qdot)
+
+    def friction(self, theta: Tensor) -> Float[Tensor, "R D D"]:
+        lower = self.damping.factor(self.parts(theta)[0])
+        return lower + lower.tril(-1).mT
 
     def damping_force(self, theta: Tensor, qdot: States) -> States:
-        return -self.parts(theta)[0].unsqueeze(2) * qdot
+        return -torch.bmm(self.friction(theta), qdot)
 
     def rows(self, theta: Tensor, q: States, qdot: States, qddot: States) -> tuple[Tensor, Tensor]:
         rows, trace = self.free.rows(self.parts(theta)[1], q, qdot, qddot)
-        own = torch.diag_embed(qdot.mT)
-        return torch.cat([own, rows], 3), torch.cat([own.new_zeros(own.shape[:3]), trace], 2)
+        own = torch.zeros_like(rows[..., : self.damping.count])
+        for k, (i, j) in enumerate(self.damping.places):
+            own[:, :, i, k] = qdot[:, j]
+            own[:, :, j, k] = qdot[:, i]
+        return torch.cat([own, rows], 3), torch.cat([torch.zeros_like(own[:, :, 0]), trace], 2)
 
     def slopes(self, theta: Tensor, q: States, qdot: States) -> Slopes:
         free = self.free.slopes(self.parts(theta)[1], q, qdot)
-        none = torch.zeros_like(torch.diag_embed(qdot.mT))
+        none = torch.zeros_like(free.of_q[..., : self.damping.count])
         of_qdot, of_q = (torch.cat([none, x], 3) for x in (free.of_qdot, free.of_q))
         return Slopes(torch.cat([none[:, :, 0], free.value], 2), of_qdot, of_q)
 
     def in_cpp(self, theta: Tensor) -> tuple[native.Network, Tensor] | None:
-        f, rest = self.parts(theta)
-        if (known := self.free.in_cpp(rest)) is None:
+        if (known := self.free.in_cpp(self.parts(theta)[1])) is None:
             return None
         network, parameters = known
-        network.friction = native.FRICTION.index("diagonal")
-        return network, torch.cat([parameters, f.sqrt()], 1)
+        network.friction = native.FRICTION.index(self.damping.kind)
+        values, vectors = torch.linalg.eigh(self.friction(theta))
+        root = vectors * values.clamp(min=0).sqrt().unsqueeze(1)  # C = root root^T
+        A = torch.linalg.qr(root.mT)[1].mT
+        rows, columns = zip(*self.damping.places, strict=True)
+        return network, torch.cat([parameters, A[:, rows, columns]], 1)
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         if known := self.in_cpp(theta):

@@ -110,11 +110,11 @@ class LinearModel(Model):
 
     scale: float = 1.0  # of the drawn features; `scaled` gives the same draws at another
     equilibrated: bool = False  # whether each column of the equations is divided by its norm
-    bounded: int = 0  # of the trained parameters, the first, that are not negative
+    damping: Damping | None = None  # its coefficients C_ij are the first trained parameters
 
     @property
     def n_features(self) -> int:
-        """Equal parts of what is trained and not bounded; the first few may do alone."""
+        """Equal parts of what is trained beside friction; the first few may do alone."""
         return 1
 
     @abc.abstractmethod

@@ -263,10 +263,11 @@ class LeastSquares(Stage):
 def _solver(
     model: LinearModel, part: Factor, columns: int, spectrum: Spectrum | None = None
 ) -> Callable[[float], Float[Tensor, " columns"]]:
-    """The first `columns` unknowns by ridge; those that are bounded have none."""
-    k = model.bounded
-    if not k:
+    """The first `columns` unknowns by ridge; no ridge acts on those of friction."""
+    if model.damping is None:
         return (spectrum or Spectrum.of(part, columns, model.equilibrated)).solution
+    k, D = model.damping.count, model.damping.n_dof
+    bounds = {"definite": D} if model.damping.kind == "matrix" else {"non_negative": D}
     rows, gauge = part.triangle.cpu().numpy(), None
     if part.gauge is not None:
         gauge = part.gauge[k:columns].cpu().numpy() / part.states
@@ -275,7 +276,7 @@ def _solver(
     parts = Eliminated.of(design, model.equilibrated)
 
     def solve(ridge: float) -> Tensor:
-        solution = parts.solve(ridge, non_negative=k)
+        solution = parts.solve(ridge, **bounds)
         return torch.from_numpy(np.concatenate([solution.f, solution.c])).to(part.triangle)
 
     return solve
@@ -284,7 +285,8 @@ def _solver(
 def _columns(model: LinearModel, share: float) -> int:
     """The unknowns of a share of the features."""
     features = max(1, round(share * model.n_features))
-    return model.bounded + features * ((model.n_params - model.bounded) // model.n_features)
+    k = model.damping.count if model.damping else 0
+    return k + features * ((model.n_params - k) // model.n_features)
 
 
 def _scores(
