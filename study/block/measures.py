@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from study.core.data.recording import COUNTS, Recording
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
+from study.core.measures.power import damping_acceleration, power_balance
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, relative_gradient, verdicts
 from study.tables.measures import (
@@ -108,6 +110,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
             "singular_fraction": metrics.singular_fraction(
                 _mass(setup, theta[r : r + 1], rows), true_mass
             ),
+            **_force_error(setup, theta[r : r + 1], rows),
             "floored_fraction": float(state.floored[r]) / steps,
             "train_seconds": state.seconds / len(theta),
             **_design(state, r),
@@ -238,11 +241,12 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
     device = state.theta.device
+    times = torch.tensor(truth.times / units.time, dtype=torch.float64, device=device)
     rolled = rollout(
         setup.model,
         state.theta.double(),
         torch.tensor(units.to_scaled(truth.states[:, 0]), device=device),
-        torch.tensor(truth.times / units.time, dtype=torch.float64, device=device),
+        times,
         system.angles,
         rtol=settings.rtol,
         max_steps=settings.max_steps,
@@ -251,10 +255,14 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     diverged = rolled.diverged.cpu().numpy()
     computed = {m.column: m.compute for m in MEASURES.values() if m.compute}
     predicted = _accelerations(setup, state.theta.double(), _test_rows(setup)) if computed else ()
+    balance = None
+    if setup.cell.model.friction != "none":
+        balance = power_balance(setup.model, state.theta.double(), rolled.states, times)
     for r, replicate in enumerate(setup.replicates):
         rolls = (learned[r], diverged[r], truth, system)
         measured, curves = metrics.rollout_measures(*rolls, setup.test.units)
-        own = {
+        own = _power(balance, r)
+        own |= {
             column: float(compute(Predictions(predicted[r], setup.test, *rolls)))
             for column, compute in computed.items()
         }
@@ -265,6 +273,30 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
             if system.known or "energy" not in metric
         ]
         yield measured | own, tables
+
+
+def _force_error(setup: Setup, theta: Tensor, rows: Tensor) -> dict[str, float]:
+    """The error of the accelerations that forces make; nothing if there are none."""
+    system, points, D = setup.system, setup.test.points, setup.system.n_dof
+    if not system.known or (system.forces is None and setup.cell.model.friction == "none"):
+        return {}
+    states = rows.to(theta).mT
+    learned = damping_acceleration(setup.model, theta, states[:, :D], states[:, D : 2 * D])
+    if learned is None:
+        return {}
+    free = dataclasses.replace(system, forces=None)
+    true, without = (s.acceleration(points.q, points.qdot) for s in (system, free))
+    physical = setup.units.acceleration_to_physical(learned[0].T.cpu().numpy())
+    error = metrics.point_errors(physical, true - without, setup.test.variance)
+    return {"force_nmse": float(np.median(error))}
+
+
+def _power(balance: np.ndarray | None, r: int) -> dict[str, float]:
+    """Mean over time and median over trajectories of |power balance|; infinite once diverged."""
+    if balance is None:
+        return {}
+    size = np.nan_to_num(np.abs(balance[r]), nan=np.inf).mean(1)
+    return {"power_balance": float(np.median(size))}
 
 
 def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:

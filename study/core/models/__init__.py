@@ -178,8 +178,43 @@ class TrainedModel:
                 f"q has the shape {q.shape} and qdot {qdot.shape}: both must be (n, {D}), "
                 "a row for each state"
             )
-        scaled = self.units.scale(q, qdot)
-        q_, qdot_ = (torch.from_numpy(np.ascontiguousarray(x.T))[None] for x in scaled)
         with torch.no_grad():
-            qddot = self.model.acceleration(self.theta, q_, qdot_)[0].T.numpy()
+            qddot = self.model.acceleration(self.theta, *self._scaled(q, qdot))[0].T.numpy()
         return self.units.acceleration_to_physical(qddot)
+
+    @property
+    def friction(self) -> Float[np.ndarray, "D D"]:
+        """C of the force -C qdot; zero if none is learned.
+
+        Mass matrix, friction and energy are known up to one common factor, which accelerations do
+        not see: solve(mass_matrix, friction), in 1/s, does not depend on it.
+        """
+        D = len(self.units.length)
+        C = -self.model.damping_force(self.theta, torch.eye(D).double()[None])[0].numpy()
+        return C / np.outer(self.units.length, self.units.length) / self.units.time
+
+    def mass_matrix(
+        self, q: Float[np.ndarray, "n D"], qdot: Float[np.ndarray, "n D"]
+    ) -> Float[np.ndarray, "n D D"]:
+        """d2L/dqdot2. **Raises:** `ValueError` for a model without a Lagrangian."""
+        with torch.no_grad():
+            mass = self.model.mass_matrix(self.theta, *self._scaled(q, qdot))
+        if mass is None:
+            raise ValueError("the model has no Lagrangian")
+        length = self.units.length
+        return mass[0].permute(2, 0, 1).numpy() / np.outer(length, length)
+
+    def energy(
+        self, q: Float[np.ndarray, "n D"], qdot: Float[np.ndarray, "n D"]
+    ) -> Float[np.ndarray, " n"]:
+        """qdot . dL/dqdot - L, up to a constant; along the motion it changes by the work of
+        -friction @ qdot. **Raises:** `ValueError` for a model without a Lagrangian."""
+        with torch.no_grad():
+            known = self.model.energy(self.theta, *self._scaled(q, qdot))
+        if known is None:
+            raise ValueError("the model has no Lagrangian")
+        return known[0][0].numpy() / self.units.time**2
+
+    def _scaled(self, q: np.ndarray, qdot: np.ndarray) -> list[Tensor]:
+        scaled = self.units.scale(q, qdot)
+        return [torch.from_numpy(np.ascontiguousarray(x.T))[None] for x in scaled]
