@@ -16,7 +16,7 @@ from study.core.data.recording import COUNTS, Recording
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
-from study.core.measures.power import damping_acceleration, power_balance
+from study.core.measures.power import force_acceleration, power_balance
 from study.core.measures.rollout import rollout
 from study.core.training.train import State, relative_gradient, verdicts
 from study.tables.measures import (
@@ -281,7 +281,7 @@ def _force_error(setup: Setup, theta: Tensor, rows: Tensor) -> dict[str, float]:
     if not system.known or (system.forces is None and setup.cell.model.friction == "none"):
         return {}
     states = rows.to(theta).mT
-    learned = damping_acceleration(setup.model, theta, states[:, :D], states[:, D : 2 * D])
+    learned = force_acceleration(setup.model, theta, states[:, :D], states[:, D : 2 * D])
     if learned is None:
         return {}
     free = dataclasses.replace(system, forces=None)

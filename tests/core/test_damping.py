@@ -166,7 +166,7 @@ def test_power_balance_of_a_rollout_closes(name):
     torch.testing.assert_close(few[0].states, few[1].states, rtol=1e-9, atol=1e-9)
     q, qdot = rolled.states.flatten(1, 2).mT.contiguous().chunk(2, 1)
     energy = model.energy(theta, q, qdot)[0].view(2, 3, -1)
-    power = (model.damping_force(theta, qdot) * qdot).sum(1).view(2, 3, -1)
+    power = (model.learned_force(theta, qdot) * qdot).sum(1).view(2, 3, -1)
     assert (power <= 0).all()
     weights = torch.tensor([7.0, 32.0, 12.0, 32.0, 7.0]).double() * (2 / 45) * float(times[1])
     work = (power.unfold(2, 5, 4) * weights).sum(3).cumsum(2)

@@ -1,4 +1,4 @@
-"""Friction that was learned: its power balance along rollouts, and its accelerations."""
+"""Forces that were learned: their power balance along rollouts, and their accelerations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def power_balance(
     states: Float[Tensor, "R K T two_D"],
     times: Float[Tensor, " T"],
 ) -> Float[np.ndarray, "R K T"] | None:
-    """Energy gained since the start less the work of the friction, both the model's own, over the
+    """Energy gained since the start less the work of the forces, both the model's own, over the
     mean kinetic energy; scaled units, NaN once diverged; None without a Lagrangian.
 
     Zero but for the errors of the rollout's solver and of the quintic interpolation between times.
@@ -40,7 +40,7 @@ def power_balance(
     half = np.diff(t)[:, None] / 2
     at = t[:-1, None] + half * (1 + nodes)
     rates = torch.from_numpy(np.moveaxis(motion(at.ravel(), 1), 0, 3)).to(theta)
-    power = (model.damping_force(theta, rates.flatten(2)).view_as(rates) * rates).sum(1)
+    power = (model.learned_force(theta, rates.flatten(2)).view_as(rates) * rates).sum(1)
     work = (power.view(R, K, T - 1, NODES) * torch.from_numpy(half * weights).to(theta)).sum(3)
     work = torch.cat([torch.zeros_like(work[..., :1]), work.cumsum(2)], 2)
     moving = torch.where(lost, torch.nan, action).nanmean((1, 2), keepdim=True) / 2
@@ -48,11 +48,11 @@ def power_balance(
     return torch.where(lost, torch.nan, balance).cpu().numpy()
 
 
-def damping_acceleration(
+def force_acceleration(
     model: Model, theta: Float[Tensor, "R S"], q: Tensor, qdot: Tensor
 ) -> Float[Tensor, "R D B"] | None:
-    """M^-1 Q of the friction that was learned; None without a mass matrix."""
+    """M^-1 Q of the forces that were learned; None without a mass matrix."""
     mass = model.mass_matrix(theta, q, qdot)
     if mass is None:
         return None
-    return (invert(mass)[0] * model.damping_force(theta, qdot).unsqueeze(1)).sum(2)
+    return (invert(mass)[0] * model.learned_force(theta, qdot).unsqueeze(1)).sum(2)

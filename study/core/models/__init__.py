@@ -190,7 +190,7 @@ class TrainedModel:
         not see: solve(mass_matrix, friction), in 1/s, does not depend on it.
         """
         D = len(self.units.length)
-        C = -self.model.damping_force(self.theta, torch.eye(D).double()[None])[0].numpy()
+        C = -self.model.learned_force(self.theta, torch.eye(D).double()[None])[0].numpy()
         return C / np.outer(self.units.length, self.units.length) / self.units.time
 
     def mass_matrix(

@@ -1,6 +1,6 @@
-"""A linear Lagrangian with friction: M qddot + c - g = -C qdot, C positive semidefinite.
+"""A linear Lagrangian with forces: M qddot + c - g = -C qdot + B u, C positive semidefinite.
 
-The entries of C are more unknowns of the same linear equations. No ridge acts on them.
+The entries of C and B are more unknowns of the same linear equations. No ridge acts on them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core import native
-from study.core.models.damping import Damping
+from study.core.models.damping import FRICTION, Damping, Rates
 from study.core.models.linear_lagrangian import LinearLagrangian, Slopes
 from study.core.models.mlp import States
 
 
 @dataclasses.dataclass(frozen=True)
 class DampedLagrangian(LinearLagrangian):
-    """theta is f, the entries of C at `damping.places`, and then that of `free`, the same without."""
+    """theta is f, the entries of C at `damping.places` and B, and then that of `free`, the same
+    Lagrangian without forces."""
 
     free: LinearLagrangian
     damping: Damping
@@ -36,6 +37,10 @@ class DampedLagrangian(LinearLagrangian):
     @property
     def n_params(self) -> int:
         return self.damping.count + self.free.n_params
+
+    @property
+    def n_driven(self) -> int:
+        return self.damping.n_inputs
 
     @property
     def n_features(self) -> int:
@@ -57,28 +62,40 @@ class DampedLagrangian(LinearLagrangian):
         """f, and theta without it."""
         return theta[:, : self.damping.count], theta[:, self.damping.count :]
 
-    def mass_and_force(self, theta: Tensor, q: States, qdot: States) -> tuple[Tensor, States]:
-        mass, force = self.free.mass_and_force(self.parts(theta)[1], q, qdot)
-        return mass, force + self.damping_force(theta, qdot)
+    def mass_and_force(self, theta: Tensor, q: States, qdot: Rates) -> tuple[Tensor, States]:
+        v = qdot[:, : self.damping.n_dof]
+        mass, force = self.free.mass_and_force(self.parts(theta)[1], q, v)
+        return mass, force + self.learned_force(theta, qdot)
+
+    def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        return super().energy(theta, q, qdot[:, : self.damping.n_dof])
 
     def friction(self, theta: Tensor) -> Float[Tensor, "R D D"]:
-        lower = self.damping.factor(self.parts(theta)[0])
+        """C."""
+        lower = self.damping.lower(self.parts(theta)[0])
         return lower + lower.tril(-1).mT
 
-    def damping_force(self, theta: Tensor, qdot: States) -> States:
-        return -torch.bmm(self.friction(theta), qdot)
+    def learned_force(self, theta: Tensor, qdot: Rates) -> States:
+        v, u = qdot.split([self.damping.n_dof, self.damping.n_inputs], 1)
+        B = self.damping.input_matrix(self.parts(theta)[0])
+        return torch.bmm(B, u) - torch.bmm(self.friction(theta), v)
 
-    def rows(self, theta: Tensor, q: States, qdot: States, qddot: States) -> tuple[Tensor, Tensor]:
-        rows, trace = self.free.rows(self.parts(theta)[1], q, qdot, qddot)
-        own = torch.zeros_like(rows[..., : self.damping.count])
+    def rows(self, theta: Tensor, q: States, qdot: Rates, qddot: States) -> tuple[Tensor, Tensor]:
+        D, m = self.damping.n_dof, self.damping.n_inputs
+        v, u = qdot.split([D, m], 1)
+        rows, trace = self.free.rows(self.parts(theta)[1], q, v, qddot)
+        own = rows.new_zeros(*rows.shape[:3], self.damping.count)
         for k, (i, j) in enumerate(self.damping.places):
-            own[:, :, i, k] = qdot[:, j]
-            own[:, :, j, k] = qdot[:, i]
+            own[:, :, i, k] = v[:, j]
+            own[:, :, j, k] = v[:, i]
+        first = len(self.damping.places)
+        for i in range(D):
+            own[:, :, i, first + i * m : first + (i + 1) * m] = -u.mT
         return torch.cat([own, rows], 3), torch.cat([torch.zeros_like(own[:, :, 0]), trace], 2)
 
     def slopes(self, theta: Tensor, q: States, qdot: States) -> Slopes:
         free = self.free.slopes(self.parts(theta)[1], q, qdot)
-        none = torch.zeros_like(free.of_q[..., : self.damping.count])
+        none = free.of_q.new_zeros(*free.of_q.shape[:3], self.damping.count)
         of_qdot, of_q = (torch.cat([none, x], 3) for x in (free.of_qdot, free.of_q))
         return Slopes(torch.cat([none[:, :, 0], free.value], 2), of_qdot, of_q)
 
@@ -86,12 +103,14 @@ class DampedLagrangian(LinearLagrangian):
         if (known := self.free.in_cpp(self.parts(theta)[1])) is None:
             return None
         network, parameters = known
-        network.friction = native.FRICTION.index(self.damping.kind)
+        network.friction = FRICTION.index(self.damping.kind)
+        network.n_inputs = self.damping.n_inputs
         values, vectors = torch.linalg.eigh(self.friction(theta))
         root = vectors * values.clamp(min=0).sqrt().unsqueeze(1)  # C = root root^T
         A = torch.linalg.qr(root.mT)[1].mT
-        rows, columns = zip(*self.damping.places, strict=True)
-        return network, torch.cat([parameters, A[:, rows, columns]], 1)
+        entries = [A[:, i, j, None] for i, j in self.damping.places]
+        B = self.parts(theta)[0][:, len(entries) :]
+        return network, torch.cat([parameters, *entries, B], 1)
 
     def acceleration(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         if known := self.in_cpp(theta):

@@ -130,7 +130,7 @@ class LNN(NetworkModel):
         return to_q, adjoint[:, I:, 0] + mlp.pull(x, to_r)  # r is (qdot, qddot)
 
     def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
-        mlp, layers = self.mlp, self.mlp.layers(theta)
+        mlp, layers, qdot = self.mlp, self.mlp.layers(theta), qdot[:, : self.mlp.n_dof]
         *_, sweep = _curvature(mlp, layers, q, qdot)
         (W, _), (top, bias) = layers[0], layers[-1]
         momentum = torch.bmm(W[:, :, mlp.n_position_inputs :].mT, sweep.weighted[0])
@@ -140,7 +140,7 @@ class LNN(NetworkModel):
         return action - value - prior / 2, action
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        return _curvature(self.mlp, self.mlp.layers(theta), q, qdot)[0]
+        return _curvature(self.mlp, self.mlp.layers(theta), q, qdot[:, : self.mlp.n_dof])[0]
 
 
 def _curvature(

@@ -101,6 +101,6 @@ class _Field:
         gradient = gradient_of(pairs)
         if model.damping:
             f, u = model.coefficients(self.theta), solved(sweep.inverse, of_qddot)
-            to_qdot = to_qdot + model.damping.force(f, u)
+            to_qdot = to_qdot + model.damping.friction(f, u)
             gradient = torch.cat([gradient, model.damping.gradient(f, u, qdot).sum(2)], 1)
         return torch.cat([to_q, to_qdot + of_qdot], 1), gradient

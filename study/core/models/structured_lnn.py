@@ -101,6 +101,7 @@ class StructuredLNN(NetworkModel):
         return mlp.pull(x, adjoint[:, :, 0]) + torch.stack(bent, 1), to_qdot
 
     def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        qdot = qdot[:, : self.mlp.n_dof]
         action = (_times(self.mass_matrix(theta, q, qdot), qdot) * qdot).sum(1)
         inputs = self.mlp.encode(q).unsqueeze(2)
         potential = self.mlp.forward(self.mlp.layers(theta), inputs)[0][:, -1, 0]

@@ -28,7 +28,7 @@ namespace study {
 struct Shape {  // `Network` of `__init__.py`
     int64_t model, n_dof, width, depth, activation;  // `model` in the order of `__init__.py`
     int64_t angles;                                  // a bit for each coordinate that is encoded
-    int64_t friction;                                // none, diagonal, matrix
+    int64_t friction, n_inputs;                      // none, diagonal, matrix; inputs below qdot
     double beta, mass_prior, floor;
 };
 
@@ -49,13 +49,14 @@ using Memory = std::unique_ptr<void, Free>;  // for vectors, of which a template
 template <typename T>
 class Network {
    public:
-    Network(const Shape& shape, bool velocities, int n_outputs, int64_t B)
-        : shape(shape), D(shape.n_dof), K(shape.depth), B(B) {
+    // `rates` that a network sees: none, or D, or more if inputs are among them
+    Network(const Shape& shape, int rates, int n_outputs, int64_t B)
+        : shape(shape), D(shape.n_dof), K(shape.depth), m(shape.n_inputs), B(B) {
         for (int i = 0; i < D; ++i) I += angle(i) ? 2 : 1;
         vectors = int(std::min<int64_t>(VECTORS, (B + LANES<T> - 1) / LANES<T>));
         S = vectors * LANES<T>;
         layers.resize(K + 1);
-        for (int k = 0, in = I + (velocities ? D : 0); k <= K; ++k) {
+        for (int k = 0, in = I + rates; k <= K; ++k) {
             Layer<T>& l = layers[k];
             l.rows = k < K ? int(shape.width) : n_outputs, l.columns = in, l.at = P;
             l.padded_rows = round_up(l.rows, ROWS), l.padded_columns = round_up(in, ROWS);
@@ -68,10 +69,11 @@ class Network {
         n = layers[0].padded_rows * vectors;
         for (int i = 0; i < D && shape.friction; ++i)
             for (int j = shape.friction == 1 ? i : 0; j <= i; ++j) damped.push_back({i, j});
-        P += int64_t(damped.size());
-        A.resize(D * D), damping_gradient = take(damped.size());
+        forced = shape.model != 2 && (shape.friction || m);
+        n_forces = forced ? int(damped.size()) + D * m : 0, P += n_forces;
+        A.resize(D * D), inputs.resize(D * m), force_gradient = take(n_forces);
         for (auto rows : {&q, &qdot, &target, &qddot, &u, &z, &c, &g, &p_damped, &u_damped})
-            *rows = take(D * vectors);
+            *rows = take((D + m) * vectors);
         mass = take(D * D * vectors), inverse = take(D * D * vectors);
         matrix.resize(3 * D * D);
     }
@@ -92,7 +94,8 @@ class Network {
             std::memset(l.bias_gradient, 0, l.padded_rows * BYTES);
         }
         for (auto [i, j] : damped) A[i * D + j] = *theta++;
-        std::memset(damping_gradient, 0, damped.size() * BYTES);
+        if (forced) std::copy_n(theta, D * m, inputs.begin());
+        std::memset(force_gradient, 0, n_forces * BYTES);
     }
 
     // the gradient, in the order of theta
@@ -105,9 +108,9 @@ class Network {
                 for (int lane = 0; lane < LANES<T>; ++lane) *theta += l.bias_gradient[i][lane];
             }
         }
-        for (size_t k = 0; k < damped.size(); ++k, ++theta) {
+        for (int k = 0; k < n_forces; ++k, ++theta) {
             *theta = 0;
-            for (int lane = 0; lane < LANES<T>; ++lane) *theta += damping_gradient[k][lane];
+            for (int lane = 0; lane < LANES<T>; ++lane) *theta += force_gradient[k][lane];
         }
     }
 
@@ -118,7 +121,7 @@ class Network {
         int64_t floored = 0;
         for (int64_t begin = 0; begin < B; begin += S) {
             const int some = int(std::min<int64_t>(S, B - begin));
-            rows(D, q, q_ + begin, stride, some), rows(D, qdot, qdot_ + begin, stride, some);
+            rows(D, q, q_ + begin, stride, some), rows(D + m, qdot, qdot_ + begin, stride, some);
             floored += forward(some);
             then(begin, some);
         }
@@ -303,9 +306,13 @@ class Network {
     // qddot = M^-1 (g - c + Q) and M^-1, from the upper triangle of M without its prior
     int64_t solve(int some) {
         int64_t count = 0;
-        if (shape.friction) {  // Q = -A A^T qdot
+        if (forced) {  // c less Q = -A A^T qdot + B u
             damp(qdot, p_damped);
             add_damping(p_damped, T(1), c);
+            for (int i = 0; i < D; ++i)
+                for (int k = 0; k < m; ++k)
+                    for (int v = 0; v < vectors; ++v)
+                        c[i * vectors + v] -= inputs[i * m + k] * qdot[(D + k) * vectors + v];
         }
         T *m = matrix.data(), *out = m + D * D;
         for (int s = 0; s < S; ++s) {
@@ -326,7 +333,7 @@ class Network {
         return count;
     }
 
-    // M^-T z; with friction the gradient of A too, because Q stands beside g and c
+    // M^-T z; with forces the gradient of A and B too, because Q stands beside g and c
     void solve_transposed(Vec<T>* out) {
         for (int i = 0; i < D; ++i)
             for (int v = 0; v < vectors; ++v) {
@@ -335,11 +342,11 @@ class Network {
                     sum += inverse[(j * D + i) * vectors + v] * z[j * vectors + v];
                 out[i * vectors + v] = sum;
             }
-        if (shape.friction) collect_damping(out);
+        if (forced) collect_forces(out);
     }
 
     const Shape shape;
-    int D, K, I = 0, vectors, S, n = 0;  // n vectors of a plane of hidden units
+    int D, K, m, I = 0, vectors, S, n = 0;  // m inputs; n vectors of a plane of hidden units
     int64_t B, P = 0;
     std::vector<Layer<T>> layers;
     Vec<T>*q, *qdot, *target, *qddot, *u, *z, *c, *g, *mass, *inverse;
@@ -362,19 +369,24 @@ class Network {
                 to[i * vectors + v] += factor * A[i * D + j] * from[j * vectors + v];
     }
 
-    // -d<w, A A^T qdot>/dA of the chunk, where w is M^-T z
-    void collect_damping(const Vec<T>* w) {
+    // d<w, Q>/dA and /dB of the chunk, where w is M^-T z
+    void collect_forces(const Vec<T>* w) {
         damp(w, u_damped);
-        const int64_t first = P - int64_t(damped.size());
-        for (size_t k = 0; k < damped.size(); ++k) {
-            const auto [i, j] = damped[k];
+        const int n_damped = int(damped.size());
+        for (int k = 0; k < n_forces; ++k) {
             Vec<T> slope[VECTORS];
             for (int v = 0; v < vectors; ++v) {
-                slope[v] = -(w[i * vectors + v] * p_damped[j * vectors + v] +
-                             qdot[i * vectors + v] * u_damped[j * vectors + v]);
-                if (!each) damping_gradient[k] += slope[v];
+                if (k < n_damped) {
+                    const auto [i, j] = damped[k];
+                    slope[v] = -(w[i * vectors + v] * p_damped[j * vectors + v] +
+                                 qdot[i * vectors + v] * u_damped[j * vectors + v]);
+                } else {
+                    const int at = k - n_damped;
+                    slope[v] = w[at / m * vectors + v] * qdot[(D + at % m) * vectors + v];
+                }
+                if (!each) force_gradient[k] += slope[v];
             }
-            if (each) std::memcpy(each + (first + k) * each_row, slope, some * sizeof(T));
+            if (each) std::memcpy(each + (P - n_forces + k) * each_row, slope, some * sizeof(T));
         }
     }
 
@@ -398,9 +410,11 @@ class Network {
     }
 
     std::vector<Memory> memory;
-    std::vector<T> matrix, turned, A;  // A of the friction, (D, D)
+    std::vector<T> matrix, turned, A, inputs;  // A of the friction (D, D), B of the inputs (D, m)
     std::vector<std::pair<int, int>> damped;  // the entries of A that are trained
-    Vec<T>*damping_gradient, *p_damped, *u_damped;  // A^T qdot, and A^T M^-T z
+    Vec<T>*force_gradient, *p_damped, *u_damped;  // A^T qdot, and A^T M^-T z
+    bool forced = false;
+    int n_forces = 0;
     T* each = nullptr;  // the Jacobian to fill
     int64_t each_row = 0;
     int some = 0;

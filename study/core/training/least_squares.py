@@ -263,11 +263,11 @@ class LeastSquares(Stage):
 def _solver(
     model: LinearModel, part: Factor, columns: int, spectrum: Spectrum | None = None
 ) -> Callable[[float], Float[Tensor, " columns"]]:
-    """The first `columns` unknowns by ridge; no ridge acts on those of friction."""
+    """The first `columns` unknowns by ridge; no ridge acts on those of forces."""
     if model.damping is None:
         return (spectrum or Spectrum.of(part, columns, model.equilibrated)).solution
     k, D = model.damping.count, model.damping.n_dof
-    bounds = {"definite": D} if model.damping.kind == "matrix" else {"non_negative": D}
+    bounds = {"matrix": {"definite": D}, "diagonal": {"non_negative": D}}.get(model.damping.kind, {})
     rows, gauge = part.triangle.cpu().numpy(), None
     if part.gauge is not None:
         gauge = part.gauge[k:columns].cpu().numpy() / part.states
