@@ -53,6 +53,8 @@ def main(arguments: list[str]) -> None:
     if not any(text.startswith("system=") for text in overrides):
         overrides = ["system=unknown", *overrides]
     given = [*FIXED, f'data.path="{path}"', *overrides]
+    if "inputs" in own:
+        given.append(f"data.columns.inputs=[{own['inputs'].strip('[]')}]")
 
     def cell_of(*more: str) -> Cell:
         return make_cell(compose([*given, *more]), compile=native.trouble() is None)
@@ -62,14 +64,12 @@ def main(arguments: list[str]) -> None:
     recording = cell_of("data.n_train=1").recording
     assert recording is not None  # data=file
     cell = cell_of(f"data.n_train={min(len(recording.points), MOST)}")
-    inputs = tuple(own["inputs"].strip("[]").split(",")) if "inputs" in own else ()
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
         result = fit.fit(
             cell,
             own.get("friction", "auto"),
-            inputs,
             lambda what: bar.update(task, description=what),
         )
         bar.update(task, description="page")

@@ -204,5 +204,6 @@ def _weights(setup: Setup, state: State) -> dict[str, Any]:
         "time": setup.units.time,
         "length": setup.units.length.tolist(),
         "origin": setup.units.origin.tolist(),
+        "inputs": setup.units.inputs.tolist(),
         "theta": state.theta.cpu(),
     }

@@ -69,6 +69,7 @@ FACTORS: dict[str, Factor] = {
     "data.file": _LATER_NAME,
     "data.estimate": _LATER_NAME,
     "data.held_out": Factor(float, 0, 1, nullable=True, later=True),
+    "data.inputs": _LATER_NAME,
     "precision": _NAME,
 }
 

@@ -99,6 +99,9 @@ class ColumnsConfig:
         "of each coordinate: rad, deg, mrad, turn, m, cm, mm, um, km; null: the system's own",
     ]
     time_unit: Annotated[Name | None, "s, ms, us, ns, min, h, d; null: s"] = None
+    inputs: Annotated[
+        tuple[Name, ...] | None, "recorded forces (N, N m, V): models learn what they do; null: none"
+    ] = None
 
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in TIMES:

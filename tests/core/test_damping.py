@@ -9,6 +9,8 @@ import torch
 
 from study.core.measures.rollout import rollout
 from study.core.models import make_model, segments
+from study.core.models.damped_lagrangian import DampedLagrangian
+from study.core.models.damping import FRICTION
 from study.core.training.elimination import _definite
 from study.core.training.least_squares import LeastSquares
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
@@ -22,24 +24,25 @@ from tests.core.test_segments import drawn
 KINDS = ("diagonal", "matrix")
 every_network = pytest.mark.parametrize(
     ("name", "kind", "D"),
-    [(n, k, D) for n in ("lnn", "structured_lnn") for k in KINDS for D in ANGLES],
+    [(n, k, D) for n in ("lnn", "structured_lnn") for k, D in zip(KINDS * 2, (1, 2, 3, 2))],
 )
+FORCES = (("diagonal", 0, 1), ("matrix", 0, 2), ("none", 1, 2), ("matrix", 2, 3), ("diagonal", 1, 3))
 
 
-def make(name, kind, D=2, native=False, **more):
+def make(name, kind, D=2, native=False, m=0, **more):
     more = {"mass_prior": 1.0, "activation": "softplus", "width": 5, "depth": 2} | more
     settings = settings_of(name, friction=kind, **more)
-    return settings, make_model(ANGLES[D], settings, native=native)
+    return settings, make_model(ANGLES[D], settings, native=native, n_driven=m)
 
 
 def matrix(model, row):
     """C of one network, from its last parameters."""
     D = model.mlp.n_dof
     places = [(i, j) for i in range(D) for j in range(i + 1)]
-    if model.damping.kind == "diagonal":
-        places = [(i, i) for i in range(D)]
+    if model.damping.kind != "matrix":
+        places = [(i, i) for i in range(D) if model.damping.kind == "diagonal"]
     A = torch.zeros(D, D, dtype=row.dtype)
-    for value, (i, j) in zip(row[model.mlp.n_params :], places, strict=True):
+    for value, (i, j) in zip(row[model.mlp.n_params :], places, strict=False):
         unit = torch.zeros(D, D, dtype=row.dtype)
         unit[i, j] = 1
         A = A + value * unit
@@ -54,16 +57,23 @@ def own_lagrangian(settings, model, row):
 
 
 def reference(settings, model, row, q, qdot):
-    """qddot (B, D) by automatic differentiation of L, with the friction."""
-    mass, force = euler_lagrange.terms(own_lagrangian(settings, model, row), q.T, qdot.T)
-    return torch.linalg.solve(mass, force - qdot.T @ matrix(model, row))
+    """qddot (B, D) by automatic differentiation of L, with friction and inputs."""
+    D, m = model.mlp.n_dof, model.n_driven
+    qdot, u = qdot.T.split([D, m], 1)
+    mass, force = euler_lagrange.terms(own_lagrangian(settings, model, row), q.T, qdot)
+    pushed = u @ row[len(row) - D * m :].view(D, m).T
+    return torch.linalg.solve(mass, force - qdot @ matrix(model, row) + pushed)
 
 
 @pytest.mark.parametrize("native", [False, True])
-@every_network
-def test_accelerations_and_gradients_are_those_of_automatic_differentiation(name, kind, D, native):
-    settings, model = make(name, kind, D, native)
+@pytest.mark.parametrize(("kind", "m", "D"), FORCES)
+@pytest.mark.parametrize("name", ["lnn", "structured_lnn"])
+def test_accelerations_and_gradients_are_those_of_automatic_differentiation(
+    name, kind, m, D, native
+):
+    settings, model = make(name, kind, D, native, m)
     theta, q, qdot, target = draw(model, D, B=20)
+    qdot = torch.cat([qdot, target[:, :1].repeat(1, m, 1).cos()], 1)
     assert model.n_params == theta.shape[1]
     qddot, jacobian = model.jacobian(theta, q, qdot)
     assert torch.equal(qddot, model.acceleration(theta, q, qdot))
@@ -133,8 +143,16 @@ def linear(features, **more):
     return settings
 
 
+def driven(data, m):
+    """With inputs at random beside the velocities."""
+    D, generator = data.n_dof, torch.Generator().manual_seed(5)
+    u = torch.randn(*data.rows.shape[:2], m, generator=generator, dtype=torch.float64)
+    rows = torch.cat([data.rows[..., : 2 * D], u, data.rows[..., 2 * D :]], 2)
+    return dataclasses.replace(data, rows=rows, n_driven=m)
+
+
 def without_cpp(model):
-    if hasattr(model, "free"):
+    if isinstance(model, DampedLagrangian):
         return dataclasses.replace(model, free=without_cpp(model.free))
     return dataclasses.replace(model, native=False)
 
@@ -175,17 +193,19 @@ def test_power_balance_of_a_rollout_closes(name):
     assert (change - work).abs().amax() < 1e-8 * change.abs().amax()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("m", [0, 2])
+@pytest.mark.parametrize("kind", FRICTION)
 @pytest.mark.parametrize("features", ["structured", "random"])
-def test_the_linear_lagrangian_solves_for_friction(features, kind):
+def test_the_linear_lagrangian_solves_for_forces(features, kind, m):
     """Of a teacher of the same features, whose mean trace of M is that of the gauge."""
     settings = linear(features, width=10, friction=kind)
-    model = make_model((True, False), settings, native=True)
+    model = make_model((True, False), settings, native=True, n_driven=m)
     theta = model.initialise([0], torch.float64)
     generator = torch.Generator().manual_seed(0)
-    P, f = model.n_params, torch.tensor([0.3, 0.7] if kind == "diagonal" else [0.3, -0.2, 0.7])
+    entries = {"none": [], "diagonal": [0.3, 0.7], "matrix": [0.3, -0.2, 0.7]}[kind]
+    P, f = model.n_params, torch.tensor(entries + [0.4, -0.1, 0.2, 0.9][: 2 * m]).double()
     theta[:, :P] = 0.03 * torch.randn(1, P, generator=generator, dtype=torch.float64)
-    data = make_data(R=1, N=200)
+    data = driven(make_data(R=1, N=200), m)
     gauge = model.equations(theta, *data.states(slice(None), slice(None))).gauge
     theta[:, :P] -= gauge * (gauge * theta[:, :P]).sum() / gauge.square().sum()
     theta[:, : len(f)] = f
@@ -230,16 +250,20 @@ def test_the_nearest_definite_matrix_is_that_without_negative_eigenvalues(D):
         np.testing.assert_allclose(found, [*expected[low], 0.7], atol=1e-6)
 
 
-@pytest.mark.parametrize("stage", ["soap", "levenberg_marquardt"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_finds_the_friction_of_a_teacher(stage, kind):
-    settings, model = make("structured_lnn", kind, 2, True)
+@pytest.mark.parametrize(
+    ("stage", "kind", "m"),
+    [("soap", "diagonal", 1), ("levenberg_marquardt", "diagonal", 0),
+     ("levenberg_marquardt", "matrix", 2)],
+)  # fmt: skip
+def test_training_finds_the_forces_of_a_teacher(stage, kind, m):
+    _, model = make("structured_lnn", kind, 2, True, m)
     teacher = model.initialise([9], torch.float64)
-    f = torch.tensor([0.5, 0.2, 0.8] if kind == "matrix" else [0.5, 0.8]).double()
+    entries = [0.5, 0.2, 0.8] if kind == "matrix" else [0.5, 0.8]
+    f = torch.tensor(entries + [0.6, -0.3, 0.2, 0.7][: 2 * m]).double()
     teacher[:, model.mlp.n_params :] = f
-    data = taught(model, teacher, make_data(R=1, N=300))
+    data = taught(model, teacher, driven(make_data(R=1, N=300), m))
     stages = {
-        "soap": Soap(2000, 100, 5e-3, "cosine", 1.0, dtype=torch.float64, compiled=True),
+        "soap": Soap(1000, 100, 1e-2, "cosine", 1.0, dtype=torch.float64, compiled=True),
         "levenberg_marquardt": LevenbergMarquardt(200),
     }
     trained = run(model, data, stages[stage]).theta
@@ -248,6 +272,8 @@ def test_training_finds_the_friction_of_a_teacher(stage, kind):
     scale = float((masses[0] * masses[1]).sum() / (masses[1] ** 2).sum())
     found, expected = matrix(model, trained[0]) / scale, matrix(model, teacher[0])
     np.testing.assert_allclose(found, expected, rtol=0.03, atol=0.01)
+    found, expected = (model.damping.input_matrix(model.coefficients(x))[0] for x in (trained, teacher))
+    np.testing.assert_allclose(found / scale, expected, rtol=0.03, atol=0.01)
 
 
 def test_soap_in_cpp_takes_the_steps_of_the_tensors():

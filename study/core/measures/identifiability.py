@@ -29,7 +29,7 @@ def spectrum(
     model: Model,
     theta: Float[Tensor, "R S"],
     q: Float[Tensor, "R D N"],
-    qdot: Float[Tensor, "R D N"],
+    qdot: Float[Tensor, "R V N"],
     equal_states: bool = True,
 ) -> Float[Tensor, "R K"]:
     """Singular values of each network's J at its own N states, K = min(N D, P), largest first.

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy.interpolate import BPoly
 from torch import Tensor
 
+from study.core.measures.rollout import Drive
 from study.core.models.mass_matrix import invert
 from study.core.models.model import Model
 
@@ -19,6 +20,7 @@ def power_balance(
     theta: Float[Tensor, "R S"],
     states: Float[Tensor, "R K T two_D"],
     times: Float[Tensor, " T"],
+    drive: Drive | None = None,
 ) -> Float[np.ndarray, "R K T"] | None:
     """Energy gained since the start less the work of the forces, both the model's own, over the
     mean kinetic energy; scaled units, NaN once diverged; None without a Lagrangian.
@@ -32,7 +34,15 @@ def power_balance(
     if known is None:
         return None
     energy, action = (x.view(R, K, T) for x in known)
-    qddot = model.acceleration(theta, q, qdot)
+
+    def driven(qdot: Tensor, at: Float[np.ndarray, " n"]) -> Tensor:
+        """With the inputs at these times, the same for all trajectories, below qdot (R, D, K n)."""
+        if drive is None:
+            return qdot
+        u = torch.from_numpy(np.stack([drive(k, at) for k in range(K)], 0)).to(qdot)
+        return torch.cat([qdot, u.permute(2, 0, 1).flatten(1).expand(R, -1, -1)], 1)
+
+    qddot = model.acceleration(theta, q, driven(qdot, times.cpu().numpy()))
     rows = [x.view(R, W // 2, K, T).cpu().numpy() for x in (q, qdot, qddot)]
     t = times.cpu().numpy()
     motion = BPoly.from_derivatives(t, np.moveaxis(np.stack(rows), (4, 0), (0, 1)))
@@ -40,7 +50,8 @@ def power_balance(
     half = np.diff(t)[:, None] / 2
     at = t[:-1, None] + half * (1 + nodes)
     rates = torch.from_numpy(np.moveaxis(motion(at.ravel(), 1), 0, 3)).to(theta)
-    power = (model.learned_force(theta, rates.flatten(2)).view_as(rates) * rates).sum(1)
+    force = model.learned_force(theta, driven(rates.flatten(2), at.ravel()))
+    power = (force.view_as(rates) * rates).sum(1)
     work = (power.view(R, K, T - 1, NODES) * torch.from_numpy(half * weights).to(theta)).sum(3)
     work = torch.cat([torch.zeros_like(work[..., :1]), work.cumsum(2)], 2)
     moving = torch.where(lost, torch.nan, action).nanmean((1, 2), keepdim=True) / 2

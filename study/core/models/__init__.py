@@ -75,9 +75,9 @@ def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
 
 
 def _damping(angles: tuple[bool, ...], settings: Settings) -> Damping | None:
-    """The friction; models of earlier versions have none."""
-    kind = settings.get("friction", "none")
-    return None if kind == "none" else Damping(len(angles), kind)
+    """The forces; models of earlier versions have none."""
+    kind, m = settings.get("friction", "none"), settings["n_driven"]
+    return Damping(len(angles), kind, m) if kind != "none" or m else None
 
 
 def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
@@ -94,9 +94,11 @@ MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
     "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"], damping=_damping(angles, s)),
     "structured_lnn": _structured_lnn,
     "acceleration_mlp": lambda angles, s: AccelerationMLP(
-        _mlp(angles, s, n_outputs=len(angles)), s["init"]
+        _mlp(angles, s, n_outputs=len(angles), n_driven=s["n_driven"]), s["init"]
     ),
-    "random_features": lambda angles, s: RandomFeatures(_mlp(angles, s)),
+    "random_features": lambda angles, s: RandomFeatures(
+        _mlp(angles, s, n_driven=s["n_driven"])
+    ),
     "linear_lagrangian": _linear_lagrangian,
 }
 
@@ -115,14 +117,16 @@ def make_model(
     native: bool = False,
     system: System | None = None,
     units: Units | None = None,
+    n_driven: int = 0,
 ) -> Model:
-    """The model of a cell from its plain settings (`name`, `width`, ...).
+    """The model of a cell from its plain settings (`name`, `width`, ...), with recorded inputs.
 
     If `native`, C++ computes it on the CPU, provided it is a network. The terms of a library are
     those of `system`; `units`, physical if not given, are those of the states it is asked about.
 
     **Raises:** `ValueError` for a library without a system.
     """
+    settings = {**settings, "n_driven": n_driven}
     if (settings["name"], settings.get("features")) == ("linear_lagrangian", "library"):
         if system is None:
             raise ValueError("model.features=library needs the system that states the terms")
@@ -161,16 +165,23 @@ class TrainedModel:
 
         **Raises:** `ValueError` for a library without a system.
         """
-        units = Units(saved["time"], np.asarray(saved["length"]), np.asarray(saved["origin"]))
+        scales = (np.asarray(saved.get(name, [])) for name in ("length", "origin", "inputs"))
+        units = Units(saved["time"], *scales)
         angles, theta = tuple(saved["angles"]), saved["theta"][index : index + 1].double()
-        return cls(make_model(angles, saved["model"], system=system, units=units), theta, units)
+        shape = {"system": system, "units": units, "n_driven": len(units.inputs)}
+        return cls(make_model(angles, saved["model"], **shape), theta, units)
 
     def acceleration(
-        self, q: Float[np.ndarray, "..."], qdot: Float[np.ndarray, "..."]
+        self,
+        q: Float[np.ndarray, "..."],
+        qdot: Float[np.ndarray, "..."],
+        u: Float[np.ndarray, "..."] | None = None,
     ) -> Float[np.ndarray, "n D"]:
         """qddot (n, D) at states q and qdot (n, D), all in physical units (s; m or rad).
 
-        **Raises:** `ValueError` if q and qdot do not have this shape.
+        - `u`: (n, m), of a model with recorded inputs, in the units of the recording.
+
+        **Raises:** `ValueError` if q, qdot and u do not have this shape.
         """
         D = len(self.units.length)
         if q.ndim != 2 or q.shape[1] != D or qdot.shape != q.shape:
@@ -178,8 +189,12 @@ class TrainedModel:
                 f"q has the shape {q.shape} and qdot {qdot.shape}: both must be (n, {D}), "
                 "a row for each state"
             )
+        m = len(self.units.inputs)
+        if m != (0 if u is None else u.shape[-1]) or (u is not None and u.shape != (len(q), m)):
+            given = "no u is given" if u is None else f"u has the shape {u.shape}"
+            raise ValueError(f"the model has {m} recorded inputs, and {given}: (n, {m}) is needed")
         with torch.no_grad():
-            qddot = self.model.acceleration(self.theta, *self._scaled(q, qdot))[0].T.numpy()
+            qddot = self.model.acceleration(self.theta, *self._scaled(q, qdot, u))[0].T.numpy()
         return self.units.acceleration_to_physical(qddot)
 
     @property
@@ -189,9 +204,21 @@ class TrainedModel:
         Mass matrix, friction and energy are known up to one common factor, which accelerations do
         not see: solve(mass_matrix, friction), in 1/s, does not depend on it.
         """
-        D = len(self.units.length)
-        C = -self.model.learned_force(self.theta, torch.eye(D).double()[None])[0].numpy()
-        return C / np.outer(self.units.length, self.units.length) / self.units.time
+        length = self.units.length
+        return -self._slopes[:, : len(length)] / np.outer(length, length) / self.units.time
+
+    @property
+    def input_matrix(self) -> Float[np.ndarray, "D m"]:
+        """B of the force B u, in the same units."""
+        length = self.units.length
+        of_u = self._slopes[:, len(length) :] / self.units.inputs
+        return of_u / length[:, None] / self.units.time**2
+
+    @property
+    def _slopes(self) -> Float[np.ndarray, "D V"]:
+        """Of the learned force in (qdot, u), scaled units: it is linear in them."""
+        units = torch.eye(len(self.units.length) + len(self.units.inputs), dtype=torch.float64)
+        return self.model.learned_force(self.theta, units[None])[0].numpy()
 
     def mass_matrix(
         self, q: Float[np.ndarray, "n D"], qdot: Float[np.ndarray, "n D"]
@@ -208,13 +235,13 @@ class TrainedModel:
         self, q: Float[np.ndarray, "n D"], qdot: Float[np.ndarray, "n D"]
     ) -> Float[np.ndarray, " n"]:
         """qdot . dL/dqdot - L, up to a constant; along the motion it changes by the work of
-        -friction @ qdot. **Raises:** `ValueError` for a model without a Lagrangian."""
+        -friction @ qdot + input_matrix @ u. **Raises:** `ValueError` for a model without a Lagrangian."""
         with torch.no_grad():
             known = self.model.energy(self.theta, *self._scaled(q, qdot))
         if known is None:
             raise ValueError("the model has no Lagrangian")
         return known[0][0].numpy() / self.units.time**2
 
-    def _scaled(self, q: np.ndarray, qdot: np.ndarray) -> list[Tensor]:
-        scaled = self.units.scale(q, qdot)
+    def _scaled(self, q: np.ndarray, qdot: np.ndarray, u: np.ndarray | None = None) -> list[Tensor]:
+        scaled = self.units.scale_driven(q, qdot, u)
         return [torch.from_numpy(np.ascontiguousarray(x.T))[None] for x in scaled]
