@@ -54,9 +54,7 @@ def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
     return setup.units.acceleration_to_physical(torch.cat(out, 1).cpu().double().numpy())
 
 
-def _scaled(
-    setup: Setup, q: np.ndarray, qdot: np.ndarray, u: np.ndarray | None = None
-) -> Tensor:
+def _scaled(setup: Setup, q: np.ndarray, qdot: np.ndarray, u: np.ndarray | None = None) -> Tensor:
     """States (n, 2 D) in scaled units, and the inputs beside them."""
     # a copy, because torch aligns its memory, and the last bits of a product may depend on that
     return torch.tensor(np.concatenate(setup.units.scale_driven(q, qdot, u), axis=1))

@@ -100,7 +100,8 @@ class ColumnsConfig:
     ]
     time_unit: Annotated[Name | None, "s, ms, us, ns, min, h, d; null: s"] = None
     inputs: Annotated[
-        tuple[Name, ...] | None, "recorded forces (N, N m, V): models learn what they do; null: none"
+        tuple[Name, ...] | None,
+        "recorded forces (N, N m, V): models learn what they do; null: none",
     ] = None
 
     def __post_init__(self) -> None:

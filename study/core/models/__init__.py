@@ -96,9 +96,7 @@ MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
     "acceleration_mlp": lambda angles, s: AccelerationMLP(
         _mlp(angles, s, n_outputs=len(angles), n_driven=s["n_driven"]), s["init"]
     ),
-    "random_features": lambda angles, s: RandomFeatures(
-        _mlp(angles, s, n_driven=s["n_driven"])
-    ),
+    "random_features": lambda angles, s: RandomFeatures(_mlp(angles, s, n_driven=s["n_driven"])),
     "linear_lagrangian": _linear_lagrangian,
 }
 
@@ -235,7 +233,10 @@ class TrainedModel:
         self, q: Float[np.ndarray, "n D"], qdot: Float[np.ndarray, "n D"]
     ) -> Float[np.ndarray, " n"]:
         """qdot . dL/dqdot - L, up to a constant; along the motion it changes by the work of
-        -friction @ qdot + input_matrix @ u. **Raises:** `ValueError` for a model without a Lagrangian."""
+        -friction @ qdot + input_matrix @ u.
+
+        **Raises:** `ValueError` for a model without a Lagrangian.
+        """
         with torch.no_grad():
             known = self.model.energy(self.theta, *self._scaled(q, qdot))
         if known is None:

@@ -1,8 +1,8 @@
 """Forces that a network learns beside its Lagrangian: Q = -C qdot + B u, in scaled units.
 
-C = A A^T, A lower triangular or diagonal, so that friction takes energy away whatever A is: C is the
-matrix of Rayleigh's dissipation function (Goldstein, Classical Mechanics, eq. 1-67). u are recorded
-inputs, motors for instance; they stand below qdot in one tensor of `rates` (R, D + m, B).
+C = A A^T, A lower triangular or diagonal, so that friction takes energy away whatever A is: C is
+the matrix of Rayleigh's dissipation function (Goldstein, Classical Mechanics, eq. 1-67). u are
+recorded inputs, motors for instance; they stand below qdot in one tensor of `rates` (R, D + m, B).
 
 M qddot = g - c + Q, so with w = M^-T z the gradient of <z, qddot> gains that of <w, Q>, w held
 fixed; a mass matrix does not depend on forces, and nothing else changes.
@@ -39,7 +39,9 @@ class Damping:
     def places(self) -> list[tuple[int, int]]:
         """Row and column of each parameter of A."""
         pairs = [(i, j) for i in range(self.n_dof) for j in range(i + 1)]
-        return [(i, j) for i, j in pairs if self.kind == "matrix" or (i == j and self.kind != "none")]
+        return [
+            (i, j) for i, j in pairs if self.kind == "matrix" or (i == j and self.kind != "none")
+        ]
 
     @property
     def count(self) -> int:

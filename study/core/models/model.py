@@ -200,7 +200,9 @@ class NetworkModel(Model):
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
         draw, sizes, beta = INITS[self.init], self.mlp.layer_sizes, self.mlp.beta
         own = [self.damping.start()] if self.damping else []
-        return torch.stack([torch.cat([*draw(sizes, beta, seed), *own]) for seed in seeds]).to(dtype)
+        return torch.stack([torch.cat([*draw(sizes, beta, seed), *own]) for seed in seeds]).to(
+            dtype
+        )
 
     def evaluate(self, theta: Theta, q: States, qdot: Rates) -> Forward:
         """`forward` with the forces, if there are any."""
@@ -275,8 +277,7 @@ def error_and_cotangent(loss: str, residual: States) -> tuple[Float[Tensor, " R"
 
 
 def seen_by(damping: Damping | None, f: Float[Tensor, "R k"], qdot: Rates) -> list[Tensor]:
-    """What a network's `forward` takes after q: qdot alone and the force, or all rates as they are.
-    """
+    """What `forward` takes after q: qdot alone and the force, or all rates as they are."""
     return [qdot[:, : damping.n_dof], damping.force(f, qdot)] if damping else [qdot]
 
 

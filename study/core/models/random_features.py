@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.activations import derivatives
-from study.core.models.initialisation import draw_features
 from study.core.models.damping import Rates
+from study.core.models.initialisation import draw_features
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, Theta, error_and_cotangent
 

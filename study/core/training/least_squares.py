@@ -267,7 +267,9 @@ def _solver(
     if model.damping is None:
         return (spectrum or Spectrum.of(part, columns, model.equilibrated)).solution
     k, D = model.damping.count, model.damping.n_dof
-    bounds = {"matrix": {"definite": D}, "diagonal": {"non_negative": D}}.get(model.damping.kind, {})
+    bounds = {"matrix": {"definite": D}, "diagonal": {"non_negative": D}}.get(
+        model.damping.kind, {}
+    )
     rows, gauge = part.triangle.cpu().numpy(), None
     if part.gauge is not None:
         gauge = part.gauge[k:columns].cpu().numpy() / part.states
