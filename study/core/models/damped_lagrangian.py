@@ -67,6 +67,9 @@ class DampedLagrangian(LinearLagrangian):
         mass, force = self.free.mass_and_force(self.parts(theta)[1], q, v)
         return mass, force + self.learned_force(theta, qdot)
 
+    def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
+        return self.free.mass_matrix(self.parts(theta)[1], q, qdot[:, : self.damping.n_dof])
+
     def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
         return super().energy(theta, q, qdot[:, : self.damping.n_dof])
 
