@@ -15,10 +15,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "activations.hpp"
+#include "forces.hpp"
 #include "mass_matrix.hpp"
 #include "products.hpp"
 #include "vectors.hpp"
@@ -67,13 +67,13 @@ class Network {
             P += int64_t(in + 1) * l.rows, in = l.rows;
         }
         n = layers[0].padded_rows * vectors;
-        for (int i = 0; i < D && shape.friction; ++i)
-            for (int j = shape.friction == 1 ? i : 0; j <= i; ++j) damped.push_back({i, j});
-        forced = shape.model != 2 && (shape.friction || m);
-        n_forces = forced ? int(damped.size()) + D * m : 0, P += n_forces;
-        A.resize(D * D), inputs.resize(D * m), force_gradient = take(n_forces);
-        for (auto rows : {&q, &qdot, &target, &qddot, &u, &z, &c, &g, &p_damped, &u_damped})
-            *rows = take((D + m) * vectors);
+        const bool beside = shape.model != 2;  // inputs of an acceleration MLP are its own
+        forces = std::make_unique<Forces<T>>(beside ? int(shape.friction) : 0, D, beside ? m : 0,
+                                             vectors);
+        P += forces->count();
+        forces->place(take(forces->count()), take(D * vectors), take(D * vectors));
+        qdot = take((D + m) * vectors);
+        for (auto rows : {&q, &target, &qddot, &u, &z, &c, &g}) *rows = take(D * vectors);
         mass = take(D * D * vectors), inverse = take(D * D * vectors);
         matrix.resize(3 * D * D);
     }
@@ -93,9 +93,7 @@ class Network {
             std::memset(l.gradient, 0, size_t(l.padded_rows) * l.wide * BYTES);
             std::memset(l.bias_gradient, 0, l.padded_rows * BYTES);
         }
-        for (auto [i, j] : damped) A[i * D + j] = *theta++;
-        if (forced) std::copy_n(theta, D * m, inputs.begin());
-        std::memset(force_gradient, 0, n_forces * BYTES);
+        forces->load(theta);
     }
 
     // the gradient, in the order of theta
@@ -108,10 +106,7 @@ class Network {
                 for (int lane = 0; lane < LANES<T>; ++lane) *theta += l.bias_gradient[i][lane];
             }
         }
-        for (int k = 0; k < n_forces; ++k, ++theta) {
-            *theta = 0;
-            for (int lane = 0; lane < LANES<T>; ++lane) *theta += force_gradient[k][lane];
-        }
+        forces->unload(theta);
     }
 
     // accelerations of states whose rows are `stride` apart, with a call of `then` after each chunk;
@@ -186,7 +181,7 @@ class Network {
         backward();
         pull_states(out, out + half);
         for (int i = 0; i < half; ++i) out[half + i] += cotangent[i];
-        if (shape.friction) add_damping(u_damped, T(-1), out + half);
+        forces->pull(out + half);
     }
 
    protected:
@@ -306,14 +301,7 @@ class Network {
     // qddot = M^-1 (g - c + Q) and M^-1, from the upper triangle of M without its prior
     int64_t solve(int some) {
         int64_t count = 0;
-        if (forced) {  // c less Q = -A A^T qdot + B u
-            damp(qdot, p_damped);
-            add_damping(p_damped, T(1), c);
-            for (int i = 0; i < D; ++i)
-                for (int k = 0; k < m; ++k)
-                    for (int v = 0; v < vectors; ++v)
-                        c[i * vectors + v] -= inputs[i * m + k] * qdot[(D + k) * vectors + v];
-        }
+        if (forces->any()) forces->subtract(qdot, c);
         T *m = matrix.data(), *out = m + D * D;
         for (int s = 0; s < S; ++s) {
             for (int i = 0; i < D; ++i)
@@ -342,7 +330,8 @@ class Network {
                     sum += inverse[(j * D + i) * vectors + v] * z[j * vectors + v];
                 out[i * vectors + v] = sum;
             }
-        if (forced) collect_forces(out);
+        T* to = each ? each + (P - forces->count()) * each_row : nullptr;
+        if (forces->any()) forces->differentiate(out, qdot, to, each_row, some);
     }
 
     const Shape shape;
@@ -352,44 +341,6 @@ class Network {
     Vec<T>*q, *qdot, *target, *qddot, *u, *z, *c, *g, *mass, *inverse;
 
    private:
-    // A^T times rows
-    void damp(const Vec<T>* from, Vec<T>* to) const {
-        for (int j = 0; j < D; ++j)
-            for (int v = 0; v < vectors; ++v) {
-                Vec<T> sum{};
-                for (int i = j; i < D; ++i) sum += A[i * D + j] * from[i * vectors + v];
-                to[j * vectors + v] = sum;
-            }
-    }
-
-    // add A times rows
-    void add_damping(const Vec<T>* from, T factor, Vec<T>* to) const {
-        for (auto [i, j] : damped)
-            for (int v = 0; v < vectors; ++v)
-                to[i * vectors + v] += factor * A[i * D + j] * from[j * vectors + v];
-    }
-
-    // d<w, Q>/dA and /dB of the chunk, where w is M^-T z
-    void collect_forces(const Vec<T>* w) {
-        damp(w, u_damped);
-        const int n_damped = int(damped.size());
-        for (int k = 0; k < n_forces; ++k) {
-            Vec<T> slope[VECTORS];
-            for (int v = 0; v < vectors; ++v) {
-                if (k < n_damped) {
-                    const auto [i, j] = damped[k];
-                    slope[v] = -(w[i * vectors + v] * p_damped[j * vectors + v] +
-                                 qdot[i * vectors + v] * u_damped[j * vectors + v]);
-                } else {
-                    const int at = k - n_damped;
-                    slope[v] = w[at / m * vectors + v] * qdot[(D + at % m) * vectors + v];
-                }
-                if (!each) force_gradient[k] += slope[v];
-            }
-            if (each) std::memcpy(each + (P - n_forces + k) * each_row, slope, some * sizeof(T));
-        }
-    }
-
     void collect_each(const Layer<T>& l, int streams, const Plane<T>* adjoint,
                       const Plane<T>* below, const Vec<T>* of_bias) const {
         T* out = each + l.at * each_row;
@@ -410,11 +361,8 @@ class Network {
     }
 
     std::vector<Memory> memory;
-    std::vector<T> matrix, turned, A, inputs;  // A of the friction (D, D), B of the inputs (D, m)
-    std::vector<std::pair<int, int>> damped;  // the entries of A that are trained
-    Vec<T>*force_gradient, *p_damped, *u_damped;  // A^T qdot, and A^T M^-T z
-    bool forced = false;
-    int n_forces = 0;
+    std::vector<T> matrix, turned;
+    std::unique_ptr<Forces<T>> forces;
     T* each = nullptr;  // the Jacobian to fill
     int64_t each_row = 0;
     int some = 0;
