@@ -46,15 +46,15 @@ def main(arguments: list[str]) -> None:
     register()
     name = own.get("study", path.stem)
     check_study(name)
+    if "inputs" in own:
+        overrides.append(f"data.columns.inputs=[{own['inputs'].strip('[]')}]")
     cell = fit.cell_of(path, overrides)
-    inputs = tuple(own["inputs"].strip("[]").split(",")) if "inputs" in own else ()
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
         result = fit.fit(
             cell,
             own.get("friction", "auto"),
-            inputs,
             lambda what: bar.update(task, description=what),
         )
         bar.update(task, description="page")

@@ -100,7 +100,9 @@ def fit(
       minutes.
     - `n`: training points; 4096, or all that a file has, if not given.
     - `seed`: of the data and of the initialisation.
-    - `friction`, `inputs`: of a recording's Lagrangian, as `python -m study.fit` takes them.
+    - `friction`: `none`, `diagonal` or `matrix`; `auto` asks a recording whether it has any, and is
+      `none` for all else.
+    - `inputs`: columns of a file with recorded forces, SI units.
     - `overrides`: other settings, as on the command line: `["model.width=32", "data.noise=0.1"]`.
     - `settings`: the same as keywords, `**{"model.width": 32}`; of a file its columns.
 
@@ -118,11 +120,14 @@ def fit(
     given = [*overrides, *(f"{key}={_typed(value)}" for key, value in keys.items())]
     recorded = named[:1] == ["data=file"]
     weak = recorded and model == "linear_lagrangian" and optimizer is None
-    if not weak and (inputs or friction != "auto"):
+    if inputs and not recorded:
         raise ConfigError(
-            f"{'inputs' if inputs else f'friction={friction}'} is for the linear Lagrangian of a "
-            "recording: leave it out, or give a file and neither model nor optimizer"
+            f"inputs={list(inputs)} are columns of a file: give one, or leave them out"
         )
+    if inputs:
+        given.append(f"data.columns.inputs={_typed(list(inputs))}")
+    if not weak and friction != "auto":
+        given.append(f"model.friction={friction}")
     if weak and n is not None:
         raise ConfigError(
             f"n={n}: a recording is fitted whole: leave n out, or give optimizer='least_squares' "
@@ -132,7 +137,7 @@ def fit(
     try:
         torch.set_num_threads(1)  # as a block has, whose numbers these are
         if weak:
-            return _of_recording(Path(str(system)), friction, tuple(inputs), given, seed)
+            return _of_recording(Path(str(system)), friction, given, seed)
         line = [*named, f"model={model}", f"seed={seed}", "replicates=1", "block_size=1"]
         if recorded and not any(text.startswith("system=") for text in given):
             line.append("system=unknown")
@@ -148,15 +153,13 @@ def fit(
     return LearnedModel.from_saved(saved, 0, training.system)
 
 
-def _of_recording(
-    path: Path, friction: str, inputs: tuple[str, ...], overrides: list[str], seed: int
-) -> LearnedModel:
+def _of_recording(path: Path, friction: str, overrides: list[str], seed: int) -> LearnedModel:
     """What `python -m study.fit` fits."""
     from study.block import fit as block
     from study.core.learned import LearnedModel
 
     cell = block.cell_of(path, overrides)
-    training, _ = block.pieces(cell, inputs)
+    training, _ = block.pieces(cell)
     fitted = block.lagrangian(training, cell.mechanics, friction, seed=seed)
     return LearnedModel.from_portable(fitted.portable())
 

@@ -241,7 +241,7 @@ def test_the_systems_by_name() -> None:
         ),
         ("double_pendulum", {"n": 0}, "data.n_train=0 is not allowed"),
         ("double_pendulum", {"width": 8}, "unknown key width: did you mean model.width?"),
-        ("double_pendulum", {"friction": "diagonal"}, "friction=diagonal is for the linear"),
+        ("double_pendulum", {"inputs": ["u"]}, "inputs=['u'] are columns of a file"),
         ("double_pendulum", {"q": ["a"]}, "data.columns.q=[a] is a key of data=file"),
         ("gone.csv", {"q": "x", "units": "m"}, "data.path=gone.csv: there is no such file"),
         ("gone.csv", {"n": 5}, "n=5: a recording is fitted whole"),

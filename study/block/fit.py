@@ -16,6 +16,7 @@ import scipy
 import torch
 from jaxtyping import Float
 
+from study.block.measures import drive
 from study.block.setup import Setup, set_up
 from study.config import measured
 from study.config.cell import Cell, make_cell
@@ -116,37 +117,33 @@ class Fit:
 def fit(
     cell: Cell,
     friction: str = "auto",
-    inputs: tuple[str, ...] = (),
     say: Callable[[str], None] = lambda what: None,
 ) -> Fit:
     """Fit a recording; `cell` says how it is read, and what network stands beside.
 
     - `friction`: `auto`, none if the data do not ask for it; `none`, `diagonal` or `matrix`.
-    - `inputs`: columns of recorded inputs, SI units.
     - `say`: called with what is done next.
 
     **Raises:** `ConfigError`, `DataError` for a recording that cannot be used.
     """
-    recording, system = cell.recording, cell.mechanics
-    training, tested = pieces(cell, inputs)
+    recording, reading, system = cell.recording, cell.reading, cell.mechanics
+    training, tested = pieces(cell)
     assert recording is not None
-    assert cell.reading is not None
+    assert reading is not None
     say("Lagrangian")
     begun = time.perf_counter()
     fitted = lagrangian(training, system, friction, say)
     spent = time.perf_counter() - begun
     setup = set_up(cell, 0)
     held_out = recording.truth(_unknown(system), ROLLOUTS, recording.horizon, TIMES)
-    starts = recording.starts(ROLLOUTS, recording.horizon)
-    own = {id(motion): x for motion, x in zip(recording.held_out, tested, strict=True)}
-    drives = [_drive(own[id(motion)], t0) for motion, t0 in starts]
-    judge = _Judge(setup, held_out, tested)
+    judge = _Judge(setup, held_out)
 
     def roll(start: Array, times: Array) -> Array:
+        drives = (_drive(held_out, k) for k in range(len(start)))
         pairs = zip(start, drives, strict=True)
         return np.concatenate([fitted.rollout(one[None], times, drive) for one, drive in pairs])
 
-    u = judge.inputs
+    u = setup.test.points.u
     scores = [judge.score(LAGRANGIAN, lambda q, v: fitted.acceleration(q, v, u), roll, spent)]
     half = np.nan
     if len(training) > 1:
@@ -155,12 +152,15 @@ def fit(
         kind = chosen if friction == "auto" else friction
         fewer = lagrangian(training[::2], system, kind, say)
         half = judge.score("", lambda q, v: fewer.acceleration(q, v, u), None, 0).acceleration[0]
-    if not inputs:  # networks know none
-        for name, model in (("network", cell), ("no mechanics", _without_mechanics(cell))):
-            say(name)
-            scores.append(judge.network(name, model))
-    both = len(cell.reading.estimated) == 2  # else the accelerations do not come from positions
-    floor = _noise_floor(recording, fitted.noise, cell.reading.method.window) if both else 0.0
+    for name, model in (
+        ("network", _with_friction(cell, fitted, friction)),
+        ("no mechanics", _without_mechanics(cell)),
+    ):
+        say(name)
+        scores.append(judge.network(name, model))
+    both = len(reading.estimated) == 2  # else the accelerations do not come from positions
+    floor = _noise_floor(recording, fitted.noise, reading.method.window) if both else 0.0
+    inputs = reading.columns.inputs or ()
     return Fit(
         system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
     )  # fmt: skip
@@ -185,7 +185,7 @@ def cell_of(path: str | Path, overrides: Sequence[str]) -> Cell:
     return made(f"data.n_train={min(len(recording.points), MOST)}")
 
 
-def pieces(cell: Cell, inputs: tuple[str, ...] = ()) -> tuple[list[Trajectory], list[Trajectory]]:
+def pieces(cell: Cell) -> tuple[list[Trajectory], list[Trajectory]]:
     """The pieces of a recording to train on and to test on.
 
     **Raises:** `DataError` if the cell has none; `ConfigError`.
@@ -194,7 +194,7 @@ def pieces(cell: Cell, inputs: tuple[str, ...] = ()) -> tuple[list[Trajectory], 
     if reading is None:
         raise DataError("there is no recording: give a file")
     shape = (system.coordinates, system.angles, system.name)
-    return measured.trajectories(reading, *shape, inputs)
+    return measured.trajectories(reading, *shape)
 
 
 def window(cell: Cell) -> int:
@@ -214,6 +214,13 @@ def _unknown(system: System) -> System:
 def _without_mechanics(cell: Cell) -> Cell:
     model = dataclasses.replace(cell.model, name="acceleration_mlp", mass_prior=0.0)
     return dataclasses.replace(cell, model=model)
+
+
+def _with_friction(cell: Cell, fitted: FittedLagrangian, friction: str) -> Cell:
+    """With the kind of friction that the Lagrangian has."""
+    kind = "matrix" if friction == "matrix" else "diagonal"
+    kind = kind if fitted.forced.forces.n_friction else "none"
+    return dataclasses.replace(cell, model=dataclasses.replace(cell.model, friction=kind))
 
 
 def lagrangian(
@@ -239,17 +246,11 @@ def lagrangian(
     return damped if clear and (lower > 0).any() else without
 
 
-def _drive(piece: Trajectory, start: float) -> Callable[[float], Array] | None:
-    """The recorded inputs of a piece as a function of the time after `start`."""
-    if piece.u is None:
+def _drive(held_out: Trajectories, k: int) -> Callable[[float], Array] | None:
+    """The recorded inputs of a rollout as a function of the time."""
+    if held_out.inputs is None:
         return None
-    return lambda t: _inputs_at(piece, np.array([start + t]))[0]
-
-
-def _inputs_at(piece: Trajectory, times: Float[Array, " n"]) -> Float[Array, "n m"]:
-    """Recorded inputs between the samples, by straight lines."""
-    assert piece.u is not None
-    return np.stack([np.interp(times, piece.times, column) for column in piece.u.T], axis=1)
+    return lambda t: held_out.inputs_at(k, np.array([t]))[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,17 +259,6 @@ class _Judge:
 
     setup: Setup
     held_out: Trajectories
-    pieces: Sequence[Trajectory]
-
-    @property
-    def inputs(self) -> Float[Array, "n m"] | None:
-        """The recorded inputs at the held-out states."""
-        if self.pieces[0].u is None:
-            return None
-        recording = self.setup.source
-        assert isinstance(recording, Recording)
-        pairs = zip(recording.held_out, self.pieces, strict=True)
-        return np.concatenate([_inputs_at(piece, motion.times) for motion, piece in pairs])
 
     def score(self, name: str, acceleration, roll, seconds: float) -> Score:
         """Of a model that gives accelerations (q, qdot) and rollouts (start, times)."""
@@ -288,7 +278,8 @@ class _Judge:
         theta, units = setup.trained().theta[:1].double(), setup.units
 
         def acceleration(q: Array, qdot: Array) -> Array:
-            scaled = (torch.tensor(x.T[None]) for x in units.scale(q, qdot))
+            u = self.setup.test.points.u
+            scaled = (torch.tensor(x.T[None]) for x in units.scale_driven(q, qdot, u))
             return units.acceleration_to_physical(
                 setup.model.acceleration(theta, *scaled)[0].numpy().T
             )
@@ -302,6 +293,7 @@ class _Judge:
                 setup.system.angles,
                 rtol=cell.rollout.rtol,
                 max_steps=cell.rollout.max_steps,
+                drive=drive(self.held_out, units),
             )
             return units.to_physical(rolled.states[0].numpy())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from study.core.data.datasets import Trajectories
 from study.core.data.recording import COUNTS, Recording
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
-from study.core.measures.rollout import rollout
+from study.core.measures.power import force_acceleration, power_balance
+from study.core.measures.rollout import Drive, rollout
+from study.core.systems.units import Units
 from study.core.training.train import State, relative_gradient, verdicts
 from study.tables.measures import (
     BUDGET,
@@ -39,30 +43,32 @@ Measured = tuple[dict[str, float], list[pa.Table]]  # columns and curves of one 
 
 
 def _accelerations(setup: Setup, theta: Tensor, rows: Tensor) -> np.ndarray:
-    """Predicted qddot (R, n, D) in physical units at scaled rows (R or 1, n, 2 D or more)."""
-    D = setup.system.n_dof
+    """Predicted qddot (R, n, D) in physical units at scaled rows (R or 1, n, 2 D + m or more)."""
+    D, m = setup.system.n_dof, setup.model.n_driven
     out = []
     with torch.no_grad():
         for part in rows.expand(len(theta), -1, -1).split(CHUNK, 1):
             states = part.to(theta).mT
-            out.append(setup.model.acceleration(theta, states[:, :D], states[:, D : 2 * D]).mT)
+            q, qdot = states[:, :D], states[:, D : 2 * D + m]
+            out.append(setup.model.acceleration(theta, q, qdot).mT)
     return setup.units.acceleration_to_physical(torch.cat(out, 1).cpu().double().numpy())
 
 
-def _scaled(setup: Setup, q: np.ndarray, qdot: np.ndarray) -> Tensor:
-    """States (n, 2 D) in scaled units."""
+def _scaled(setup: Setup, q: np.ndarray, qdot: np.ndarray, u: np.ndarray | None = None) -> Tensor:
+    """States (n, 2 D) in scaled units, and the inputs beside them."""
     # a copy, because torch aligns its memory, and the last bits of a product may depend on that
-    return torch.tensor(np.concatenate(setup.units.scale(q, qdot), axis=1))
+    return torch.tensor(np.concatenate(setup.units.scale_driven(q, qdot, u), axis=1))
 
 
 def _test_rows(setup: Setup, n: int | None = None) -> Tensor:
-    return _scaled(setup, setup.test.points.q[:n], setup.test.points.qdot[:n])[None]
+    points = setup.test.points[:n]
+    return _scaled(setup, points.q, points.qdot, points.u)[None]
 
 
 def _train_errors(setup: Setup, theta: Tensor, n: int | None = None) -> np.ndarray:
     """Normalised errors (R, n) on the replicates' own training points, noisy labels included."""
     rows = setup.data.rows[:, :n]
-    labels = rows[:, :, 2 * setup.system.n_dof :].cpu().double().numpy()
+    labels = rows[:, :, -setup.system.n_dof :].cpu().double().numpy()
     true = setup.units.acceleration_to_physical(labels)
     return metrics.point_errors(_accelerations(setup, theta, rows), true, setup.test.variance)
 
@@ -108,6 +114,7 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
             "singular_fraction": metrics.singular_fraction(
                 _mass(setup, theta[r : r + 1], rows), true_mass
             ),
+            **_force_error(setup, theta[r : r + 1], rows),
             "floored_fraction": float(state.floored[r]) / steps,
             "train_seconds": state.seconds / len(theta),
             **_design(state, r),
@@ -142,7 +149,7 @@ def _label_error(setup: Setup, r: int) -> dict[str, float]:
     D, units = setup.system.n_dof, setup.units
     rows = setup.data.rows[r].cpu().double().numpy()
     true = setup.system.rhs(units.to_physical(rows[:, : 2 * D]))[:, D:]
-    labels = units.acceleration_to_physical(rows[:, 2 * D :])
+    labels = units.acceleration_to_physical(rows[:, -D:])
     return {"label_nmse": float(metrics.point_errors(labels, true, setup.test.variance).mean())}
 
 
@@ -179,17 +186,17 @@ def identifiability_columns(setup: Setup, state: State) -> Iterator[Measured]:
     if not setup.cell.diagnostics.identifiability:
         yield from ((dict.fromkeys(IDENTIFIABILITY, math.nan), []) for _ in setup.replicates)
         return
-    D = setup.system.n_dof
+    D, m = setup.system.n_dof, setup.model.n_driven
     most = -(-2 * setup.model.n_params // D)  # points; more say no more
     points = setup.source.ample(AMPLE, most)
-    ample = _scaled(setup, points.q, points.qdot).to(setup.cell.device).mT[None]
+    ample = _scaled(setup, points.q, points.qdot, points.u).to(setup.cell.device).mT[None]
     begun, trained = setup.initial_parameters(), state.theta.double()
     for r, replicate in enumerate(setup.replicates):
         own, columns, tables = setup.data.rows[r : r + 1, :most].mT, dict[str, float](), []
         cases = ("initial", "initial", begun, ample), ("trained", "jacobian", trained, own)
         for name, prefix, theta, states in cases:
-            values = spectrum(setup.model, theta[r : r + 1], states[:, :D], states[:, D : 2 * D])
-            values = values[0].cpu()
+            q, qdot = states[:, :D], states[:, D : 2 * D + m]
+            values = spectrum(setup.model, theta[r : r + 1], q, qdot)[0].cpu()
             for threshold in THRESHOLDS:
                 columns[f"{prefix}_rank_{threshold}"] = float(rank(values, float(threshold)))
             if name == "trained":
@@ -234,27 +241,41 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
     )
 
 
+def drive(truth: Trajectories, units: Units) -> Drive | None:
+    """The recorded inputs along the trajectories, in scaled units."""
+    if truth.inputs is None:
+        return None
+    return lambda k, times: truth.inputs_at(k, times * units.time) / units.inputs
+
+
 def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     """(measures, curves) of each replicate's rollouts."""
     system, units, truth, settings = setup.system, setup.units, setup.truth, setup.cell.rollout
     device = state.theta.device
+    times = torch.tensor(truth.times / units.time, dtype=torch.float64, device=device)
     rolled = rollout(
         setup.model,
         state.theta.double(),
         torch.tensor(units.to_scaled(truth.states[:, 0]), device=device),
-        torch.tensor(truth.times / units.time, dtype=torch.float64, device=device),
+        times,
         system.angles,
         rtol=settings.rtol,
         max_steps=settings.max_steps,
+        drive=drive(truth, units),
     )
     learned = units.to_physical(rolled.states.cpu().numpy())
     diverged = rolled.diverged.cpu().numpy()
     computed = {m.column: m.compute for m in MEASURES.values() if m.compute}
     predicted = _accelerations(setup, state.theta.double(), _test_rows(setup)) if computed else ()
+    balance = None
+    if setup.cell.model.friction != "none":
+        given = rolled.states, times, drive(truth, units)
+        balance = power_balance(setup.model, state.theta.double(), *given)
     for r, replicate in enumerate(setup.replicates):
         rolls = (learned[r], diverged[r], truth, system)
         measured, curves = metrics.rollout_measures(*rolls, setup.test.units)
-        own = {
+        own = _power(balance, r)
+        own |= {
             column: float(compute(Predictions(predicted[r], setup.test, *rolls)))
             for column, compute in computed.items()
         }
@@ -265,6 +286,30 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
             if system.known or "energy" not in metric
         ]
         yield measured | own, tables
+
+
+def _force_error(setup: Setup, theta: Tensor, rows: Tensor) -> dict[str, float]:
+    """The error of the accelerations that forces make; nothing if there are none."""
+    system, points, D = setup.system, setup.test.points, setup.system.n_dof
+    if not system.known or (system.forces is None and setup.cell.model.friction == "none"):
+        return {}
+    states = rows.to(theta).mT
+    learned = force_acceleration(setup.model, theta, states[:, :D], states[:, D : 2 * D])
+    if learned is None:
+        return {}
+    free = dataclasses.replace(system, forces=None)
+    true, without = (s.acceleration(points.q, points.qdot) for s in (system, free))
+    physical = setup.units.acceleration_to_physical(learned[0].T.cpu().numpy())
+    error = metrics.point_errors(physical, true - without, setup.test.variance)
+    return {"force_nmse": float(np.median(error))}
+
+
+def _power(balance: np.ndarray | None, r: int) -> dict[str, float]:
+    """Mean over time and median over trajectories of |power balance|; infinite once diverged."""
+    if balance is None:
+        return {}
+    size = np.nan_to_num(np.abs(balance[r]), nan=np.inf).mean(1)
+    return {"power_balance": float(np.median(size))}
 
 
 def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:

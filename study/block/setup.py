@@ -69,6 +69,7 @@ class Training:
             "time": self.units.time,
             "length": self.units.length.tolist(),
             "origin": self.units.origin.tolist(),
+            "inputs": self.units.inputs.tolist(),
             "theta": state.theta.cpu(),
         }
 
@@ -101,15 +102,19 @@ def ready(cell: Cell, block: int) -> Training:
     data = cell.data
     made = (system, data.sampler, data.pool_size, data.n_trajectories)
     source = cell.recording or Source(*made, data.position_noise, data.method)
-    units = source.reference().units if data.units == "scaled" else Units.physical(system.n_dof)
+    n_driven, scaled = cell.n_driven, data.units == "scaled"
+    units = source.reference().units if scaled else Units.physical(system.n_dof, n_driven)
     k = cell.optimizer.followed
     subsets = [source.training_set(seed, cell.n_train, data.noise, k) for seed in data_seeds]
     rows = [
         np.concatenate(
-            [*units.scale(s.points.q, s.points.qdot), units.acceleration_to_scaled(s.points.qddot)],
+            [
+                *units.scale_driven(points.q, points.qdot, points.u),
+                units.acceleration_to_scaled(points.qddot),
+            ],
             axis=1,
         )
-        for s in subsets
+        for points in (subset.points for subset in subsets)
     ]
     every = TrainingData(
         torch.tensor(np.stack(rows), device=cell.device, dtype=torch.float64),
@@ -117,6 +122,7 @@ def ready(cell: Cell, block: int) -> Training:
         data.order,
         init_seeds,
         _following(cell, units, subsets),
+        n_driven,
     )
     n_seen = cell.n_train - cell.n_validation
     return Training(
@@ -133,6 +139,7 @@ def ready(cell: Cell, block: int) -> Training:
             native=cell.compile,
             system=system,
             units=units,
+            n_driven=n_driven,
         ),
         _stages(cell),
         every.part(slice(n_seen)),

@@ -94,7 +94,12 @@ class Cell:
             )
         from study.core.models import LinearModel
 
-        model = _model(self.mechanics, self.model)
+        if self.n_driven and self.system.name != "unknown":
+            raise ConfigError(
+                f"data.columns.inputs drives the motion, and that of system={self.system.name} is "
+                "made without: use system=unknown"
+            )
+        model = _model(self.mechanics, self.model, self.n_driven)
         solved = self.optimizer.name == "least_squares"
         if solved and not isinstance(model, LinearModel):
             raise ConfigError(
@@ -111,6 +116,12 @@ class Cell:
             raise ConfigError(
                 f"model.scale=auto is chosen by optimizer=least_squares: {self.optimizer.name} "
                 "needs a number, such as model.scale=0.5"
+            )
+        if self.model.name == "linear_lagrangian" and self.model.friction != "none" and not solved:
+            raise ConfigError(
+                f"model.friction={self.model.friction} of model=linear_lagrangian is kept from "
+                f"being negative by optimizer=least_squares, and {self.optimizer.name} does not: "
+                "use that, or model=structured_lnn"
             )
         if self.optimizer.followed:
             self._check_segments(model)
@@ -134,6 +145,11 @@ class Cell:
             raise ConfigError(
                 "optimizer.loss=rollout follows the samples of a trajectory, and data.sampler="
                 "uniform has no trajectories: use data=trajectories"
+            )
+        if self.n_driven:
+            raise ConfigError(
+                "optimizer.loss=rollout knows no inputs between the samples, and "
+                "data.columns.inputs names some: use optimizer.loss=squared"
             )
         if data.noise:
             raise ConfigError(
@@ -185,7 +201,12 @@ class Cell:
     @functools.cached_property
     def n_params(self) -> int:
         """P, trainable parameters of one network."""
-        return _model(self.mechanics, self.model).n_params
+        return _model(self.mechanics, self.model, self.n_driven).n_params
+
+    @property
+    def n_driven(self) -> int:
+        """m, recorded inputs."""
+        return _n_driven(self.data)
 
     @property
     def n_train(self) -> int:
@@ -235,6 +256,7 @@ class Cell:
         named = {
             "model.features": self.model.features if linear else None,
             "model.scale": str(self.model.scale) if linear else None,
+            "model.friction": self.model.friction if self.model.friction != "none" else None,
             "optimizer.validation": self.optimizer.validation or None,
             "optimizer.ridge": str(ridge) if ridge != 0 else None,
             "optimizer.rollout_steps": self.optimizer.followed or None,
@@ -249,6 +271,7 @@ class Cell:
             "data.file": reading and reading.sha256[:12],
             "data.estimate": reading.estimate() if reading else self._estimate(),
             "data.held_out": reading and self.data.held_out,
+            "data.inputs": (reading and ", ".join(reading.columns.inputs or ())) or None,
         }
         columns: dict[str, Any] = {}
         for key, factor in FACTORS.items():
@@ -323,10 +346,10 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
                 f"data.n_over_p={data.n_over_p:g} and model.width=auto, which follows from N: give "
                 "data.n_train or a number for model.width"
             )
-        n_train = max(1, round(data.n_over_p * _model(system, model).n_params))
+        n_train = max(1, round(data.n_over_p * _model(system, model, _n_driven(data)).n_params))
     data = altered(data, n_train=n_train, n_over_p=None)
     if model.width == "auto":  # two equations for each unknown, if there are so many
-        one = _model(system, altered(model, width=1)).n_params
+        one = _model(system, altered(model, width=1, friction="none"), 0).n_params
         model = altered(model, width=max(1, min(n_train * system.n_dof // 2, MOST_CHOSEN) // one))
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
@@ -412,7 +435,12 @@ def _mechanics(system: SystemConfig, data: DataConfig) -> System:
     return reading.unknown_system()
 
 
-def _model(system: System, model: ModelConfig) -> Model:
+def _n_driven(data: DataConfig) -> int:
+    columns = data.columns if data.sampler == "file" else None
+    return len(columns.inputs or ()) if columns else 0
+
+
+def _model(system: System, model: ModelConfig, n_driven: int) -> Model:
     """The model, in physical units. **Raises:** `ConfigError` for a library that is not stated."""
     if model.features == "library" and system.library is None:
         raise ConfigError(
@@ -421,7 +449,8 @@ def _model(system: System, model: ModelConfig) -> Model:
         )
     from study.core.models import make_model
 
-    return make_model(system.angles, dataclasses.asdict(model), system=system)
+    settings = dataclasses.asdict(model)
+    return make_model(system.angles, settings, system=system, n_driven=n_driven)
 
 
 def _recording(data: DataConfig, system: System) -> Recording | None:

@@ -47,6 +47,7 @@ FACTORS: dict[str, Factor] = {
     "model.init": _NAME,
     "model.features": _LATER_NAME,
     "model.scale": _LATER_NAME,
+    "model.friction": _LATER_NAME,
     "optimizer": _NAME,
     "optimizer.lr": _NUMBER,
     "optimizer.steps": _INDEX,
@@ -68,6 +69,7 @@ FACTORS: dict[str, Factor] = {
     "data.file": _LATER_NAME,
     "data.estimate": _LATER_NAME,
     "data.held_out": Factor(float, 0, 1, nullable=True, later=True),
+    "data.inputs": _LATER_NAME,
     "precision": _NAME,
 }
 

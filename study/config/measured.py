@@ -129,15 +129,12 @@ def trajectories(
     coordinates: tuple[tuple[str, str], ...],
     angles: tuple[bool, ...],
     whose: str,
-    inputs: tuple[str, ...] = (),
 ) -> tuple[list[Trajectory], list[Trajectory]]:
     """The pieces to train on and to test on as they were measured, with nothing estimated.
 
-    - `inputs`: columns of recorded inputs, in SI units.
-
     **Raises:** `ConfigError`, as `read`.
     """
-    table, sides, _, _ = _pieces(reading, coordinates, angles, whose, inputs)
+    table, sides, _, _ = _pieces(reading, coordinates, angles, whose)
 
     def piece(rows: Array) -> Trajectory:
         own = {name: v[rows] for name, v in table.values.items()}
@@ -154,11 +151,10 @@ def _pieces(
     coordinates: tuple[tuple[str, str], ...],
     angles: tuple[bool, ...],
     whose: str,
-    inputs: tuple[str, ...] = (),
 ) -> tuple[_Rows, list[list[Array]], int, list[Array]]:
     """The columns in SI units; the rows of each piece to train on and to test on; the number of
     gaps; pieces left out."""
-    table = _columns(reading, coordinates, angles, whose, inputs)
+    table = _columns(reading, coordinates, angles, whose)
     values, whole, where = table.values, ~table.empty, table.where
     rows_of = {
         label: np.flatnonzero((table.labels == label) & whole)
@@ -191,10 +187,9 @@ def _columns(
     coordinates: tuple[tuple[str, str], ...],
     angles: tuple[bool, ...],
     whose: str,
-    inputs: tuple[str, ...] = (),
 ) -> _Rows:
     """The columns that the config names. **Raises:** `ConfigError` for what is not there."""
-    columns, method = reading.columns, reading.method
+    columns, method, inputs = reading.columns, reading.method, reading.columns.inputs or ()
     local = bool(reading.estimated) and method.name == "savgol"
     if local and (method.window < SHORTEST_WINDOW or method.window % 2 == 0):
         raise ConfigError(
@@ -221,8 +216,12 @@ def _columns(
         one = table.side_by_side(names, f"data.columns.{key}", len(coordinates), whose)
         values[key] = sizes * one
     if inputs:
-        columns_of = [table.numbers(name, "inputs") for name in inputs]
-        values["inputs"] = np.concatenate([v.reshape(len(v), -1) for v in columns_of], axis=1)
+        one_each = [table.numbers(name, "data.columns.inputs") for name in inputs]
+        if wide := [name for name, v in zip(inputs, one_each, strict=True) if v.ndim != 1]:
+            raise ConfigError(
+                f"data.columns.inputs={wide[0]} holds several numbers a row: give a column for each"
+            )
+        values["inputs"] = np.stack(one_each, axis=1)
     n = table.n_rows(values)
     absent = np.concatenate([np.isnan(v).reshape(n, -1) for v in values.values()], axis=1)
     blank, empty = np.all(absent, axis=1), np.any(absent, axis=1)
@@ -305,10 +304,10 @@ def _too_short(what: str, longest: int, fewest: int, reading: Reading) -> str:
 
 def _motion(columns: dict[str, Array], angles: tuple[bool, ...], reading: Reading) -> Motion:
     """One piece of a trajectory, with estimates of missing rates."""
-    times, method = columns["t"], reading.method
+    times, method, u = columns["t"], reading.method, columns.get("inputs")
     q = np.where(angles, np.unwrap(columns["q"], axis=0), columns["q"])
     if not reading.estimated:
-        return Motion(times, q, columns["qdot"], columns["qddot"])
+        return Motion(times, q, columns["qdot"], columns["qddot"], u)
     if "qdot" not in columns:
         q, qdot, qddot = method(times, q)
         qddot = columns.get("qddot", qddot)
@@ -316,7 +315,8 @@ def _motion(columns: dict[str, Array], angles: tuple[bool, ...], reading: Readin
         _, qddot, _ = method(times, columns["qdot"])
         qdot = columns["qdot"]
     inner = slice(method.margin, len(times) - method.margin)
-    return Motion(times[inner], q[inner], qdot[inner], qddot[inner])
+    u = None if u is None else u[inner]
+    return Motion(times[inner], q[inner], qdot[inner], qddot[inner], u)
 
 
 def _on_one_turn(

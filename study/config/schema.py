@@ -99,6 +99,10 @@ class ColumnsConfig:
         "of each coordinate: rad, deg, mrad, turn, m, cm, mm, um, km; null: the system's own",
     ]
     time_unit: Annotated[Name | None, "s, ms, us, ns, min, h, d; null: s"] = None
+    inputs: Annotated[
+        tuple[Name, ...] | None,
+        "recorded forces (N, N m, V): models learn what they do; null: none",
+    ] = None
 
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in TIMES:
@@ -218,6 +222,11 @@ class ModelConfig:
         Positive | Literal["auto"],
         "of linear_lagrangian: inverse length of its features; auto: by held-out points",
     ] = "auto"
+    friction: Annotated[
+        Literal["none", "diagonal", "matrix"],
+        "learned beside the Lagrangian, -C times the velocities; C diagonal, or any matrix that is "
+        "never negative",
+    ] = "none"
 
     def __post_init__(self) -> None:
         from study.core.models import ACTIVATIONS, INITS, MODELS  # and torch, which help spares

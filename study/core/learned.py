@@ -20,6 +20,7 @@ from study.core import native
 from study.core.files import write_whole
 from study.core.measures.rollout import LIMIT, rollout
 from study.core.models import TrainedModel
+from study.core.models.damped_lagrangian import DampedLagrangian
 from study.core.models.law import Law
 from study.core.models.linear_lagrangian import DrawnLagrangian
 from study.core.models.model import Model, NetworkModel
@@ -77,8 +78,18 @@ class LearnedModel(TrainedModel):
 
     @property
     def friction(self) -> Float[Array, "D D"]:
-        """C of the forces -C qdot beside the Lagrangian, in the units of its mass matrix."""
-        return self._law.friction.numpy()
+        """C of the force -C qdot, learned with the Lagrangian or beside it; zero without one.
+
+        It is known up to the factor of the mass matrix: solve(mass_matrix, friction), in 1/s, does
+        not depend on it.
+        """
+        return super().friction + self._law.friction.numpy()
+
+    @property
+    def input_matrix(self) -> Float[Array, "D m"]:
+        """B of the force B u, in the same units."""
+        beside = self._law.inputs.numpy()
+        return beside if beside.size else super().input_matrix
 
     def acceleration(self, q: Any, qdot: Any, u: Any = None) -> Rows:
         """qddot; inputs u (..., m) of a model with recorded forces are zero if not given.
@@ -117,7 +128,7 @@ class LearnedModel(TrainedModel):
         D = self.n_dof
         (q, qdot), t = checked_states(q, qdot, D), checked_times(t)
         start = np.concatenate([q, qdot], -1).reshape(-1, 2 * D)
-        if self._law.forced:
+        if self._law.forced or self.model.n_driven:
             states = motion(self._field(u), start, t, tolerance, self._room)
         else:
             rolled = rollout(
@@ -156,10 +167,13 @@ class LearnedModel(TrainedModel):
     @functools.cached_property
     def _fast(self) -> Model:
         """The model as C++ computes it, if it can."""
-        known = isinstance(self.model, NetworkModel | DrawnLagrangian)
-        if not known or native.trouble():
-            return self.model
-        return dataclasses.replace(self.model, native=True)
+        model = self.model
+        damped = isinstance(model, DampedLagrangian)
+        inner = model.free if damped else model
+        if not isinstance(inner, NetworkModel | DrawnLagrangian) or native.trouble():
+            return model
+        inner = dataclasses.replace(inner, native=True)
+        return dataclasses.replace(model, free=inner) if damped else inner
 
     def _of(self, function: Callable[..., Tensor], q: Any, qdot: Any, *more: Array) -> Array:
         """A function of states, some at a time."""
@@ -171,7 +185,7 @@ class LearnedModel(TrainedModel):
         return out.reshape((*q.shape[:-1], *out.shape[1:]))
 
     def _inputs(self, u: Any, of: tuple[int, ...]) -> Float[Array, "*n m"]:
-        u, m = np.asarray(u, float), self._law.inputs.shape[1]
+        u, m = np.asarray(u, float), self.input_matrix.shape[1]
         if u.shape != (*of[:-1], m):
             raise ValueError(f"u has the shape {u.shape}: it should be {(*of[:-1], m)}")
         return u

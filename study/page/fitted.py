@@ -218,10 +218,12 @@ def _energy(fit: Fit) -> Plot:
     span = max(float(np.ptp(fitted.energy(motion.q, 0 * motion.q))), 1e-300)
     change = (energy - energy[0]) / span
     curves = {"energy": change}
-    if fitted.forced.forces.n_friction and not fit.inputs:
-        power = fitted.power(motion.qdot)
+    names = ["friction"] if fitted.forced.forces.n_friction else []
+    by = " and ".join([*names, *fit.inputs])
+    if by:
+        power = fitted.power(motion.qdot, motion.u)
         steps = np.diff(motion.times) * (power[1:] + power[:-1]) / 2
-        curves["work of friction"] = np.concatenate([[0.0], np.cumsum(steps)]) / span
+        curves[f"work of {by}"] = np.concatenate([[0.0], np.cumsum(steps)]) / span
     figure, (axis,) = canvas(height=2.8)
     times = motion.times - motion.times[0]
     for label, values in curves.items():
@@ -232,7 +234,7 @@ def _energy(fit: Fit) -> Plot:
     caption = (
         "The fitted energy along the longest held-out piece, as measured, from its begin, over the "
         "range of the potential there"
-        + (", and the work of the fitted friction" if len(curves) > 1 else "")
+        + (f", and the work of {by}, as fitted" if by else "")
         + ". One trajectory, no interval."
     )
     alt = f"Energy against time; it ends at {number(change[-1])}."

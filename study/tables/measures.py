@@ -138,6 +138,9 @@ _ALL = [
     Measure("energy_drift", "energy drift / energy scale", "energy drift", required=True),
     *_table_only("energy_drift_final", required=True),
     *_table_only("energy_drift_final_mean"),
+    # Of models that learn friction: own energy less the work of their own friction along rollouts;
+    # and the error of the accelerations that forces make, against the true system's.
+    *_table_only("power_balance", "force_nmse"),
     # Rollout errors of the controls, and the median finite-time Lyapunov exponent in 1/s; NaN if
     # diagnostics.error_budget is false.
     *_table_only(*BUDGET, OWN, high=1),

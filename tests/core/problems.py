@@ -1,5 +1,7 @@
 """Small training problems that the tests of the optimisers share."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -41,11 +43,10 @@ def make_data(R=3, N=20, D=2, order="shuffled", noise=1.0):
 
 def taught(model, theta, data, noise=0.0):
     """The same states, with the model's own accelerations at theta and noise for targets."""
-    D = data.rows.shape[2] // 3
     q, qdot, target = data.states(slice(None), slice(None))
     rows = data.rows.clone()
-    rows[:, :, 2 * D :] = (model.acceleration(theta, q, qdot) + noise * target).mT
-    return TrainingData(rows, data.along, data.order, data.seeds)
+    rows[:, :, -data.n_dof :] = (model.acceleration(theta, q, qdot) + noise * target).mT
+    return dataclasses.replace(data, rows=rows)
 
 
 def field(model, theta, data, r=0):

@@ -37,17 +37,19 @@ VERSION = 3  # raise it when the numbers a dataset holds change
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Triplets in physical units: q, qdot, qddot, each (n, D)."""
+    """Triplets in physical units: q, qdot, qddot, each (n, D); and recorded inputs u."""
 
     q: Float[Array, "n D"]
     qdot: Float[Array, "n D"]
     qddot: Float[Array, "n D"]
+    u: Float[Array, "n m"] | None = None
 
     def __len__(self) -> int:
         return len(self.q)
 
     def __getitem__(self, chosen: slice | Int[Array, " m"]) -> Points:
-        return Points(self.q[chosen], self.qdot[chosen], self.qddot[chosen])
+        u = None if self.u is None else self.u[chosen]
+        return Points(self.q[chosen], self.qdot[chosen], self.qddot[chosen], u)
 
     @property
     def states(self) -> Float[Array, "n two_D"]:
@@ -130,7 +132,7 @@ class Reference:
     @classmethod
     def of(cls, points: Points, angles: tuple[bool, ...]) -> Reference:
         """The scales of a pool."""
-        units = Units.of(points.q, points.qddot, angles)
+        units = Units.of(points.q, points.qddot, angles, points.u)
         low, high = np.quantile(points.states, [0.005, 0.995], axis=0)
         return cls(units, points.qddot.std(0), low, high)
 
@@ -142,12 +144,20 @@ class Trajectories:
     - `times` (T) seconds, `states` (K, T, 2 D).
     - `trusted` (K) seconds to which two tight solvers agree: no comparison goes further.
     - `lyapunov` (K) finite-time maximal exponents over the horizon, 1/s.
+    - `inputs`: of each trajectory, times in seconds since its start and what was recorded then.
     """
 
     times: Float[Array, " T"]
     states: Float[Array, "K T two_D"]
     trusted: Float[Array, " K"]
     lyapunov: Float[Array, " K"]
+    inputs: tuple[tuple[Float[Array, " n"], Float[Array, "n m"]], ...] | None = None
+
+    def inputs_at(self, k: int, times: Float[Array, " t"]) -> Float[Array, "t m"]:
+        """Those of trajectory k, by straight lines between the samples."""
+        assert self.inputs is not None
+        recorded, u = self.inputs[k]
+        return np.stack([np.interp(times, recorded, column) for column in u.T], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,12 +37,15 @@ LONG = 0.5  # of the shortest of these: the horizon is no shorter
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """One trajectory: `times` (n) in seconds, ascending; `q`, `qdot`, `qddot`, each (n, D)."""
+    """One trajectory: `times` (n) in seconds, ascending; `q`, `qdot`, `qddot`, each (n, D); and
+    recorded inputs `u`.
+    """
 
     times: Float[Array, " n"]
     q: Float[Array, "n D"]
     qdot: Float[Array, "n D"]
     qddot: Float[Array, "n D"]
+    u: Float[Array, "n m"] | None = None
 
     @property
     def duration(self) -> float:
@@ -175,7 +178,9 @@ class Recording:
             [motion.states_at(np.minimum(t + times, motion.times[-1])) for motion, t in starts]
         )
         unknown = np.full(len(starts), np.nan)
-        return Trajectories(times, states, np.full(len(starts), float(times[-1])), unknown)
+        driven = tuple((m.times - t, m.u) for m, t in starts if m.u is not None)
+        trusted = np.full(len(starts), float(times[-1]))
+        return Trajectories(times, states, trusted, unknown, driven or None)
 
 
 def pieces(times: Float[Array, " n"], rows: Int[Array, " m"]) -> list[Int[Array, " k"]]:
@@ -189,7 +194,9 @@ def pieces(times: Float[Array, " n"], rows: Int[Array, " m"]) -> list[Int[Array,
 
 def _joined(motions: tuple[Motion, ...]) -> Points:
     rows = ([getattr(motion, name) for motion in motions] for name in ("q", "qdot", "qddot"))
-    return Points(*map(np.concatenate, rows))
+    driven = [motion.u for motion in motions if motion.u is not None]
+    u = np.concatenate(driven) if driven else None
+    return Points(*map(np.concatenate, rows), u)
 
 
 def _turns(angle: Array) -> Array:

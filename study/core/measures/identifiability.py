@@ -29,7 +29,7 @@ def spectrum(
     model: Model,
     theta: Float[Tensor, "R S"],
     q: Float[Tensor, "R D N"],
-    qdot: Float[Tensor, "R D N"],
+    qdot: Float[Tensor, "R V N"],
     equal_states: bool = True,
 ) -> Float[Tensor, "R K"]:
     """Singular values of each network's J at its own N states, K = min(N D, P), largest first.
@@ -77,15 +77,16 @@ def gauge(model: LNN, theta: Float[Tensor, "R P"]) -> Float[Tensor, "R G P"]:
     """Directions in theta that change no acceleration at any state, to first order.
 
     They are b and a of L -> a L + b: the output's bias, and the output layer's own values. With a
-    mass prior, which fixes a, the first alone.
+    mass prior, which fixes a, the first alone. Friction goes with a.
     """
-    bias = torch.zeros_like(theta)
-    bias[:, -1] = 1.0
+    bias, P = torch.zeros_like(theta), model.mlp.n_params
+    bias[:, P - 1] = 1.0
     if model.mlp.mass_prior:
         return bias.unsqueeze(1)
     size = model.mlp.width + 1
     scale = torch.zeros_like(theta)
-    scale[:, -size:] = theta[:, -size:]
+    scale[:, P - size : P] = theta[:, P - size : P]
+    scale[:, P:] = theta[:, P:] / 2
     return torch.stack([bias, scale], 1)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -19,6 +20,9 @@ from study.core.measures import tsitouras
 from study.core.models.model import Model
 
 LIMIT = 100.0  # true motion stays below about 10, in either units
+Drive = Callable[[int, Float[np.ndarray, " n"]], Float[np.ndarray, "n m"]]
+"""(number of a trajectory, times) -> its inputs then."""
+
 STEEPEST = 1e8  # accelerations are clamped here, so that the solver's norms stay finite
 
 
@@ -40,9 +44,15 @@ def rollout(
     *,
     rtol: float,
     max_steps: int,
+    drive: Drive | None = None,
 ) -> Rollout:
-    """Motion by every network of the ensemble from every initial state; see `rollout_field`."""
-    known = model.in_cpp(theta)
+    """Motion by every network of the ensemble from every initial state; see `rollout_field`.
+
+    **Raises:** `ValueError` if the model has recorded inputs, and no `drive` gives them.
+    """
+    if model.n_driven and drive is None:
+        raise ValueError(f"the model has {model.n_driven} recorded inputs: give them along the way")
+    known = None if drive else model.in_cpp(theta)
     if known and theta.dtype == torch.float64:
         bounded = _bounded(angles, len(angles))
         sizes = (len(start), len(times), max_steps, native.bits(bounded))
@@ -57,6 +67,7 @@ def rollout(
         angles,
         rtol=rtol,
         max_steps=max_steps,
+        drive=drive,
     )
 
 
@@ -69,19 +80,26 @@ def rollout_field(
     *,
     rtol: float,
     max_steps: int,
+    drive: Drive | None = None,
 ) -> Rollout:
     """Motion by R = `n_networks` fields from every initial state.
 
-    `acceleration` maps q and qdot (R, D, K) to qddot (R, D, K). The method is Tsitouras 5(4),
+    `acceleration` maps q and qdot (R, D, K) to qddot (R, D, K); below qdot stand the inputs that
+    `drive` gives. The method is Tsitouras 5(4),
     relative and absolute tolerance `rtol`, at most `max_steps` steps a trajectory.
     """
     R, (K, width), D = n_networks, start.shape, start.shape[1] // 2
     bounded = torch.tensor(_bounded(angles, D)).to(start)
 
-    def field(_: Tensor, y: Tensor) -> Tensor:
+    def field(t: Tensor, y: Tensor) -> Tensor:
         state = y.view(R, K, width).mT.contiguous()
         q, qdot = state.chunk(2, 1)
-        qddot = acceleration(q, qdot)
+        if drive is None:
+            qddot = acceleration(q, qdot)
+        else:
+            now = t.view(R, K).cpu().numpy()
+            u = torch.from_numpy(np.stack([drive(k, now[:, k]) for k in range(K)], 2)).to(y)
+            qddot = acceleration(q, torch.cat([qdot, u], 1))
         qddot = torch.nan_to_num(qddot, nan=STEEPEST).clamp_(-STEEPEST, STEEPEST)
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
         return torch.where(_inside(y, bounded).unsqueeze(1), change, 0.0)

@@ -31,10 +31,13 @@ from torch import Tensor
 
 from study.core.models.acceleration_mlp import AccelerationMLP
 from study.core.models.activations import ACTIVATIONS
+from study.core.models.damped_lagrangian import DampedLagrangian
+from study.core.models.damping import Damping
 from study.core.models.initialisation import INITS
 from study.core.models.library_lagrangian import LibraryLagrangian
 from study.core.models.linear_lagrangian import (
     DrawnLagrangian,
+    LinearLagrangian,
     RandomLagrangian,
     StructuredLagrangian,
 )
@@ -68,7 +71,13 @@ def _mlp(angles: tuple[bool, ...], settings: Settings, **shape: Any) -> MLP:
 def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
     entries = len(angles) * (len(angles) + 1) // 2  # of a lower triangular matrix; and a potential
     mlp = _mlp(angles, settings, n_outputs=entries + 1, velocities=False)
-    return StructuredLNN(mlp, settings["init"])
+    return StructuredLNN(mlp, settings["init"], damping=_damping(angles, settings))
+
+
+def _damping(angles: tuple[bool, ...], settings: Settings) -> Damping | None:
+    """The forces; models of earlier versions have none."""
+    kind, m = settings.get("friction", "none"), settings["n_driven"]
+    return Damping(len(angles), kind, m) if kind != "none" or m else None
 
 
 def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
@@ -82,19 +91,19 @@ def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
 
 
 MODELS: dict[str, Callable[[tuple[bool, ...], Settings], Model]] = {
-    "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"]),
+    "lnn": lambda angles, s: LNN(_mlp(angles, s), s["init"], damping=_damping(angles, s)),
     "structured_lnn": _structured_lnn,
     "acceleration_mlp": lambda angles, s: AccelerationMLP(
-        _mlp(angles, s, n_outputs=len(angles)), s["init"]
+        _mlp(angles, s, n_outputs=len(angles), n_driven=s["n_driven"]), s["init"]
     ),
-    "random_features": lambda angles, s: RandomFeatures(_mlp(angles, s)),
+    "random_features": lambda angles, s: RandomFeatures(_mlp(angles, s, n_driven=s["n_driven"])),
     "linear_lagrangian": _linear_lagrangian,
 }
 
 # Settings that a model does not use, at the value that every cell of it has.
 UNUSED: dict[str, Settings] = {
-    "acceleration_mlp": {"mass_prior": 0.0},
-    "random_features": {"depth": 1, "mass_prior": 0.0, "init": "fan_in"},
+    "acceleration_mlp": {"mass_prior": 0.0, "friction": "none"},
+    "random_features": {"depth": 1, "mass_prior": 0.0, "init": "fan_in", "friction": "none"},
     "linear_lagrangian": {"depth": 1, "activation": "sin", "beta": 1.0, "init": "fan_in"},
 }
 
@@ -106,22 +115,28 @@ def make_model(
     native: bool = False,
     system: System | None = None,
     units: Units | None = None,
+    n_driven: int = 0,
 ) -> Model:
-    """The model of a cell from its plain settings (`name`, `width`, ...).
+    """The model of a cell from its plain settings (`name`, `width`, ...), with recorded inputs.
 
     If `native`, C++ computes it on the CPU, provided it is a network. The terms of a library are
     those of `system`; `units`, physical if not given, are those of the states it is asked about.
 
     **Raises:** `ValueError` for a library without a system.
     """
+    settings = {**settings, "n_driven": n_driven}
     if (settings["name"], settings.get("features")) == ("linear_lagrangian", "library"):
         if system is None:
             raise ValueError("model.features=library needs the system that states the terms")
         units = units or Units.physical(len(angles))
-        return LibraryLagrangian(system, units, settings["mass_prior"])
-    model = MODELS[settings["name"]](angles, settings)
-    if native and isinstance(model, NetworkModel | DrawnLagrangian):
-        return dataclasses.replace(model, native=True)
+        model = LibraryLagrangian(system, units, settings["mass_prior"])
+    else:
+        model = MODELS[settings["name"]](angles, settings)
+        if native and isinstance(model, NetworkModel | DrawnLagrangian):
+            model = dataclasses.replace(model, native=True)
+    damping = _damping(angles, settings)
+    if isinstance(model, LinearLagrangian) and damping:
+        return DampedLagrangian(model, damping)
     return model
 
 
@@ -148,16 +163,23 @@ class TrainedModel:
 
         **Raises:** `ValueError` for a library without a system.
         """
-        units = Units(saved["time"], np.asarray(saved["length"]), np.asarray(saved["origin"]))
+        scales = (np.asarray(saved.get(name, [])) for name in ("length", "origin", "inputs"))
+        units = Units(saved["time"], *scales)
         angles, theta = tuple(saved["angles"]), saved["theta"][index : index + 1].double()
-        return cls(make_model(angles, saved["model"], system=system, units=units), theta, units)
+        shape = {"system": system, "units": units, "n_driven": len(units.inputs)}
+        return cls(make_model(angles, saved["model"], **shape), theta, units)
 
     def acceleration(
-        self, q: Float[np.ndarray, "..."], qdot: Float[np.ndarray, "..."]
+        self,
+        q: Float[np.ndarray, "..."],
+        qdot: Float[np.ndarray, "..."],
+        u: Float[np.ndarray, "..."] | None = None,
     ) -> Float[np.ndarray, "n D"]:
         """qddot (n, D) at states q and qdot (n, D), all in physical units (s; m or rad).
 
-        **Raises:** `ValueError` if q and qdot do not have this shape.
+        - `u`: (n, m), of a model with recorded inputs, in the units of the recording.
+
+        **Raises:** `ValueError` if q, qdot and u do not have this shape.
         """
         D = len(self.units.length)
         if q.ndim != 2 or q.shape[1] != D or qdot.shape != q.shape:
@@ -165,8 +187,36 @@ class TrainedModel:
                 f"q has the shape {q.shape} and qdot {qdot.shape}: both must be (n, {D}), "
                 "a row for each state"
             )
-        scaled = self.units.scale(q, qdot)
-        q_, qdot_ = (torch.from_numpy(np.ascontiguousarray(x.T))[None] for x in scaled)
+        m = len(self.units.inputs)
+        if m != (0 if u is None else u.shape[-1]) or (u is not None and u.shape != (len(q), m)):
+            given = "no u is given" if u is None else f"u has the shape {u.shape}"
+            raise ValueError(f"the model has {m} recorded inputs, and {given}: (n, {m}) is needed")
         with torch.no_grad():
-            qddot = self.model.acceleration(self.theta, q_, qdot_)[0].T.numpy()
+            qddot = self.model.acceleration(self.theta, *self._scaled(q, qdot, u))[0].T.numpy()
         return self.units.acceleration_to_physical(qddot)
+
+    @property
+    def friction(self) -> Float[np.ndarray, "D D"]:
+        """C of the force -C qdot; zero if none is learned.
+
+        It is known up to the factor of the mass matrix, which accelerations do not see.
+        """
+        length = self.units.length
+        return -self._slopes[:, : len(length)] / np.outer(length, length) / self.units.time
+
+    @property
+    def input_matrix(self) -> Float[np.ndarray, "D m"]:
+        """B of the force B u, in the same units."""
+        length = self.units.length
+        of_u = self._slopes[:, len(length) :] / self.units.inputs
+        return of_u / length[:, None] / self.units.time**2
+
+    @property
+    def _slopes(self) -> Float[np.ndarray, "D V"]:
+        """Of the learned force in (qdot, u), scaled units: it is linear in them."""
+        units = torch.eye(len(self.units.length) + len(self.units.inputs), dtype=torch.float64)
+        return self.model.learned_force(self.theta, units[None])[0].numpy()
+
+    def _scaled(self, q: np.ndarray, qdot: np.ndarray, u: np.ndarray | None = None) -> list[Tensor]:
+        scaled = self.units.scale_driven(q, qdot, u)
+        return [torch.from_numpy(np.ascontiguousarray(x.T))[None] for x in scaled]

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from study.core.models.damped_lagrangian import DampedLagrangian
 from study.core.models.linear_lagrangian import LinearLagrangian
 from study.core.models.lnn import LNN
 from study.core.models.model import Model
@@ -26,7 +27,8 @@ class Law(torch.nn.Module):
 
     **Arguments:**
 
-    - `model`, `theta` (1, S), `units`: as they were trained. Only theta is a parameter.
+    - `model`, `theta` (1, S), `units`: as they were trained, with the forces that they learned. Only
+      theta is a parameter.
     - `friction` C (D, D), `inputs` B (D, m): of forces that stand beside the model.
     - `unit`: joules that the model's values of L are in.
     """
@@ -46,6 +48,7 @@ class Law(torch.nn.Module):
         D = len(units.length)
         self.register_buffer("length", torch.tensor(units.length, dtype=torch.float64))
         self.register_buffer("origin", torch.tensor(units.origin, dtype=torch.float64))
+        self.register_buffer("input_units", torch.tensor(units.inputs, dtype=torch.float64))
         none = torch.zeros(D, D, dtype=torch.float64), torch.zeros(D, 0, dtype=torch.float64)
         self.register_buffer("friction", none[0] if friction is None else friction)
         self.register_buffer("inputs", none[1] if inputs is None else inputs)
@@ -53,7 +56,11 @@ class Law(torch.nn.Module):
 
     def forward(self, q: Rows, qdot: Rows, u: Float[Tensor, "*n m"] | None = None) -> Rows:
         """qddot; inputs u that are not given are zero."""
-        qddot = self.model.acceleration(self.theta, *self._scaled(q, qdot))
+        of_q, of_qdot = self._scaled(q, qdot)
+        if m := self.model.n_driven:  # of forces that were learned with the model
+            of_u = q.new_zeros(*q.shape[:-1], m) if u is None else u / self.input_units
+            of_qdot = torch.cat([of_qdot, of_u.reshape(-1, m).mT[None]], 1)
+        qddot = self.model.acceleration(self.theta, of_q, of_qdot)
         qddot = qddot[0].mT.reshape(q.shape) * self.length / self.time**2
         if not self.forced:
             return qddot
@@ -94,6 +101,8 @@ class Law(torch.nn.Module):
 
 def _lagrangian(model: Model, theta: Tensor, q: Tensor, qdot: Tensor) -> Float[Tensor, "R B"]:
     """L with its mass prior, scaled units. **Raises:** `ValueError` for a model that has none."""
+    if isinstance(model, DampedLagrangian):
+        model, theta = model.free, model.parts(theta)[1]
     if isinstance(model, LinearLagrangian):
         c = theta[:, : model.n_params, None]
         value, prior = (model.slopes(theta, q, qdot).value @ c)[:, :, 0], model.mass_prior

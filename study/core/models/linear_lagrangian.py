@@ -73,6 +73,13 @@ class LinearLagrangian(LinearModel):
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return self.mass_and_force(theta, q, qdot)[0]
 
+    def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        slopes, c = self.slopes(theta, q, qdot), theta[:, : self.n_params, None]
+        twice = (slopes.of_qdot.permute(0, 2, 1, 3) @ c.unsqueeze(1))[..., 0]
+        prior = self.mass_prior * (qdot * qdot).sum(1)
+        action = (twice * qdot).sum(1) + prior
+        return action - (slopes.value @ c)[..., 0] - prior / 2, action
+
     def equations(self, theta: Tensor, q: Tensor, qdot: Tensor, qddot: Tensor) -> Equations:
         rows, trace = self.rows(theta, q, qdot, qddot)
         prior = self.mass_prior

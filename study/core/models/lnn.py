@@ -27,7 +27,7 @@ from torch import Tensor
 from study.core.models.activations import derivatives
 from study.core.models.mass_matrix import invert, with_prior
 from study.core.models.mlp import MLP, Layers, Pair
-from study.core.models.model import Forward, NetworkModel
+from study.core.models.model import Forward, NetworkModel, solved
 
 
 @dataclasses.dataclass
@@ -59,10 +59,12 @@ class LNN(NetworkModel):
     kind = "lnn"
 
     @staticmethod
-    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
+    def forward(
+        mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor, force: Tensor | float = 0.0
+    ) -> Forward:
         mass, c, g, s = _curvature(mlp, layers, q, qdot)
         s.inverse, floored = invert(mass)
-        return (s.inverse * (g - c).unsqueeze(1)).sum(2), floored, s
+        return solved(s.inverse, g - c + force), floored, s
 
     @staticmethod
     def backward(
@@ -70,10 +72,10 @@ class LNN(NetworkModel):
     ) -> list[Pair]:
         D, I = mlp.n_dof, mlp.n_position_inputs  # noqa: E741
         hidden = layers[:-1]
-        solved = (sweep.inverse * cotangent.unsqueeze(1)).sum(2)  # M^-T z = -u
-        p, r = -solved.unsqueeze(1), qddot.unsqueeze(1)
+        z = solved(sweep.inverse, cotangent)  # M^-T z = -u
+        p, r = -z.unsqueeze(1), qddot.unsqueeze(1)
         # streams along p = (0, u), r = (qdot, qddot): combinations of the tangents already there
-        along_s = mlp.push(sweep.x, solved)
+        along_s = mlp.push(sweep.x, z)
         mixed = torch.bmm(hidden[0][0][:, :, :I], along_s)
         inputs, tangent_p, tangent_r, second_order = [], [], [], []
         for k in range(mlp.depth):
@@ -113,7 +115,7 @@ class LNN(NetworkModel):
                     2, (3, -1)
                 )
             else:
-                below = _input_streams(mlp, sweep.x, qdot, qddot, -solved, along_s)
+                below = _input_streams(mlp, sweep.x, qdot, qddot, -z, along_s)
             pairs.append(Pair(streams, below, to_value))
         return pairs[::-1]
 
@@ -122,13 +124,23 @@ class LNN(NetworkModel):
         mlp: MLP, qdot: Tensor, qddot: Tensor, cotangent: Tensor, sweep: Sweep, adjoint: Tensor
     ) -> tuple[Tensor, Tensor]:
         I, x = mlp.n_position_inputs, sweep.x  # noqa: E741
-        solved = (sweep.inverse * cotangent.unsqueeze(1)).sum(2)
+        z = solved(sweep.inverse, cotangent)
         to_value, _, to_r, to_s = adjoint[:, :I].unbind(2)
-        to_q = mlp.pull(x, to_value) + mlp.bend(x, to_r, qdot) + mlp.bend(x, to_s, solved)
+        to_q = mlp.pull(x, to_value) + mlp.bend(x, to_r, qdot) + mlp.bend(x, to_s, z)
         return to_q, adjoint[:, I:, 0] + mlp.pull(x, to_r)  # r is (qdot, qddot)
 
+    def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        mlp, layers, qdot = self.mlp, self.mlp.layers(theta), qdot[:, : self.mlp.n_dof]
+        *_, sweep = _curvature(mlp, layers, q, qdot)
+        (W, _), (top, bias) = layers[0], layers[-1]
+        momentum = torch.bmm(W[:, :, mlp.n_position_inputs :].mT, sweep.weighted[0])
+        value = (torch.bmm(top, sweep.value[-1]) + bias)[:, 0]
+        prior = mlp.mass_prior * (qdot * qdot).sum(1)
+        action = (momentum * qdot).sum(1) + prior
+        return action - value - prior / 2, action
+
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
-        return _curvature(self.mlp, self.mlp.layers(theta), q, qdot)[0]
+        return _curvature(self.mlp, self.mlp.layers(theta), q, qdot[:, : self.mlp.n_dof])[0]
 
 
 def _curvature(

@@ -117,6 +117,7 @@ class MLP:
     - `mass_prior`: L + mass_prior |qdot|^2 / 2.
     - `n_outputs`: 1 for an MLP Lagrangian.
     - `velocities`: whether qdot is among the inputs, after the encoded q.
+    - `n_driven`: recorded inputs of the motion that the network sees, after qdot.
     """
 
     angles: tuple[bool, ...]
@@ -128,6 +129,7 @@ class MLP:
     mass_prior: float = 0.0
     n_outputs: int = 1
     velocities: bool = True
+    n_driven: int = 0
 
     @property
     def n_dof(self) -> int:
@@ -142,7 +144,7 @@ class MLP:
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of each affine layer, the output last."""
-        inputs = self.n_position_inputs + (self.n_dof if self.velocities else 0)
+        inputs = self.n_position_inputs + (self.n_dof if self.velocities else 0) + self.n_driven
         return list(itertools.pairwise([inputs, *[self.width] * self.depth, self.n_outputs]))
 
     @property

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.activations import derivatives
+from study.core.models.damping import Rates
 from study.core.models.initialisation import draw_features
 from study.core.models.mlp import MLP, States
 from study.core.models.model import Equations, LinearModel, Theta, error_and_cotangent
@@ -40,8 +41,12 @@ class RandomFeatures(LinearModel):
 
     @property
     def n_inputs(self) -> int:
-        """Encoded q and qdot."""
-        return self.mlp.n_position_inputs + self.mlp.n_dof
+        """Encoded q, qdot and what drives the motion."""
+        return self.mlp.layer_sizes[0][0]
+
+    @property
+    def n_driven(self) -> int:
+        return self.mlp.n_driven
 
     def initialise(self, seeds: Sequence[int], dtype: torch.dtype) -> Tensor:
         p, inputs = self.mlp.width, self.n_inputs
@@ -52,7 +57,7 @@ class RandomFeatures(LinearModel):
 
         return torch.stack([draw(seed) for seed in seeds]).to(dtype)
 
-    def features(self, theta: Theta, q: States, qdot: States) -> Float[Tensor, "R p B"]:
+    def features(self, theta: Theta, q: States, qdot: Rates) -> Float[Tensor, "R p B"]:
         """phi at each network's own states."""
         P, p = self.n_params, self.mlp.width
         w, b = theta[:, P : P + p * self.n_inputs], theta[:, P + p * self.n_inputs :]

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from study.core import native
 from study.core.models.mlp import gradient_of, pull_input
-from study.core.models.model import LossAndGradient, NetworkModel, Theta
+from study.core.models.model import LossAndGradient, NetworkModel, Theta, solved
 
 LIMIT = 100.0  # in the units of training, in which motion is of order one
 WEIGHTS = (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of the four stages
@@ -80,13 +80,13 @@ class _Field:
     """(qdot, qddot) of an ensemble, and its transposed Jacobian."""
 
     def __init__(self, model: NetworkModel, theta: Theta) -> None:
-        self.model, self.layers = model, model.mlp.layers(theta)
+        self.model, self.theta, self.layers = model, theta, model.mlp.layers(theta)
         self.floored = torch.zeros_like(theta[:, 0])
 
     def value(self, state: Tensor) -> Tensor:
         """The field at states (R, 2 D, B); counts the floored ones."""
         q, qdot = state.chunk(2, 1)
-        qddot, floored, _ = self.model.forward(self.model.mlp, self.layers, q, qdot)
+        qddot, floored, _ = self.model.evaluate(self.theta, q, qdot)
         self.floored += floored.to(state).mean(1)
         return torch.cat([qdot, qddot], 1)
 
@@ -94,8 +94,13 @@ class _Field:
         """The gradient of <cotangent, field> in the states and in theta."""
         model, (q, qdot) = self.model, state.chunk(2, 1)
         of_qdot, of_qddot = cotangent.chunk(2, 1)
-        qddot, _, sweep = model.forward(model.mlp, self.layers, q, qdot)
+        qddot, _, sweep = model.evaluate(self.theta, q, qdot)
         pairs = model.backward(model.mlp, self.layers, qdot, qddot, of_qddot, sweep)
         below = pull_input(self.layers, pairs)
         to_q, to_qdot = model.pull(model.mlp, qdot, qddot, of_qddot, sweep, below)
-        return torch.cat([to_q, to_qdot + of_qdot], 1), gradient_of(pairs)
+        gradient = gradient_of(pairs)
+        if model.damping:
+            f, u = model.coefficients(self.theta), solved(sweep.inverse, of_qddot)
+            to_qdot = to_qdot + model.damping.friction(f, u)
+            gradient = torch.cat([gradient, model.damping.gradient(f, u, qdot).sum(2)], 1)
+        return torch.cat([to_q, to_qdot + of_qdot], 1), gradient

@@ -54,14 +54,16 @@ class StructuredLNN(NetworkModel):
     kind = "structured_lnn"
 
     @staticmethod
-    def forward(mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor) -> Forward:
+    def forward(
+        mlp: MLP, layers: Layers, q: Tensor, qdot: Tensor, force: Tensor | float = 0.0
+    ) -> Forward:
         A, A_i, V_i, trace, diagonal = _columns(mlp, layers, q)
         inverse, floored = invert(_mass(mlp, A))
         p = _transposed(A, qdot)
         along = _along(A_i, qdot)
         c = _times(along, p) + _times(A, _transposed(along, qdot))
         g = _transposed((A_i * qdot[:, :, None, None]).sum(1), p) - V_i
-        return _times(inverse, g - c), floored, Sweep(trace, diagonal, A, A_i, p, inverse)
+        return _times(inverse, g - c + force), floored, Sweep(trace, diagonal, A, A_i, p, inverse)
 
     @staticmethod
     def backward(
@@ -97,6 +99,13 @@ class StructuredLNN(NetworkModel):
         one = torch.ones_like(qdot)
         bent = [mlp.bend(x, adjoint[:, :, i + 1], one)[:, i] for i in range(mlp.n_dof)]
         return mlp.pull(x, adjoint[:, :, 0]) + torch.stack(bent, 1), to_qdot
+
+    def energy(self, theta: Tensor, q: Tensor, qdot: Tensor) -> tuple[Tensor, Tensor]:
+        qdot = qdot[:, : self.mlp.n_dof]
+        action = (_times(self.mass_matrix(theta, q, qdot), qdot) * qdot).sum(1)
+        inputs = self.mlp.encode(q).unsqueeze(2)
+        potential = self.mlp.forward(self.mlp.layers(theta), inputs)[0][:, -1, 0]
+        return action / 2 + potential, action
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return _mass(self.mlp, _columns(self.mlp, self.mlp.layers(theta), q)[0])

@@ -41,6 +41,7 @@ ACTIVATIONS = ("softplus", "tanh", "gelu", "silu", "sin")  # in the order of act
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 
 States = Float[Tensor, "R D B"]
+Rates = Float[Tensor, "R V B"]  # qdot, and inputs below it
 Theta = Float[Tensor, "R P"]
 Losses = Float[Tensor, " R"]
 Alive = Bool[Tensor, " R"]
@@ -121,11 +122,14 @@ def _fields(**names: str) -> list[tuple[str, type]]:
 
 
 class Network(ctypes.Structure):
-    """`Shape` of network.hpp: `model` and `activation` are places in `MODELS` and `ACTIVATIONS`,
-    `angles` has the `bits` of the coordinates that enter as (cos, sin)."""
+    """`Shape` of network.hpp: `model`, `activation` and `friction` are places in `MODELS`,
+    `ACTIVATIONS` and `damping.FRICTION`; `angles` has the `bits` of coordinates that enter as (cos,
+    sin).
+    """
 
     _fields_ = _fields(
-        c_int64="model n_dof width depth activation angles", c_double="beta mass_prior floor"
+        c_int64="model n_dof width depth activation angles friction n_inputs",
+        c_double="beta mass_prior floor",
     )
 
 
@@ -174,10 +178,15 @@ def _call(
 ) -> None:
     """Let a function of native.cpp fill `out` from a network's states and targets."""
     if of[0].stride(-1) != 1 or any(x.stride() != of[0].stride() for x in of):
-        of = [x.contiguous() for x in of]
+        of = torch.cat(list(of), 1).split([x.shape[1] for x in of], 1)
     if theta.stride(-1) != 1:
         theta = theta.contiguous()
     R, _, B = of[0].shape
+    if len(of) > 1 and of[1].shape[1] != network.n_dof + network.n_inputs:
+        raise ValueError(
+            f"{of[1].shape[1]} rows of velocities and inputs: {network.n_dof} and "
+            f"{network.n_inputs} are needed"
+        )
     if len(theta) != R or any(x.dtype != theta.dtype for x in of):
         raise ValueError(
             f"{len(theta)} networks in {theta.dtype} and states of {R} in {of[0].dtype}: "
@@ -193,7 +202,7 @@ def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(x.data_ptr()) for x in tensors]
 
 
-def acceleration(network: Network, theta: Theta, q: States, qdot: States) -> States:
+def acceleration(network: Network, theta: Theta, q: States, qdot: Rates) -> States:
     """`Model.acceleration`, not differentiable."""
     out = torch.empty(q.shape, dtype=q.dtype)
     _call("accelerate", network, theta, (q, qdot), (out,))
@@ -201,7 +210,7 @@ def acceleration(network: Network, theta: Theta, q: States, qdot: States) -> Sta
 
 
 def jacobian(
-    network: Network, theta: Theta, q: States, qdot: States
+    network: Network, theta: Theta, q: States, qdot: Rates
 ) -> tuple[States, Float[Tensor, "R B D P"]]:
     """`Model.jacobian`: a view of an array (R, P, D, B)."""
     R, D, B = q.shape
@@ -212,7 +221,7 @@ def jacobian(
 
 
 def loss_and_gradient(
-    network: Network, theta: Theta, q: States, qdot: States, target: States, loss: str
+    network: Network, theta: Theta, q: States, qdot: Rates, target: States, loss: str
 ) -> tuple[Losses, Theta, Losses]:
     """`Model.loss_and_gradient`."""
     value, floored = torch.empty(2, len(theta), dtype=q.dtype).unbind()

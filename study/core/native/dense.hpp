@@ -11,8 +11,8 @@ namespace study {
 template <typename T>
 class Dense : public Network<T> {
    public:
-    Dense(const Shape& shape, bool velocities, int n_outputs, int streams, int64_t B)
-        : Network<T>(shape, velocities, n_outputs, B), C(streams) {
+    Dense(const Shape& shape, int rates, int n_outputs, int streams, int64_t B)
+        : Network<T>(shape, rates, n_outputs, B), C(streams) {
         hidden.resize(K);
         for (Hidden& l : hidden) {
             for (int s = 0; s < C; ++s) l.below.push_back({this->take_planes(1, shape.width)});
@@ -94,15 +94,16 @@ class Dense : public Network<T> {
 template <typename T>
 class AccelerationMLP final : public Dense<T> {
    public:
-    AccelerationMLP(const Shape& shape, int64_t B) : Dense<T>(shape, true, shape.n_dof, 1, B) {}
+    AccelerationMLP(const Shape& shape, int64_t B)
+        : Dense<T>(shape, int(shape.n_dof + shape.n_inputs), shape.n_dof, 1, B) {}
 
    protected:
     int64_t forward(int) override {
         this->encode(this->input[0].at);
-        const size_t bytes = this->D * this->vectors * BYTES;
-        std::memcpy(this->input[0].at + this->I * this->vectors, this->qdot, bytes);
+        const size_t row = this->vectors * BYTES;
+        std::memcpy(this->input[0].at + this->I * this->vectors, this->qdot, (this->D + this->m) * row);
         this->push_all();
-        std::memcpy(this->qddot, this->out[0].at, bytes);
+        std::memcpy(this->qddot, this->out[0].at, this->D * row);
         return 0;
     }
 
@@ -125,7 +126,7 @@ template <typename T>
 class StructuredLagrangian final : public Dense<T> {
    public:
     StructuredLagrangian(const Shape& shape, int64_t B)
-        : Dense<T>(shape, false, shape.n_dof * (shape.n_dof + 1) / 2 + 1, shape.n_dof + 1, B) {}
+        : Dense<T>(shape, 0, shape.n_dof * (shape.n_dof + 1) / 2 + 1, shape.n_dof + 1, B) {}
 
    protected:
     int64_t forward(int some) override {
@@ -173,7 +174,7 @@ template <typename T>
 class Structured final : public Dense<T> {
    public:
     Structured(const Shape& shape, int64_t B)
-        : Dense<T>(shape, false, shape.n_dof * (shape.n_dof + 1) / 2 + 1, shape.n_dof + 1, B) {
+        : Dense<T>(shape, 0, shape.n_dof * (shape.n_dof + 1) / 2 + 1, shape.n_dof + 1, B) {
         factor = this->take(D * D * vectors), slopes = this->take(D * D * D * vectors);
         for (auto rows : {&first, &second, &reduced}) *rows = this->take(D * vectors);
         raw = this->take(D * D * vectors);

@@ -8,7 +8,7 @@ namespace study {
 template <typename T>
 class Lagrangian final : public Network<T> {
    public:
-    Lagrangian(const Shape& shape, int64_t B) : Network<T>(shape, true, 1, B) {
+    Lagrangian(const Shape& shape, int64_t B) : Network<T>(shape, int(shape.n_dof), 1, B) {
         const int H = shape.width, in = layers[0].columns, most = std::max(2, D + 1);
         hidden.resize(K);
         for (Hidden& l : hidden) {

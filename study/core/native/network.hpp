@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "activations.hpp"
+#include "forces.hpp"
 #include "mass_matrix.hpp"
 #include "products.hpp"
 #include "vectors.hpp"
@@ -27,6 +28,7 @@ namespace study {
 struct Shape {  // `Network` of `__init__.py`
     int64_t model, n_dof, width, depth, activation;  // `model` in the order of `__init__.py`
     int64_t angles;                                  // a bit for each coordinate that is encoded
+    int64_t friction, n_inputs;                      // none, diagonal, matrix; inputs below qdot
     double beta, mass_prior, floor;
 };
 
@@ -47,13 +49,14 @@ using Memory = std::unique_ptr<void, Free>;  // for vectors, of which a template
 template <typename T>
 class Network {
    public:
-    Network(const Shape& shape, bool velocities, int n_outputs, int64_t B)
-        : shape(shape), D(shape.n_dof), K(shape.depth), B(B) {
+    // `rates` that a network sees: none, or D, or more if inputs are among them
+    Network(const Shape& shape, int rates, int n_outputs, int64_t B)
+        : shape(shape), D(shape.n_dof), K(shape.depth), m(shape.n_inputs), B(B) {
         for (int i = 0; i < D; ++i) I += angle(i) ? 2 : 1;
         vectors = int(std::min<int64_t>(VECTORS, (B + LANES<T> - 1) / LANES<T>));
         S = vectors * LANES<T>;
         layers.resize(K + 1);
-        for (int k = 0, in = I + (velocities ? D : 0); k <= K; ++k) {
+        for (int k = 0, in = I + rates; k <= K; ++k) {
             Layer<T>& l = layers[k];
             l.rows = k < K ? int(shape.width) : n_outputs, l.columns = in, l.at = P;
             l.padded_rows = round_up(l.rows, ROWS), l.padded_columns = round_up(in, ROWS);
@@ -64,7 +67,13 @@ class Network {
             P += int64_t(in + 1) * l.rows, in = l.rows;
         }
         n = layers[0].padded_rows * vectors;
-        for (auto rows : {&q, &qdot, &target, &qddot, &u, &z, &c, &g}) *rows = take(D * vectors);
+        const bool beside = shape.model != 2;  // inputs of an acceleration MLP are its own
+        forces = std::make_unique<Forces<T>>(beside ? int(shape.friction) : 0, D, beside ? m : 0,
+                                             vectors);
+        P += forces->count();
+        forces->place(take(forces->count()), take(D * vectors), take(D * vectors));
+        qdot = take((D + m) * vectors);
+        for (auto rows : {&q, &target, &qddot, &u, &z, &c, &g}) *rows = take(D * vectors);
         mass = take(D * D * vectors), inverse = take(D * D * vectors);
         matrix.resize(3 * D * D);
     }
@@ -84,6 +93,7 @@ class Network {
             std::memset(l.gradient, 0, size_t(l.padded_rows) * l.wide * BYTES);
             std::memset(l.bias_gradient, 0, l.padded_rows * BYTES);
         }
+        forces->load(theta);
     }
 
     // the gradient, in the order of theta
@@ -96,6 +106,7 @@ class Network {
                 for (int lane = 0; lane < LANES<T>; ++lane) *theta += l.bias_gradient[i][lane];
             }
         }
+        forces->unload(theta);
     }
 
     // accelerations of states whose rows are `stride` apart, with a call of `then` after each chunk;
@@ -105,7 +116,7 @@ class Network {
         int64_t floored = 0;
         for (int64_t begin = 0; begin < B; begin += S) {
             const int some = int(std::min<int64_t>(S, B - begin));
-            rows(D, q, q_ + begin, stride, some), rows(D, qdot, qdot_ + begin, stride, some);
+            rows(D, q, q_ + begin, stride, some), rows(D + m, qdot, qdot_ + begin, stride, some);
             floored += forward(some);
             then(begin, some);
         }
@@ -170,6 +181,7 @@ class Network {
         backward();
         pull_states(out, out + half);
         for (int i = 0; i < half; ++i) out[half + i] += cotangent[i];
+        forces->pull(out + half);
     }
 
    protected:
@@ -286,9 +298,10 @@ class Network {
                 for (int v = 0; v < vectors; ++v) l.bias_gradient[h] += of_bias[h * vectors + v];
     }
 
-    // qddot = M^-1 (g - c) and M^-1, from the upper triangle of M without its prior
+    // qddot = M^-1 (g - c + Q) and M^-1, from the upper triangle of M without its prior
     int64_t solve(int some) {
         int64_t count = 0;
+        if (forces->any()) forces->subtract(qdot, c);
         T *m = matrix.data(), *out = m + D * D;
         for (int s = 0; s < S; ++s) {
             for (int i = 0; i < D; ++i)
@@ -308,8 +321,8 @@ class Network {
         return count;
     }
 
-    // M^-T z
-    void solve_transposed(Vec<T>* out) const {
+    // M^-T z; with forces the gradient of A and B too, because Q stands beside g and c
+    void solve_transposed(Vec<T>* out) {
         for (int i = 0; i < D; ++i)
             for (int v = 0; v < vectors; ++v) {
                 Vec<T> sum{};
@@ -317,16 +330,17 @@ class Network {
                     sum += inverse[(j * D + i) * vectors + v] * z[j * vectors + v];
                 out[i * vectors + v] = sum;
             }
+        T* to = each ? each + (P - forces->count()) * each_row : nullptr;
+        if (forces->any()) forces->differentiate(out, qdot, to, each_row, some);
     }
 
     const Shape shape;
-    int D, K, I = 0, vectors, S, n = 0;  // n vectors of a plane of hidden units
+    int D, K, m, I = 0, vectors, S, n = 0;  // m inputs; n vectors of a plane of hidden units
     int64_t B, P = 0;
     std::vector<Layer<T>> layers;
     Vec<T>*q, *qdot, *target, *qddot, *u, *z, *c, *g, *mass, *inverse;
 
    private:
-
     void collect_each(const Layer<T>& l, int streams, const Plane<T>* adjoint,
                       const Plane<T>* below, const Vec<T>* of_bias) const {
         T* out = each + l.at * each_row;
@@ -348,6 +362,7 @@ class Network {
 
     std::vector<Memory> memory;
     std::vector<T> matrix, turned;
+    std::unique_ptr<Forces<T>> forces;
     T* each = nullptr;  // the Jacobian to fill
     int64_t each_row = 0;
     int some = 0;

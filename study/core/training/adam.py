@@ -15,7 +15,7 @@ from torch import Tensor
 from study.core import native
 from study.core.data.datasets import SHUFFLE
 from study.core.models import segments
-from study.core.models.model import Model, NetworkModel
+from study.core.models.model import Model, NetworkModel, parts_of
 from study.core.native import Alive, Losses, Step, Theta
 from study.core.training.train import Stage, State, TrainingData
 
@@ -111,7 +111,7 @@ class Adam(Stage):
             assert isinstance(model, NetworkModel)
             loss, gradient, floored = segments.loss_and_gradient(model, theta, batch)
         else:
-            q, qdot, target = batch.chunk(3, 1)
+            q, qdot, target = parts_of(batch, model.n_driven)
             compiled = self.compiled and theta.device.type != "cpu"
             loss, gradient, floored = model.loss_and_gradient(
                 theta, q, qdot, target, self.loss, compiled

@@ -17,10 +17,20 @@ import numpy as np
 import scipy
 import torch
 from jaxtyping import Float, Int
-
-from study.core.training.least_squares import CUTOFF, complement
+from torch import Tensor
 
 Array = np.ndarray
+
+CUTOFF = 1e-13  # singular values below this part of the largest count as zero
+
+
+def complement(direction: Float[Tensor, " P"]) -> Float[Tensor, "P P_1"]:
+    """An orthonormal basis of what is orthogonal to a unit vector, by a reflection."""
+    u = direction.clone()
+    u[0] += 1.0 if u[0] >= 0 else -1.0
+    u = u / u.norm()
+    eye = torch.eye(len(u), dtype=u.dtype, device=u.device)
+    return eye[:, 1:] - 2 * torch.outer(u, u[1:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +97,12 @@ class Eliminated:
         basis = (basis @ Vh.T) / size[:, None]
         return cls(S, basis, offset / size, along, rest - U @ along)
 
-    def solve(self, ridge: float, non_negative: int = 0) -> Solution:
-        """The solution with a ridge; the first `non_negative` entries of f are kept >= 0."""
+    def solve(self, ridge: float, non_negative: int = 0, definite: int = 0) -> Solution:
+        """The solution with a ridge.
+
+        The first `non_negative` entries of f are kept >= 0; or a matrix (D, D), D = `definite`,
+        whose lower triangle they are row by row, positive semidefinite.
+        """
         square = self.values**2 + ridge * self.values[0] ** 2
         left = np.sqrt(1 - self.values**2 / square)[:, None]  # of each direction, by the ridge
         small = np.concatenate([left * self.along, self.beside])
@@ -97,7 +111,9 @@ class Eliminated:
         if k:
             low = np.full(k, -np.inf)
             low[:non_negative] = 0
-            if non_negative:
+            if definite:
+                f = _definite(small[:, :k], small[:, k], definite)
+            elif non_negative:
                 f = scipy.optimize.lsq_linear(small[:, :k], small[:, k], (low, np.inf)).x
             else:
                 f = np.linalg.lstsq(small[:, :k], small[:, k])[0]
@@ -130,3 +146,26 @@ class Eliminated:
 
     def _features(self, square: Float[Array, " K"], right: Float[Array, " K"]) -> Array:
         return self.offset + self.basis @ (self.values / square * right)
+
+
+def _definite(A: Float[Array, "n k"], y: Float[Array, " n"], D: int) -> Float[Array, " k"]:
+    """Least squares for f, which begins with the lower triangle of C = R R^T.
+
+    If the free solution is not definite, over R: with a square R that has no other minima (Burer
+    and Monteiro 2005, Math. Program. 103, 427).
+    """
+    low, f = np.tril_indices(D), np.linalg.lstsq(A, y)[0]
+    C, n = np.zeros((D, D)), len(low[0])
+    C[low] = f[:n]
+    values, vectors = np.linalg.eigh(C + np.tril(C, -1).T)
+    if values[0] >= 0:
+        return f
+
+    def packed(x: Float[Array, " _"]) -> Float[Array, " k"]:
+        R = x[: D * D].reshape(D, D)
+        return np.concatenate([(R @ R.T)[low], x[D * D :]])
+
+    size = np.maximum(values, 1e-3 * np.abs(values).max())
+    start = np.concatenate([(vectors * np.sqrt(size)).ravel(), f[n:]])
+    tight = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15}
+    return packed(scipy.optimize.least_squares(lambda x: A @ packed(x) - y, start, **tight).x)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from study.core.models.model import LinearModel, Model
+from study.core.training.elimination import CUTOFF, Design, Eliminated, complement
 from study.core.training.train import CHUNK, Stage, State, TrainingData
 
-CUTOFF = 1e-13  # singular values below this part of the largest count as zero
 HELD_OUT = 0.2  # of the training points choose, and then train too
 RIDGES = (0.0, *(10.0**k for k in range(-28, -3, 4)))
 SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)  # in scaled units
@@ -124,15 +125,6 @@ class Spectrum:
         return float(self.values[0] / self.values[self.rank - 1])
 
 
-def complement(direction: Float[Tensor, " P"]) -> Float[Tensor, "P P_1"]:
-    """An orthonormal basis of what is orthogonal to a unit vector, by a reflection."""
-    u = direction.clone()
-    u[0] += 1.0 if u[0] >= 0 else -1.0
-    u = u / u.norm()
-    eye = torch.eye(len(u), dtype=u.dtype, device=u.device)
-    return eye[:, 1:] - 2 * torch.outer(u, u[1:])
-
-
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """One choice: draws at a scale, the factor of its equations, how many unknowns, the ridge."""
@@ -205,7 +197,7 @@ class LeastSquares(Stage):
         if not whole.finite:
             return None
         spectrum = Spectrum.of(whole, columns, model.equilibrated)
-        theta[:, :columns] = spectrum.solution(ridge)
+        theta[:, :columns] = _solver(model, whole, columns, spectrum)(ridge)
         return theta, self._design(model, theta, data, r, spectrum, ridge)
 
     def _choose(
@@ -222,10 +214,10 @@ class LeastSquares(Stage):
         ridges = RIDGES if self.ridge is None else (self.ridge,)
 
         def best(drawn: Tensor, part: Factor, columns: int) -> Candidate:
-            spectrum = Spectrum.of(part, columns, model.equilibrated)
+            solve = _solver(model, part, columns)
             thetas = drawn.repeat(len(ridges), 1)
             for row, ridge in zip(thetas, ridges, strict=True):
-                row[:columns] = spectrum.solution(ridge)
+                row[:columns] = solve(ridge)
             scores = _scores(model, thetas, held, known)
             k = min(range(len(ridges)), key=scores.__getitem__)
             return Candidate(scores[k], drawn, part, columns, ridges[k])
@@ -268,10 +260,35 @@ class LeastSquares(Stage):
         return torch.tensor([spectrum.rank, spectrum.condition, largest], dtype=torch.float64)
 
 
+def _solver(
+    model: LinearModel, part: Factor, columns: int, spectrum: Spectrum | None = None
+) -> Callable[[float], Float[Tensor, " columns"]]:
+    """The first `columns` unknowns by ridge; no ridge acts on those of forces."""
+    if model.damping is None:
+        return (spectrum or Spectrum.of(part, columns, model.equilibrated)).solution
+    k, D = model.damping.count, model.damping.n_dof
+    bounds = {"matrix": {"definite": D}, "diagonal": {"non_negative": D}}.get(
+        model.damping.kind, {}
+    )
+    rows, gauge = part.triangle.cpu().numpy(), None
+    if part.gauge is not None:
+        gauge = part.gauge[k:columns].cpu().numpy() / part.states
+    alone = np.zeros(len(rows), int)
+    design = Design(rows[:, k:columns], rows[:, :k], rows[:, -1], alone, gauge, part.level)
+    parts = Eliminated.of(design, model.equilibrated)
+
+    def solve(ridge: float) -> Tensor:
+        solution = parts.solve(ridge, **bounds)
+        return torch.from_numpy(np.concatenate([solution.f, solution.c])).to(part.triangle)
+
+    return solve
+
+
 def _columns(model: LinearModel, share: float) -> int:
     """The unknowns of a share of the features."""
     features = max(1, round(share * model.n_features))
-    return features * (model.n_params // model.n_features)
+    k = model.damping.count if model.damping else 0
+    return k + features * ((model.n_params - k) // model.n_features)
 
 
 def _scores(

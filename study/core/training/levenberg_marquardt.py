@@ -138,7 +138,7 @@ class LevenbergMarquardt(Stage):
 
 def linearise(model: Model, data: TrainingData, theta: Float[Tensor, "1 S"], r: int) -> Linearised:
     """Residuals of replicate r and their Jacobian at theta, as the smaller Gram matrix."""
-    N, D, P = data.rows.shape[1], data.rows.shape[2] // 3, model.n_params
+    N, D, P = data.rows.shape[1], data.n_dof, model.n_params
     M, at = N * D, 0
     wide = P > M
     gram = theta.new_zeros((M, M) if wide else (P, P))
@@ -295,4 +295,4 @@ def mean_square(model: Model, data: TrainingData, theta: Float[Tensor, "1 S"], r
     for q, qdot, target in data.chunks(slice(r, r + 1)):
         residual = model.acceleration(theta, q, qdot) - target
         total += float((residual * residual).sum())
-    return total / (data.rows.shape[1] * (data.rows.shape[2] // 3))
+    return total / (data.rows.shape[1] * data.n_dof)

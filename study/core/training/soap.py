@@ -64,7 +64,7 @@ class Soap(Adam):
 
 def _sizes(model: Model) -> Sizes:
     assert isinstance(model, NetworkModel)
-    return model.mlp.layer_sizes
+    return model.sizes
 
 
 def soap(

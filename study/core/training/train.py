@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from study.core.models import segments
-from study.core.models.model import Model, NetworkModel
+from study.core.models.model import Model, NetworkModel, parts_of
 
 RECORDS = 24  # how many points a stage's part of the training curve has
 STATIONARY = 1e-2  # |gradient| |theta| / loss below which a replicate's training has converged
@@ -51,19 +51,26 @@ class TrainingData:
 
     **Arguments:**
 
-    - `rows`: (R, N, 3 D), q, qdot and qddot side by side, float64.
+    - `rows`: (R, N, 3 D + m), q, qdot, m recorded inputs and qddot side by side, float64.
     - `along`: (R, N) place of each point along its curves, for order `sequential`.
     - `order`: `shuffled` or `sequential`.
     - `seeds`: one a replicate, for the shuffling.
     - `following`: of the k samples after each point, the time since it, q and qdot; None if the
       loss does not need them.
+    - `n_driven`: m.
     """
 
-    rows: Float[Tensor, "R N three_D"]
+    rows: Float[Tensor, "R N W"]
     along: Int[np.ndarray, "R N"]
     order: str
     seeds: Sequence[int]
     following: Float[Tensor, "R N k one_plus_two_D"] | None = None
+    n_driven: int = 0
+
+    @property
+    def n_dof(self) -> int:
+        """D."""
+        return (self.rows.shape[2] - self.n_driven) // 3
 
     def part(self, points: slice) -> TrainingData:
         """Some of the points of each replicate."""
@@ -74,13 +81,13 @@ class TrainingData:
     def segments(self) -> Float[Tensor, "R N W"]:
         """Each point's q and qdot, and what follows it: see `models.segments`."""
         assert self.following is not None
-        start = self.rows[:, :, : 2 * (self.rows.shape[2] // 3)]
+        start = self.rows[:, :, : 2 * self.n_dof]
         return torch.cat([start, self.following.flatten(2)], 2)
 
     def states(self, which: Tensor | slice, part: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """q, qdot, target (R', D, B) of some replicates and points, feature-major."""
-        q, qdot, target = self.rows[which, part].mT.contiguous().chunk(3, 1)
-        return q, qdot, target
+        """q, qdot, target (R', D, B) of some replicates and points, feature-major; inputs stand
+        below qdot."""
+        return parts_of(self.rows[which, part].mT.contiguous(), self.n_driven)
 
     def chunks(
         self, which: slice, size: int | None = None

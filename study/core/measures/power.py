@@ -1,0 +1,69 @@
+"""Forces that were learned: their power balance along rollouts, and their accelerations."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.interpolate import BPoly
+from torch import Tensor
+
+from study.core.measures.rollout import Drive
+from study.core.models.mass_matrix import invert
+from study.core.models.model import Model
+
+NODES = 5  # of Gauss and Legendre in each interval: exact for powers of the interpolant
+
+
+def power_balance(
+    model: Model,
+    theta: Float[Tensor, "R S"],
+    states: Float[Tensor, "R K T two_D"],
+    times: Float[Tensor, " T"],
+    drive: Drive | None = None,
+) -> Float[np.ndarray, "R K T"] | None:
+    """Energy gained since the start less the work of the forces, both the model's own, over the
+    mean kinetic energy; scaled units, NaN once diverged; None without a Lagrangian.
+
+    Zero but for the errors of the rollout's solver and of the quintic interpolation between times.
+    """
+    R, K, T, W = states.shape
+    lost = states.isnan().any(3)
+    q, qdot = torch.nan_to_num(states).flatten(1, 2).mT.contiguous().chunk(2, 1)
+    known = model.energy(theta, q, qdot)
+    if known is None:
+        return None
+    energy, action = (x.view(R, K, T) for x in known)
+
+    def driven(qdot: Tensor, at: Float[np.ndarray, " n"]) -> Tensor:
+        """With the inputs at these times, the same for all trajectories, below qdot (R, D, K n)."""
+        if drive is None:
+            return qdot
+        u = torch.from_numpy(np.stack([drive(k, at) for k in range(K)], 0)).to(qdot)
+        return torch.cat([qdot, u.permute(2, 0, 1).flatten(1).expand(R, -1, -1)], 1)
+
+    qddot = model.acceleration(theta, q, driven(qdot, times.cpu().numpy()))
+    rows = [x.view(R, W // 2, K, T).cpu().numpy() for x in (q, qdot, qddot)]
+    t = times.cpu().numpy()
+    motion = BPoly.from_derivatives(t, np.moveaxis(np.stack(rows), (4, 0), (0, 1)))
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    half = np.diff(t)[:, None] / 2
+    at = t[:-1, None] + half * (1 + nodes)
+    rates = torch.from_numpy(np.moveaxis(motion(at.ravel(), 1), 0, 3)).to(theta)
+    force = model.learned_force(theta, driven(rates.flatten(2), at.ravel()))
+    power = (force.view_as(rates) * rates).sum(1)
+    work = (power.view(R, K, T - 1, NODES) * torch.from_numpy(half * weights).to(theta)).sum(3)
+    work = torch.cat([torch.zeros_like(work[..., :1]), work.cumsum(2)], 2)
+    moving = torch.where(lost, torch.nan, action).nanmean((1, 2), keepdim=True) / 2
+    balance = (energy - energy[..., :1] - work) / moving
+    return torch.where(lost, torch.nan, balance).cpu().numpy()
+
+
+def force_acceleration(
+    model: Model, theta: Float[Tensor, "R S"], q: Tensor, qdot: Tensor
+) -> Float[Tensor, "R D B"] | None:
+    """M^-1 Q of the forces that were learned; None without a mass matrix."""
+    mass = model.mass_matrix(theta, q, qdot)
+    if mass is None:
+        return None
+    return (invert(mass)[0] * model.learned_force(theta, qdot).unsqueeze(1)).sum(2)
