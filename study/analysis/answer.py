@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from study.analysis import floors
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
 from study.analysis.statistics.limits import CONVERGED, Turn, bounded
 from study.analysis.statistics.medians import Estimate, Medians, medians
@@ -125,12 +126,15 @@ def make(
     turn: Turn | None = None,
     p: float = math.nan,
     trained: bool = True,
+    errors: bool = True,
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
     `turn`: where the verdict on `deciding`, a ratio, turns. With it an undecided answer says how
     many replicates would decide it, and how long they take. `p` is that of
-    `Verdict`. `trained`: whether it is about networks as they are after training.
+    `Verdict`. `trained`: whether it is about networks as they are after training; `errors`: whether
+    it rests on acceleration errors. On measured data no 'no' rests on errors at the noise of their
+    labels, and no verdict on labels that contradict the system, or models no better than a constant.
     """
     cells = tuple(dict.fromkeys(cells))
     if not deciding.enough:
@@ -140,6 +144,11 @@ def make(
         sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
     own = rows.loc[rows["cell"].isin(cells)]
+    if trained and errors and (at_floor := floors.remark(own)):
+        sentence += at_floor
+        verdict, turn = ("undecided", None) if verdict == "no" else (verdict, turn)
+    if trained and (why := floors.no_verdict(own)):
+        sentence, verdict, turn = why, "undecided", None
     if deciding.enough and verdict == "undecided" and turn:
         sentence += more_replicates(deciding, turn, seconds_of_one(own))
     converged = float(own["converged"].to_numpy(bool).mean())

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -36,6 +37,7 @@ from study.config.schema import (
 )
 from study.core.data.checks import Names, remarks
 from study.core.data.datasets import DataError
+from study.core.data.label_noise import Noise
 from study.core.data.recording import Recording
 from study.core.systems import System
 
@@ -176,6 +178,22 @@ class Cell:
         if self.recording is None or (reading := self.reading) is None:
             return []
         return _remarks(reading, self.mechanics)
+
+    @property
+    def findings(self) -> list[str]:
+        """How noisy its recording is, and whether its motion is conservative; nothing of data that
+        are made."""
+        if self.recording is None or (reading := self.reading) is None:
+            return []
+        return _findings(reading, self.mechanics)
+
+    @property
+    def label_noise(self) -> Noise | None:
+        """The noise of its recording, and what it leaves in accelerations; None of made data."""
+        if (reading := self.reading) is None:
+            return None
+        system = self.mechanics
+        return measured.label_noise(reading, system.coordinates, system.angles, system.name)
 
     @property
     def reading(self) -> measured.Reading | None:
@@ -394,6 +412,21 @@ def _remarks(reading: measured.Reading, system: System) -> list[str]:
     named = Names(names, given if given and len(given) == len(names) else None)
     estimated = bool(reading.estimated)
     return remarks(recording.training, system.angles, system, named, estimated)
+
+
+def _findings(reading: measured.Reading, system: System) -> list[str]:
+    from study.core.measures import conservation  # and torch, which help spares
+
+    about = reading, system.coordinates, system.angles, system.name
+    recording, noise = measured.read(*about), measured.label_noise(*about)
+    variance = recording.test_set(system).variance
+    lines = [] if noise is None else [noise.remark(system.coordinates, variance)]
+    floor = np.nan if noise is None else noise.floors(variance)[1]
+    training, _ = measured.trajectories(*about)
+    energy = conservation.remark(
+        training, recording.held_out, system.angles, 0.0 if np.isnan(floor) else floor
+    )
+    return [*lines, energy] if energy else lines
 
 
 def _mechanics(system: SystemConfig, data: DataConfig) -> System:
