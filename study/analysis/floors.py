@@ -75,9 +75,9 @@ def remark(rows: pd.DataFrame) -> str:
     near = cells[TEST.column] < NEAR_FLOOR * cells[NOISE_FLOOR_MEDIAN]
     if not near.any():
         return ""
-    floors = cells.loc[near, NOISE_FLOOR_MEDIAN]
+    floors, are = cells.loc[near, NOISE_FLOOR_MEDIAN], "is" if near.sum() == 1 else "are"
     return (
-        f" At the noise floor: {int(near.sum())} of {plural(len(cells), 'cell')} are within a "
+        f" At the noise floor: {int(near.sum())} of {plural(len(cells), 'cell')} {are} within a "
         f"factor of {NEAR_FLOOR:g} of what noise leaves in the test labels "
         f"({number(float(floors.median()))}), so that true errors differ by more than this shows."
     )

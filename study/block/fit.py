@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import scipy
 import torch
 from jaxtyping import Float
 
@@ -18,7 +17,6 @@ from study.block.setup import Setup, set_up
 from study.config import measured
 from study.config.cell import Cell
 from study.core.data.datasets import Trajectories
-from study.core.data.derivatives import DEGREE
 from study.core.data.recording import Recording
 from study.core.data.smoothing import chosen_window, noise
 from study.core.data.trajectory import Trajectory
@@ -64,6 +62,8 @@ class Fit:
     - `held_out`: what rollouts are compared with; `pieces`: the same trajectories as measured.
     - `noise_floor`: error that the noise of the positions leaves in the estimated accelerations; 0
       if velocities or accelerations were measured.
+    - `friction_gain`: by how much friction lowers the error of held-out motion; NaN if the command
+      decided on friction.
     - `half`: error of the Lagrangian fitted to half of the pieces; NaN with fewer than two.
     - `remarks`: what the recording contradicts, a sentence each.
     """
@@ -75,6 +75,7 @@ class Fit:
     held_out: Trajectories
     pieces: list[Trajectory]
     noise_floor: float
+    friction_gain: float
     half: float
     remarks: list[str]
     inputs: tuple[str, ...]
@@ -126,7 +127,7 @@ def fit(
     training, tested = measured.trajectories(reading, *shape, inputs)
     say("Lagrangian")
     begun = time.perf_counter()
-    fitted = _lagrangian(training, system, friction, say)
+    fitted, gain = _lagrangian(training, system, friction, say)
     spent = time.perf_counter() - begun
     setup = set_up(cell, 0)
     held_out = recording.truth(_unknown(system), ROLLOUTS, recording.horizon, TIMES)
@@ -146,16 +147,19 @@ def fit(
         say("Lagrangian of half the pieces")
         chosen = "diagonal" if fitted.forced.forces.n_friction else "none"
         kind = chosen if friction == "auto" else friction
-        fewer = _lagrangian(training[::2], system, kind, say)
+        fewer, _ = _lagrangian(training[::2], system, kind, say)
         half = judge.score("", lambda q, v: fewer.acceleration(q, v, u), None, 0).acceleration[0]
     if not inputs:  # networks know none
         for name, model in (("network", cell), ("no mechanics", _without_mechanics(cell))):
             say(name)
             scores.append(judge.network(name, model))
     both = len(reading.estimated) == 2  # else the accelerations do not come from positions
-    floor = _noise_floor(recording, fitted.noise, reading.method.window) if both else 0.0
+    floor, noise_of_labels = 0.0, cell.label_noise
+    if both and noise_of_labels is not None:
+        variance = np.concatenate([motion.qddot for motion in recording.held_out]).var(0)
+        floor = float(np.nan_to_num(noise_of_labels.floors(variance)[1]))
     return Fit(
-        system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
+        system, recording, fitted, scores, held_out, tested, floor, gain, half, cell.remarks, inputs
     )  # fmt: skip
 
 
@@ -182,18 +186,20 @@ def _without_mechanics(cell: Cell) -> Cell:
 
 def _lagrangian(
     pieces: Sequence[Trajectory], system: System, friction: str, say: Callable[[str], None]
-) -> FittedLagrangian:
-    """By the strong form if all rates are measured, else by the weak form."""
+) -> tuple[FittedLagrangian, float]:
+    """By the strong form if all rates are measured, else by the weak form; and what friction
+    gains."""
     strong = all(x.qdot is not None and x.qddot is not None for x in pieces)
     method = fit_strong if strong else fit_weak
     if friction != "auto":
-        return method(pieces, system.angles, friction=None if friction == "none" else friction)
+        kind = None if friction == "none" else friction
+        return method(pieces, system.angles, friction=kind), np.nan
     without = method(pieces, system.angles)
     say("Lagrangian with friction")
     damped = method(pieces, system.angles, friction="diagonal")
     lower, _ = damped.friction.interval()
-    clear = without.choices.held_out > CLEARER * damped.choices.held_out
-    return damped if clear and (lower > 0).any() else without
+    gain = without.choices.held_out / damped.choices.held_out
+    return (damped if gain > CLEARER and (lower > 0).any() else without), gain
 
 
 def _drive(piece: Trajectory, start: float) -> Callable[[float], Array] | None:
@@ -281,13 +287,3 @@ def _over(blocks: Sequence[Array], statistic: Callable[[Array], float]) -> Value
     ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(statistic(np.concatenate(blocks))), float(low), float(high)
-
-
-def _noise_floor(recording: Recording, sigma: Float[Array, " D"], window: int) -> float:
-    """Median normalised square of what white noise of the positions becomes in accelerations that
-    local polynomials estimate."""
-    weights = scipy.signal.savgol_coeffs(window, DEGREE, deriv=2, delta=recording.step)
-    variance = np.concatenate([motion.qddot for motion in recording.held_out]).var(0)
-    each = sigma**2 * (weights @ weights) / variance
-    drawn = np.random.default_rng(0).standard_normal((10_000, len(each))) ** 2
-    return float(np.median((drawn * each).mean(1)))

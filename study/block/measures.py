@@ -134,13 +134,13 @@ def _of_recording(setup: Setup) -> dict[str, float]:
     if not isinstance(source, Recording):
         return {}
     labels, variance = setup.test.points.qddot, setup.test.variance
-    constant = metrics.point_errors(labels.mean(0), labels, variance)
+    constant = np.broadcast_to(labels.mean(0), labels.shape)
     noise = setup.cell.label_noise
     floors = (math.nan, math.nan) if noise is None else noise.floors(variance)
     return {
         "time_step": source.step,
         **{name: getattr(source, name) for name in COUNTS},
-        "constant_nmse_median": float(np.median(constant)),
+        "constant_nmse_median": float(np.median(metrics.point_errors(constant, labels, variance))),
         **dict(zip((NOISE_FLOOR, NOISE_FLOOR_MEDIAN), floors, strict=True)),
     }
 

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -185,7 +184,7 @@ class Cell:
         are made."""
         if self.recording is None or (reading := self.reading) is None:
             return []
-        return _findings(reading, self.mechanics)
+        return measured.findings(reading, self.mechanics)
 
     @property
     def label_noise(self) -> Noise | None:
@@ -412,21 +411,6 @@ def _remarks(reading: measured.Reading, system: System) -> list[str]:
     named = Names(names, given if given and len(given) == len(names) else None)
     estimated = bool(reading.estimated)
     return remarks(recording.training, system.angles, system, named, estimated)
-
-
-def _findings(reading: measured.Reading, system: System) -> list[str]:
-    from study.core.measures import conservation  # and torch, which help spares
-
-    about = reading, system.coordinates, system.angles, system.name
-    recording, noise = measured.read(*about), measured.label_noise(*about)
-    variance = recording.test_set(system).variance
-    lines = [] if noise is None else [noise.remark(system.coordinates, variance)]
-    floor = np.nan if noise is None else noise.floors(variance)[1]
-    training, _ = measured.trajectories(*about)
-    energy = conservation.remark(
-        training, recording.held_out, system.angles, 0.0 if np.isnan(floor) else floor
-    )
-    return [*lines, energy] if energy else lines
 
 
 def _mechanics(system: SystemConfig, data: DataConfig) -> System:

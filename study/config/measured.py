@@ -162,6 +162,21 @@ def label_noise(
     return Noise.of(*sides, reading.method)
 
 
+def findings(reading: Reading, system: System) -> list[str]:
+    """How noisy a recording is, and whether its motion is conservative, a sentence each."""
+    from study.core.measures import conservation  # and torch, which help spares
+
+    about = reading, system.coordinates, system.angles, system.name
+    recording, noise, floor = read(*about), label_noise(*about), np.nan
+    variance, lines = recording.test_set(system).variance, list[str]()
+    if noise is not None:
+        lines, floor = [noise.remark(system.coordinates, variance)], noise.floors(variance)[1]
+    training, _ = trajectories(*about)
+    floor = float(np.nan_to_num(floor))
+    energy = conservation.remark(training, recording.held_out, system.angles, floor)
+    return [*lines, energy] if energy else lines
+
+
 def _pieces(
     reading: Reading,
     coordinates: tuple[tuple[str, str], ...],

@@ -112,7 +112,11 @@ class Noise:
 
 
 def _through(
-    method: Method, times: Array, values: Float[Array, "n D"], added: Float[Array, "n k D"], order: int
+    method: Method,
+    times: Array,
+    values: Float[Array, "n D"],
+    added: Float[Array, "n k D"],
+    order: int,
 ) -> Float[Array, "m k D"]:
     """What k draws of noise, added to a smooth curve, change in its derivative of this order."""
     n, k, D = added.shape

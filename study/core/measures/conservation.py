@@ -1,6 +1,6 @@
-"""Is a measured motion conservative? A Lagrangian with and without viscous friction is fitted to it.
+"""Is a measured motion conservative? Lagrangians with viscous friction and without are compared.
 
-It is a quick comparison, before anything trains: few samples, few choices.
+That is quick, before anything trains: few samples, few choices.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def remark(
     )
     variance = qddot.var(0)
 
-    def error(fitted: FittedLagrangian | None) -> float:
-        predicted = qddot.mean(0) if fitted is None else fitted.acceleration(q, qdot)
+    def error(predicted: np.ndarray) -> float:
         return float(np.median(point_errors(predicted, qddot, variance)))
 
-    own, cured, constant = error(without), error(damped), error(None)
+    own, cured = (error(fitted.acceleration(q, qdot)) for fitted in (without, damped))
+    constant = error(np.broadcast_to(qddot.mean(0), qddot.shape))
     errors = f"{own:.2g} of the variance without, {cured:.2g} with"
     if min(own, cured) > max(LOST * constant, 2 * floor):
         return (
@@ -84,9 +84,7 @@ def _sign(damped: FittedLagrangian, gain: float) -> int:
     return int(np.sign(middle.flat[largest])) if clear.flat[largest] else 0
 
 
-def thinned(
-    trajectories: Sequence[Trajectory], motions: Sequence[Motion]
-) -> list[Trajectory]:
+def thinned(trajectories: Sequence[Trajectory], motions: Sequence[Motion]) -> list[Trajectory]:
     """At most about `MOST` samples: fewer a second as far as the motion allows, then less of each.
 
     - `motions`: of the same system, with accelerations, which say how fast it is.
