@@ -51,14 +51,14 @@ def no_verdict(rows: pd.DataFrame) -> str:
                 "No verdict: the measured accelerations contradict those of "
                 f"{rows['system'].iloc[0]}, which models are tested on, by {number(off)} of their "
                 f"variance, of which noise explains {number(noise)}; correct its constants, the "
-                "zero of its angles or the columns, or use system=unknown."
+                "zero of its angles, the columns or data.window, or use system=unknown."
             )
     errors = rows.groupby("cell")[[TEST.column, "constant_nmse_median"]].median()
     best = errors.iloc[int(np.argmin(errors[TEST.column].fillna(np.inf).to_numpy(float)))]
     error, constant = best.to_numpy(float)
     if error > CONSTANT * constant or np.isnan(error):
         return (
-            f"No verdict: no model predicts held-out accelerations much better than a constant "
+            "No verdict: no model predicts held-out accelerations much better than a constant "
             f"does (the best median error is {number(error)}, a constant's {number(constant)}); "
             "train longer, or look for what the file lacks: a force, a coordinate, a unit."
         )
@@ -114,7 +114,8 @@ def marked(plot: Plot, rows: pd.DataFrame) -> Plot:
             data = data.assign(**dict(named))
     if not said:
         return plot
-    dashed = f" Dashed, grey: {words} ({'; '.join(said.values())})"
+    seen = "Dashed, grey" if set(said) & set(said.values()) else "Not drawn"
+    dashed = f" {seen}: {words} ({'; '.join(said.values())})"
     more = ", below which no error can be seen." if tests else ", which the tests are free of."
     return dataclasses.replace(plot, caption=plot.caption + dashed + more, data=data)
 

@@ -58,30 +58,30 @@ def remark(
             f"held-out accelerations is {errors}, and {constant:.2g} of a constant; look for a "
             "force that is not in the file (a motor, dry friction), or a coordinate that is missing"
         )
-    moved = without.choices.held_out / damped.choices.held_out
-    of, factor = "accelerations", own / cured
-    if factor < CLEARER:
-        of, factor = "predicted motion", moved
-    if (sign := _sign(damped, max(moved, own / cured))) == 0:
+    of, gain = "accelerations", own / cured
+    if gain < CLEARER:
+        of, gain = "predicted motion", without.choices.held_out / damped.choices.held_out
+    sure = _sureness(damped)
+    if abs(sure) < (1 if gain > CLEARER else SURE):
         return (
             "the motion is conservative within its noise: friction changes the error of held-out "
             f"accelerations by a factor of {own / cured:.2g} ({errors})"
         )
+    cause = "friction" if sure > 0 else "a force along the velocity"
+    shown = f"{cause} lowers the error of held-out {of} {gain:.2g}-fold (accelerations: {errors})"
+    if gain < CLEARER:
+        shown = f"{cause} is {abs(sure):.2g} times as large as its 95 % margin, in noise ({errors})"
     return (
-        f"the motion {'loses' if sign > 0 else 'gains'} energy: "
-        f"{'friction' if sign > 0 else 'a force along the velocity'} lowers the error of held-out "
-        f"{of} {factor:.2g}-fold (accelerations: {errors}); conservative models will be wrong by "
-        "about that: use study.fit, which knows friction, or model=acceleration_mlp"
+        f"the motion {'loses' if sure > 0 else 'gains'} energy: {shown}; conservative models will "
+        "be wrong by about that: use study.fit, which knows friction, or model=acceleration_mlp"
     )
 
 
-def _sign(damped: FittedLagrangian, gain: float) -> int:
-    """1 if friction is surely there, -1 if it is surely negative, 0 if neither."""
+def _sureness(damped: FittedLagrangian) -> float:
+    """The surest coefficient of friction over half its 95 % interval."""
     middle, (low, high) = damped.friction.mean, damped.friction.interval()
-    half = (high - low) / 2
-    clear = np.abs(middle) > half * (1 if gain > CLEARER else SURE)
-    largest = (np.abs(middle) / np.maximum(half, np.finfo(float).tiny)).argmax()
-    return int(np.sign(middle.flat[largest])) if clear.flat[largest] else 0
+    over = (middle / np.maximum((high - low) / 2, np.finfo(float).tiny)).ravel()
+    return float(over[np.abs(over).argmax()])
 
 
 def thinned(trajectories: Sequence[Trajectory], motions: Sequence[Motion]) -> list[Trajectory]:
