@@ -160,7 +160,7 @@ def _of_recording(path: Path, friction: str, overrides: list[str], seed: int) ->
 
     cell = block.cell_of(path, overrides)
     training, _ = block.pieces(cell)
-    fitted = block.lagrangian(training, cell.mechanics, friction, seed=seed)
+    fitted, _ = block.lagrangian(training, cell.mechanics, friction, seed=seed)
     return LearnedModel.from_portable(fitted.portable())
 
 

@@ -60,6 +60,8 @@ def test_the_law_of_a_damped_pendulum(made):
     assert numbers["noise"][0] == pytest.approx(1e-3, rel=0.1)
     assert "The noise of the positions limits what can be seen" in said
     assert numbers["remarks"] == []
+    assert numbers["friction_gain"] > 1.25
+    assert "The motion loses energy: friction lowers the error of held-out motion" in said
 
 
 def test_the_model_needs_numpy_alone(made):

@@ -17,8 +17,8 @@ from study.config.command_line import compose
 from study.config.errors import ConfigError
 from study.config.hydra import register
 from study.core import native
-from study.core.measures.rollout import rollout
 from study.core.learned import LearnedModel
+from study.core.measures.rollout import rollout
 from study.core.systems import DRIVEN, SYSTEMS
 from tests.sweeping.commands import last_given
 

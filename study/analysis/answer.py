@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from study.analysis import floors
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
-from study.analysis.statistics.limits import CONVERGED, Turn, bounded
+from study.analysis.statistics.limits import CONVERGED, EQUIVALENT, Turn, bounded
 from study.analysis.statistics.medians import Estimate, Medians, medians
 from study.analysis.words import duration, plural
 from study.tables.measures import Measure
@@ -127,12 +128,15 @@ def make(
     turn: Turn | None = None,
     p: float = math.nan,
     trained: bool = True,
+    errors: bool = True,
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
     `turn`: where the verdict on `deciding`, a ratio, turns. With it an undecided answer says how
     many replicates would decide it, and how long they take. `p` is that of
-    `Verdict`. `trained`: whether it is about networks as they are after training.
+    `Verdict`. `trained`: whether it is about networks as they are after training; `errors`: whether
+    it rests on acceleration errors. On measured data errors at the noise of their labels do not say
+    'no', and labels that contradict the system, or models no better than a constant, nothing.
     """
     cells = tuple(dict.fromkeys(cells))
     if not deciding.enough:
@@ -142,6 +146,13 @@ def make(
         sentence += f" {few.capitalize()} a cell: the brackets are a range, too few for a verdict."
         verdict = "undecided"
     own = rows.loc[rows["cell"].isin(cells)]
+    if trained and errors and (at_floor := floors.remark(own)):
+        sentence += at_floor
+        # noise brings a ratio nearer to one, so that one which is clearly below it is below it
+        below = turn is not None and not turn.below and deciding.high < 1 / EQUIVALENT
+        verdict, turn = (verdict, turn) if verdict != "no" or below else ("undecided", None)
+    if trained and (why := floors.no_verdict(own)):
+        sentence, verdict, turn = why, "undecided", None
     remedy = ""
     if deciding.enough and verdict == "undecided" and turn:
         remedy = more_replicates(deciding, turn, seconds_of_one(own))

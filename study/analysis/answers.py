@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, make
+from study.analysis.floors import marked
 from study.analysis.questions import registered
 from study.analysis.searches import SearchResults, exactly
 from study.analysis.style import RC, Drawn, Plot, canvas, draw
@@ -66,7 +67,7 @@ def _asked(question: Question, tables: Tables, strict: bool) -> list[Answer]:
         words = f"The statistics of this question fail on the values of this study ({_why(error)})."
         title = f"Question {place + 1} of the page"
         about = exactly(math.nan), every, tuple(every["cell"].unique()), ""
-        return [make(f"failed.{place}", title, "undecided", words, *about)]
+        return [make(f"failed.{place}", title, "undecided", words, *about, trained=False)]
 
 
 def _why(error: Exception) -> str:
@@ -102,7 +103,7 @@ def _plots(part: int, tables: Tables) -> list[Plot]:
     if tables.rows.empty and not question.about_searches:
         return []
     with mpl.rc_context(RC):
-        return list(question.plots(tables))
+        return [marked(plot, tables.rows) for plot in question.plots(tables)]
 
 
 def write(answers: Sequence[Answer | Mapping[str, Any]], path: Path) -> None:

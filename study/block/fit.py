@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import scipy
 import torch
 from jaxtyping import Float
 
@@ -23,7 +22,6 @@ from study.config.cell import Cell, make_cell
 from study.config.command_line import compose
 from study.core import native
 from study.core.data.datasets import Trajectories
-from study.core.data.derivatives import DEGREE
 from study.core.data.recording import Recording
 from study.core.data.smoothing import chosen_window, noise
 from study.core.data.trajectory import Trajectory
@@ -73,6 +71,8 @@ class Fit:
     - `held_out`: what rollouts are compared with; `pieces`: the same trajectories as measured.
     - `noise_floor`: error that the noise of the positions leaves in the estimated accelerations; 0
       if velocities or accelerations were measured.
+    - `friction_gain`: by how much friction lowers the error of held-out motion; NaN if the command
+      decided on friction.
     - `half`: error of the Lagrangian fitted to half of the pieces; NaN with fewer than two.
     - `remarks`: what the recording contradicts, a sentence each.
     """
@@ -84,6 +84,7 @@ class Fit:
     held_out: Trajectories
     pieces: list[Trajectory]
     noise_floor: float
+    friction_gain: float
     half: float
     remarks: list[str]
     inputs: tuple[str, ...]
@@ -132,7 +133,7 @@ def fit(
     assert reading is not None
     say("Lagrangian")
     begun = time.perf_counter()
-    fitted = lagrangian(training, system, friction, say)
+    fitted, gain = lagrangian(training, system, friction, say)
     spent = time.perf_counter() - begun
     setup = set_up(cell, 0)
     held_out = recording.truth(_unknown(system), ROLLOUTS, recording.horizon, TIMES)
@@ -150,7 +151,7 @@ def fit(
         say("Lagrangian of half the pieces")
         chosen = "diagonal" if fitted.forced.forces.n_friction else "none"
         kind = chosen if friction == "auto" else friction
-        fewer = lagrangian(training[::2], system, kind, say)
+        fewer, _ = lagrangian(training[::2], system, kind, say)
         half = judge.score("", lambda q, v: fewer.acceleration(q, v, u), None, 0).acceleration[0]
     for name, model in (
         ("network", _with_friction(cell, fitted, friction)),
@@ -159,10 +160,13 @@ def fit(
         say(name)
         scores.append(judge.network(name, model))
     both = len(reading.estimated) == 2  # else the accelerations do not come from positions
-    floor = _noise_floor(recording, fitted.noise, reading.method.window) if both else 0.0
+    floor, noise_of_labels = 0.0, cell.label_noise
+    if both and noise_of_labels is not None:
+        variance = np.concatenate([motion.qddot for motion in recording.held_out]).var(0)
+        floor = float(np.nan_to_num(noise_of_labels.floors(variance)[1]))
     inputs = reading.columns.inputs or ()
     return Fit(
-        system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
+        system, recording, fitted, scores, held_out, tested, floor, gain, half, cell.remarks, inputs
     )  # fmt: skip
 
 
@@ -229,21 +233,22 @@ def lagrangian(
     friction: str,
     say: Callable[[str], None] = lambda what: None,
     seed: int = 0,
-) -> FittedLagrangian:
-    """The Lagrangian and its friction: by the strong form if all rates are measured, else weak.
+) -> tuple[FittedLagrangian, float]:
+    """The Lagrangian and its friction, by the strong form if all rates are measured, else weak; and
+    what friction gains, the ratio of errors held out: NaN where `friction` is not asked.
 
     - `seed`: of the drawn features.
     """
     strong = all(x.qdot is not None and x.qddot is not None for x in pieces)
     method = functools.partial(fit_strong if strong else fit_weak, pieces, system.angles, seed=seed)
     if friction != "auto":
-        return method(friction=None if friction == "none" else friction)
+        return method(friction=None if friction == "none" else friction), np.nan
     without = method()
     say("Lagrangian with friction")
     damped = method(friction="diagonal")
     lower, _ = damped.friction.interval()
-    clear = without.choices.held_out > CLEARER * damped.choices.held_out
-    return damped if clear and (lower > 0).any() else without
+    gain = without.choices.held_out / damped.choices.held_out
+    return (damped if gain > CLEARER and (lower > 0).any() else without), gain
 
 
 def _drive(held_out: Trajectories, k: int) -> Callable[[float], Array] | None:
@@ -309,13 +314,3 @@ def _over(blocks: Sequence[Array], statistic: Callable[[Array], float]) -> Value
     ]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(statistic(np.concatenate(blocks))), float(low), float(high)
-
-
-def _noise_floor(recording: Recording, sigma: Float[Array, " D"], window: int) -> float:
-    """Median normalised square of what white noise of the positions becomes in accelerations that
-    local polynomials estimate."""
-    weights = scipy.signal.savgol_coeffs(window, DEGREE, deriv=2, delta=recording.step)
-    variance = np.concatenate([motion.qddot for motion in recording.held_out]).var(0)
-    each = sigma**2 * (weights @ weights) / variance
-    drawn = np.random.default_rng(0).standard_normal((10_000, len(each))) ** 2
-    return float(np.median((drawn * each).mean(1)))

@@ -26,6 +26,8 @@ from study.tables.measures import (
     DESIGN,
     IDENTIFIABILITY,
     MEASURES,
+    NOISE_FLOOR,
+    NOISE_FLOOR_MEDIAN,
     OWN,
     THRESHOLDS,
     Predictions,
@@ -138,7 +140,16 @@ def _of_recording(setup: Setup) -> dict[str, float]:
     source = setup.source
     if not isinstance(source, Recording):
         return {}
-    return {"time_step": source.step} | {name: getattr(source, name) for name in COUNTS}
+    labels, variance = setup.test.points.qddot, setup.test.variance
+    constant = np.broadcast_to(labels.mean(0), labels.shape)
+    noise = setup.cell.label_noise
+    floors = (math.nan, math.nan) if noise is None else noise.floors(variance)
+    return {
+        "time_step": source.step,
+        **{name: getattr(source, name) for name in COUNTS},
+        "constant_nmse_median": float(np.median(metrics.point_errors(constant, labels, variance))),
+        **dict(zip((NOISE_FLOOR, NOISE_FLOOR_MEDIAN), floors, strict=True)),
+    }
 
 
 def _label_error(setup: Setup, r: int) -> dict[str, float]:

@@ -36,6 +36,7 @@ from study.config.schema import (
 )
 from study.core.data.checks import Names, remarks
 from study.core.data.datasets import DataError
+from study.core.data.label_noise import Noise
 from study.core.data.recording import Recording
 from study.core.systems import System
 
@@ -192,6 +193,22 @@ class Cell:
         if self.recording is None or (reading := self.reading) is None:
             return []
         return _remarks(reading, self.mechanics)
+
+    @property
+    def findings(self) -> list[str]:
+        """How noisy its recording is, and whether its motion is conservative; nothing of data that
+        are made."""
+        if self.recording is None or (reading := self.reading) is None:
+            return []
+        return measured.findings(reading, self.mechanics)
+
+    @property
+    def label_noise(self) -> Noise | None:
+        """The noise of its recording, and what it leaves in accelerations; None of made data."""
+        if (reading := self.reading) is None:
+            return None
+        system = self.mechanics
+        return measured.label_noise(reading, system.coordinates, system.angles, system.name)
 
     @property
     def reading(self) -> measured.Reading | None:

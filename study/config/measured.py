@@ -14,6 +14,7 @@ from study.config.errors import ConfigError
 from study.config.physical_units import in_brackets, size
 from study.core.data.datasets import HELD_OUT
 from study.core.data.derivatives import SHORTEST_WINDOW, Method
+from study.core.data.label_noise import Noise
 from study.core.data.recording import Motion, Recording, pieces
 from study.core.data.trajectory import Trajectory
 from study.core.systems.mechanics import System, unknown
@@ -144,6 +145,33 @@ def trajectories(
 
     training, held_out = ([piece(rows) for rows in side] for side in sides)
     return training, held_out
+
+
+@functools.lru_cache(maxsize=8)
+def label_noise(
+    reading: Reading, coordinates: tuple[tuple[str, str], ...], angles: tuple[bool, ...], whose: str
+) -> Noise | None:
+    """The noise of the columns, and what it leaves in accelerations; None if all is too short.
+
+    **Raises:** `ConfigError`, as `read`.
+    """
+    sides = trajectories(reading, coordinates, angles, whose)
+    return Noise.of(*sides, reading.method)
+
+
+def findings(reading: Reading, system: System) -> list[str]:
+    """How noisy a recording is, and whether its motion is conservative, a sentence each."""
+    from study.core.measures import conservation  # and torch, which help spares
+
+    about = reading, system.coordinates, system.angles, system.name
+    recording, noise, floor = read(*about), label_noise(*about), np.nan
+    variance, lines = recording.test_set(system).variance, list[str]()
+    if noise is not None:
+        lines, floor = [noise.remark(system.coordinates, variance)], noise.floors(variance)[1]
+    training, _ = trajectories(*about)
+    floor = float(np.nan_to_num(floor))
+    energy = conservation.remark(training, recording.held_out, system.angles, floor)
+    return [*lines, energy] if energy else lines
 
 
 def _pieces(

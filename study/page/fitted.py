@@ -89,15 +89,22 @@ def _value(value: Value) -> str:
 def _friction(fit: Fit) -> list[str]:
     """The rates of friction, free of the scale of L, with intervals."""
     fitted = fit.fitted
+    known, gain = np.isfinite(fit.friction_gain), number(fit.friction_gain)
     if not fitted.forced.forces.n_friction:
-        return ["No friction is needed: with it, held-out motion is predicted no better."]
+        if not known:
+            return ["Whether the motion is conservative was not asked: friction=none."]
+        return [
+            "The motion is conservative within its noise: friction changes the error of held-out "
+            f"motion by a factor of {gain}."
+        ]
     rates = fitted.rates
     low, high = rates.interval()
     each = (
         f"{name} {_value((rates.mean[i, i], low[i, i], high[i, i]))}"
         for i, (name, _) in enumerate(fit.system.coordinates)
     )
-    return [f"Friction over mass, 1/s: {', '.join(each)}."]
+    loses = f"The motion loses energy: friction lowers the error of held-out motion {gain}-fold. "
+    return [f"{loses if known else ''}Friction over mass, 1/s: {', '.join(each)}."]
 
 
 def _numbers(fit: Fit) -> dict:
@@ -116,6 +123,7 @@ def _numbers(fit: Fit) -> dict:
         "horizon": fit.horizon,
         "noise": fitted.noise.tolist(),
         "noise_floor": fit.noise_floor,
+        "friction_gain": fit.friction_gain if np.isfinite(fit.friction_gain) else None,
         "half": fit.half,
         "choices": dataclasses.asdict(fitted.choices),
         "friction_over_mass": rates.mean.tolist(),

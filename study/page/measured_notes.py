@@ -38,6 +38,20 @@ def taken(row: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name.strip()} is in {unit}: it is taken as no angle, and not converted."
 
 
+def labels(rows: pd.DataFrame) -> Iterator[str]:
+    """How far what was trained on is from the true system, if that is known."""
+    if "label_nmse" not in rows or rows["label_nmse"].isna().all():
+        return
+    off, noise = (
+        float(rows[name].median()) if name in rows else float("nan")
+        for name in ("label_nmse", "noise_floor")
+    )
+    yield (
+        "The accelerations trained on are off from the true system's by "
+        f"{number(off)} of their variance, of which noise explains {number(noise)}."
+    )
+
+
 def compared(rows: pd.DataFrame) -> Iterator[str]:
     """Over which horizon rollouts were compared, how many, and how many valid times are at it."""
     horizons = rows["rollout.horizon"].to_numpy(float)

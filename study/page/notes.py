@@ -16,9 +16,9 @@ from study.analysis.questions.pareto import front_edges, front_of
 from study.analysis.questions.search_settings import edge_warnings
 from study.analysis.searches import SearchResults
 from study.analysis.statistics.medians import ENOUGH
-from study.analysis.words import plural
+from study.analysis.words import capital, plural
 from study.config.terminal import one_line
-from study.page.measured_notes import compared, taken
+from study.page.measured_notes import compared, labels, taken
 from study.page.page import Part, Unfinished
 from study.sweeping.folder import Orders, StudyError
 from study.sweeping.monitor import Monitor, Snapshot, describe
@@ -94,8 +94,11 @@ def measured(rows: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Measured data: {Path(str(path)).name if path else 'a file'} (content "
             f"{row['data.file']}), {row['coordinates']}{how}; trained on {pieces}. "
-            f"{' '.join([*taken(row), reference, *compared(own)])}"
+            f"{' '.join([*taken(row), reference, *labels(own), *compared(own)])}"
         )
+    findings = settings.get("findings")
+    if isinstance(findings, list) and findings:
+        lines.append(" ".join(capital(f"{one}.") for one in findings))
     remarks = settings.get("remarks")
     if isinstance(remarks, list) and remarks:
         doubts = " ".join(f"{remark}." for remark in remarks)

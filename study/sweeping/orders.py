@@ -73,6 +73,7 @@ def write_orders(plan: Plan, folder: StudyFolder, command: str = "") -> Orders:
         "decisions": {"compile": plan.compile},
         "compiled": cpp,
         "remarks": plan.remarks,
+        "findings": plan.findings,
         "provenance": {"command": command, **provenance()},
         "history": [*before.get("history", []), *last],
         "config": dict(plan.config),

@@ -40,13 +40,23 @@ class Plan:
     @functools.cached_property
     def remarks(self) -> list[str]:
         """What recordings contradict of their description, a sentence each."""
-        told_apart = {
+        lines = (line for cell in self._recorded.values() for line in cell.remarks)
+        return list(dict.fromkeys(lines))
+
+    @functools.cached_property
+    def findings(self) -> list[str]:
+        """How noisy recordings are, and whether their motion is conservative, a sentence each."""
+        lines = (line for cell in self._recorded.values() for line in cell.findings)
+        return list(dict.fromkeys(lines))
+
+    @property
+    def _recorded(self) -> dict[tuple, Cell]:
+        """One cell of each recording, way to read it and system."""
+        return {
             (cell.reading, cell.system.name, repr(cell.mechanics.constants)): cell
             for cell in self.cells
             if cell.reading is not None
         }
-        lines = (line for cell in told_apart.values() for line in cell.remarks)
-        return list(dict.fromkeys(lines))
 
     def own_code(self) -> set[str]:
         """Hashes of the user's own files that its workers are to run."""

@@ -70,7 +70,7 @@ def print_plan(plan: Plan, folder: StudyFolder, out: Console, *, table: bool = T
     seconds = scale * sum(plan.seconds[cell] * (run.n_blocks - n) for cell, n in done.items())
     left = duration(seconds / min(run.workers, max(1, missing)))
     about = f", about {left} with {run.workers} worker{'s' * (run.workers > 1)}" if missing else ""
-    for remark in plan.remarks:
+    for remark in (*plan.remarks, *plan.findings):
         out.print(f"note: {remark}")
     trouble = None if plan.compile else cost.cpp_trouble()
     out.print(

@@ -93,6 +93,7 @@ IDENTIFIABILITY = [
     "jacobian_condition",
 ]
 
+NOISE_FLOOR, NOISE_FLOOR_MEDIAN = "noise_floor", "noise_floor_median"
 DESIGN = ("design_rank", "design_condition", "largest_leverage")
 
 
@@ -129,6 +130,9 @@ _ALL = [
     ),
     # the second: of measured labels against the true system's accelerations, if both are known
     *_table_only("train_nmse_median", "label_nmse"),
+    # Of measured data: what noise of the columns leaves in the accelerations, mean and median, and
+    # the median test error of a constant.
+    *_table_only(NOISE_FLOOR, NOISE_FLOOR_MEDIAN, "constant_nmse_median"),
     # Rollouts from held-out initial conditions.
     Measure(
         "rollout_error", "rollout error (relative, 0 to 1)", "rollout error", high=1, required=True

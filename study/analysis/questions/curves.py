@@ -44,7 +44,7 @@ def _answers(tables: Tables) -> Iterator[Answer]:
     question = "Did the training of every replicate end in finite numbers?"
     verdict = "yes" if lost.value == 0 else "no"
     cells = tuple(rows["cell"])
-    yield make("trust", question, verdict, sentence, finite, rows, cells, "training")
+    yield make("trust", question, verdict, sentence, finite, rows, cells, "training", trained=False)
 
 
 def _percent(e: Estimate) -> str:

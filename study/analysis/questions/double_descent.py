@@ -45,7 +45,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
             question = "Can as many equations be fitted as there are parameters, N·D = P?"
             id, figure = f"threshold.{axis.lower()}", f"threshold_by_{axis.lower()}"
             turns = {"verdict": end.ratio.verdict(FITTED), "turn": Turn.at(FITTED)}
-            yield say(id, question, end.ratio, _fitted(ladder, end), figure, **turns)
+            yield say(id, question, end.ratio, _fitted(ladder, end), figure, **turns, errors=False)
 
 
 def _asks(ladder: Ladder, top: Peak) -> tuple[str, str]:

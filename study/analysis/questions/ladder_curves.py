@@ -43,13 +43,14 @@ def answer(
     turn: Turn | None = None,
     p: float = math.nan,
     cells: tuple[str, ...] = (),
+    errors: bool = True,
 ) -> Answer:
     """An answer about one ladder.
 
     - `sentence`: what follows 'At P = 214, '.
     - `counted`: the medians whose diverged replicates the sentence mentions.
     - `verdict`, `turn`: by default whether `deciding` is above 1, and where that turns.
-    - `p`: of `answer.Verdict`; `cells`: by default all of the ladder.
+    - `p`: of `answer.Verdict`; `cells`: by default all of the ladder; `errors`: as for `make`.
     """
     text = f"At {with_article(ladder.label)}, {sentence}{diverged_remark(*counted)}"
     return make(
@@ -63,6 +64,7 @@ def answer(
         figure,
         turn=turn if verdict else CHANGED,
         p=p,
+        errors=errors,
     )
 
 

@@ -81,7 +81,8 @@ def _along_n(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> 
         f"raising N from {from_to} takes the valid time of a rollout from "
         f"{_ends(times, 's')}, a factor of {estimate(longer)}."
     )
-    yield say("valid_time_by_n", question, longer, sentence, "valid_time_by_n", times)
+    about = (longer, sentence, "valid_time_by_n", times)
+    yield say("valid_time_by_n", question, *about, errors=False)
 
 
 def _along_p(rows: pd.DataFrame, ladder: Ladder, say: Callable[..., Answer]) -> Iterator[Answer]:

@@ -37,6 +37,9 @@ LYAPUNOV = 0.5, 2.0  # Lyapunov times that an e-fold of accuracy buys, where it 
 AT_CAP = 0.5  # of the horizon: beyond, a mean of valid times says how long was looked
 AT_END = 1 - 1e-6  # of the horizon: a valid time from here on is at its cap
 CONVERGED = 0.9  # an answer says so if a smaller share of its runs have converged
+NEAR_FLOOR = 3.0  # an error within this factor of the noise of its labels is a third noise or more
+CONTRADICTS = 0.1  # of the variance: labels off by more are another system's, or another unit's
+CONSTANT = 0.5  # of a constant's error: a model with more has learnt nothing worth comparing
 LARGEST = 1e100  # a larger number counts as infinite, one below its inverse as zero
 
 

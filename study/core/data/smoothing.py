@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from study.core.data.derivatives import DEGREE, SHORTEST_WINDOW, Method
 
@@ -21,6 +21,10 @@ Track = tuple[Float[Array, " _"], Float[Array, "_ D"]]  # times and values of on
 
 ORDERS = range(2, 9)  # k of the differences; among them the motion is smooth enough for some
 WINDOWS = (7, 9, 11, 15, 21, 31, 41, 61, 81, 121, 161)  # points that are chosen among
+SETTLED = 0.8  # noise leaves 1 of another estimate of it, motion less
+USUAL = 0.6745  # the median size of a normal deviate
+LARGEST = 0.5  # of a column's own deviation: more is motion that is sampled too seldom
+MOST = 20_000  # differences of a trajectory, spread evenly: more change an estimate by under 1 %
 TINY = np.finfo(float).tiny
 
 
@@ -31,24 +35,44 @@ def noise(tracks: Sequence[Track]) -> Float[Array, " D"]:
 
     **Raises:** `ValueError` if no trajectory has more samples than the lowest order.
     """
-    estimates = []
-    for k in ORDERS:
-        residuals = [_differences(t, x, k) for t, x in tracks if len(t) > k]
-        if residuals:
-            estimates.append(np.sqrt(np.mean(np.concatenate(residuals) ** 2, 0)))
-    if not estimates:
+    return np.min([np.sqrt(np.square(r).mean(0)) for r in _by_order(tracks)], axis=0)
+
+
+def is_noise(tracks: Sequence[Track]) -> Bool[Array, " D"]:
+    """Whether `noise` is that of each coordinate, and not an upper bound.
+
+    Of noise the estimate is the same for all high orders, and by the median as by the mean square;
+    of motion that is sampled too seldom it falls on, or belongs to its fastest moments.
+    """
+    residuals, spread = _by_order(tracks), np.concatenate([x for _, x in tracks]).std(0)
+    if len(residuals) < 3:
+        return np.zeros(len(spread), bool)
+    before, last = (np.sqrt(np.square(residuals[k]).mean(0)) for k in (-3, -1))
+    usual = np.median(np.abs(residuals[-1]), axis=0) / USUAL
+    return (last >= SETTLED * before) & (usual >= SETTLED * last) & (last <= LARGEST * spread)
+
+
+def _by_order(tracks: Sequence[Track]) -> list[Float[Array, "m D"]]:
+    """The differences of each order."""
+    differences = [
+        np.concatenate(own)
+        for k in ORDERS
+        if (own := [_differences(t, x, k) for t, x in tracks if len(t) > k])
+    ]
+    if not differences:
         raise ValueError(f"no trajectory has more than {ORDERS[0]} samples")
-    return np.min(estimates, axis=0)
+    return differences
 
 
 def _differences(t: Float[Array, " n"], x: Float[Array, "n D"], k: int) -> Float[Array, "m D"]:
     """Divided differences of order k, scaled to weights of unit norm."""
-    windows = np.lib.stride_tricks.sliding_window_view(t, k + 1)
+    every = -(-len(t) // MOST)
+    windows = np.lib.stride_tricks.sliding_window_view(t, k + 1)[::every]
     apart = windows[:, :, None] - windows[:, None, :]
     apart = apart / (windows[:, -1:] - windows[:, :1])[:, :, None] + np.eye(k + 1)
     weights = 1 / apart.prod(2)
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    values = np.lib.stride_tricks.sliding_window_view(x, k + 1, axis=0)
+    values = np.lib.stride_tricks.sliding_window_view(x, k + 1, axis=0)[::every]
     return np.einsum("mk,mdk->md", weights, values)
 
 

@@ -52,6 +52,7 @@ class Task:
     - `friction`: as `LinearForces.of` takes it; if `non_negative`, no coefficient is negative.
     - `input_matrix`: B (D, m) of recorded inputs if it is known; it is fitted if not.
     - `seed`: of the drawn features.
+    - `quick`: choose among few candidates, enough to compare two fits.
     """
 
     angles: tuple[bool, ...]
@@ -61,6 +62,7 @@ class Task:
     non_negative: bool = False
     seed: int = 0
     system: System | None = None
+    quick: bool = False
 
     def forces(self, trajectories: Sequence[Trajectory]) -> LinearForces:
         """**Raises:** `DataError` for what the trajectories do not fit."""
@@ -159,7 +161,7 @@ def _fit(
         scores = form.scores(lagrangian, thetas, np.stack([x.f for x in solutions]))
         return min(zip(scores.tolist(), RIDGES, strict=True))
 
-    best, (score, ridge) = _search(judge, form, drawn=task.features != "library")
+    best, (score, ridge) = _search(judge, form, task)
     lagrangian, theta = forced(best)
     design = form.design(lagrangian, theta, best, everything=True)
     solution = Eliminated.of(design, lagrangian.model.equilibrated).with_covariance(
@@ -191,9 +193,13 @@ def _fit(
     return fitted.with_mean_mass(np.concatenate([x.q for x in form.trajectories]))
 
 
-def _search(judge, form: Form, *, drawn: bool) -> tuple[Candidate, tuple[float, float]]:
+def _search(judge, form: Form, task: Task) -> tuple[Candidate, tuple[float, float]]:
     """The candidate with the least score, one axis after the other; its score and ridge."""
-    axes = {**form.axes(), **({"scale": SCALES, "n_features": COUNTS} if drawn else {})}
+    drawn = {} if task.features == "library" else {"scale": SCALES, "n_features": COUNTS}
+    axes = form.axes() | drawn
+    if task.quick:
+        axes |= {"scale": (min(SCALES),), "n_features": (min(COUNTS),)}
+        axes |= {name: axes[name][:2] for name in form.axes()}
     none = {"n_features": 0, "scale": 1.0}  # of a library
     best = Candidate(**none | {name: values[0] for name, values in axes.items()})
     judged = {best: judge(best)}
