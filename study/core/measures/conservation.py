@@ -73,7 +73,8 @@ def remark(
         shown = f"{cause} is {abs(sure):.2g} times as large as its 95 % margin, in noise ({errors})"
     return (
         f"the motion {'loses' if sure > 0 else 'gains'} energy: {shown}; conservative models will "
-        "be wrong by about that: use study.fit, which knows friction, or model=acceleration_mlp"
+        "be wrong by about that: add model.friction=diagonal, or use study.fit or "
+        "model=acceleration_mlp"
     )
 
 

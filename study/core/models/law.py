@@ -27,8 +27,8 @@ class Law(torch.nn.Module):
 
     **Arguments:**
 
-    - `model`, `theta` (1, S), `units`: as trained, with the forces that were learned. Theta alone is
-      a parameter.
+    - `model`, `theta` (1, S), `units`: as trained, with the forces that were learned. Theta alone
+      is a parameter.
     - `friction` C (D, D), `inputs` B (D, m): of forces that stand beside the model.
     - `unit`: joules that the model's values of L are in.
     """
