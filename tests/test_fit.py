@@ -111,7 +111,7 @@ def test_recorded_inputs_are_those_of_their_own_run(tmp_path, monkeypatch):
     numbers = json.loads((tmp_path / "outputs/pushed/fit.json").read_text())
     own, network, free = numbers["scores"]
     assert own["acceleration"][0] < 1e-6
-    assert network["acceleration"][0] < 0.01  # without the force it is about 0.5
+    assert network["acceleration"][0] < 0.01
     assert network["acceleration"][0] < free["acceleration"][0]
     assert network["valid_time"][0] > 0.3 * numbers["horizon"]
     assert own["valid_time"][0] > 0.9 * numbers["horizon"]
