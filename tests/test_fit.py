@@ -141,8 +141,11 @@ def test_recorded_inputs_are_those_of_their_own_run(tmp_path, monkeypatch):
     given += ["data.columns.trajectory=run", "data.held_out=0.5"]  # three runs are held out
     fit.main(["pushed.csv", *given, "inputs=force"])
     numbers = json.loads((tmp_path / "outputs/pushed/fit.json").read_text())
-    (own,) = numbers["scores"]
+    own, network, free = numbers["scores"]
     assert own["acceleration"][0] < 1e-6
+    assert network["acceleration"][0] < 0.01
+    assert network["acceleration"][0] < free["acceleration"][0]
+    assert network["valid_time"][0] > 0.3 * numbers["horizon"]
     assert own["valid_time"][0] > 0.9 * numbers["horizon"]
     (on_cart,), (on_pole,) = numbers["input_matrix"]
     assert abs(on_pole) < 1e-3 * abs(on_cart)

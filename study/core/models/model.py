@@ -82,7 +82,7 @@ class Model(abc.ABC):
 
     def learned_force(self, theta: Theta, qdot: Rates) -> States:
         """Q of friction and inputs that is learned beside a Lagrangian."""
-        return torch.zeros_like(qdot)
+        return torch.zeros_like(qdot[:, : qdot.shape[1] - self.n_driven])
 
     def energy(
         self, theta: Theta, q: States, qdot: Rates
