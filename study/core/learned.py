@@ -92,11 +92,12 @@ class LearnedModel(TrainedModel):
         return beside if beside.size else super().input_matrix
 
     def acceleration(self, q: Any, qdot: Any, u: Any = None) -> Rows:
-        """qddot; inputs u (..., m) of a model with recorded forces are zero if not given.
+        """qddot; `u` (..., m) are the inputs of a model with recorded forces.
 
-        **Raises:** `ValueError` for arrays of another width, as all methods here.
+        **Raises:** `ValueError` for arrays of another width, as all methods here, and for a model
+        with inputs if none are given.
         """
-        driven = () if u is None else (self._inputs(u, np.shape(q)),)
+        driven = (self._inputs(u, np.shape(q)),) if self._asks(u) else ()
         return self._of(self._law.forward, q, qdot, *driven)
 
     def lagrangian(self, q: Any, qdot: Any) -> Float[Array, "*n"]:
@@ -122,10 +123,11 @@ class LearnedModel(TrainedModel):
         """Motion from each state: q and qdot at the times t (T) in seconds, the first that of the
         start; NaN once it has diverged.
 
-        - `u`: the inputs (m) at a time; zero if not given.
+        - `u`: the inputs (m) at a time, of a model that has some.
         - `tolerance`: relative and absolute, in scaled units.
         """
         D = self.n_dof
+        self._asks(u)
         (q, qdot), t = checked_states(q, qdot, D), checked_times(t)
         start = np.concatenate([q, qdot], -1).reshape(-1, 2 * D)
         if self._law.forced or self.model.n_driven:
@@ -183,6 +185,15 @@ class LearnedModel(TrainedModel):
             parts = [function(*part) for part in zip(*(x.split(CHUNK) for x in flat), strict=True)]
         out = torch.cat(parts).detach().numpy()
         return out.reshape((*q.shape[:-1], *out.shape[1:]))
+
+    def _asks(self, u: Any) -> bool:
+        """Whether inputs are given. **Raises:** `ValueError` if there should be, and are none."""
+        m = self.input_matrix.shape[1]
+        if m and u is None:
+            raise ValueError(
+                f"the model has {m} recorded inputs, and no u is given: give zeros for none"
+            )
+        return u is not None
 
     def _inputs(self, u: Any, of: tuple[int, ...]) -> Float[Array, "*n m"]:
         u, m = np.asarray(u, float), self.input_matrix.shape[1]
