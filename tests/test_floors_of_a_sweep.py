@@ -39,20 +39,19 @@ def truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     return table
 
 
-def test_the_noise_its_floor_and_the_friction(monkeypatch, capsys, truth):
+def test_the_noise_and_its_floor(monkeypatch, capsys):
     assert run_here(monkeypatch, *SETTINGS, *UNKNOWN, "study=mine") == 0
     said = " ".join(capsys.readouterr().err.split())
     noise = float(said.partition("note: the noise is theta ")[2].partition(" rad")[0])
     assert noise == pytest.approx(NOISE, rel=0.1)
-    assert "note: the motion loses energy: friction lowers the error of held-out " in said
     findings = yaml.safe_load(Path("outputs/mine/study.yaml").read_text())["findings"]
-    assert len(findings) == 2
+    assert findings[0].startswith("the noise is theta 0.00")
 
     rows = results.load("outputs/mine")
-    true = truth["true"].to_numpy()
+    variance = float((rows["test_mse"] / rows["test_nmse"]).median())
     (floor,) = rows["noise_floor"].unique()
     weight = np.square(_second_derivative(11, 0.02)).sum()
-    assert floor == pytest.approx(NOISE**2 * weight / true.var(), rel=0.3)
+    assert floor == pytest.approx(NOISE**2 * weight / variance, rel=0.2)
     assert (rows["noise_floor_median"] < floor).all()
 
     (one,) = [x for x in answers_of("mine") if x["id"] == "raise_n.0"]
@@ -60,7 +59,6 @@ def test_the_noise_its_floor_and_the_friction(monkeypatch, capsys, truth):
     assert one["verdict"] != "no"
     page = Path("outputs/mine/report/index.html").read_text()
     assert "The noise is theta 0.00" in page
-    assert "The motion loses energy: friction lowers" in page
     assert "Dashed, grey: noise of the test labels (" in page
 
 
