@@ -156,10 +156,10 @@ class LearnedModel(TrainedModel):
     @functools.cached_property
     def _fast(self) -> Model:
         """The model as C++ computes it, if it can."""
-        known = isinstance(self.model, NetworkModel | DrawnLagrangian)
-        if not known or native.trouble():
-            return self.model
-        return dataclasses.replace(self.model, native=True)
+        model = self.model
+        if isinstance(model, NetworkModel | DrawnLagrangian) and native.trouble() is None:
+            return dataclasses.replace(model, native=True)
+        return model
 
     def _of(self, function: Callable[..., Tensor], q: Any, qdot: Any, *more: Array) -> Array:
         """A function of states, some at a time."""
