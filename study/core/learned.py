@@ -140,14 +140,12 @@ class LearnedModel(TrainedModel):
     def to_torch(self) -> Law:
         """A module of torch: qddot = law(q, qdot), law.lagrangian(q, qdot), float64 tensors."""
         forces = self.saved.get("forces", {})
-        unit = self.saved.get("unit", self.units.time**-2)  # M is then M / (l l) of scaled units
-        tensors = (
-            torch.tensor(forces[name], dtype=torch.float64).reshape(self.n_dof, -1)
-            if name in forces
-            else None
+        friction, inputs = (
+            torch.tensor(forces[name], dtype=torch.float64) if name in forces else None
             for name in ("friction", "inputs")
         )
-        return Law(self.model, self.theta, self.units, *tensors, unit)
+        unit = self.saved.get("unit", self.units.time**-2)  # M is then M / (l l) of scaled units
+        return Law(self.model, self.theta, self.units, friction, inputs, unit)
 
     @functools.cached_property
     def _law(self) -> Law:
