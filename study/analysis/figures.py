@@ -54,7 +54,7 @@ def rollout_by_acceleration(rows: pd.DataFrame, error: str, ax: Axes | None = No
         panel = _panel(ax)
         fit = rollout_error.fits_of(rows).get(error)
         _, shown = rollout_error.scatter_on(panel, rows, error, fit)
-        cells = plural(shown["cell"].nunique(), "cell")
+        cells = plural(len(set(shown["cell"])), "cell")
         brackets = "; 95 % intervals" if fit else ""
         _legend(panel, f"n = {len(shown)} of {len(rows)} replicates, {cells}{brackets}")
     return panel

@@ -153,14 +153,12 @@ class LearnedModel(TrainedModel):
     def to_torch(self) -> Law:
         """A module of torch: qddot = law(q, qdot), law.lagrangian(q, qdot), float64 tensors."""
         forces = self.saved.get("forces", {})
-        unit = self.saved.get("unit", self.units.time**-2)  # M is then M / (l l) of scaled units
-        tensors = (
-            torch.tensor(forces[name], dtype=torch.float64).reshape(self.n_dof, -1)
-            if name in forces
-            else None
+        friction, inputs = (
+            torch.tensor(forces[name], dtype=torch.float64) if name in forces else None
             for name in ("friction", "inputs")
         )
-        return Law(self.model, self.theta, self.units, *tensors, unit)
+        unit = self.saved.get("unit", self.units.time**-2)  # M is then M / (l l) of scaled units
+        return Law(self.model, self.theta, self.units, friction, inputs, unit)
 
     @functools.cached_property
     def _law(self) -> Law:
@@ -170,12 +168,13 @@ class LearnedModel(TrainedModel):
     def _fast(self) -> Model:
         """The model as C++ computes it, if it can."""
         model = self.model
-        damped = isinstance(model, DampedLagrangian)
-        inner = model.free if damped else model
+        inner = model.free if isinstance(model, DampedLagrangian) else model
         if not isinstance(inner, NetworkModel | DrawnLagrangian) or native.trouble():
             return model
         inner = dataclasses.replace(inner, native=True)
-        return dataclasses.replace(model, free=inner) if damped else inner
+        return (
+            dataclasses.replace(model, free=inner) if isinstance(model, DampedLagrangian) else inner
+        )
 
     def _of(self, function: Callable[..., Tensor], q: Any, qdot: Any, *more: Array) -> Array:
         """A function of states, some at a time."""

@@ -33,6 +33,11 @@ class Law(torch.nn.Module):
     - `unit`: joules that the model's values of L are in.
     """
 
+    length: Tensor
+    origin: Tensor
+    friction: Tensor
+    inputs: Tensor
+
     def __init__(
         self,
         model: Model,
