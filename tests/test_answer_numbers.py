@@ -238,6 +238,13 @@ def beta(init):
     return (value, *np.quantile(np.exp(spread.mean(0)), [0.025, 0.975]))
 
 
+def at_own_rates(optimizer, above, below):
+    """Softplus at one beta over another, each at its own best rate, with new seeds."""
+    rows = table("activation_beta_tuned", role="rerun", optimizer=optimizer)
+    rows = rows[rows["model.activation"] == "softplus"]
+    return ratio(*(by_seed(rows[rows["model.beta"] == beta]) for beta in (above, below)))
+
+
 def to_the_end(noise=0.1):
     rows = table("double_descent", model="lnn", data__noise=noise, optimizer__iterations=2000)
     return rows[rows["optimizer.validation"].fillna(0) == 0]
@@ -460,6 +467,8 @@ CLAIMS = {
     "initial scale held": lambda: beta_of_softplus("beta_matched"),
     "Over five activations it is": lambda: beta("fan_in"),
     "it is 23 [6.9, 55] and": lambda: beta("beta_matched"),
+    "under Adam 0.5 costs": lambda: at_own_rates("adam", 0.5, 2),
+    "under SOAP 4 costs": lambda: at_own_rates("soap", 4, 0.5),
     "no mass prior costs most, a factor of": lambda: costs("model.mass_prior"),
     "no clipping": lambda: costs("optimizer.clip"),
     "without clipping a missing prior costs": lambda: costs("model.mass_prior", "optimizer.clip"),
