@@ -45,7 +45,8 @@ def no_verdict(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     if LABELS in rows:
-        off, noise = (float(rows[name].fillna(0).median()) for name in (LABELS, NOISE_FLOOR))
+        values = rows.loc[:, [LABELS, NOISE_FLOOR]].fillna(0.0).to_numpy(float)
+        off, noise = map(float, np.median(values, axis=0))
         if off > CONTRADICTS and off > EXPLAINS * noise:
             return (
                 "No verdict: the measured accelerations contradict those of "
@@ -53,9 +54,8 @@ def no_verdict(rows: pd.DataFrame) -> str:
                 f"variance, of which noise explains {number(noise)}; correct its constants, the "
                 "zero of its angles, the columns or data.window, or use system=unknown."
             )
-    errors = rows.groupby("cell")[[TEST.column, "constant_nmse_median"]].median()
-    best = errors.iloc[int(np.argmin(errors[TEST.column].fillna(np.inf).to_numpy(float)))]
-    error, constant = best.to_numpy(float)
+    errors = _medians(rows, "constant_nmse_median")
+    error, constant = errors[np.argmin(np.nan_to_num(errors[:, 0], nan=np.inf))]
     if error > CONSTANT * constant or np.isnan(error):
         return (
             "No verdict: no model predicts held-out accelerations much better than a constant "
@@ -71,16 +71,22 @@ def remark(rows: pd.DataFrame) -> str:
     rows = rows.loc[rows["system"] == "unknown"]
     if rows.empty:
         return ""
-    cells = rows.groupby("cell")[[TEST.column, NOISE_FLOOR_MEDIAN]].median()
-    near = cells[TEST.column] < NEAR_FLOOR * cells[NOISE_FLOOR_MEDIAN]
-    if not near.any():
+    cells = _medians(rows, NOISE_FLOOR_MEDIAN)
+    floors = cells[cells[:, 0] < NEAR_FLOOR * cells[:, 1], 1]
+    if not len(floors):
         return ""
-    floors, are = cells.loc[near, NOISE_FLOOR_MEDIAN], "is" if near.sum() == 1 else "are"
+    are = "is" if len(floors) == 1 else "are"
     return (
-        f" At the noise floor: {int(near.sum())} of {plural(len(cells), 'cell')} {are} within a "
+        f" At the noise floor: {len(floors)} of {plural(len(cells), 'cell')} {are} within a "
         f"factor of {NEAR_FLOOR:g} of what noise leaves in the test labels "
-        f"({number(float(floors.median()))}), so that true errors differ by more than this shows."
+        f"({number(float(np.median(floors)))}), so that true errors differ by more than this shows."
     )
+
+
+def _medians(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """(cells, 2) medians over the replicates: of the test error, and of a column."""
+    of_cells = rows.groupby("cell").agg({TEST.column: "median", column: "median"})
+    return of_cells.to_numpy(float)
 
 
 def marked(plot: Plot, rows: pd.DataFrame) -> Plot:
@@ -88,11 +94,11 @@ def marked(plot: Plot, rows: pd.DataFrame) -> Plot:
     the same plot if no cell in it is on measured data."""
     rows = measured(rows)
     data = plot.data
-    if "cell" in data and rows["cell"].isin(data["cell"]).any():
-        rows = rows.loc[rows["cell"].isin(data["cell"])]
+    if "cell" in data and (drawn := rows["cell"].isin(list(data["cell"])).to_numpy(bool)).any():
+        rows = rows.loc[drawn]
     if rows.empty:
         return plot
-    tests = (rows["system"] == "unknown").all()
+    tests = set(rows["system"]) == {"unknown"}
     words = "noise of the test labels" if tests else "noise of the labels trained on"
     said: dict[str, str] = {}
     for axis in plot.figure.axes:

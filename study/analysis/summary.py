@@ -113,7 +113,9 @@ NONE = Summary((), 0, "", "")
 def summary(rows: pd.DataFrame, answers: Sequence[Answer]) -> Summary:
     """The summary of a study's answers; `rows` as in `answers.answer`."""
     rows = counted(rows)
-    errors = rows.groupby("cell")[TEST.column].median() if len(rows) else pd.Series(dtype=float)
+    errors = pd.Series(dtype=float)
+    if len(rows):
+        errors = rows.groupby("cell").agg({TEST.column: "median"})[TEST.column]
     groups: dict[tuple[str, str], list[Answer]] = {}
     for pattern in KINDS:
         for one in answers:
@@ -137,7 +139,7 @@ def _line(
         return Line(one.verdict, question, effect, one.figure)
     tally = Counter(each.verdict for each in group)
     cells = {cell for each in group for cell in each.rows}
-    if len({*rows.loc[rows["cell"].isin(cells), "system"]}) > 1:  # no system speaks for all
+    if len({*rows.loc[rows["cell"].isin(list(cells)), "system"]}) > 1:  # no system speaks for all
         return Line(agreed(tally), question, f"{_told(tally)} of {len(group)}", one.figure)
     place = Design(rows).told_apart([each.rows for each in group])[group.index(one)]
     others = f"elsewhere {_told(tally - Counter([one.verdict]))}"
@@ -156,7 +158,7 @@ def _beginning(sentence: str) -> str:
 
 def _best(rows: pd.DataFrame, errors: pd.Series) -> str:
     networks = rows.loc[rows["model"] != CONTROL] if len(rows) else rows
-    errors = errors.loc[errors.index.isin(networks["cell"])].dropna()
+    errors = errors.loc[errors.index.isin(list(networks["cell"]))].dropna()
     if errors.empty or len({*rows["system"]}) > 1:
         return ""
     cell = str(errors.idxmin())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from study.analysis.statistics.limits import AT_END
@@ -40,10 +41,10 @@ def taken(row: Mapping[str, Any]) -> Iterator[str]:
 
 def labels(rows: pd.DataFrame) -> Iterator[str]:
     """How far what was trained on is from the true system, if that is known."""
-    if "label_nmse" not in rows or rows["label_nmse"].isna().all():
+    if "label_nmse" not in rows or np.isnan(rows["label_nmse"].to_numpy(float)).all():
         return
     off, noise = (
-        float(rows[name].median()) if name in rows else float("nan")
+        float(np.nanmedian(rows[name].to_numpy(float))) if name in rows else float("nan")
         for name in ("label_nmse", "noise_floor")
     )
     yield (

@@ -196,7 +196,8 @@ def _joined(motions: tuple[Motion, ...]) -> Points:
     rows = ([getattr(motion, name) for motion in motions] for name in ("q", "qdot", "qddot"))
     driven = [motion.u for motion in motions if motion.u is not None]
     u = np.concatenate(driven) if driven else None
-    return Points(*map(np.concatenate, rows), u)
+    q, qdot, qddot = map(np.concatenate, rows)
+    return Points(q, qdot, qddot, u)
 
 
 def _turns(angle: Array) -> Array:

@@ -73,6 +73,7 @@ def solve(
     rates = [field(t, y)]
     step = _first_step(field, t, y, rates[0], end - t, tolerance)
     while bool((going := step > 0).any()):
+        trial = y
         for part, weights in zip(TIMES, STAGES, strict=True):
             trial = y + step[:, None] * _sum(weights, rates)
             rates.append(field(t + part * step, trial))

@@ -24,7 +24,7 @@ class DampedLagrangian(LinearLagrangian):
     Lagrangian without forces."""
 
     free: LinearLagrangian
-    damping: Damping
+    damping: Damping  # type: ignore[assignment]
 
     @property
     def equilibrated(self) -> bool:  # type: ignore[override]

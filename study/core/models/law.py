@@ -48,6 +48,7 @@ class Law(torch.nn.Module):
         unit: float = 1.0,
     ):
         super().__init__()
+        self.input_units: Tensor
         self.model, self.time, self.unit = model, units.time, unit
         self.theta = torch.nn.Parameter(theta.double().clone())
         D = len(units.length)

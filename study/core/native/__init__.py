@@ -178,7 +178,7 @@ def _call(
 ) -> None:
     """Let a function of native.cpp fill `out` from a network's states and targets."""
     if of[0].stride(-1) != 1 or any(x.stride() != of[0].stride() for x in of):
-        of = torch.cat(list(of), 1).split([x.shape[1] for x in of], 1)
+        of = list(torch.cat(list(of), 1).split([x.shape[1] for x in of], 1))
     if theta.stride(-1) != 1:
         theta = theta.contiguous()
     R, _, B = of[0].shape
