@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
         return make_cell(compose([*given, *more]), compile=native.trouble() is None)
 
     if not any(text.startswith(("data.window=", "data.estimate=")) for text in overrides):
-        given.append(f"data.window={fit.window(cell_of('data.n_train=1'))}")
+        given.append("data.window=auto")
     recording = cell_of("data.n_train=1").recording
     assert recording is not None  # data=file
     cell = cell_of(f"data.n_train={min(len(recording.points), MOST)}")

@@ -20,7 +20,6 @@ from study.config.cell import Cell
 from study.core.data.datasets import Trajectories
 from study.core.data.derivatives import DEGREE
 from study.core.data.recording import Recording
-from study.core.data.smoothing import chosen_window, noise
 from study.core.data.trajectory import Trajectory
 from study.core.measures import metrics
 from study.core.measures.rollout import rollout
@@ -157,15 +156,6 @@ def fit(
     return Fit(
         system, recording, fitted, scores, held_out, tested, floor, half, cell.remarks, inputs
     )  # fmt: skip
-
-
-def window(cell: Cell) -> int:
-    """The window of local polynomials that suits the noise of a recording."""
-    reading, system = cell.reading, cell.mechanics
-    assert reading is not None
-    training, _ = measured.trajectories(reading, system.coordinates, system.angles, system.name)
-    tracks = [(piece.times, piece.q) for piece in training]
-    return chosen_window(tracks, noise(tracks))
 
 
 def _unknown(system: System) -> System:
