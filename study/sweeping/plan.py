@@ -263,6 +263,6 @@ def _copy(plain: Mapping[str, Any]) -> dict[str, Any]:
 def _varying(cells: Sequence[Cell]) -> dict[str, list[Any]]:
     """Factors, under their names in the table, that take more than one value."""
     factors = [cell.factors() for cell in cells]
-    keys = dict.fromkeys(key for f in factors for key in f)
-    values = {key: list({f.get(key): None for f in factors}) for key in keys}
+    keys = [key for key in factors[0] if all(key in f for f in factors)]
+    values = {key: list({f[key]: None for f in factors}) for key in keys}
     return {key: v for key, v in values.items() if len(v) > 1 and key not in DERIVED}
