@@ -328,7 +328,7 @@ def test_a_cell_has_every_factor(plain, request):
     of_files = {"system.file", "data.file", "data.estimate", "data.held_out"}
     # of those who ask for them, too
     of_files |= {"optimizer.validation", "optimizer.rollout_steps", "data.position_noise"}
-    of_files |= {"optimizer.rollout_stride"}
+    of_files |= {"optimizer.rollout_stride", "optimizer.warm_steps"}
     of_linear = {"model.features", "model.scale", "optimizer.ridge"}
     columns = list(cell(plain).factors())
     usual = [key for key in FACTORS if key not in of_files | of_linear]
@@ -359,6 +359,10 @@ def test_a_loss_through_the_integrator_makes_another_cell(plain):
     assert cell(strided).factors()["optimizer.rollout_stride"] == 2
     assert cell(change(through, "optimizer.rollout_stride", 1)).hash == cell(through).hash
     assert "optimizer.rollout_stride" not in cell(through).factors()
+    warm = change(through, "optimizer.warm_steps", 50)
+    assert cell(warm).hash != cell(through).hash
+    assert cell(warm).factors()["optimizer.warm_steps"] == 50
+    assert cell(change(plain, "optimizer.warm_steps", 50)).hash == usual.hash  # not used
 
 
 NOISY = {"data.position_noise": 1e-2, "data.sampling_rate": 30.0, "data.n_trajectories": 2}

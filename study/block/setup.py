@@ -145,9 +145,12 @@ def _stages(cell: Cell) -> list[Stage]:
     o, dtype = cell.optimizer, getattr(torch, cell.precision)
     first: list[Stage] = []
     if o.first:
-        rates = (o.lr, o.schedule, o.clip, o.loss)
         kind = Soap if o.first == "soap" else Adam
-        first = [kind(o.steps, o.batch_size, *rates, dtype, cell.compile)]
+        first = [
+            kind(steps, o.batch_size, o.lr, o.schedule, o.clip, loss, dtype, cell.compile)
+            for steps, loss in ((o.warm_steps, "squared"), (o.steps, o.loss))
+            if steps
+        ]
     match o.second or o.name:
         case "levenberg_marquardt":
             return [*first, LevenbergMarquardt(o.iterations, o.seconds)]

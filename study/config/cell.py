@@ -283,6 +283,7 @@ class Cell:
             "optimizer.ridge": str(ridge) if ridge != 0 else None,
             "optimizer.rollout_steps": self.optimizer.rollout_steps if followed else None,
             "optimizer.rollout_stride": stride if stride > 1 else None,
+            "optimizer.warm_steps": self.optimizer.warm_steps or None,
             "data.position_noise": self.data.position_noise or None,
             "system": mechanics.name,
             "system.constants": self._changed_constants(),

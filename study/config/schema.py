@@ -317,6 +317,9 @@ class OptimizerConfig:
         Count, "of loss=rollout: samples that the learned motion is followed over"
     ] = 20
     rollout_stride: Annotated[Count, "of loss=rollout: each so many-th sample is one of them"] = 1
+    warm_steps: Annotated[
+        Index, "of loss=rollout: steps on estimated accelerations before, with a schedule of theirs"
+    ] = 0
     ridge: Annotated[
         NonNegative | Literal["auto"],
         "of least squares, over the largest squared singular value; auto: by held-out points",
@@ -377,7 +380,7 @@ class OptimizerConfig:
         if self.second != "levenberg_marquardt":
             unused["seconds"] = None
         if not self.followed:
-            unused |= {"rollout_steps": 20, "rollout_stride": 1}
+            unused |= {"rollout_steps": 20, "rollout_stride": 1, "warm_steps": 0}
         return altered(self, **unused)
 
 

@@ -56,15 +56,15 @@ def _second_order_seconds(cell: Cell) -> float:
 
 def training_seconds(cell: Cell) -> float:
     """The minibatches' part of `block_seconds`, which compilation can shorten."""
-    samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
-    if cell.optimizer.followed:
-        samples *= STAGE_SAMPLES * cell.optimizer.rollout_steps
+    samples, o = cell.block_size * min(cell.optimizer.batch_size, cell.n_train), cell.optimizer
     units = int(cell.model.width) * cell.model.depth  # auto is a number in a cell
     fast = cell.compile and cell.device == "cpu"
     unit = UNIT_SECONDS if fast else EAGER_UNIT_SECONDS
     work = units * unit + _sample_flops(cell) / FLOPS_PER_SECOND
-    step = (STEP_SECONDS if fast else EAGER_STEP_SECONDS) + samples * work
-    return cell.optimizer.steps * step / (COMPILED_SPEEDUP if cell.compile and not fast else 1.0)
+    each = STAGE_SAMPLES * o.rollout_steps if o.followed else 1
+    overhead = (o.steps + o.warm_steps) * (STEP_SECONDS if fast else EAGER_STEP_SECONDS)
+    seconds = overhead + (o.steps * each + o.warm_steps) * samples * work
+    return seconds / (COMPILED_SPEEDUP if cell.compile and not fast else 1.0)
 
 
 def _sample_flops(cell: Cell) -> float:
