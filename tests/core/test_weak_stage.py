@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from study.core.data.datasets import Source, test_set
+from study.core.data import datasets
+from study.core.data.datasets import Source
 from study.core.measures import metrics
 from study.core.models import make_model
 from study.core.systems import SYSTEMS
@@ -18,7 +19,7 @@ NOISE = 1e-3  # rad
 def test_the_stage_finds_true_accelerations_and_is_the_fit():
     system = SYSTEMS["damped_double_pendulum"].with_constants(c1=0.0, c2=0.0)
     source = Source(system, "trajectories", 4 * 201, 4, NOISE)
-    tracks, units, test = source.sampled(0), source.reference().units, test_set(system)
+    tracks, units, test = source.sampled(0), source.reference().units, datasets.test_set(system)
     settings = settings_of("linear_lagrangian", width=max(COUNTS), encoding="trig", mass_prior=0.0)
     model = make_model(
         system.angles, settings | {"features": "structured", "scale": "auto"}, native=True,
