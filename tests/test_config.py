@@ -375,7 +375,8 @@ def test_all_points_and_a_window_by_itself_are_numbers_in_a_cell(plain):
     assert made.n_train == 2 * (301 - 2 * (window // 2))
     alike = cell(changed(plain, NOISY | {"data.window": window, "data.n_train": made.n_train}))
     assert alike.hash == made.hash
-    less = cell(changed(plain, NOISY | {"data.window": "auto", "data.position_noise": 1e-4}))
+    less = {"data.window": "auto", "data.n_train": "all", "data.position_noise": 1e-4}
+    less = cell(changed(plain, NOISY | less))
     assert less.data.window < window  # less noise is smoothed over fewer points
     through = NOISY | {"optimizer.loss": "rollout", "data.n_train": "all", "data.window": window}
     assert cell(changed(plain, through)).n_train == made.n_train - 2 * 20

@@ -137,7 +137,7 @@ def test_a_block_trains_through_the_integrator_on_noisy_positions(optimizer):
     np.testing.assert_allclose(fast.test_nmse_median, rows.test_nmse_median, rtol=1e-2)
 
 
-def test_a_stride_compares_with_fewer_of_the_same_samples_and_a_warm_start_goes_before():
+def test_a_stride_compares_with_fewer_of_the_same_samples_and_a_warm_start_goes_before(block):
     every = set_up(small_cell(*THROUGH[:1], "optimizer.rollout_steps=6", *THROUGH[3:]), 0)
     strided = ("optimizer.rollout_steps=3", "optimizer.rollout_stride=2", *THROUGH[3:])
     cell = small_cell(*THROUGH[:1], *strided, "optimizer.warm_steps=7")
@@ -150,6 +150,8 @@ def test_a_stride_compares_with_fewer_of_the_same_samples_and_a_warm_start_goes_
     assert (rows["optimizer.rollout_stride"] == 2).all()
     assert (rows["optimizer.warm_steps"] == 7).all()
     assert np.isfinite(rows.test_nmse_median).all()
+    both = pd.concat([rows, block.replicates], ignore_index=True)  # one study of two losses
+    schema.RESULTS.validate(both.assign(study="x"))
 
 
 def test_a_block_of_the_weak_form_is_tested_on_exact_accelerations():
