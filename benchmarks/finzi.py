@@ -87,8 +87,8 @@ def chunks(system: System, n: int, seed: int, purpose: int = TRAIN) -> Points:
 
 
 def estimated(states: np.ndarray) -> np.ndarray:
-    """Accelerations (n, CHUNK, 2) of the polynomial through the positions and velocities (n, CHUNK, 4)
-    of each chunk, of degree 2 CHUNK - 1 (Hermite)."""
+    """Accelerations (n, CHUNK, 2) of the polynomial of degree 2 CHUNK - 1 (Hermite) through the
+    positions and velocities of each chunk (n, CHUNK, 4)."""
     times = STEP * np.arange(CHUNK)
     q, v = np.split(states.swapaxes(0, 1), 2, axis=-1)
     both = np.stack([q, v], 1).reshape(2 * CHUNK, *q.shape[1:])  # value, slope, value, ...

@@ -3,12 +3,13 @@
     python benchmarks/through_integrator.py         # table; JSON here; 3 minutes
     python benchmarks/through_integrator.py --quick # two seeds, few steps
 
-Double pendulum, 10 trajectories of 10 s at 100 Hz, Gaussian noise on the angles alone; structured LNN
-of 2 x 16 units, SOAP. `pointwise`: on the accelerations of local polynomials. `through`: a pointwise
-start, then the loss through the integrator over 0.4 s; both have the same window, chosen by one rule
-(`data.window=auto`). Errors are medians over 4,000 test states of the normalised squared error of the
-true accelerations. Pointwise training has 3,000 steps of 512 states, and as many as take the seconds
-of the other. One thread, seconds of the processor for one seed.
+Double pendulum, 10 trajectories of 10 s at 100 Hz, Gaussian noise on the angles alone; structured
+LNN of 2 x 16 units, SOAP. `pointwise`: on the accelerations of local polynomials. `through`: a
+pointwise start, then the loss through the integrator over 0.4 s; both have the same window,
+chosen by one rule (`data.window=auto`). Errors are medians over 4,000 test states of the
+normalised squared error of the true accelerations. Pointwise training has 3,000 steps of 512
+states, and as many as take the seconds of the other. One thread, seconds of the processor for one
+seed.
 """
 
 from __future__ import annotations

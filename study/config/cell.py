@@ -522,7 +522,7 @@ def _counted(
 
 
 def _available(data: DataConfig, k: int) -> int:
-    """Points of a pool that have a state and that k samples follow; those of a file are its pool."""
+    """Points of a pool with a state and k samples after it; of a file, its pool."""
     if data.sampler != "trajectories":
         return data.pool_size
     margin = data.method.margin if data.position_noise else 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _chosen: dict[tuple, int] = {}  # the cells of a grid share their data
 
+
 def chosen(data: DataConfig, system: System, seed: int) -> DataConfig:
     """The group with numbers in the place of both.
 

@@ -110,7 +110,9 @@ def answers(tables: Tables) -> Iterator[Answer]:
         mean = {m: np.log(errors.middle[list(race.columns(m))]).mean() for m in race.cells}
         best, second, *_ = sorted(mean, key=mean.__getitem__)
         factor = mean_ratio(errors, race.columns(second), race.columns(best))
-        values = "; ".join(f"{m.name} {number(np.exp(mean[m]))}" for m in sorted(mean, key=mean.get))
+        values = "; ".join(
+            f"{m.name} {number(np.exp(mean[m]))}" for m in sorted(mean, key=mean.get)
+        )
         sets = plural(len(race.cells[best]), "set of positions", "sets of positions")
         at = f"noise of {number(race.noise)} in the positions"
         sentence = (
@@ -120,7 +122,9 @@ def answers(tables: Tables) -> Iterator[Answer]:
         )
         about = (tables.rows, race.all_cells, FIGURE)
         question, verdict = f"Is one method best with {at}?", CHANGED.verdict(factor)
-        yield make(f"noisy_positions.{k}", question, verdict, sentence, factor, *about, turn=CHANGED)
+        yield make(
+            f"noisy_positions.{k}", question, verdict, sentence, factor, *about, turn=CHANGED
+        )
         for method in race.cells:
             pointwise = Method(method.model, method.n_params, HOW["squared"])
             if method.how != THROUGH or pointwise not in race.cells:
@@ -158,7 +162,8 @@ def plots(tables: Tables) -> Iterator[Plot]:
         lines(axis, "position_noise", of_method)
         n, pool = panel["data.n_trajectories"].iloc[0], panel["data.pool_size"].iloc[0]
         what = f"{plural(int(n), 'trajectory', 'trajectories')} of {count(pool / n)} samples"
-        axis.set_ylabel(f"{TEST.axis}\n{what}".replace(" (", "\n("))
+        axis.set_ylabel(TEST.axis.replace(" (", "\n("))
+        axis.set_title(what, loc="left")
         decade_axis(axis)
         tables_drawn += of_method.values()
     last = np.atleast_1d(axes)[-1]

@@ -55,6 +55,8 @@ def _widened(chosen: Model, theta: Tensor, model: Model) -> Tensor:
     few, many = chosen.mlp.width, model.mlp.width
     parts = theta.split([chosen.n_params, few * chosen.n_inputs, few], 1)
     sizes = (model.n_params, many * model.n_inputs, many)
-    pads = (part.new_zeros(1, size - part.shape[1]) for part, size in zip(parts, sizes, strict=True))
+    pads = (
+        part.new_zeros(1, size - part.shape[1]) for part, size in zip(parts, sizes, strict=True)
+    )
     both = zip(parts, pads, strict=True)
     return torch.cat([x for pair in both for x in pair], 1)
