@@ -1,6 +1,6 @@
 """Noisy positions: training through the integrator beside pointwise training, at equal seconds.
 
-    python benchmarks/through_integrator.py         # table; JSON here; 3 minutes
+    python benchmarks/through_integrator.py         # table; JSON here; 1 minute
     python benchmarks/through_integrator.py --quick # two seeds, few steps
 
 Double pendulum, 10 trajectories of 10 s at 100 Hz, Gaussian noise on the angles alone; structured
