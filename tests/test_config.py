@@ -10,6 +10,7 @@ from study.config.cell import check_device, make_cell
 from study.config.errors import ConfigError, first_line
 from study.config.factors import DERIVED, FACTORS
 from study.config.run import make_run
+from study.core.data.smoothing import WINDOWS
 
 GROUPS = {
     "data": "trajectories",
@@ -327,6 +328,7 @@ def test_a_cell_has_every_factor(plain, request):
     of_files = {"system.file", "data.file", "data.estimate", "data.held_out"}
     # of those who ask for them, too
     of_files |= {"optimizer.validation", "optimizer.rollout_steps", "data.position_noise"}
+    of_files |= {"optimizer.rollout_stride", "optimizer.warm_steps"}
     of_linear = {"model.features", "model.scale", "optimizer.ridge"}
     columns = list(cell(plain).factors())
     usual = [key for key in FACTORS if key not in of_files | of_linear]
@@ -352,6 +354,84 @@ def test_a_loss_through_the_integrator_makes_another_cell(plain):
     assert len(hashes | {usual.hash}) == 3
     assert "optimizer.rollout_steps" not in usual.factors()
     assert cell(through).factors()["optimizer.rollout_steps"] == 20
+    strided = change(through, "optimizer.rollout_stride", 2)
+    assert cell(strided).optimizer.followed == 40
+    assert cell(strided).factors()["optimizer.rollout_stride"] == 2
+    assert cell(change(through, "optimizer.rollout_stride", 1)).hash == cell(through).hash
+    assert "optimizer.rollout_stride" not in cell(through).factors()
+    warm = change(through, "optimizer.warm_steps", 50)
+    assert cell(warm).hash != cell(through).hash
+    assert cell(warm).factors()["optimizer.warm_steps"] == 50
+    assert cell(change(plain, "optimizer.warm_steps", 50)).hash == usual.hash  # not used
+
+
+NOISY = {"data.position_noise": 1e-2, "data.sampling_rate": 30.0, "data.n_trajectories": 2}
+
+
+def test_all_points_and_a_window_by_itself_are_numbers_in_a_cell(plain):
+    made = cell(changed(plain, NOISY | {"data.window": "auto", "data.n_train": "all"}))
+    window = made.data.window
+    assert window in WINDOWS
+    assert made.n_train == 2 * (301 - 2 * (window // 2))
+    alike = cell(changed(plain, NOISY | {"data.window": window, "data.n_train": made.n_train}))
+    assert alike.hash == made.hash
+    less = {"data.window": "auto", "data.n_train": "all", "data.position_noise": 1e-4}
+    less = cell(changed(plain, NOISY | less))
+    assert less.data.window < window  # less noise is smoothed over fewer points
+    through = NOISY | {"optimizer.loss": "rollout", "data.n_train": "all", "data.window": window}
+    assert cell(changed(plain, through)).n_train == made.n_train - 2 * 20
+
+
+@pytest.fixture
+def weak(plain, request):
+    path = request.config.rootpath / "conf"
+    for group, name in {"model": "linear_lagrangian", "optimizer": "least_squares"}.items():
+        plain[group] = yaml.safe_load((path / group / f"{name}.yaml").read_text())
+    return changed(plain, NOISY | {"data.n_train": 100, "optimizer.loss": "weak"})
+
+
+def test_the_weak_form_takes_every_sample_and_chooses_all_else(weak):
+    made = cell(weak)
+    assert made.factors()["optimizer.loss"] == "weak"
+    assert made.n_train == 2 * (301 - 10)
+    chosen = {"data.n_train": 50, "model.width": 7, "model.scale": 0.3, "model.mass_prior": 2.0}
+    assert cell(changed(weak, chosen | {"optimizer.ridge": 0.0})).hash == made.hash
+    assert cell(change(weak, "optimizer.loss", "squared")).hash != made.hash
+    assert make_cell(made.as_dict(), compile=False).hash == made.hash
+
+
+WEAK = {  # what is asked for -> what the sentence holds
+    "of a network": (
+        {"optimizer.name": "adam", "optimizer.steps": 9, "optimizer.batch_size": 9,
+         "optimizer.lr": 1e-3},
+        ["optimizer.loss=weak", "optimizer=least_squares", "optimizer.loss=rollout"],
+    ),
+    "of no Lagrangian": (
+        {"model.name": "random_features", "model.width": 9},
+        ["optimizer.loss=weak", "model=random_features", "model=linear_lagrangian"],
+    ),
+    "along no trajectory": (
+        {"data.sampler": "uniform", "data.position_noise": 0.0, "data.sampling_rate": None},
+        ["optimizer.loss=weak", "data.sampler=uniform", "data=trajectories"],
+    ),
+    "with noise that it does not see": (
+        {"data.noise": 0.1},
+        ["data.noise=0.1", "optimizer.loss=weak", "data.position_noise"],
+    ),
+    "of a few samples": (
+        {"data.sampling_rate": 2.0},
+        ["optimizer.loss=weak needs a trajectory of 28 samples", "21"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WEAK)
+def test_what_the_weak_form_cannot_use_is_refused(weak, case):
+    changes, words = WEAK[case]
+    with pytest.raises(ConfigError) as error:
+        cell(changed(weak, changes))
+    for word in words:
+        assert word in str(error.value)
 
 
 def test_noise_of_positions_makes_another_cell_and_a_rate_is_a_number_of_points(plain):
@@ -378,6 +458,7 @@ def test_noise_of_positions_makes_another_cell_and_a_rate_is_a_number_of_points(
         {"data.position_noise": 1e-3},
         {"data.position_noise": 1e-3, "data.window": 31, "optimizer.loss": "rollout"},
         {"data.sampling_rate": 30.0},
+        {"optimizer.loss": "rollout", "optimizer.rollout_steps": 5, "optimizer.rollout_stride": 3},
     ],
 )
 def test_a_cell_of_samples_keeps_its_hash_when_it_is_read_back(plain, changes):
@@ -403,6 +484,10 @@ SAMPLES = {  # what is asked for -> what the sentence holds
     "with noise that it does not see": (
         {"data.noise": 0.1, "optimizer.loss": "rollout"},
         ["data.noise=0.1", "data.position_noise"],
+    ),
+    "over a straight line": (
+        {"optimizer.rollout_steps": 2, "optimizer.loss": "rollout", "data.position_noise": 0.01},
+        ["optimizer.rollout_steps=2", "data.position_noise=0.01", "at least 3"],
     ),
     "over more samples than there are": (
         {"optimizer.rollout_steps": 200, "optimizer.loss": "rollout"},

@@ -137,6 +137,35 @@ def test_a_block_trains_through_the_integrator_on_noisy_positions(optimizer):
     np.testing.assert_allclose(fast.test_nmse_median, rows.test_nmse_median, rtol=1e-2)
 
 
+def test_a_stride_compares_with_fewer_of_the_same_samples_and_a_warm_start_goes_before(block):
+    every = set_up(small_cell(*THROUGH[:1], "optimizer.rollout_steps=6", *THROUGH[3:]), 0)
+    strided = ("optimizer.rollout_steps=3", "optimizer.rollout_stride=2", *THROUGH[3:])
+    cell = small_cell(*THROUGH[:1], *strided, "optimizer.warm_steps=7")
+    fewer = set_up(cell, 0)
+    for a, b in ((fewer.data.rows, every.data.rows), (fewer.data.following, every.data.following)):
+        torch.testing.assert_close(a, b[:, :, 1::2] if a.ndim == 4 else b, equal_nan=True)
+    stages = [(stage.steps, stage.loss) for stage in fewer.stages]
+    assert stages == [(7, "squared"), (cell.optimizer.steps, "rollout")]
+    rows = run.run_block(cell, 0).replicates
+    assert (rows["optimizer.rollout_stride"] == 2).all()
+    assert (rows["optimizer.warm_steps"] == 7).all()
+    assert np.isfinite(rows.test_nmse_median).all()
+    both = pd.concat([rows, block.replicates], ignore_index=True)  # one study of two losses
+    schema.RESULTS.validate(both.assign(study="x"))
+
+
+def test_a_block_of_the_weak_form_is_tested_on_exact_accelerations():
+    weak = ("model=linear_lagrangian", "optimizer=least_squares", "optimizer.loss=weak")
+    small = ("data.sampling_rate=20", "data.n_trajectories=4", "data.position_noise=0.001")
+    cell = small_cell(*weak, *small, "model.width=auto", "data.window=auto", "data.n_train=all")
+    rows = run.run_block(cell, 0).replicates.copy()
+    rows.insert(0, "study", "x")
+    schema.RESULTS.validate(rows)
+    assert (rows["optimizer.loss"] == "weak").all()
+    assert (rows.stop_reason == "solved").all()
+    assert (rows.test_nmse_median < rows.label_nmse).all()  # better than what one differentiates
+
+
 def test_other_blocks_are_other_replicates(block):
     other = run.run_block(small_cell(), 1).replicates
     assert other.replicate.tolist() == [2, 3]

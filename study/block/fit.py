@@ -23,7 +23,6 @@ from study.config.command_line import compose
 from study.core import native
 from study.core.data.datasets import Trajectories
 from study.core.data.recording import Recording
-from study.core.data.smoothing import chosen_window, noise
 from study.core.data.trajectory import Trajectory
 from study.core.measures import metrics
 from study.core.measures.rollout import rollout
@@ -183,7 +182,7 @@ def cell_of(path: str | Path, overrides: Sequence[str]) -> Cell:
         return make_cell(compose([*given, *more]), compile=native.trouble() is None)
 
     if not any(text.startswith(("data.window=", "data.estimate=")) for text in overrides):
-        given.append(f"data.window={window(made('data.n_train=1'))}")
+        given.append("data.window=auto")
     recording = made("data.n_train=1").recording
     assert recording is not None  # data=file
     return made(f"data.n_train={min(len(recording.points), MOST)}")
@@ -199,13 +198,6 @@ def pieces(cell: Cell) -> tuple[list[Trajectory], list[Trajectory]]:
         raise DataError("there is no recording: give a file")
     shape = (system.coordinates, system.angles, system.name)
     return measured.trajectories(reading, *shape)
-
-
-def window(cell: Cell) -> int:
-    """The window of local polynomials that suits the noise of a recording."""
-    training, _ = pieces(cell)
-    tracks = [(piece.times, piece.q) for piece in training]
-    return chosen_window(tracks, noise(tracks))
 
 
 def _unknown(system: System) -> System:

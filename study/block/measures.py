@@ -98,7 +98,8 @@ def acceleration_rows(setup: Setup, state: State) -> list[dict[str, Any]]:
     predicted, train_error = _accelerations(setup, theta, rows), _train_errors(setup, theta)
     true_mass = setup.system.mass_matrix(points.q, points.qdot) if setup.system.known else None
     # of the loss that was minimised last
-    loss = "squared" if cell.optimizer.iterations else cell.optimizer.loss
+    of_accelerations = cell.optimizer.iterations or cell.optimizer.weak
+    loss = "squared" if of_accelerations else cell.optimizer.loss
     slope = relative_gradient(setup.model, setup.data, theta, loss)
     steps = cell.optimizer.steps if cell.optimizer.first else math.nan
     return [

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from study.config import measured
 from study.config.cell import Cell
 from study.core.data.datasets import (
     Source,
@@ -30,6 +31,7 @@ from study.core.training.least_squares import SCALES, SHARES, LeastSquares
 from study.core.training.levenberg_marquardt import LevenbergMarquardt
 from study.core.training.soap import Soap
 from study.core.training.train import Stage, State, TrainingData, train
+from study.core.training.weak import Weak
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,19 +143,41 @@ def ready(cell: Cell, block: int) -> Training:
             units=units,
             n_driven=n_driven,
         ),
-        _stages(cell),
+        [_weak(cell, source, system, units, data_seeds, init_seeds)]
+        if cell.optimizer.weak
+        else _stages(cell),
         every.part(slice(n_seen)),
         every.part(slice(n_seen, None)) if cell.n_validation else None,
     )
 
 
 def _following(cell: Cell, units: Units, subsets: list[TrainingSet]) -> Tensor | None:
-    """The samples that follow each point in scaled units, if the loss needs them."""
+    """The samples that each point is compared with in scaled units, if the loss needs them."""
     if not cell.optimizer.followed:
         return None
-    samples = np.stack([subset.following for subset in subsets if subset.following is not None])
+    each = cell.optimizer.rollout_stride
+    following = [subset.following for subset in subsets if subset.following is not None]
+    samples = np.stack([samples[:, each - 1 :: each] for samples in following])
     since, states = samples[..., :1] / units.time, units.to_scaled(samples[..., 1:])
     return torch.tensor(np.concatenate([since, states], axis=-1), device=cell.device)
+
+
+def _weak(
+    cell: Cell,
+    source: Source | Recording,
+    system: System,
+    units: Units,
+    data_seeds: list[int],
+    init_seeds: list[int],
+) -> Weak:
+    """The weak form of the positions as they were sampled."""
+    if isinstance(source, Source):
+        tracks = [source.sampled(seed) for seed in data_seeds]
+    else:
+        assert cell.reading is not None
+        about = (system.coordinates, system.angles, system.name)
+        tracks = [measured.trajectories(cell.reading, *about)[0]] * len(data_seeds)
+    return Weak(len(tracks), tracks, init_seeds, cell.model.features, system, units)
 
 
 def _stages(cell: Cell) -> list[Stage]:
@@ -161,9 +185,12 @@ def _stages(cell: Cell) -> list[Stage]:
     o, dtype = cell.optimizer, getattr(torch, cell.precision)
     first: list[Stage] = []
     if o.first:
-        rates = (o.lr, o.schedule, o.clip, o.loss)
         kind = Soap if o.first == "soap" else Adam
-        first = [kind(o.steps, o.batch_size, *rates, dtype, cell.compile)]
+        first = [
+            kind(steps, o.batch_size, o.lr, o.schedule, o.clip, loss, dtype, cell.compile)
+            for steps, loss in ((o.warm_steps, "squared"), (o.steps, o.loss))
+            if steps
+        ]
     match o.second or o.name:
         case "levenberg_marquardt":
             return [*first, LevenbergMarquardt(o.iterations, o.seconds)]

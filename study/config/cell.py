@@ -18,6 +18,7 @@ from study.config.as_typed import ONE
 from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
 from study.config.physical_units import usual_name
+from study.config.sampled import chosen
 from study.config.schema import (
     ESTIMATES,
     FROM_FILE,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # with torch, which help spares
 
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
 MOST_CHOSEN = 1000  # unknowns that model.width=auto allows
+FREE_START = 3  # positions that a motion from an unknown state does not all fit, at least
 UNUSED_TRAJECTORIES = 100  # data.n_trajectories of states that are drawn uniformly
 
 _groups: dict[tuple[str, str], Any] = {}  # those made, by name and values
@@ -126,6 +128,8 @@ class Cell:
             )
         if self.optimizer.followed:
             self._check_segments(model)
+        if self.optimizer.weak:
+            self._check_weak()
         if data.sampler == "trajectories" and (data.position_noise or self.optimizer.followed):
             self._check_samples()
 
@@ -152,10 +156,54 @@ class Cell:
                 "optimizer.loss=rollout knows no inputs between the samples, and "
                 "data.columns.inputs names some: use optimizer.loss=squared"
             )
-        if data.noise:
+        self._check_noise()
+        steps = self.optimizer.rollout_steps
+        if data.position_noise and steps < FREE_START:
             raise ConfigError(
-                f"data.noise={data.noise:g} is noise of the accelerations, which "
-                "optimizer.loss=rollout does not see: use data.position_noise"
+                f"optimizer.rollout_steps={steps} positions with data.position_noise="
+                f"{data.position_noise:g} lie on a straight line, which is no motion: it should "
+                f"be at least {FREE_START}"
+            )
+
+    def _check_weak(self) -> None:
+        """Whether there are positions for the weak form. **Raises:** `ConfigError`."""
+        from study.core.training.lagrangian_fit import FEWEST
+
+        data, name = self.data, self.model.name
+        if name != "linear_lagrangian":
+            raise ConfigError(
+                f"optimizer.loss=weak fits a Lagrangian, and model={name} is none: use "
+                "model=linear_lagrangian"
+            )
+        if self.model.friction != "none" or self.n_driven:
+            raise ConfigError(
+                "optimizer.loss=weak fits no forces in a sweep, and model.friction or "
+                "data.columns.inputs asks for some: use study.fit, or optimizer.loss=squared"
+            )
+        if data.sampler == "uniform":
+            raise ConfigError(
+                "optimizer.loss=weak integrates along trajectories, and data.sampler=uniform has "
+                "none: use data=trajectories"
+            )
+        self._check_noise()
+        recording = self.recording
+        longest = (
+            data.pool_size // data.n_trajectories
+            if recording is None
+            else max(len(motion.times) for motion in recording.training)
+        )
+        if longest < FEWEST:
+            raise ConfigError(
+                f"optimizer.loss=weak needs a trajectory of {FEWEST} samples, and the longest has "
+                f"{longest}: use longer ones, or optimizer.loss=squared"
+            )
+
+    def _check_noise(self) -> None:
+        """**Raises:** `ConfigError` for noise that the loss does not see."""
+        if noise := self.data.noise:
+            raise ConfigError(
+                f"data.noise={noise:g} is noise of the accelerations, which "
+                f"optimizer.loss={self.optimizer.loss} does not see: use data.position_noise"
             )
 
     def _check_samples(self) -> None:
@@ -167,8 +215,7 @@ class Cell:
                 f"data.pool_size={data.pool_size} gives data.n_trajectories={data.n_trajectories} "
                 "trajectories unequal numbers of samples: use a multiple, or data.sampling_rate"
             )
-        margin = data.method.margin if data.position_noise else 0
-        points = data.n_trajectories * max(0, samples - 2 * margin - k)
+        points = _available(data, k)
         if self.n_train > points:
             short = f" that {k} samples follow" if k else ""
             raise ConfigError(
@@ -228,7 +275,8 @@ class Cell:
     @property
     def n_train(self) -> int:
         """N, training points, those held out for validation among them."""
-        return self.data.n_train or DEFAULT_N_TRAIN
+        n = self.data.n_train
+        return n if isinstance(n, int) else DEFAULT_N_TRAIN
 
     @property
     def n_validation(self) -> int:
@@ -270,13 +318,16 @@ class Cell:
         """The table's columns of factors, under their config keys, and what follows from them."""
         mechanics, reading = self.mechanics, _reading(self.data)
         linear, ridge = self.model.name == "linear_lagrangian", self.optimizer.ridge
+        followed, stride = self.optimizer.followed, self.optimizer.rollout_stride
         named = {
             "model.features": self.model.features if linear else None,
             "model.scale": str(self.model.scale) if linear else None,
             "model.friction": self.model.friction if self.model.friction != "none" else None,
             "optimizer.validation": self.optimizer.validation or None,
             "optimizer.ridge": str(ridge) if ridge != 0 else None,
-            "optimizer.rollout_steps": self.optimizer.followed or None,
+            "optimizer.rollout_steps": self.optimizer.rollout_steps if followed else None,
+            "optimizer.rollout_stride": stride if stride > 1 else None,
+            "optimizer.warm_steps": self.optimizer.warm_steps or None,
             "data.position_noise": self.data.position_noise or None,
             "system": mechanics.name,
             "system.constants": self._changed_constants(),
@@ -347,7 +398,17 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     made = {name: _group(name, values) for name, values in groups.items()}
     data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
     system = _mechanics(made["system"], data)
+    if optimizer.weak:  # it takes every sample, and chooses the features
+        from study.core.training.lagrangian_fit import COUNTS
+
+        data = altered(data, n_train="all", n_over_p=None)
+        wide = {} if model.features == "library" else {"width": max(COUNTS), "encoding": "trig"}
+        model = altered(model, scale="auto", mass_prior=0.0, **wide)
+    seed = plain.get("seed")
+    data = chosen(data, system, seed if type(seed) is int else 0)
     data, rollout = _counted(data, made["rollout"], system, optimizer.followed)
+    if data.n_train == "all":
+        data = altered(data, n_train=max(1, _available(data, optimizer.followed)))
     if not any(system.angles):
         model = altered(model, encoding="raw")
     if data.sampler == "uniform":
@@ -356,7 +417,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     if not optimizer.first:  # every point is in every step, and nothing is in single precision
         data = altered(data, order="shuffled")
         top["precision"] = "float64"
-    n_train = data.n_train or DEFAULT_N_TRAIN
+    n_train = data.n_train if isinstance(data.n_train, int) else DEFAULT_N_TRAIN
     if data.n_over_p is not None:  # rounded to the nearest point, at least one
         if model.width == "auto":
             raise ConfigError(
@@ -481,17 +542,15 @@ def _counted(
 ) -> tuple[DataConfig, RolloutConfig]:
     """The groups with what the file decides: numbers of points and trajectories, the horizon.
 
-    Points count that k samples follow; those of made data are counted from their sampling rate.
+    Points count that k samples follow.
 
     **Raises:** `ConfigError` for a file that cannot be used, or more points than it holds.
     """
     recording = _recording(data, system)
     if recording is None:
-        if rate := data.sampling_rate:
-            samples = 1 + round(rate * system.data_span)
-            data = altered(data, pool_size=data.n_trajectories * samples, sampling_rate=None)
         return data, altered(rollout, horizon=rollout.horizon or system.horizon)
-    n, n_train = int(recording.curves.followed(k).sum()), data.n_train
+    n = int(recording.curves.followed(k).sum())
+    n_train = None if data.n_train == "all" else data.n_train
     if not n or (n_train is not None and n_train > n):
         wanted = f"data.n_train={n_train}" if n else f"optimizer.rollout_steps={k}"
         raise ConfigError(
@@ -511,6 +570,14 @@ def _counted(
     except DataError as error:
         raise ConfigError(str(error)) from None
     return data, altered(rollout, horizon=horizon, n_trajectories=starts)
+
+
+def _available(data: DataConfig, k: int) -> int:
+    """Points of a pool with a state and k samples after it; of a file, its pool."""
+    if data.sampler != "trajectories":
+        return data.pool_size
+    margin = data.method.margin if data.position_noise else 0
+    return data.n_trajectories * max(0, data.pool_size // data.n_trajectories - 2 * margin - k)
 
 
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:

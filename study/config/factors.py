@@ -57,6 +57,8 @@ FACTORS: dict[str, Factor] = {
     "optimizer.loss": Factor(str, later=True),
     "optimizer.iterations": Factor(int, 0, later=True),
     "optimizer.rollout_steps": Factor(int, 1, nullable=True, later=True),
+    "optimizer.rollout_stride": Factor(int, 1, nullable=True, later=True),
+    "optimizer.warm_steps": Factor(int, 0, nullable=True, later=True),
     "optimizer.validation": Factor(float, 0, 1, nullable=True, later=True),
     "optimizer.ridge": _LATER_NAME,
     "rollout.horizon": _NUMBER,

@@ -117,7 +117,10 @@ class DataConfig:
     """Which states are trained on; those after `units` say how a file is read."""
 
     sampler: Literal["trajectories", "uniform", "file"]
-    n_train: Annotated[Count | None, "N; null without n_over_p: 4096, or all that was measured"]
+    n_train: Annotated[
+        Count | Literal["all"] | None,
+        "N; all: each point there is; null without n_over_p: 4096, or all that was measured",
+    ]
     n_over_p: Annotated[Positive | None, "N as a multiple of the parameters P"]
     n_trajectories: Annotated[Count, "initial conditions in the pool"]
     pool_size: Annotated[Count, "points in the pool, of which the first N of one shuffle train"]
@@ -143,7 +146,10 @@ class DataConfig:
     estimate: Annotated[
         Literal["savgol", "spline"], "local polynomials of degree 4, or spline (quintic)"
     ] = "savgol"
-    window: Annotated[Count, "savgol: points, odd"] = 11
+    window: Annotated[
+        Count | Literal["auto"],
+        "savgol: points, odd; auto: as many as suit the estimated noise (Mallows' C_p)",
+    ] = 11
     smoothing: Annotated[
         NonNegative, "spline: standard deviation of the noise in q, which it need not follow"
     ] = 0.0
@@ -165,7 +171,7 @@ class DataConfig:
                     f"data.{key}={value:g} is of trajectories that are made, and data.sampler="
                     f"{self.sampler} makes none: use data=trajectories"
                 )
-        even = self.window < SHORTEST_WINDOW or self.window % 2 == 0
+        even = self.window != "auto" and (self.window < SHORTEST_WINDOW or self.window % 2 == 0)
         if self.position_noise and self.estimate == "savgol" and even:
             raise ConfigError(
                 f"data.window={self.window} is not allowed: it should be odd and at least "
@@ -174,8 +180,9 @@ class DataConfig:
 
     @property
     def method(self) -> Method:
-        """How derivatives are estimated."""
-        return Method(self.estimate, self.window, self.smoothing)
+        """How derivatives are estimated; of a cell, whose window is a number."""
+        window = SHORTEST_WINDOW if self.window == "auto" else self.window
+        return Method(self.estimate, window, self.smoothing)
 
     def normal(self) -> DataConfig:
         """Set keys that are not used to their defaults, so that equal cells hash equally."""
@@ -296,9 +303,10 @@ class OptimizerConfig:
     ]
     clip: Annotated[Positive | None, "norm of each replicate's gradient; null for none"]
     loss: Annotated[
-        Literal["squared", "absolute", "rollout"],
+        Literal["squared", "absolute", "rollout", "weak"],
         "of Adam or SOAP: mean squared error of accelerations; or absolute; or rollout: the "
-        "squared deviation of the learned motion from the samples that follow a point",
+        "squared deviation of the learned motion from the samples that follow a point. Of "
+        "least_squares: squared, or weak: the weak form, from positions alone",
     ]
     iterations: Annotated[
         Index,
@@ -317,6 +325,10 @@ class OptimizerConfig:
     rollout_steps: Annotated[
         Count, "of loss=rollout: samples that the learned motion is followed over"
     ] = 20
+    rollout_stride: Annotated[Count, "of loss=rollout: each so many-th sample is one of them"] = 1
+    warm_steps: Annotated[
+        Index, "of loss=rollout: steps on estimated accelerations before, with a schedule of theirs"
+    ] = 0
     ridge: Annotated[
         NonNegative | Literal["auto"],
         "of least squares, over the largest squared singular value; auto: by held-out points",
@@ -344,26 +356,40 @@ class OptimizerConfig:
                 f"optimizer.loss=rollout is for steps on minibatches alone, and {self.name} fits "
                 "accelerations: use optimizer=adam or soap"
             )
+        if self.loss == "weak" and self.name != "least_squares":
+            raise ConfigError(
+                "optimizer.loss=weak is a linear problem: use optimizer=least_squares with "
+                f"model=linear_lagrangian, or for {self.name} optimizer.loss=rollout"
+            )
+
+    @property
+    def weak(self) -> bool:
+        """Whether the weak form is fitted, which chooses all else by itself."""
+        return self.loss == "weak"
 
     @property
     def followed(self) -> int:
         """Samples after each training point that the loss needs."""
-        return self.rollout_steps if self.loss == "rollout" else 0
+        return self.rollout_steps * self.rollout_stride if self.loss == "rollout" else 0
 
     def normal(self) -> OptimizerConfig:
         """Set keys that the method does not use to zero, so that equal cells hash equally."""
         unused: dict[str, Any] = {} if self.second else {"iterations": 0}
         if not self.first:
             unused |= {"steps": 0, "batch_size": 0, "lr": 0.0, "clip": None}
-            unused |= {"schedule": "constant", "loss": "squared"}
+            unused["schedule"] = "constant"
+            if self.name != "least_squares" or not self.weak:
+                unused["loss"] = "squared"
         if self.name == "least_squares":
             unused["validation"] = 0.0  # ridge=auto holds out points of its own
+            if self.weak:
+                unused["ridge"] = "auto"
         else:
             unused["ridge"] = 0.0
         if self.second != "levenberg_marquardt":
             unused["seconds"] = None
         if not self.followed:
-            unused["rollout_steps"] = 20
+            unused |= {"rollout_steps": 20, "rollout_stride": 1, "warm_steps": 0}
         return altered(self, **unused)
 
 

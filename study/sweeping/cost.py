@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from study.config.cell import Cell
 from study.config.errors import first_line
 from study.core import native
+from study.core.training.lagrangian_equations import MOST_ROWS
 from study.core.training.levenberg_marquardt import TYPICAL
 
 # Measured on one core of two busy ones: 4000 eager steps of 5 x 128 states took 6 s at 2 x 4 hidden
@@ -21,6 +22,7 @@ COMPILED_SPEEDUP = 2.0  # of torch.compile on a device that is not the CPU
 JACOBIAN_ENTRY_SECONDS = 4e-9
 DOUBLE_FLOPS_PER_SECOND = 2.5e10
 ITERATION_SECONDS = 5e-3
+WEAK_SECONDS, WEAK_SAMPLE_SECONDS = 3.0, 6e-4  # the weak form, with all its choices
 COMPILE_SECONDS = 30.0  # for each shape of network but its width, in each worker
 # one step of the solver for all trajectories of a block, the error budget's part included
 EAGER_ROLLOUT_STEP_SECONDS, ROLLOUT_STEP_SECONDS = 6e-3, 2.5e-3
@@ -37,6 +39,8 @@ def block_seconds(cell: Cell) -> float:
 def _second_order_seconds(cell: Cell) -> float:
     """Of methods that end by themselves, what many take."""
     P, equations = cell.n_params, cell.n_train * cell.mechanics.n_dof
+    if cell.optimizer.weak:
+        return cell.block_size * (WEAK_SECONDS + WEAK_SAMPLE_SECONDS * min(cell.n_train, MOST_ROWS))
     if cell.optimizer.second == "lbfgs":
         sample = _sample_flops(cell) / FLOPS_PER_SECOND + 4e-7
         return cell.block_size * cell.optimizer.iterations * (2e-3 + cell.n_train * sample)
@@ -52,15 +56,15 @@ def _second_order_seconds(cell: Cell) -> float:
 
 def training_seconds(cell: Cell) -> float:
     """The minibatches' part of `block_seconds`, which compilation can shorten."""
-    samples = cell.block_size * min(cell.optimizer.batch_size, cell.n_train)
-    if followed := cell.optimizer.followed:
-        samples *= STAGE_SAMPLES * followed
+    samples, o = cell.block_size * min(cell.optimizer.batch_size, cell.n_train), cell.optimizer
     units = int(cell.model.width) * cell.model.depth  # auto is a number in a cell
     fast = cell.compile and cell.device == "cpu"
     unit = UNIT_SECONDS if fast else EAGER_UNIT_SECONDS
     work = units * unit + _sample_flops(cell) / FLOPS_PER_SECOND
-    step = (STEP_SECONDS if fast else EAGER_STEP_SECONDS) + samples * work
-    return cell.optimizer.steps * step / (COMPILED_SPEEDUP if cell.compile and not fast else 1.0)
+    each = STAGE_SAMPLES * o.rollout_steps if o.followed else 1
+    overhead = (o.steps + o.warm_steps) * (STEP_SECONDS if fast else EAGER_STEP_SECONDS)
+    seconds = overhead + (o.steps * each + o.warm_steps) * samples * work
+    return seconds / (COMPILED_SPEEDUP if cell.compile and not fast else 1.0)
 
 
 def _sample_flops(cell: Cell) -> float:

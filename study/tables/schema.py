@@ -40,7 +40,7 @@ def _factor(factor: Factor):
         return pa.Column(
             str, nullable=factor.nullable, coerce=not factor.nullable, required=required
         )
-    if factor.kind is int:
+    if factor.kind is int and not factor.nullable:  # whole numbers have no NaN
         return _count(int(factor.least or 0), required=required)
     return _number(factor.least, factor.most, nullable=factor.nullable, required=required)
 

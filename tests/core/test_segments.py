@@ -36,7 +36,7 @@ def integrated(model, theta, rows):
         q, qdot = x.chunk(2, 1)
         return torch.cat([qdot, model.forward(model.mlp, layers, q, qdot)[0]], 1)
 
-    x, time, squares = rows[:, : 2 * D], torch.zeros_like(rows[:, :1]), []
+    x, time, apart, times = rows[:, : 2 * D], torch.zeros_like(rows[:, :1]), [], []
     for sample in samples.unbind(1):
         h = sample[:, :1] - time
         k1 = field(x)
@@ -44,20 +44,31 @@ def integrated(model, theta, rows):
         k3 = field(x + h / 2 * k2)
         k4 = field(x + h * k3)
         x, time = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), sample[:, :1]
-        squares.append(torch.where(sample[:, 1:].isnan(), 0.0, x - sample[:, 1:]) ** 2)
-    return (torch.stack(squares, 1) / time.unsqueeze(1) ** 2).mean((1, 2, 3))
+        apart.append(torch.where(sample[:, 1:].isnan(), 0.0, x - sample[:, 1:]))
+        times.append(time)
+    apart, times = torch.stack(apart, 1), torch.stack(times, 1)  # (R, k, 2 D, B), (R, k, 1, B)
+    if samples[:, :, 1 + D :].isnan().all():  # positions alone: lines by numpy do not count
+        for r, b in np.ndindex(len(rows), rows.shape[2]):
+            line = torch.stack([torch.ones_like(times[r, :, 0, b]), times[r, :, 0, b]], 1)
+            project = torch.eye(len(line)).double() - line @ torch.linalg.pinv(line)
+            apart[r, :, :, b] = project @ apart[r, :, :, b].clone()
+    return (apart / time.unsqueeze(1)).square().mean((1, 2, 3))
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("encoding", ["raw", "trig"])
 @pytest.mark.parametrize("D", ANGLES)
 @pytest.mark.parametrize("name", MODELS)
-def test_the_gradient_is_that_of_automatic_differentiation(name, D, encoding, native):
+def test_the_gradient_is_that_of_automatic_differentiation(name, D, encoding, native, alone):
     settings = settings_of(name, encoding=encoding, mass_prior=1.0, activation="softplus")
     model = make_model(ANGLES[D], settings, native=native)
     B = 5 if D > 1 else 150  # more than one chunk of C++
-    theta, rows = drawn(model, D, B=B)
-    rows[:, 3 * D + 1 : 4 * D + 1, B // 2 :] = torch.nan  # first sample: positions alone
+    theta, rows = drawn(model, D, k=4 if alone else 3, B=B)
+    if alone:  # no velocity was measured
+        rows[:, 2 * D :].unflatten(1, (-1, 1 + 2 * D))[:, :, 1 + D :] = torch.nan
+    else:  # of the first sample positions alone
+        rows[:, 3 * D + 1 : 4 * D + 1, B // 2 :] = torch.nan
     value, gradient, floored = segments.loss_and_gradient(model, theta, rows)
     leaf = theta.clone().requires_grad_()
     expected = integrated(dataclasses.replace(model, native=False), leaf, rows)
@@ -81,6 +92,21 @@ def test_the_gradient_in_the_states_is_that_of_automatic_differentiation(name, D
     none = torch.zeros_like(cotangent)
     got, _ = field.pull(state.detach(), torch.cat([none, cotangent], 1))
     assert relative(got, expected) < 1e-12
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_an_error_of_a_free_start_does_not_count(native):
+    """Without forces a start that is off in position and velocity moves samples along a line."""
+    model = make_model(ANGLES[1], settings_of("acceleration_mlp", encoding="raw"), native=native)
+    theta, rows = drawn(model, 1, k=5)
+    theta = torch.zeros_like(theta)  # no acceleration
+    samples = rows[:, 2:].unflatten(1, (-1, 3))
+    samples[:, :, 2] = torch.nan
+    bent = samples[:, :, 0].square()
+    samples[:, :, 1] = 0.7 - 0.3 * samples[:, :, 0]
+    assert (segments.loss_and_gradient(model, theta, rows)[0] < 1e-28).all()
+    samples[:, :, 1] += bent
+    assert (segments.loss_and_gradient(model, theta, rows)[0] > 1e-6).all()
 
 
 @pytest.mark.parametrize("native", [False, True])

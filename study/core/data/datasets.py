@@ -18,6 +18,7 @@ import scipy  # its submodules are loaded on first use
 from jaxtyping import Bool, Float, Int
 
 from study.core.data.derivatives import Method
+from study.core.data.trajectory import Trajectory
 from study.core.files import cache_folder, write_whole
 from study.core.systems.lyapunov import finite_time_exponent
 from study.core.systems.mechanics import DataError, System
@@ -287,14 +288,12 @@ class Source:
         If positions are noisy, states and accelerations are estimated, without the ends.
         """
         points, along = self.pool(POOL, seed)
-        grid = np.arange(len(points)).reshape(self.n_trajectories, -1)
-        times = np.linspace(0, self.system.data_span, grid.shape[1])
-        points = points[np.argsort(along)]
+        tracks, grid = self.sampled(seed), np.arange(len(points)).reshape(self.n_trajectories, -1)
+        points, times = points[np.argsort(along)], tracks[0].times
         samples = points.states
         if self.method is not None and self.position_noise:
-            rng = np.random.default_rng((POSITION_NOISE, seed))
-            q = points.q + self.position_noise * rng.standard_normal(points.q.shape)
-            estimates = [self.method(times, q[row]) for row in grid]
+            q = np.concatenate([track.q for track in tracks])
+            estimates = [self.method(times, track.q) for track in tracks]
             points = Points(*map(np.concatenate, zip(*estimates, strict=True)))
             samples = np.concatenate([q, np.full_like(q, np.nan)], axis=1)
             grid = grid[:, self.method.margin : grid.shape[1] - self.method.margin]
@@ -304,6 +303,17 @@ class Source:
         trajectory, at = np.divmod(kept, len(times))
         order = place[along]
         return Curves(points[kept], times[at], trajectory, samples[kept]), order[order >= 0]
+
+    def sampled(self, seed: int) -> list[Trajectory]:
+        """The positions of a data seed's pool along its trajectories, with their noise."""
+        points, along = self.pool(POOL, seed)
+        q = points.q[np.argsort(along)]
+        if self.position_noise:
+            rng = np.random.default_rng((POSITION_NOISE, seed))
+            q = q + self.position_noise * rng.standard_normal(q.shape)
+        tracks = q.reshape(self.n_trajectories, -1, self.system.n_dof)
+        times = np.linspace(0, self.system.data_span, tracks.shape[1])
+        return [Trajectory(times, track) for track in tracks]
 
     def ample(self, seed: int, n: int) -> Points:
         """n points of a pool as large as that takes, without noise."""

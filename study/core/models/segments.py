@@ -37,11 +37,12 @@ def loss_and_gradient(model: NetworkModel, theta: Theta, segments: Segments) -> 
     `segments`: q and qdot, then for each sample that follows the time since, q and qdot: W is
     2 D + k (1 + 2 D). The error is NaN if no segment stays within the limit.
     """
-    if known := model.in_cpp(theta):
-        return native.segments_loss_and_gradient(*known, segments, LIMIT)
     D = model.mlp.n_dof
     start, samples = segments[:, : 2 * D], segments[:, 2 * D :].unflatten(1, (-1, 1 + 2 * D))
     times, measured = samples[:, :, 0], samples[:, :, 1:]
+    straightened = bool(measured[:, :, D:].isnan().all())
+    if known := model.in_cpp(theta):
+        return native.segments_loss_and_gradient(*known, segments, LIMIT, straightened)
     steps = torch.diff(times, dim=1, prepend=torch.zeros_like(times[:, :1]))
     field = _Field(model, theta)
     stages, rolled, state = [], [], start
@@ -59,6 +60,8 @@ def loss_and_gradient(model: NetworkModel, theta: Theta, segments: Segments) -> 
     scale = (times[:, -1] ** 2 * (deviation.numel() / len(theta))).reciprocal()
     keep = inside[:, None, None]
     deviation = torch.where(keep, deviation, torch.zeros_like(deviation))
+    if straightened:
+        deviation = _without_line(deviation, times)
     loss = (deviation.square().sum((1, 2)) * scale).sum(1)
     loss = torch.where(inside.any(1), loss, torch.nan)
 
@@ -74,6 +77,13 @@ def loss_and_gradient(model: NetworkModel, theta: Theta, segments: Segments) -> 
             total, gradient = total + pulled, gradient + part
         adjoint = total
     return loss, gradient, field.floored / len(stages)
+
+
+def _without_line(deviation: Tensor, times: Tensor) -> Tensor:
+    """Deviations (R, k, 2 D, B) less the straight line through time that fits them best."""
+    since = (times - times.mean(1, keepdim=True)).unsqueeze(2)
+    slope = (deviation * since).sum(1, keepdim=True) / since.square().sum(1, keepdim=True)
+    return deviation - deviation.mean(1, keepdim=True) - slope * since
 
 
 class _Field:

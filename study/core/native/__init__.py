@@ -231,13 +231,17 @@ def loss_and_gradient(
 
 
 def segments_loss_and_gradient(
-    network: Network, theta: Theta, segments: Float[Tensor, "R W B"], limit: float
+    network: Network,
+    theta: Theta,
+    segments: Float[Tensor, "R W B"],
+    limit: float,
+    straightened: bool,
 ) -> tuple[Losses, Theta, Losses]:
     """`loss_and_gradient` of segments.py."""
     value, floored = torch.empty(2, len(theta), dtype=theta.dtype).unbind()
     gradient, D = torch.empty(theta.shape, dtype=theta.dtype), network.n_dof
     k = (segments.shape[1] - 2 * D) // (1 + 2 * D)
-    options = ctypes.c_int64(k), ctypes.c_double(limit)
+    options = ctypes.c_int64(k), ctypes.c_double(limit), ctypes.c_int(straightened)
     _call("descend_segments", network, theta, (segments,), (value, gradient, floored), *options)
     return value, gradient, floored
 

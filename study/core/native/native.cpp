@@ -82,10 +82,10 @@ void descend(const Shape& shape, const States<T>& s, bool absolute, T* loss, T* 
 
 // as `descend`, of segments of k samples (R, 2 D + k (1 + 2 D), B) that `q` points to
 template <typename T>
-void descend_segments(const Shape& shape, const States<T>& s, int64_t k, double limit, T* loss,
-                      T* gradient, T* floored) {
+void descend_segments(const Shape& shape, const States<T>& s, int64_t k, double limit,
+                      int straightened, T* loss, T* gradient, T* floored) {
     Network<T>& network = network_of<T>(shape, s.B);
-    Segments<T> segments(network, int(shape.n_dof), k, s.B, T(limit));
+    Segments<T> segments(network, int(shape.n_dof), k, s.B, T(limit), straightened);
     for (int64_t r = 0; r < s.R; ++r, gradient += network.n_params()) {
         network.load(s.theta + r * s.theta_row);
         const auto [error, count] = segments.descend(s.q + r * s.network, s.row);
@@ -124,8 +124,10 @@ void roll_out(const Shape& shape, const Course& course, int64_t R, const double*
     }                                                                                           \
     extern "C" void descend_segments_##T(const study::Shape* shape,                             \
                                          const study::States<T>* states, int64_t k,             \
-                                         double limit, T* loss, T* gradient, T* floored) {      \
-        study::descend_segments<T>(*shape, *states, k, limit, loss, gradient, floored);         \
+                                         double limit, int straightened, T* loss, T* gradient,  \
+                                         T* floored) {                                          \
+        study::descend_segments<T>(*shape, *states, k, limit, straightened, loss, gradient,     \
+                                   floored);                                                    \
     }                                                                                           \
     extern "C" void adam_##T(const study::Step* step, int64_t R, int64_t P, const T* loss,      \
                              const T* gradient, T* theta, T* mean, T* square, bool* alive) {    \

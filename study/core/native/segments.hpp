@@ -13,10 +13,11 @@ constexpr double STAGE_REACH[] = {0.5, 0.5, 1, 0};  // of a step, from its begin
 template <typename T>
 class Segments {
    public:
-    // B segments of k samples in D coordinates; `limit` of a deviation
-    Segments(Network<T>& network, int D, int64_t k, int64_t B, T limit)
+    // B segments of k samples in D coordinates; `limit` of a deviation; `straightened`: lines do
+    // not count
+    Segments(Network<T>& network, int D, int64_t k, int64_t B, T limit, bool straightened)
         : network(network), vectors(network.n_vectors()), n(2 * D * vectors), D(D), k(k), B(B),
-          limit(limit) {
+          limit(limit), straightened(straightened) {
         const size_t count = n * (5 * k + 6) + vectors * (2 * k + 3);
         memory.reset(std::aligned_alloc(BYTES, count * BYTES));
         Vec<T>* at = static_cast<Vec<T>*>(memory.get());
@@ -37,6 +38,7 @@ class Segments {
             const int some = int(std::min<int64_t>(S, B - begin));
             floored += forward(from + begin, stride, some);
             inside += leave_out(some);
+            if (straightened) straighten(some);
             error += weigh();
             backward(some);
         }
@@ -90,6 +92,27 @@ class Segments {
         return left;
     }
 
+    // takes the best straight line through time out of the deviations of positions
+    void straighten(int some) {
+        for (int s = 0; s < some; ++s) {
+            double middle = 0, t = 0;
+            for (int64_t j = 0; j < k; ++j) middle += (t += number(steps, j, s)) / k;
+            for (int64_t i = 0; i < D; ++i) {
+                double mean = 0, slope = 0, square = 0, since = -middle;
+                for (int64_t j = 0; j < k; ++j) {
+                    const double apart = number(deviation, 2 * D * j + i, s);
+                    since += number(steps, j, s), mean += apart / k;
+                    slope += since * apart, square += since * since;
+                }
+                slope /= square, since = -middle;
+                for (int64_t j = 0; j < k; ++j) {
+                    since += number(steps, j, s);
+                    number(deviation, 2 * D * j + i, s) -= T(mean + slope * since);
+                }
+            }
+        }
+    }
+
     // the chunk's part of the mean error; deviations become its derivatives
     double weigh() {
         double sum = 0;
@@ -129,6 +152,7 @@ class Segments {
     const int vectors, n, D;  // n vectors of one row of states
     const int64_t k, B;
     const T limit;
+    const bool straightened;
     Memory memory;
     Vec<T>*state, *begun, *change, *adjoint, *pulled, *cotangent;
     Vec<T>*stages, *deviation, *steps, *time;

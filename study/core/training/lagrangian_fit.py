@@ -98,11 +98,16 @@ class Task:
 
 
 def fit_weak(
-    trajectories: Sequence[Trajectory], angles: tuple[bool, ...], **options
+    trajectories: Sequence[Trajectory],
+    angles: tuple[bool, ...],
+    units: Units | None = None,
+    **options,
 ) -> FittedLagrangian:
     """The Lagrangian and its forces by the weak form, from positions and recorded inputs alone.
 
     The options are those of `Task`. Trajectories too short for the smoothing window are left out.
+
+    - `units`: that it is fitted in; if not given, those of the smoothed motion.
 
     **Raises:** `DataError` if none is long enough, or the options do not fit.
     """
@@ -115,8 +120,9 @@ def fit_weak(
     sigma = noise(tracks)
     window = chosen_window(tracks, sigma)
     long = tuple(x for x in long if len(x) > 2 * window)
-    qddot = np.concatenate([local_polynomial(x.times, x.q, window)[2] for x in long])
-    units = Units.of(np.concatenate([x.q for x in long]), qddot, angles)
+    if units is None:
+        qddot = np.concatenate([local_polynomial(x.times, x.q, window)[2] for x in long])
+        units = Units.of(np.concatenate([x.q for x in long]), qddot, angles)
     return _fit(task, forces, WeakForm(long, units, window), units, sigma)
 
 
