@@ -113,9 +113,8 @@ NONE = Summary((), 0, "", "")
 def summary(rows: pd.DataFrame, answers: Sequence[Answer]) -> Summary:
     """The summary of a study's answers; `rows` as in `answers.answer`."""
     rows = counted(rows)
-    errors = pd.Series(dtype=float)
-    if len(rows):
-        errors = rows.groupby("cell").agg({TEST.column: "median"})[TEST.column]
+    medians = rows.groupby("cell").agg({TEST.column: "median"}) if len(rows) else pd.DataFrame()
+    errors = pd.Series(medians.to_numpy(float).ravel(), medians.index)
     groups: dict[tuple[str, str], list[Answer]] = {}
     for pattern in KINDS:
         for one in answers:

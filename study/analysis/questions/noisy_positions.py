@@ -96,7 +96,8 @@ def races(design: Design) -> list[Race]:
     for noise, own in sorted(noisy.groupby(NOISE), key=lambda pair: float(pair[0])):
         tried: dict[Method, dict[tuple, str]] = {}
         for cell, row in own.iterrows():
-            tried.setdefault(methods[cell], {})[tuple(row[list(SAMPLED)])] = str(cell)
+            method: Method = methods.loc[cell]  # type: ignore[assignment]
+            tried.setdefault(method, {})[tuple(row[list(SAMPLED)])] = str(cell)
         common = sorted(set.intersection(*(set(cells) for cells in tried.values())), key=str)
         if len(tried) > 1 and common:
             cells = {method: tuple(own[key] for key in common) for method, own in tried.items()}
@@ -111,7 +112,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
         best, second, *_ = sorted(mean, key=mean.__getitem__)
         factor = mean_ratio(errors, race.columns(second), race.columns(best))
         values = "; ".join(
-            f"{m.name} {number(np.exp(mean[m]))}" for m in sorted(mean, key=mean.get)
+            f"{m.name} {number(np.exp(mean[m]))}" for m in sorted(mean, key=mean.__getitem__)
         )
         sets = plural(len(race.cells[best]), "set of positions", "sets of positions")
         at = f"noise of {number(race.noise)} in the positions"
@@ -151,7 +152,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
     panels = [group for _, group in keys.groupby(list(SAMPLED), sort=True)]
     figure, axes = canvas(len(panels), height=2.4 * len(panels), sharex=True)
     tables_drawn, noise = [], dict(zip(every["cell"], every["noise"], strict=True))
-    for axis, panel in zip(np.atleast_1d(axes), panels, strict=True):
+    for axis, panel in zip(axes, panels, strict=True):
         of_method: dict[str, pd.DataFrame] = {}
         for method in dict.fromkeys(methods[panel.index]):
             cells = sorted((c for c in panel.index if methods[c] == method), key=noise.__getitem__)
@@ -166,10 +167,10 @@ def plots(tables: Tables) -> Iterator[Plot]:
         axis.set_title(what, loc="left")
         decade_axis(axis)
         tables_drawn += of_method.values()
-    last = np.atleast_1d(axes)[-1]
+    last = axes[-1]
     last.set_xlabel("noise of the positions, rad or m")
     decade_axis(last, "x")
-    finish(figure, np.atleast_1d(axes)[0], columns=2)
+    finish(figure, axes[0], columns=2)
     data = pd.concat(tables_drawn, ignore_index=True)
     caption = (
         f"Median test error on exact accelerations by the noise of the positions it was learned "

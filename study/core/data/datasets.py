@@ -398,7 +398,8 @@ def _motion(
             "lyapunov": finite_time_exponent(system, start, horizon),
         }
 
-    return Trajectories(**cached(system, [*key, horizon, n_times], make))
+    made = cached(system, [*key, horizon, n_times], make)
+    return Trajectories(made["times"], made["states"], made["trusted"], made["lyapunov"])
 
 
 def spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
