@@ -18,7 +18,16 @@ from study.core.training.soap import Soap
 from study.core.training.train import State
 from tests.core import euler_lagrange
 from tests.core.problems import lagrangian, make_data, run, taught
-from tests.core.test_models import ANGLES, draw, relative, settings_of, structured_lagrangian
+from tests.core.test_models import (
+    ANGLES,
+    draw,
+    encoded,
+    outputs,
+    relative,
+    settings_of,
+    sizes_of,
+    structured_lagrangian,
+)
 from tests.core.test_segments import drawn
 
 KINDS = ("diagonal", "matrix")
@@ -294,3 +303,17 @@ def test_soap_in_cpp_takes_the_steps_of_the_tensors():
         for c in (False, True)
     ]
     assert relative(*ends) < 1e-8
+
+
+def test_an_acceleration_mlp_sees_inputs_in_cpp_as_by_tensors():
+    """And so does the reference: its inputs are the encoded q, qdot and u."""
+    settings = settings_of("acceleration_mlp", width=6, depth=2)
+    eager, native = (make_model(ANGLES[3], settings, native=n, n_driven=2) for n in (False, True))
+    theta, q, qdot, target = draw(eager, 3, B=20)
+    rates = torch.cat([qdot, target[:, :2].cos()], 1)
+    expected = eager.jacobian(theta, q, rates)
+    for found, right in zip(native.jacobian(theta, q, rates), expected, strict=True):
+        assert relative(found, right) < 1e-12
+    x = torch.cat([encoded(ANGLES[3], "trig", q[0, :, 0]), rates[0, :, 0]])
+    own = outputs(settings, sizes_of(settings, len(x), 3), theta[0], x)
+    assert relative(expected[0][0, :, 0], own) < 1e-12
