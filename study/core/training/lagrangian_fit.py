@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.data.smoothing import WINDOWS, chosen_window, local_polynomial, noise
-from study.core.data.trajectory import Trajectory
+from study.core.data.trajectory import Trajectory, split
 from study.core.models import make_model
 from study.core.models.fitted_lagrangian import Choices, FittedLagrangian
 from study.core.models.forced_lagrangian import ForcedLagrangian
@@ -118,12 +118,19 @@ def fit_weak(
         raise DataError(f"no trajectory has {FEWEST} samples, which a fit by the weak form needs")
     tracks = [(x.times, x.q) for x in long]
     sigma = noise(tracks)
-    window = chosen_window(tracks, sigma)
+    window = _fitting(chosen_window(tracks, sigma), long)
     long = tuple(x for x in long if len(x) > 2 * window)
     if units is None:
         qddot = np.concatenate([local_polynomial(x.times, x.q, window)[2] for x in long])
         units = Units.of(np.concatenate([x.q for x in long]), qddot, angles)
     return _fit(task, forces, WeakForm(long, units, window), units, sigma)
+
+
+def _fitting(window: int, trajectories: Sequence[Trajectory]) -> int:
+    """The window, or the longest below it that fits into a trajectory and into a held-out piece."""
+    whole = max(map(len, trajectories))
+    room = min((whole - 1) // 2, max(map(len, split(trajectories)[1])) - 4)
+    return max((w for w in WINDOWS if w <= min(window, room)), default=WINDOWS[0])
 
 
 def fit_strong(
