@@ -76,6 +76,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def made_recording() -> str:
+    """The path of the recording that the project makes itself."""
+    from study.core.data import made_recording  # and scipy, which only its experiment needs
+
+    return str(made_recording.path())
+
+
 def register() -> None:
     """Tell Hydra what `conf/` does not hold: the systems, and what this process can use."""
 
@@ -87,6 +94,7 @@ def register() -> None:
         # never the URL, which would be saved
         "study_storage": lambda *_: FROM_VARIABLE if os.environ.get(VARIABLE) else None,
         "by_budget": by_budget,
+        "made_recording": lambda *_: made_recording(),
     }.items():
         OmegaConf.register_new_resolver(resolver, function, replace=True)
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted

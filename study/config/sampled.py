@@ -40,7 +40,10 @@ def chosen(data: DataConfig, system: System, seed: int) -> DataConfig:
 def of_file(reading: measured.Reading, system: System) -> int:
     """The window that suits the noise of a recording. **Raises:** `ConfigError`."""
     about = (system.coordinates, system.angles, system.name)
-    return _window(measured.trajectories(reading, *about)[0])
+    key = (reading, *about)
+    if key not in _chosen:
+        _chosen[key] = _window(measured.trajectories(reading, *about)[0])
+    return _chosen[key]
 
 
 def _of_made(source: Source, seed: int) -> int:

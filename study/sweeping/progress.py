@@ -100,7 +100,7 @@ def _table(plan: Plan, done: Mapping[str, int], scale: float) -> Table:
     table = Table("cell", *factors, "N", "P", "N D / P", "blocks", "done", "time a block")
     for cell in plan.cells[:SHOWN]:
         values = cell.factors()
-        shown = (values[key] for key in factors)
+        shown = (values.get(key, "none") for key in factors)  # what some cells are without
         table.add_row(
             cell.hash,
             *(f"{value:g}" if isinstance(value, float) else one_line(value) for value in shown),
