@@ -281,7 +281,8 @@ def _train(
             log.info("done in %.1f s", time.monotonic() - begun)
             run.write_block(result, task.workspace)
             row = result.rows[0]  # they differ in no factor
-            return Trained(run.medians(result.rows), {key: row[key] for key in task.swept})
+            swept = {key: row[key] for key in task.swept if key in row}  # friction may be none
+            return Trained(run.medians(result.rows), swept)
     except Stopped:
         return Interrupted()
     except run.Pruned as pruned:
