@@ -11,7 +11,6 @@ The report of a study, from its tables: answers, figures, page; or of several st
     python -m study.report outputs/n_vs_p       # tables, answers and page, from the cells
     python -m study.report outputs/n_vs_p --all # and every answer in the terminal
     python -m study.report outputs/reference    # a folder of studies: one verdict a question
-    python -m study.report outputs              # the same across your own
 """
 
 

@@ -329,6 +329,7 @@ def test_a_cell_has_every_factor(plain, request):
     # of those who ask for them, too
     of_files |= {"optimizer.validation", "optimizer.rollout_steps", "data.position_noise"}
     of_files |= {"optimizer.rollout_stride", "optimizer.warm_steps"}
+    of_files |= {"model.friction", "data.inputs"}
     of_linear = {"model.features", "model.scale", "optimizer.ridge"}
     columns = list(cell(plain).factors())
     usual = [key for key in FACTORS if key not in of_files | of_linear]

@@ -163,8 +163,7 @@ def test_a_link_shows_its_figure(width, pages, chromium):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_verdicts_come_first_then_figures_table_settings(width, pages, chromium):
     with opened(chromium, pages["finished"], width) as view:
-        figures = ".first img", "main figure"
-        order = (".tiles .verdict", *figures[width < 1000 :], "#cells ~ .scroll table", "dl", "pre")
+        order = (".tiles .verdict", "main figure", "#cells ~ .scroll table", "dl", "pre")
         tops = [
             view.page.locator(what).first.evaluate(
                 "e => e.closest('details:not([open])')?.offsetTop ?? e.getBoundingClientRect().top"
