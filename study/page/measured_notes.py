@@ -43,8 +43,9 @@ def labels(rows: pd.DataFrame) -> Iterator[str]:
     """How far what was trained on is from the true system, if that is known."""
     if "label_nmse" not in rows or np.isnan(rows["label_nmse"].to_numpy(float)).all():
         return
+    known = {name: rows[name].dropna() for name in ("label_nmse", "noise_floor") if name in rows}
     off, noise = (
-        float(np.nanmedian(rows[name].to_numpy(float))) if name in rows else float("nan")
+        float(np.median(known[name])) if len(known.get(name, ())) else float("nan")
         for name in ("label_nmse", "noise_floor")
     )
     yield (

@@ -65,7 +65,7 @@ def solve(
     `field` maps times and states to the states' rates of change. `tolerance` is the relative and
     the absolute one.
     """
-    y, n, times = start, len(start), times.to(start)
+    y, n, times = start, len(start), times.to(start).contiguous()
     t, end = times[0].repeat(n), times[-1]
     states = y.new_zeros(n, len(times), y.shape[1])
     states[:, 0] = y
