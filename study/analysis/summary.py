@@ -18,7 +18,7 @@ import pandas as pd
 from study.analysis.answer import Answer, curve
 from study.analysis.design import CONTROL, POINTS, Design, counted
 from study.analysis.evidence import agreed
-from study.analysis.statistics.limits import NEEDED
+from study.analysis.statistics.limits import CONVERGED, NEEDED
 from study.analysis.words import count, estimate, plural
 from study.tables.measures import TEST, VALID_TIME
 
@@ -98,7 +98,8 @@ class Summary:
 
     - `lines`: of the first questions; `more`: how many answers no line speaks of.
     - `best`: the most accurate cell here, in a sentence; '' without one.
-    - `undecided`: what is undecided and what would decide it; '' if nothing is.
+    - `undecided`: what is undecided and what would decide it, and how many answers rest on training
+      that was stopped; '' if nothing is.
     """
 
     lines: tuple[Line, ...]
@@ -166,7 +167,8 @@ def _best(rows: pd.DataFrame, errors: pd.Series) -> str:
     test, valid = (curve(networks, (cell,), m).estimate(0) for m in (TEST, VALID_TIME))
     error = estimate(test.map(lambda square: 100 * square**0.5))
     place = f" ({design.label(cell)})" if design.varying else ""
-    text = f"Most accurate here{place}: accelerations wrong by {error} % of their scatter"
+    text = f"Most accurate of {plural(len(errors), 'cell')}{place}: "
+    text += f"accelerations wrong by {error} % of their scatter"
     if np.isfinite(valid.value):
         horizon = f"{row['rollout.horizon']:g} s looked"
         text += f", trajectories right for {estimate(valid, 's')} of {horizon}"
@@ -180,11 +182,15 @@ def _best(rows: pd.DataFrame, errors: pd.Series) -> str:
 
 
 def _undecided(answers: Sequence[Answer]) -> str:
+    stopped = sum(one.converged < CONVERGED for one in answers)
+    verb = "rests" if stopped == 1 else "rest"
+    after = f" {count(stopped)} {verb} on training that was stopped before it converged."
+    after = after if stopped else ""
     open_ones = [one for one in answers if one.verdict == "undecided"]
     if not open_ones:
-        return ""
+        return f"Of {plural(len(answers), 'answer')}{after}" if stopped else ""
     text = f"{plural(len(open_ones), 'answer')} of {len(answers)} undecided"
     known = [one for one in open_ones if one.remedy]
     if known:
         text += f", the first of them: {known[0].question} {known[0].remedy}"
-    return text if known else text + "."
+    return (text if known else text + ".") + after

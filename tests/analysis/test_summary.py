@@ -64,7 +64,7 @@ def test_no_system_speaks_for_the_others(rows):
 
 def test_what_is_best_and_what_is_enough(rows):
     best = summary.summary(rows, []).best
-    assert best.startswith("Most accurate here (N = 512, SOAP): accelerations wrong by ")
+    assert best.startswith("Most accurate of 4 cells (N = 512, SOAP): accelerations wrong by ")
     assert "enough" not in best
     assert "within a factor" not in best  # 64 points are eight times worse
     law = Law(slope=0.1, scatter=0.01)
@@ -83,6 +83,14 @@ def test_the_first_questions_come_first_and_the_rest_is_counted(rows):
     assert told.more == len(ids) - summary.MOST
     assert told.undecided.startswith("12 answers of 12 undecided, the first of them: ")
     assert told.undecided.endswith("About 9 would.")
+
+
+def test_it_says_how_many_answers_rest_on_training_that_was_stopped(rows):
+    one = said(rows, "raise_n.0", "yes", 1.5)
+    assert summary.summary(rows, [one]).undecided == ""
+    stopped = dataclasses.replace(one, converged=0.3)
+    told = summary.summary(rows, [one, stopped]).undecided
+    assert told == "Of 2 answers 1 rests on training that was stopped before it converged."
 
 
 def test_the_terminal_gets_it_on_one_screen(rows, tmp_path, capsys, monkeypatch):
