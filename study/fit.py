@@ -4,9 +4,13 @@ Python makes an imported module an attribute of its package, so that `import stu
 this module in the place of the function `study.fit`. Therefore the function takes its place.
 """
 
+import os
 import sys
 
 if __name__ == "__main__":
+    # before numpy is loaded: with more threads than idle cores a fit takes ten times as long
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     from study.fit_command import command
 
     command()

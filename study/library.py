@@ -109,10 +109,9 @@ def fit(
     **Raises:** `ConfigError` for a setting that cannot be right, `DataError` for data that cannot
     be used: one sentence.
     """
-    import torch
-
     from study.config.hydra import register
     from study.core.learned import LearnedModel
+    from study.core.threads import one_thread
 
     register()
     named, own = _named(system)
@@ -133,9 +132,7 @@ def fit(
             f"n={n}: a recording is fitted whole: leave n out, or give optimizer='least_squares' "
             "to fit n of its points"
         )
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)  # as a block has, whose numbers these are
+    with one_thread():  # as a block has, whose numbers these are
         if weak:
             return _of_recording(Path(str(system)), friction, given, seed)
         line = [*named, f"model={model}", f"seed={seed}", "replicates=1", "block_size=1"]
@@ -148,8 +145,6 @@ def fit(
         training = _ready([*line, *given], own)
         with bar(f"{model} of {getattr(system, 'name', system)}") as show:
             saved = training.saved(training.trained(show))
-    finally:
-        torch.set_num_threads(threads)
     return LearnedModel.from_saved(saved, 0, training.system)
 
 

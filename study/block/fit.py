@@ -28,6 +28,7 @@ from study.core.measures import metrics
 from study.core.measures.rollout import rollout
 from study.core.models.fitted_lagrangian import FittedLagrangian
 from study.core.systems.mechanics import DataError, System
+from study.core.threads import one_thread
 from study.core.training.lagrangian_fit import fit_strong, fit_weak
 
 Array = np.ndarray
@@ -114,6 +115,7 @@ class Fit:
         )
 
 
+@one_thread()
 def fit(
     cell: Cell,
     friction: str = "auto",

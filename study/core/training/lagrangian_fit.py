@@ -28,6 +28,7 @@ from study.core.models.forces import LinearForces
 from study.core.models.linear_lagrangian import LinearLagrangian
 from study.core.systems.mechanics import DataError, System
 from study.core.systems.units import Units
+from study.core.threads import one_thread
 from study.core.training.elimination import Eliminated
 from study.core.training.lagrangian_forms import Candidate, Form, StrongForm, WeakForm
 
@@ -153,6 +154,7 @@ def fit_strong(
     return _fit(task, forces, StrongForm(tuple(trajectories), units), units, sigma)
 
 
+@one_thread()
 def _fit(
     task: Task, forces: LinearForces, form: Form, units: Units, sigma: Float[Array, " D"]
 ) -> FittedLagrangian:
