@@ -7,9 +7,9 @@ The discrete action of the midpoint rule (Marsden and West 2001, Acta Numerica 1
 has the step h = k samples, L_d = h L((q_0 + q_1) / 2, (q_1 - q_0) / h); the equations D_2 L_d(q_0,
 q_1) + D_1 L_d(q_1, q_2) = 0 of all triples of positions are linear in the coefficients of a linear
 Lagrangian. They are the weak form with hats of half width h as test functions and straight lines
-between the samples. Double pendulum, m = l = 1, g = 9.8: 10 trajectories of 10 s at 100 Hz, Gaussian
-noise on the angles; structured features, 60 of them. Errors are medians over states of 30 other
-trajectories of |error|^2 / variance of the true accelerations.
+between the samples. Double pendulum, m = l = 1, g = 9.8: 10 trajectories of 10 s at 100 Hz,
+Gaussian noise on the angles; structured features, 60 of them. Errors are medians over states of 30
+other trajectories of |error|^2 / variance of the true accelerations.
 
 - `weak`: `fit_weak`, which chooses everything by itself.
 - `discrete`, from the noisy angles, and `smoothed`, from angles by local polynomials: the best
