@@ -95,6 +95,44 @@ def test_hydras_own_help_takes_overrides(tmp_path: Path) -> None:
     assert "--shell-completion" in done.stdout
 
 
+CALLBACK = """
+from hydra.experimental.callback import Callback
+
+class Told(Callback):
+    def __init__(self, path):
+        self.path = path
+
+    def tell(self, text, config):
+        with open(self.path, "a") as file:
+            file.write(f"{text} {config.study}\\n")
+
+    def on_multirun_start(self, config, **more):
+        self.tell("start", config)
+
+    def on_multirun_end(self, config, **more):
+        self.tell("end", config)
+
+    def on_job_end(self, config, **more):
+        self.tell("job", config)
+"""
+
+
+def test_callbacks_hear_of_a_sweep_and_not_of_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "told.py").write_text(CALLBACK)
+    callback = ("+hydra.callbacks.mine._target_=told.Told", "+hydra.callbacks.mine.path=heard.txt")
+    command = (*TINY, *HERE, "study=mine", "dry_run=true", *callback)
+    assert run_here(monkeypatch, *command) == 0
+    assert (tmp_path / "heard.txt").read_text() == "start mine\nend mine\n"
+    assert (
+        "note: hydra.callbacks.mine._target_=told.Told: on_job_end will not be called, because "
+        "blocks are no jobs of Hydra's: tracker=csv (or mlflow, tensorboard, wandb) hears of each\n"
+    ) in capfd.readouterr().err
+
+
 SPARED = """
 import runpy, sys
 sys.argv = sys.argv[1:]

@@ -36,6 +36,7 @@ from study.config.errors import (
     ConfigError,
     close_name,
     flat,
+    leaves,
     nearest,
     refuse_passwords,
     unknown_key,
@@ -43,9 +44,9 @@ from study.config.errors import (
 from study.config.hydra import (
     FREE,
     LAUNCHER,
+    LAUNCHER_MORE,
     OWN_SYSTEM,
     ROOT,
-    WOULD_RUN,
     check_composed,
     offer_own_system,
     opened,
@@ -156,6 +157,9 @@ class CommandLine:
 def with_plus(overrides: Sequence[str]) -> list[str]:
     """Overrides with the plus that Hydra wants of what is in no default: nobody has to write it."""
     given = (re.sub(r"^experiment=", "+experiment=", override) for override in overrides)
+    # submitit has it, and Hydra's schema of its settings lacks it
+    srun = r"^\+*hydra\.launcher\.use_srun="
+    given = (re.sub(srun, f"{LAUNCHER_MORE}.use_srun=", override) for override in given)
     return [re.sub(r"^\+*(search\.sampler_options[.=])", r"++\1", override) for override in given]
 
 
@@ -311,8 +315,6 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     """
     for override in command.parsed:
         refuse_of_sweepers(override.key_or_group, override.value())
-        if override.key_or_group.startswith("hydra.callbacks"):
-            raise ConfigError(f"{override.input_line} {WOULD_RUN}")
         if override.key_or_group.startswith("search.space"):
             raise ConfigError(
                 f"{override.input_line}: on the command line a range is the value of its own key, "
@@ -361,7 +363,8 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     for key in base:
         if key not in TOP_KEYS:
             raise ConfigError(unknown_key(key, TOP_KEYS))
-    check_composed(config)
+    single = [o for o in command.parsed if not o.is_sweep_override()]
+    check_composed(config, [leaf for o in single for leaf in leaves(o.value(), o.key_or_group)])
     return config
 
 
@@ -429,7 +432,7 @@ def _check_keys(
         elif key.startswith("hydra.") and not _free(key):
             of_hydra: Any = OmegaConf.to_container(_composed([]).hydra, resolve=False)
             names = {f"hydra.{name}" for name, _ in flat(of_hydra)}
-            if key not in names:
+            if key not in names and not key.startswith("hydra.callbacks."):
                 raise ConfigError(unknown_key(key, names))
         if key.partition("/")[0].partition(".")[0] == "hydra" or _free(key):
             continue

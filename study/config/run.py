@@ -74,6 +74,10 @@ class Run:
     keep_earlier: Annotated[
         bool, "whether cells of the study's earlier commands stay in its tables and answers"
     ] = True
+    tracker: Annotated[
+        Literal["none", "csv", "tensorboard", "mlflow", "wandb"],
+        "who else is told: of the settings, each finished block, the answers",
+    ] = "none"
 
     def __post_init__(self) -> None:
         if self.outputs.startswith("~"):
@@ -114,7 +118,7 @@ def check_study(name: str, outputs: str = "outputs") -> None:
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
     names = [f.name for f in dataclasses.fields(Run)]
-    later = ("outputs", "keep_earlier")  # than some configs, which lack them
+    later = ("outputs", "keep_earlier", "tracker")  # than some configs, which lack them
     settings = {name: plain.get(name) for name in names if name in plain or name not in later}
     settings["search"] = build(SearchConfig, mapping("search", plain.get("search")), "search.")
     return build(Run, settings, "")

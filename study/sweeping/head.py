@@ -24,6 +24,7 @@ from study.sweeping.plan import Plan, make_plan
 from study.sweeping.progress import Outcome, ProgressBar, print_plan
 from study.sweeping.repair import repair
 from study.sweeping.storage import open_storage, record_of
+from study.tracking.trackers import check_installed
 
 Say = Callable[[str], None]
 Pages = Callable[[Path, Say], AbstractContextManager[object]]
@@ -59,6 +60,7 @@ def conduct(
                 "command; use hydra/launcher=submitit_slurm, or leave detach out"
             )
     refuse_passwords(plan.config)
+    check_installed(plan.run.tracker, f"tracker={plan.run.tracker}")
     if plan.run.dry_run:
         print_plan(plan, folder, console(width=None if sys.stdout.isatty() else 160))
         return None
