@@ -80,7 +80,13 @@ def _run() -> None:
         return
     if not flags.completion:
         with config_tree.opened(flags.config_dir) as loader:
-            config = compose_first(read_overrides(flags.overrides, loader), loader)
+            command = read_overrides(flags.overrides, loader)
+            config = compose_first(command, loader)
+            if flags.for_hydra and "--hydra-help" not in sys.argv:
+                for key in (*command.swept, *command.ranges):
+                    raise ConfigError(
+                        f"{key} has several values, and Hydra shows the config of one: give one"
+                    )
             if not flags.for_hydra:
                 callbacks = config_tree.callbacks_of(config)
                 launch.start_processes(config)
@@ -95,6 +101,8 @@ def _run() -> None:
                 return
     # the flags first: Hydra's parser takes no override after flags among them
     others = [argument for argument in sys.argv[1:] if argument not in flags.overrides]
+    if others[-1:] in (["--info"], ["-i"]):  # or it would take the first of them for its own
+        others[-1] = "--info=all"
     overrides = with_plus(flags.overrides)
     if "--hydra-help" in others:  # which composes Hydra's own part alone
         overrides = [override for override in overrides if override.startswith("hydra")]

@@ -9,6 +9,7 @@ import decimal
 import functools
 import itertools
 import math
+import os
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -109,8 +110,20 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     for name in ("resolve", "package"):
         if getattr(flags, name) and not flags.cfg:
             raise ConfigError(f"--{name} says how a config is shown: give --cfg job too")
+    if flags.shell_completion and not _asked_by_shell(flags.overrides):
+        raise ConfigError(
+            '--shell-completion says which shell, install=bash; eval "$(study completion bash)" '
+            "completes study and python -m study.sweep (or zsh, fish)"
+        )
     for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
     return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
+
+
+def _asked_by_shell(overrides: Sequence[str]) -> bool:
+    """Whether Hydra's completion knows what to do: install it, or ask how a line goes on."""
+    actions = [re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", o) for o in overrides]
+    names = [action[1] for action in actions if action]
+    return bool(names) and ("query" not in names or "COMP_LINE" in os.environ)
 
 
 def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:

@@ -95,12 +95,13 @@ def register() -> None:
     def by_budget(smoke: Any, laptop: Any, full: Any, *, _root_: Any) -> Any:
         return {"smoke": smoke, "laptop": laptop, "full": full}[_root_.budget]
 
+    resolvers = {"by_budget": by_budget, "made_recording": lambda *_: made_recording()}
     for resolver, function in {
-        "cores": lambda *_: cores(),
+        "study.cores": lambda *_: cores(),
         # never the URL, which would be saved
-        "study_storage": lambda *_: FROM_VARIABLE if os.environ.get(VARIABLE) else None,
-        "by_budget": by_budget,
-        "made_recording": lambda *_: made_recording(),
+        "study.storage": lambda *_: FROM_VARIABLE if os.environ.get(VARIABLE) else None,
+        **{f"study.{name}": function for name, function in resolvers.items()},
+        **resolvers,  # as experiments of before name them
     }.items():
         OmegaConf.register_new_resolver(resolver, function, replace=True)
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted

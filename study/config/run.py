@@ -19,7 +19,7 @@ from study.config.schema import STRICT, Count, Index, Name, Positive, mapping
 class SearchConfig:
     """How searched keys are searched."""
 
-    sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
+    sampler: Literal["tpe", "random", "qmc", "nsga2", "nsga3", "gp", "cmaes"]
     n_trials: Annotated[Count, "of each search, pruned and failed ones too"]
     pruner: Annotated[
         Literal["none", "median", "successive_halving"],
@@ -42,6 +42,10 @@ class SearchConfig:
         if (n := len(self.objectives)) == 1:
             return
         of_front = f"a search with {n} objectives"
+        if self.sampler == "cmaes":
+            raise ConfigError(
+                f"search.sampler=cmaes: {of_front} needs another sampler: use search=tpe or nsga3"
+            )
         if self.pruner != "none":
             raise ConfigError(
                 f"search.pruner={self.pruner}: {of_front} cannot prune: use search.pruner=none"
