@@ -51,7 +51,7 @@ FISH = """\
 function _study_completion
     PYTHON --line (commandline -cp | string collect) 2>/dev/null
 end
-complete -c study -f -a '(_study_completion)'
+complete -c study -a '(_study_completion)'
 complete -c python -n 'string match -q "*-m study*" (commandline -cp)' -a '(_study_completion)'
 complete -c python3 -n 'string match -q "*-m study*" (commandline -cp)' -a '(_study_completion)'
 """
@@ -68,13 +68,18 @@ def main() -> None:
         case ["--line", line]:
             sys.stdout.writelines(f"{candidate}\n" for candidate in candidates(line))
         case [shell] if shell in SHELLS:
-            here = shlex.join([sys.executable, "-m", "study.completion"])
-            print(SHELLS[shell].replace("PYTHON", here), end="")
+            print(script(shell), end="")
         case ["-h" | "--help"]:
             print(HELP)
         case _:
             given = " ".join(arguments) or "nothing"
             sys.exit(f"error: {given} is no shell: write study completion bash, zsh or fish")
+
+
+def script(shell: str) -> str:
+    """What a shell is to run once, to complete from then on."""
+    here = shlex.join([sys.executable, "-m", "study.completion"])
+    return SHELLS[shell].replace("PYTHON", here)
 
 
 def candidates(line: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from study.completion import SHELLS, candidates
+from study.completion import SHELLS, candidates, script
 
 ROOT = Path(__file__).parents[1]
 ASK = """
@@ -79,6 +79,24 @@ def test_each_script_is_one_of_its_shell(shell: str) -> None:
     if (program := shutil.which(shell)) is None:
         pytest.skip(f"{shell} is not installed")
     subprocess.run([program, "-n"], input=SHELLS[shell], text=True, check=True)
+
+
+def test_a_real_fish_completes(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    (tmp_path / "study.fish").write_text(script("fish"))
+    for line, expected in (
+        ("study sweep tracker=te", "tracker=tensorboard"),
+        ("python -m study.sweep budget=s", "budget=smoke"),
+    ):
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", f"source study.fish; complete -C '{line}'"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert expected in done.stdout.splitlines(), done.stderr
 
 
 def test_another_shell_is_one_sentence() -> None:
