@@ -247,7 +247,7 @@ def test_what_sbatch_refuses_is_one_sentence(
         (("workers=2000", "replicates=2000"), "an array has 1001 jobs at most, give workers=1001"),
         (
             ("hydra.launcher.mem_gb=100",),
-            "partition main has 2 nodes (idle) of 2 cores and 4000 MB: ask for less",
+            "partition main has 2 nodes (idle) of 2 cores and 8000 MB: ask for less",
         ),
     ],
 )

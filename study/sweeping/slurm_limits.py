@@ -75,7 +75,10 @@ def shortage(jobs: Collection[_Job], ask: Callable[..., str]) -> str:
     partition = re.search(r"\bPartition=(\S+)", about)
     if not wanted:
         return ""
-    tres = (word for word in wanted[1].split(",") if not word.startswith(("billing", "node=")))
+    tres = [word for word in wanted[1].split(",") if not word.startswith(("billing", "node="))]
+    memory = re.search(r"\bMinMemory(?:Node|CPU)=([1-9]\S*)", about)
+    if memory and "mem=" not in wanted[1]:  # as if cores alone are counted
+        tres.append(f"mem={memory[1]}")
     nodes = nodes_of(partition[1] if partition else None, ask)
     return f"a worker asks for {', '.join(tres)}" + (f"; {nodes}" if nodes else "")
 

@@ -89,6 +89,12 @@ def test_what_waiting_jobs_ask_for() -> None:
             "64 cores and 512000 MB, gpu:a100:4, 1 nodes (down) of 64 cores and 512000 MB, "
             "gpu:a100:4"
         )
+    by_cores = JOB.replace("mem=900G,", "")
+    said = shortage(
+        [Job("12", "PENDING", "Resources")],
+        lambda *command: by_cores if command[0] == "scontrol" else "",
+    )
+    assert said == "a worker asks for cpu=8, gres/gpu=1, mem=900G"
     assert shortage([Job("12_0", "PENDING", "Priority")], ask) == ""
     assert shortage([Job("1", "RUNNING", "None"), Job("2", "PENDING", "Resources")], ask) == ""
     assert shortage([], ask) == ""
