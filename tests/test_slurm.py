@@ -255,7 +255,7 @@ def test_what_sbatch_would_accept_is_said(
     slurm: Cluster, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], remedy: str
 ) -> None:
     said = str(run_here(monkeypatch, *MANY, *settings))
-    assert said.startswith("error: sbatch refuses the workers: Batch job submission failed: ")
+    assert said.startswith("error: sbatch refuses the workers: ")
     assert remedy in said
 
 
@@ -274,9 +274,9 @@ def test_jobs_that_wait_for_nodes_say_what_they_ask_for(slurm: Cluster, tmp_path
 
 @pytest.mark.cluster
 def test_without_srun_a_worker_hears_its_signals(slurm: Cluster, tmp_path: Path) -> None:
-    command = (*MANY, "hydra.launcher.use_srun=false")
-    head = start(tmp_path, *command)
-    wait_for(lambda: training(tmp_path) == 4, head)
+    few = ("workers=2", "replicates=2", "optimizer.steps=5000")
+    head = start(tmp_path, *MANY, *few, "hydra.launcher.use_srun=false")
+    wait_for(lambda: training(tmp_path) == 2, head)
     number = slurm.jobs("%F")[0]
     assert f"{number}.0" not in slurm.run("sacct", "--noheader", f"--jobs={number}", "-o", "jobid")
     slurm.run("scancel", "--batch", "--signal=USR2", number)
