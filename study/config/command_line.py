@@ -173,7 +173,8 @@ def with_plus(overrides: Sequence[str]) -> list[str]:
     # submitit has it, and Hydra's schema of its settings lacks it
     srun = r"^\+*hydra\.launcher\.use_srun="
     given = (re.sub(srun, f"{LAUNCHER_MORE}.use_srun=", override) for override in given)
-    return [re.sub(r"^\+*(search\.sampler_options[.=])", r"++\1", override) for override in given]
+    free = r"^\+*(search\.sampler_options[.=]|hydra\.callbacks\.)"
+    return [re.sub(free, r"++\1", override) for override in given]
 
 
 def each_experiment(overrides: Sequence[str]) -> list[list[str]]:
