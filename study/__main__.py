@@ -13,7 +13,9 @@ COMMANDS = {
     "status": ("outputs/n_vs_p", "how far a sweep is"),
     "fit": ("measured.csv", "the Lagrangian of a recording, its page and its model"),
     "report": ("outputs/n_vs_p", "tables, answers and page anew from the cells"),
+    "export": ("outputs/n_vs_p --to=mlflow", "a study for MLflow, W&B, TensorBoard, CSV"),
     "dashboard": ("outputs/n_vs_p", "Optuna's dashboard on its trials"),
+    "completion": ("bash", "a script by which bash, zsh or fish completes all of these"),
 }
 HELP = "\n".join(
     [

@@ -10,7 +10,8 @@ import contextlib
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
@@ -79,18 +80,29 @@ def _run() -> None:
         return
     if not flags.completion:
         with config_tree.opened(flags.config_dir) as loader:
-            config = compose_first(read_overrides(flags.overrides, loader), loader)
+            command = read_overrides(flags.overrides, loader)
+            config = compose_first(command, loader)
+            if flags.for_hydra and "--hydra-help" not in sys.argv:
+                for key in (*command.swept, *command.ranges):
+                    raise ConfigError(
+                        f"{key} has several values, and Hydra shows the config of one: give one"
+                    )
             if not flags.for_hydra:
+                callbacks = config_tree.callbacks_of(config)
                 launch.start_processes(config)
+                callbacks.on_multirun_start(config=config, config_name=config_tree.ROOT)
                 sweeper = Plugins.instance().instantiate_sweeper(
                     hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
                     task_function=task,
                     config=config,
                 )
                 sweeper.sweep(list(flags.overrides))
+                callbacks.on_multirun_end(config=config, config_name=config_tree.ROOT)
                 return
     # the flags first: Hydra's parser takes no override after flags among them
     others = [argument for argument in sys.argv[1:] if argument not in flags.overrides]
+    if others[-1:] in (["--info"], ["-i"]):  # or it would take the first of them for its own
+        others[-1] = "--info=all"
     overrides = with_plus(flags.overrides)
     if "--hydra-help" in others:  # which composes Hydra's own part alone
         overrides = [override for override in overrides if override.startswith("hydra")]
@@ -131,17 +143,28 @@ def conduct(
     from study.sweeping import head
     from study.sweeping.folder import StudyError
     from study.sweeping.worker import work
+    from study.tracking.follow import Follower
 
     launcher = launch.Launcher(context, function, config, work)
+    follower = Follower(str(config.tracker))
+
+    def pages(folder: Path, say: Callable[[str], None]) -> LivePage:
+        follower.start(folder)
+        return LivePage(folder, say)
+
     command = shlex.join(["python", "-m", "study.sweep", *sys.argv[1:]])
     try:
-        outcome = head.conduct(launcher, arguments, command, LivePage)
+        outcome = head.conduct(launcher, arguments, command, pages)
     except (ConfigError, StudyError) as error:
         local.end()
         in_full(error)
         sys.exit(f"error: {error}")
     if outcome is not None:
-        _finish(outcome, config.workers)
+        try:
+            _finish(outcome, config.workers)
+        finally:
+            if warning := follower.finish(outcome.folder):
+                print(warning, file=sys.stderr)
 
 
 def _finish(outcome: Outcome, workers: int) -> None:

@@ -44,8 +44,12 @@ def _train(arguments: list[str], config: dict[str, Any]) -> None:
     from study.tables.measures import MEASURES
 
     run = make_run(config)
-    if run.dry_run or config.get("grid"):
-        given = "dry_run=true" if run.dry_run else f"a grid (study={run.study})"
+    of_sweeps = {
+        "dry_run=true": run.dry_run,
+        f"tracker={run.tracker}": run.tracker != "none",
+        f"a grid (study={run.study})": config.get("grid"),
+    }
+    for given in (given for given, value in of_sweeps.items() if value):
         raise ConfigError(f"{given} is for sweeps: python -m study.sweep {' '.join(arguments)}")
     cell = make_cell(config, compile=wants_cpp(config) and native.trouble() is None)
     check_device(cell.device)

@@ -54,6 +54,21 @@ def test_outputs_moves_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert run_here(monkeypatch, *command) == 0
     assert (tmp_path / "scratch" / "all" / "mine" / "report" / "index.html").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
+    # what users of Hydra look for, once for the study
+    of_hydra = {
+        path.stem: yaml.safe_load(path.read_text())
+        for path in (tmp_path / "scratch" / "all" / "mine" / ".hydra").iterdir()
+    }
+    assert of_hydra["overrides"] == [*TINY, *HERE, *command[-3:]]
+    assert of_hydra["config"]["optimizer"]["steps"] == 5
+    assert of_hydra["hydra"]["hydra"]["runtime"]["choices"]["model"] == "lnn"
+
+
+def test_resolvers_have_the_projects_name() -> None:
+    hydra.register()
+    known = ("cores", "storage", "by_budget", "made_recording")
+    assert all(hydra.OmegaConf.has_resolver(f"study.{name}") for name in known)
+    assert not hydra.OmegaConf.has_resolver("cores")
 
 
 def test_an_experiment_needs_no_plus() -> None:
@@ -93,6 +108,50 @@ def test_hydras_own_help_takes_overrides(tmp_path: Path) -> None:
     done = python(tmp_path, "-m", "study.sweep", "data.n_train=64", "--hydra-help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "--shell-completion" in done.stdout
+
+
+CALLBACK = """
+from hydra.experimental.callback import Callback
+
+class Told(Callback):
+    def __init__(self, path):
+        self.path = path
+
+    def tell(self, text, config):
+        with open(self.path, "a") as file:
+            file.write(f"{text} {config.study}\\n")
+
+    def on_multirun_start(self, config, **more):
+        self.tell("start", config)
+
+    def on_multirun_end(self, config, **more):
+        self.tell("end", config)
+
+    def on_job_end(self, config, **more):
+        self.tell("job", config)
+"""
+
+
+def test_callbacks_hear_of_a_sweep_and_not_of_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "told.py").write_text(CALLBACK)
+    callback = ("+hydra.callbacks.mine._target_=told.Told", "+hydra.callbacks.mine.path=heard.txt")
+    command = (*TINY, *HERE, "study=mine", "dry_run=true", *callback)
+    assert run_here(monkeypatch, *command) == 0
+    assert (tmp_path / "heard.txt").read_text() == "start mine\nend mine\n"
+    assert (
+        "note: hydra.callbacks.mine._target_=told.Told: on_job_end will not be called, because "
+        "blocks are no jobs of Hydra's: tracker=csv (or mlflow, tensorboard, wandb) hears of each\n"
+    ) in capfd.readouterr().err
+
+
+def test_hydras_info_takes_overrides(tmp_path: Path) -> None:
+    done = python(tmp_path, "-m", "study.sweep", "data.n_train=64", "--info")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "n_train: 64" in done.stdout
 
 
 SPARED = """

@@ -27,7 +27,8 @@ CALLABLES = {
     "+hydra.launcher.x=[[{_target_:os.mkdir,path:CRATER}]]": "unknown key hydra.launcher.x",
     "hydra.launcher._target_=${oc.env:HOME}": "is no plugin",
     "+hydra.callbacks.x={_target_:os.mkdir,path:CRATER}": "hydra.callbacks.x",
-    "+hydra.callbacks={x:{_target_:os.mkdir,path:CRATER}}": "hydra.callbacks",
+    "+hydra.callbacks.x={_target_:a.b,y:{_target_:os.mkdir,path:CRATER}}": ".y._target_",
+    "+hydra.callbacks.x={_target_:pathlib.Path,y:[{_target_:os.mkdir,path:CRATER}]}": ".y._target_",
     "+hydra.callbacks.x={_target_:${oc.decode:os.mkdir},path:CRATER}": "hydra.callbacks.x",
     "+hydra.job_logging.handlers.x={class:os.mkdir,path:CRATER}": "class=os.mkdir is not one of",
     "+hydra.hydra_logging.handlers.x={class:os.mkdir,path:CRATER}": "class=os.mkdir is not one of",
@@ -71,8 +72,8 @@ def test_no_override_names_a_callable(
     typed = override.replace("CRATER.pickle", str(crater) + ".pickle").replace(
         "CRATER", str(crater)
     )
-    if flag == ("--help",) and "grid" in override:
-        return  # a grid is looked at when there is one to plan
+    if flag == ("--help",) and ("grid" in override or "callbacks.x={_target_:os" in override):
+        return  # a grid is looked at when there is one to plan, and a callback to call
     said = run_here(monkeypatch, *TINY, "dry_run=true", typed, *flag)
     assert isinstance(said, str), said
     assert said.startswith("error: ")

@@ -180,7 +180,8 @@ def test_a_new_activation_is_one_entry(monkeypatch, tmp_path):
 
 def test_all_options_are_listed():
     root = ROOT / "conf"
-    for group in ("data", "model", "optimizer", "rollout", "budget", "search", "experiment"):
+    groups = ("data", "model", "optimizer", "rollout", "budget", "search", "tracker", "experiment")
+    for group in groups:
         (row,) = [line for line in SETTINGS.splitlines() if re.match(rf"\| `\+?{group}` \|", line)]
         for path in (root / group).glob("*.yaml"):
             assert path.stem in row

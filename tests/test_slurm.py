@@ -242,6 +242,51 @@ def test_what_sbatch_refuses_is_one_sentence(
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        (("workers=2000", "replicates=2000"), "an array has 1001 jobs at most, give workers=1001"),
+        (
+            ("hydra.launcher.mem_gb=100",),
+            "partition main has 2 nodes (idle) of 2 cores and 8000 MB: ask for less",
+        ),
+    ],
+)
+def test_what_sbatch_would_accept_is_said(
+    slurm: Cluster, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], remedy: str
+) -> None:
+    said = str(run_here(monkeypatch, *MANY, *settings))
+    assert said.startswith("error: sbatch refuses the workers: ")
+    assert remedy in said
+
+
+@pytest.mark.cluster
+def test_jobs_that_wait_for_nodes_say_what_they_ask_for(slurm: Cluster, tmp_path: Path) -> None:
+    slurm.run("scontrol", "update", "nodename=n1,n2", "state=drain", "reason=test")
+    try:
+        head = start(tmp_path, *MANY, "optimizer.steps=5")
+        wait_for(lambda: bool(slurm.jobs()), head)
+        time.sleep(12)
+    finally:
+        slurm.run("scontrol", "update", "nodename=n1,n2", "state=resume")
+    said = end(head)
+    assert "SLURM: a worker asks for cpu=1, mem=4G; partition main has 2 nodes (drained)" in said
+
+
+@pytest.mark.cluster
+def test_without_srun_a_worker_hears_its_signals(slurm: Cluster, tmp_path: Path) -> None:
+    few = ("workers=2", "replicates=2", "optimizer.steps=5000")
+    head = start(tmp_path, *MANY, *few, "hydra.launcher.use_srun=false")
+    wait_for(lambda: training(tmp_path) == 2, head)
+    number = slurm.jobs("%F")[0]
+    assert f"{number}.0" not in slurm.run("sacct", "--noheader", f"--jobs={number}", "-o", "jobid")
+    slurm.run("scancel", "--batch", "--signal=USR2", number)
+    wait_for(lambda: states(slurm).count("PENDING") > 0)
+    end(head)
+    assert not failures(tmp_path)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
     ("setting", "named"),
     [
         ("hydra.launcher.nodes=2", "hydra.launcher.nodes=2: a worker is one task on one node"),

@@ -9,6 +9,7 @@ import decimal
 import functools
 import itertools
 import math
+import os
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -36,6 +37,7 @@ from study.config.errors import (
     ConfigError,
     close_name,
     flat,
+    leaves,
     nearest,
     refuse_passwords,
     unknown_key,
@@ -43,9 +45,9 @@ from study.config.errors import (
 from study.config.hydra import (
     FREE,
     LAUNCHER,
+    LAUNCHER_MORE,
     OWN_SYSTEM,
     ROOT,
-    WOULD_RUN,
     check_composed,
     offer_own_system,
     opened,
@@ -108,8 +110,20 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     for name in ("resolve", "package"):
         if getattr(flags, name) and not flags.cfg:
             raise ConfigError(f"--{name} says how a config is shown: give --cfg job too")
+    if flags.shell_completion and not _asked_by_shell(flags.overrides):
+        raise ConfigError(
+            '--shell-completion says which shell, install=bash; eval "$(study completion bash)" '
+            "completes study and python -m study.sweep (or zsh, fish)"
+        )
     for_hydra = any(getattr(flags, name) for name in _ANSWERED_BY_HYDRA)
     return Flags(tuple(flags.overrides), folder, flags.shell_completion, for_hydra)
+
+
+def _asked_by_shell(overrides: Sequence[str]) -> bool:
+    """Whether Hydra's completion knows what to do: install it, or ask how a line goes on."""
+    actions = [re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", o) for o in overrides]
+    names = [action[1] for action in actions if action]
+    return bool(names) and ("query" not in names or "COMP_LINE" in os.environ)
 
 
 def refuse_unknown(arguments: Sequence[str], known: Collection[str]) -> None:
@@ -156,7 +170,11 @@ class CommandLine:
 def with_plus(overrides: Sequence[str]) -> list[str]:
     """Overrides with the plus that Hydra wants of what is in no default: nobody has to write it."""
     given = (re.sub(r"^experiment=", "+experiment=", override) for override in overrides)
-    return [re.sub(r"^\+*(search\.sampler_options[.=])", r"++\1", override) for override in given]
+    # submitit has it, and Hydra's schema of its settings lacks it
+    srun = r"^\+*hydra\.launcher\.use_srun="
+    given = (re.sub(srun, f"{LAUNCHER_MORE}.use_srun=", override) for override in given)
+    free = r"^\+*(search\.sampler_options[.=]|hydra\.callbacks\.)"
+    return [re.sub(free, r"++\1", override) for override in given]
 
 
 def each_experiment(overrides: Sequence[str]) -> list[list[str]]:
@@ -311,8 +329,6 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     """
     for override in command.parsed:
         refuse_of_sweepers(override.key_or_group, override.value())
-        if override.key_or_group.startswith("hydra.callbacks"):
-            raise ConfigError(f"{override.input_line} {WOULD_RUN}")
         if override.key_or_group.startswith("search.space"):
             raise ConfigError(
                 f"{override.input_line}: on the command line a range is the value of its own key, "
@@ -361,7 +377,8 @@ def compose_first(command: CommandLine, loader: ConfigLoader) -> DictConfig:
     for key in base:
         if key not in TOP_KEYS:
             raise ConfigError(unknown_key(key, TOP_KEYS))
-    check_composed(config)
+    single = [o for o in command.parsed if not o.is_sweep_override()]
+    check_composed(config, [leaf for o in single for leaf in leaves(o.value(), o.key_or_group)])
     return config
 
 
@@ -429,7 +446,7 @@ def _check_keys(
         elif key.startswith("hydra.") and not _free(key):
             of_hydra: Any = OmegaConf.to_container(_composed([]).hydra, resolve=False)
             names = {f"hydra.{name}" for name, _ in flat(of_hydra)}
-            if key not in names:
+            if key not in names and not key.startswith("hydra.callbacks."):
                 raise ConfigError(unknown_key(key, names))
         if key.partition("/")[0].partition(".")[0] == "hydra" or _free(key):
             continue

@@ -11,20 +11,24 @@ by nature, and belong to whoever runs the command.
 import contextlib
 import os
 import re
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -36,11 +40,13 @@ _HERE = Path(__file__).resolve().parents[1]
 CONF = next((p for p in (_HERE / "conf", _HERE.parent / "conf") if p.is_dir()), _HERE / "conf")
 ROOT = "config"
 LAUNCHER = "hydra/launcher"
+LAUNCHER_MORE = "hydra.launcher.additional_parameters"  # any other option of sbatch
 OWN_SYSTEM = "system.path"  # the file of system=file: code, so only a command says which
 
 SWEEPER = "hydra_plugins.study_sweeper.StudySweeper"
 _FORMATTER = "colorlog.ColoredFormatter"  # of Hydra's colorlog plugin
 _LOGGING = re.compile(r"logging\.(handlers\.)?\w*(Handler|Formatter)")
+_CALLBACK = re.compile(r"hydra\.callbacks\.(\w+(?P<target>\._target_)?|.*)")
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 # mappings that take any key
 FREE = (
@@ -50,8 +56,8 @@ FREE = (
     "search.sampler_options",
 )
 WOULD_RUN = (
-    "names something to run: remove it; python -m study.status FOLDER --json tells other programs "
-    "how far a study is"
+    "names something to run: remove it; callbacks are given on the command line alone, "
+    "'+hydra.callbacks.NAME._target_=package.Class', and tracker=mlflow hears of each block"
 )
 # a setting of Hydra's other sweepers -> what it is here
 _OF_SWEEPERS = {
@@ -89,12 +95,13 @@ def register() -> None:
     def by_budget(smoke: Any, laptop: Any, full: Any, *, _root_: Any) -> Any:
         return {"smoke": smoke, "laptop": laptop, "full": full}[_root_.budget]
 
+    resolvers = {"by_budget": by_budget, "made_recording": lambda *_: made_recording()}
     for resolver, function in {
-        "cores": lambda *_: cores(),
+        "study.cores": lambda *_: cores(),
         # never the URL, which would be saved
-        "study_storage": lambda *_: FROM_VARIABLE if os.environ.get(VARIABLE) else None,
-        "by_budget": by_budget,
-        "made_recording": lambda *_: made_recording(),
+        "study.storage": lambda *_: FROM_VARIABLE if os.environ.get(VARIABLE) else None,
+        **{f"study.{name}": function for name, function in resolvers.items()},
+        **resolvers,  # as experiments of before name them
     }.items():
         OmegaConf.register_new_resolver(resolver, function, replace=True)
     # conf/hydra/launcher/ gives values to the plugin's own schema, which is what is wanted
@@ -189,8 +196,10 @@ def refuse_of_sweepers(key: str, value: Any) -> None:
     raise ConfigError(f"{key}={value} is a setting of another sweeper: {meant}")
 
 
-def check_composed(config: DictConfig) -> None:
+def check_composed(config: DictConfig, given: Collection[tuple[str, Any]]) -> None:
     """Refuse a composed config by which Hydra would run or import something that it names.
+
+    `given`: keys and values of the command line itself, which alone may name callbacks.
 
     **Raises:** `ConfigError`.
     """
@@ -203,7 +212,11 @@ def check_composed(config: DictConfig) -> None:
         logs = key.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
         runs = name.startswith("_") and name.endswith("_") and key not in targets
         called = logs and name == "()" and text != _FORMATTER
-        if runs or called or key.startswith("hydra.callbacks."):
+        if callback := _CALLBACK.fullmatch(key):
+            if (key, value) not in given or "${" in text or (runs and not callback["target"]):
+                raise ConfigError(f"{key}={text} {WOULD_RUN}")
+            continue
+        if runs or called:
             raise ConfigError(f"{key}={text} {WOULD_RUN}")
         if key in targets and value not in targets[key]:
             raise ConfigError(
@@ -232,6 +245,42 @@ def check_composed(config: DictConfig) -> None:
                 f"hydra.{key}={value} is not for a study to choose: leave it out (it is {right}); "
                 + (instead if right == own else "study.yaml says what was run")
             )
+
+
+def callbacks_of(config: DictConfig) -> Callbacks:
+    """Hydra's callbacks of a checked config: they hear of the start and the end of a study.
+
+    **Raises:** `ConfigError` for what is no callback; nothing of it is called then.
+    """
+    for name, settings in (OmegaConf.select(config, "hydra.callbacks") or {}).items():
+        if not isinstance(settings, Mapping) or "_target_" not in settings:
+            raise ConfigError(
+                f"hydra.callbacks.{name}={settings} names no class: write "
+                f"+hydra.callbacks.{name}._target_=package.Class"
+            )
+        key = f"hydra.callbacks.{name}._target_={settings['_target_']}"
+        try:
+            kind = get_class(settings["_target_"])
+        except Exception as error:  # whatever an import raises
+            reason = first_line(error.__cause__ or error)
+            raise ConfigError(f"{key} is no class that can be imported: {reason}") from None
+        if not issubclass(kind, Callback):
+            raise ConfigError(f"{key} is no subclass of hydra.experimental.callback.Callback")
+        jobs = [
+            method
+            for method in ("on_job_start", "on_job_end", "on_run_start", "on_run_end")
+            if getattr(kind, method) is not getattr(Callback, method)
+        ]
+        if jobs:
+            print(
+                f"note: {key}: {' and '.join(jobs)} will not be called, because blocks are no jobs "
+                "of Hydra's: tracker=csv (or mlflow, tensorboard, wandb) hears of each",
+                file=sys.stderr,
+            )
+    try:
+        return Callbacks(config)
+    except Exception as error:  # whatever its constructor raises
+        raise ConfigError(f"hydra.callbacks: {first_line(error.__cause__ or error)}") from None
 
 
 def _hides(config: DictConfig, text: str) -> bool:

@@ -19,7 +19,7 @@ from study.config.schema import STRICT, Count, Index, Name, Positive, mapping
 class SearchConfig:
     """How searched keys are searched."""
 
-    sampler: Literal["tpe", "random", "qmc", "nsga2", "gp"]
+    sampler: Literal["tpe", "random", "qmc", "nsga2", "nsga3", "gp", "cmaes"]
     n_trials: Annotated[Count, "of each search, pruned and failed ones too"]
     pruner: Annotated[
         Literal["none", "median", "successive_halving"],
@@ -42,6 +42,10 @@ class SearchConfig:
         if (n := len(self.objectives)) == 1:
             return
         of_front = f"a search with {n} objectives"
+        if self.sampler == "cmaes":
+            raise ConfigError(
+                f"search.sampler=cmaes: {of_front} needs another sampler: use search=tpe or nsga3"
+            )
         if self.pruner != "none":
             raise ConfigError(
                 f"search.pruner={self.pruner}: {of_front} cannot prune: use search.pruner=none"
@@ -74,6 +78,10 @@ class Run:
     keep_earlier: Annotated[
         bool, "whether cells of the study's earlier commands stay in its tables and answers"
     ] = True
+    tracker: Annotated[
+        Literal["none", "csv", "tensorboard", "mlflow", "wandb"],
+        "who else is told: of the settings, each finished block, the answers",
+    ] = "none"
 
     def __post_init__(self) -> None:
         if self.outputs.startswith("~"):
@@ -114,7 +122,7 @@ def check_study(name: str, outputs: str = "outputs") -> None:
 def make_run(plain: Mapping[str, Any]) -> Run:
     """The checked settings around the cells. **Raises:** `ConfigError`."""
     names = [f.name for f in dataclasses.fields(Run)]
-    later = ("outputs", "keep_earlier")  # than some configs, which lack them
+    later = ("outputs", "keep_earlier", "tracker")  # than some configs, which lack them
     settings = {name: plain.get(name) for name in names if name in plain or name not in later}
     settings["search"] = build(SearchConfig, mapping("search", plain.get("search")), "search.")
     return build(Run, settings, "")

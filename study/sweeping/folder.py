@@ -246,9 +246,10 @@ class Survey:
         self._open = {cell: numbers for cell, numbers in self._open.items() if numbers}
 
 
-def as_yaml(data: Mapping[str, Any]) -> str:
-    """A mapping as YAML, keys in the order given."""
-    return yaml.dump(dict(data), Dumper=_DUMPER, sort_keys=False, width=100)
+def as_yaml(data: Mapping[str, Any] | list[str]) -> str:
+    """A mapping or a list as YAML, keys in the order given."""
+    plain = data if isinstance(data, list) else dict(data)
+    return yaml.dump(plain, Dumper=_DUMPER, sort_keys=False, width=100)
 
 
 def write_yaml(path: Path, data: Mapping[str, Any]) -> None:

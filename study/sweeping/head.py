@@ -9,14 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from study.config import own_system
 from study.config.cell import check_device
 from study.config.command_line import read_overrides
 from study.config.errors import ConfigError, refuse_passwords
 from study.config.terminal import console
+from study.core.files import write_text
 from study.sweeping import claims, ledger, local, slurm
-from study.sweeping.folder import Orders, StudyFolder
+from study.sweeping.folder import Orders, StudyFolder, as_yaml
 from study.sweeping.launch import Launcher
 from study.sweeping.monitor import Monitor
 from study.sweeping.orders import check_writable, earlier_decision, outputs_folder, write_orders
@@ -24,6 +28,7 @@ from study.sweeping.plan import Plan, make_plan
 from study.sweeping.progress import Outcome, ProgressBar, print_plan
 from study.sweeping.repair import repair
 from study.sweeping.storage import open_storage, record_of
+from study.tracking.trackers import check_installed
 
 Say = Callable[[str], None]
 Pages = Callable[[Path, Say], AbstractContextManager[object]]
@@ -58,7 +63,9 @@ def conduct(
                 f"detach=true: workers of hydra/launcher={launcher.name} end with this "
                 "command; use hydra/launcher=submitit_slurm, or leave detach out"
             )
-    refuse_passwords(plan.config)
+    hydras: Any = OmegaConf.to_container(launcher.config.hydra, resolve=False)
+    refuse_passwords({**plan.config, "hydra": hydras})
+    check_installed(plan.run.tracker, f"tracker={plan.run.tracker}")
     if plan.run.dry_run:
         print_plan(plan, folder, console(width=None if sys.stdout.isatty() else 160))
         return None
@@ -80,7 +87,8 @@ def conduct(
     terminal = console(stderr=True)
     print_plan(plan, folder, terminal, table=False)
     try:
-        outcome = run_plan(plan, folder, finish, pages, command)
+        keep = functools.partial(_keep_hydra, launcher.config, arguments, folder.root / ".hydra")
+        outcome = run_plan(plan, folder, finish, pages, command, keep)
     except KeyboardInterrupt:
         if not (folder.root / "study.yaml").exists():  # so early that there is no study
             raise
@@ -99,11 +107,21 @@ def conduct(
 
 
 def run_plan(
-    plan: Plan, folder: StudyFolder, finish: Finish, pages: Pages, command: str
+    plan: Plan,
+    folder: StudyFolder,
+    finish: Finish,
+    pages: Pages,
+    command: str,
+    keep: Callable[[], None],
 ) -> Outcome:
-    """Write a plan's orders, have workers run what is missing, and take stock."""
-    began = time.time()
+    """Write a plan's orders, have workers run what is missing, and take stock.
+
+    `keep` is called if the orders are new ones.
+    """
+    began, before = time.time(), folder.changed()
     orders = write_orders(plan, folder, command)
+    if folder.changed() != before:
+        keep()
     if repaired := repair(folder, orders):
         print(repaired, file=sys.stderr)
     monitor = Monitor(folder.root, orders)
@@ -132,6 +150,18 @@ def run_plan(
         detached=plan.run.detach and after.missing > 0,
         earlier=len(folder.read_yaml().get("earlier_cells") or ()),
     )
+
+
+def _keep_hydra(config: DictConfig, arguments: Sequence[str], folder: Path) -> None:
+    """Write what Hydra writes of a job, for those who look for it: the first cell's config."""
+    own = [str(key) for key in config if key != "hydra"]
+    folder.mkdir(exist_ok=True)
+    for name, text in {
+        "config.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(config, own)),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(config, "hydra")),
+        "overrides.yaml": as_yaml(list(arguments)),
+    }.items():
+        write_text(folder / name, text, fsync=False)
 
 
 def _tidy(folder: StudyFolder, orders: Orders) -> None:

@@ -8,6 +8,7 @@ Proposals depend on the seed, the trial's number and what was told, not on who a
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import inspect
 import math
 import random
@@ -28,14 +29,43 @@ from study.config.errors import ConfigError, first_line, nearest
 from study.sweeping import claims
 from study.sweeping.storage import patiently
 
-# not cmaes, which unpickles what it finds in the storage; not grid and brute force, which propose
-# twice or for ever if trials are asked for
+
+class CmaEs(samplers.CmaEsSampler):
+    """CMA-ES (Hansen, 2016, arXiv:1604.00772) whose state is found anew from the trials.
+
+    Optuna's own pickles it into the storage, and unpickles what it finds there.
+    """
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> None:
+        self._completed = completed_trials
+
+    def _init_optimizer(self, trans: Any, direction: StudyDirection) -> Any:
+        optimizer = super()._init_optimizer(trans, direction)
+        while True:
+            told = self._get_solution_trials(self._completed, optimizer.generation)
+            if len(told) < optimizer.population_size:
+                return optimizer
+            solutions: Any = [
+                (
+                    np.array(trial.system_attrs["x_for_tell"])
+                    if self._with_margin
+                    else trans.transform(trial.params),
+                    trial.value,
+                )
+                for trial in told[: optimizer.population_size]
+            ]
+            optimizer.tell(solutions)
+
+
+# not grid and brute force, which propose twice or for ever if trials are asked for
 SAMPLERS: dict[str, Callable[..., samplers.BaseSampler]] = {
     "tpe": functools.partial(samplers.TPESampler, constant_liar=True),
     "random": samplers.RandomSampler,
     "qmc": functools.partial(samplers.QMCSampler, scramble=True, warn_independent_sampling=False),
     "nsga2": samplers.NSGAIISampler,
+    "nsga3": samplers.NSGAIIISampler,
     "gp": samplers.GPSampler,
+    "cmaes": functools.partial(CmaEs, warn_independent_sampling=False),
 }
 FACTOR = 3  # of the trials that reach a rung, one in so many goes on
 RUNGS = (1 / 27, 1 / 9, 1 / 3)  # fractions of its training at which a trial is judged
@@ -281,6 +311,10 @@ def exact(allowed: distributions.BaseDistribution, value: Any) -> Any:
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that a sampler does not take. **Raises:** `ConfigError`."""
+    if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
+        raise ConfigError(
+            "search=cmaes: cmaes is not installed: pip install 'lagrangian-study[cmaes]'"
+        )
     known = set(inspect.signature(SAMPLERS[name]).parameters) - {"seed"}
     for key, value in options.items():
         where = f"search.sampler_options.{key}={value}"

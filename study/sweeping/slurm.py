@@ -11,6 +11,7 @@ import functools
 import hashlib
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.config.errors import ConfigError, first_line
+from study.sweeping import slurm_limits
 from study.sweeping.folder import StudyError, StudyFolder
 from study.sweeping.local import Preempted
 from study.sweeping.monitor import Monitor
@@ -137,17 +139,29 @@ class Queue:
 
         own = ("timeout_min", "cpus_per_task", "gpus_per_node", "mem_gb", "stderr_to_stdout")
         given = {key: value for key, value in self._settings.items() if value is not None}
+        more = dict(given.get("additional_parameters", {}))
+        without: dict[str, Any] = {}
+        if more.pop("use_srun", True) is False:
+            # the worker takes the place of the job's shell, and so hears the signals of the job
+            without = {"slurm_python": f"exec {shlex.quote(sys.executable)}"}
+            more |= {"signal": f"B:USR2@{given.get('signal_delay_s', 120)}"}
+            given["use_srun"] = False
+        given["additional_parameters"] = more
         parameters = {key if key in own else f"slurm_{key}": given[key] for key in given}
         try:
             executor = submitit.AutoExecutor(
-                self.logs, cluster="slurm", slurm_max_num_timeout=sys.maxsize
+                self.logs, cluster="slurm", slurm_max_num_timeout=sys.maxsize, **without
             )
             executor.update_parameters(name=self.name, **parameters)
             work = Work(self._work, str(self._folder.root), dict(self._environment))
             with _outside():
                 jobs = executor.map_array(work, range(workers))
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
-            raise ConfigError(f"sbatch refuses the workers: {_complaint(error)}") from None
+            complaint, accepted = _complaint(error), ""
+            names = {key: self._settings.get(key) for key in ("partition", "account")}
+            with contextlib.suppress(NoAnswer):
+                accepted = slurm_limits.remedy(complaint, _ask, **names)
+            raise ConfigError(f"sbatch refuses the workers: {complaint}{accepted}") from None
         except (NameError, ValueError) as error:  # submitit's, for a setting it does not know
             raise ConfigError(f"hydra.launcher: submitit refuses: {first_line(error)}") from None
         except OSError as error:
@@ -199,6 +213,9 @@ def _attend(plan: Plan, monitor: Monitor, say: Callable[[str], None], queue: Que
         if jobs and described != (described := Counter(map(str, jobs))):
             counts = ", ".join(f"{n} {state}" for state, n in sorted(described.items()))
             say(f"SLURM: {counts}")  # 2 running, 2 pending (Resources)
+            with contextlib.suppress(NoAnswer):
+                if short := slurm_limits.shortage(jobs, _ask):
+                    say(f"SLURM: {short}")
         if jobs == [] and before is not None:
             idle = 0 if now.moved_from(before) else idle + 1
             trouble = f"its jobs have left, and blocks are missing: {queue.last_words()}"

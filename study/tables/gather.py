@@ -87,6 +87,11 @@ def block_folders(folder: str | Path, cells: Iterable[str] | None = None) -> lis
     )
 
 
+def study_blocks(folder: Path) -> list[Path]:
+    """The committed blocks of the cells that the study's `study.yaml` lists, in order."""
+    return block_folders(folder, _cells(folder, read_study(folder)))
+
+
 def compact(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Gather the study's committed blocks into `results.parquet` and `curves.parquet`, and the
     records of its searches into `trials.parquet` and `searches.parquet`.

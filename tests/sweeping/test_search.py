@@ -60,6 +60,22 @@ def test_a_search_ends_with_its_budget(tmp_path: Path, sampler: str) -> None:
     assert not list((tmp_path / "trials").iterdir()), "no claim is left"
 
 
+def test_cmaes_finds_its_state_in_the_trials_and_unpickles_nothing(tmp_path: Path) -> None:
+    space = {"x": FloatDistribution(-3, 5), "y": FloatDistribution(1e-4, 1e2, log=True)}
+    storage = open_storage(None, tmp_path / "ledger.log")
+    for _ in range(60):  # as by sixty workers, each with one trial
+        settings = {"n_trials": 60, "sampler": "cmaes"}
+        search = Search(storage, "mine", tmp_path / "trials", space, **settings)
+        asked = search.ask()
+        assert asked is not None
+        x, y = asked.params["x"], math.log10(asked.params["y"])
+        search.tell(asked.number, (x - 2) ** 2 + (y + 1) ** 2)
+    done = trials(tmp_path)
+    values = [trial.value for trial in done]
+    assert max(values[-10:]) < 0.3 * sorted(values[:10])[5], "it closes in"
+    assert {key for trial in done for key in trial.system_attrs} == {"cma:generation"}
+
+
 def test_a_range_with_a_step_is_drawn_in_decimals(tmp_path: Path) -> None:
     space = {"data.noise": FloatDistribution(0.1, 0.9, step=0.1)}
     storage = open_storage(None, tmp_path / "ledger.log")
