@@ -15,6 +15,7 @@ test: .venv/installed lint
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not cluster"
 
 test-all: .venv/installed lint
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install -q -e '.[dev,mlflow]'
 	$(BIN)/pytest -n auto --dist loadfile --durations=80
 
 cover: .venv/installed
