@@ -32,13 +32,15 @@ COLOURS_OF_GIF = 16  # lines on white need no more
 class Motion:
     """One rollout from a held-out start.
 
-    - `name`: which it is ('best cell, trajectory 1'); `label`: the cell's factors that vary.
+    - `name`: which it is ('best cell, trajectory 1'); `number`: of the trajectory, from 0.
+    - `label`: the cell's factors that vary.
     - `times`: (T,) seconds; `axes`: name and unit of each coordinate, as on an axis.
     - `coordinates`: (2, T, D) true and learned, angles continuous; NaN after a curve ended.
     - `bodies`: (2, T, K, 2) where the bodies are, in metres; None if the system states none.
     """
 
     name: str
+    number: int
     label: str
     times: np.ndarray
     axes: tuple[str, ...]
@@ -77,7 +79,7 @@ def _of_cell(tables: Tables, which: str, cell: str) -> list[Motion]:
             bodies = np.stack([system.bodies(one, system.parameters) for one in q])
         axes = tuple(axis_label(*pair) for pair in named)
         name, label = f"{which} cell, trajectory {k + 1}", tables.design.label(cell) or cell
-        made.append(Motion(name, label, wide.index.to_numpy(float), axes, q, bodies))
+        made.append(Motion(name, k, label, wide.index.to_numpy(float), axes, q, bodies))
     return made
 
 
@@ -92,20 +94,17 @@ def _system(row: pd.Series) -> System | None:
 
 def gif(motions: Sequence[Motion], path: str | Path) -> Path:
     """Write motions side by side as a GIF: the bodies, and below them the first coordinate; the
-    true system in black, the learned one in colour. **Raises:** `ValueError` without bodies."""
-    shown = [motion for motion in motions if motion.bodies is not None]
-    if not shown:
-        raise ValueError("this system states no bodies, so there is nothing to move")
+    true system in black, the learned one in colour. All have bodies."""
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(2.8 * len(shown), 3.6), dpi=80, layout="constrained")
+        figure = Figure(figsize=(2.8 * len(motions), 3.6), dpi=80, layout="constrained")
         canvas = FigureCanvasAgg(figure)
-        panels = figure.subplots(2, len(shown), height_ratios=[2.4, 1], squeeze=False)
-        moving = [_prepare(panels[0, k], panels[1, k], motion) for k, motion in enumerate(shown)]
+        panels = figure.subplots(2, len(motions), height_ratios=[2.4, 1], squeeze=False)
+        moving = [_prepare(panels[0, k], panels[1, k], motion) for k, motion in enumerate(motions)]
         frames = []
-        times = shown[0].times
+        times = motions[0].times
         for time in np.arange(times[0], times[-1], 1 / RATE):
             at = int(np.argmin(np.abs(times - time)))
-            for motion, (lines, mark) in zip(shown, moving, strict=True):
+            for motion, (lines, mark) in zip(motions, moving, strict=True):
                 assert motion.bodies is not None
                 for line, bodies in zip(lines, motion.bodies, strict=True):
                     line.set_data(*bodies[at].T)

@@ -199,6 +199,18 @@ def dot_plot(
     return places
 
 
+def legible(ground: Sequence[float]) -> str:
+    """Black or white, whichever has more contrast on a colour of the range 0 to 1.
+
+    It is at least 4.5, as the Web Content Accessibility Guidelines 2.2, criterion 1.4.3, ask; the
+    relative luminance is theirs.
+    """
+    rgb = np.asarray(ground, float)[:3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
+
+
 def ring(axis: Axes, x: float, y: float) -> None:
     """Draw a ring around a point."""
     ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black"}

@@ -27,6 +27,7 @@ from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.summary import NONE, Summary
 from study.analysis.words import count, plural
+from study.page.sections import sections
 
 HERE = Path(__file__).parent / "templates"
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
@@ -88,7 +89,7 @@ def render(
     settings: Mapping[str, Any],
     now: Unfinished | None,
     *,
-    rows: Sequence[Any] | pd.DataFrame = (),
+    rows: pd.DataFrame | None = None,
     table: pd.DataFrame | None = None,
     numbers: pd.DataFrame | None = None,
     answers: Sequence[Answer] = (),
@@ -111,6 +112,7 @@ def render(
     verdicts = [answer.verdict for answer in answers]
     counts = {verdict: verdicts.count(verdict) for verdict in ("yes", "no", "undecided")}
     table = pd.DataFrame() if table is None else table
+    rows = pd.DataFrame() if rows is None else rows
     figures = [figure(one) for one in drawn]
     return filled(
         "page.html.jinja",
@@ -127,7 +129,7 @@ def render(
         verdicts=", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n),
         told=told,
         figures={one["id"]: one for one in figures},
-        sections=_sections(answers, figures),
+        sections=sections(answers, figures, rows),
         hero=next((line.figure for line in told.lines if line.figure), ""),
         rules=RULES,
         columns=list(table.columns),
@@ -153,27 +155,6 @@ def _example(table: pd.DataFrame) -> str:
         if " " not in value
     ]
     return " ".join(terms[:2])
-
-
-@dataclass(frozen=True)
-class Section:
-    """A figure, if there is one, with the answers that it shows: a group for each question."""
-
-    figure: dict[str, Any] | None
-    groups: list[list[Answer]]
-
-
-def _sections(answers: Sequence[Answer], figures: Sequence[dict[str, Any]]) -> list[Section]:
-    """In the order of the answers; figures that no answer names, and answers without one, last."""
-    by_id = {figure["id"]: figure for figure in figures}
-    groups: dict[str, dict[str, list[Answer]]] = {}
-    for answer in answers:
-        home = answer.figure if answer.figure in by_id else ""
-        groups.setdefault(home, {}).setdefault(answer.question, []).append(answer)
-    alone = groups.pop("", {})
-    sections = [Section(by_id[id], list(of.values())) for id, of in groups.items()]
-    sections += [Section(None, list(alone.values()))] if alone else []
-    return sections + [Section(one, []) for id, one in by_id.items() if id not in groups]
 
 
 def filled(template: str, *, plural: Callable[..., str], **values: Any) -> str:
