@@ -100,6 +100,7 @@ def gif(motions: Sequence[Motion], path: str | Path) -> Path:
         canvas = FigureCanvasAgg(figure)
         panels = figure.subplots(2, len(motions), height_ratios=[2.4, 1], squeeze=False)
         moving = [_prepare(panels[0, k], panels[1, k], motion) for k, motion in enumerate(motions)]
+        figure.legend(handles=moving[0][0], loc="outside lower center", ncols=2)
         frames = []
         times = motions[0].times
         for time in np.arange(times[0], times[-1], 1 / RATE):
@@ -125,8 +126,11 @@ def gif(motions: Sequence[Motion], path: str | Path) -> Path:
 def _prepare(plane, below, motion: Motion):
     """Draw what stands still; the lines that move: those of the bodies, and the mark in time."""
     assert motion.bodies is not None
-    reach = np.nanmax(np.abs(motion.bodies[0])) * 1.1
-    plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=motion.name)
+    places = motion.bodies[0].reshape(-1, 2)
+    low, high = np.nanmin(places, axis=0), np.nanmax(places, axis=0)
+    (x, y), half = (low + high) / 2, 0.6 * (high - low).max()
+    plane.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")
+    plane.set(title=motion.name)
     plane.set_axis_off()
     looks = [
         {"color": "black", "lw": 1.6, "label": "true"},
@@ -136,5 +140,4 @@ def _prepare(plane, below, motion: Motion):
     for look, q in zip(looks, motion.coordinates, strict=True):
         below.plot(motion.times, q[:, 0], **look)
     below.set(xlabel="time (s)", ylabel=motion.axes[0])
-    plane.legend(loc="upper right")
     return lines, below.axvline(motion.times[0], color="#777777", lw=1.0)
