@@ -66,10 +66,11 @@ def points_of(figure: Figure) -> tuple[Point, ...]:
             assert isinstance(marks, _Marks)
             at = axis.transData.transform(marks.places)
             # NaN is in no frame
-            inside = ((at >= axis.bbox.min - EDGE) & (at <= axis.bbox.max + EDGE)).all(axis=1)
+            low, high = np.asarray(axis.bbox) + np.array([[-EDGE], [EDGE]])
+            inside = ((at >= low) & (at <= high)).all(axis=1)
             x, y = (at / figure.bbox.size).T
             points += [
                 (round(float(x[k]), 4), round(1 - float(y[k]), 4), marks.cells[k], marks.words[k])
-                for k in np.flatnonzero(inside)
+                for k in np.flatnonzero(inside).tolist()
             ]
     return tuple(points) if len(points) <= MOST else ()

@@ -115,9 +115,8 @@ def gif(motions: Sequence[Motion], path: str | Path) -> Path:
                 figure.set_layout_engine("none")
             picture = Image.fromarray(np.asarray(canvas.buffer_rgba()))
             # one palette for all, so that a frame stores only what moved
-            of_first = {"palette": frames[0]} if frames else {"colors": COLOURS_OF_GIF}
-            frame = picture.convert("RGB").quantize(**of_first, dither=Image.Dither.NONE)
-            frames.append(frame)
+            of_first, no = frames[0] if frames else None, Image.Dither.NONE
+            frames.append(picture.convert("RGB").quantize(COLOURS_OF_GIF, None, 0, of_first, no))
     options = {"save_all": True, "duration": 1000 // RATE, "loop": 0, "optimize": True}
     frames[0].save(path, append_images=frames[1:], **options)
     return Path(path)

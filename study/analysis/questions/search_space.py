@@ -47,10 +47,11 @@ def _finite(search: SearchResults) -> pd.DataFrame:
     return search.complete.loc[good].sort_values(names[0], ascending=False)
 
 
-def _places(values: pd.Series, key: dict[str, Any]) -> tuple[np.ndarray, dict[float, str]]:
+def _places(trials: pd.DataFrame, key: dict[str, Any]) -> tuple[np.ndarray, dict[float, str]]:
     """Where values stand on the axis of a setting, and the labels of a choice's."""
+    values = trials[key["key"]].to_numpy()
     if key["kind"] != "choice":
-        return values.to_numpy(float), {}
+        return values.astype(float), {}
     levels = sorted(set(values), key=lambda value: sort_key((value,)))
     places = {value: float(k) for k, value in enumerate(levels)}
     labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in levels]
@@ -67,9 +68,9 @@ def _slices(
     for axis in axes[len(keys) :]:
         axis.set_visible(False)
     for k, (axis, key) in enumerate(zip(axes, keys.to_dict("records"), strict=False)):
-        x, labels = _places(trials[key["key"]], key)
+        x, labels = _places(trials, key)
         axis.scatter(x, y, c=trials["number"], cmap="viridis_r", s=16, linewidths=0)
-        mark(axis, x, y, trials[["cell"]])
+        mark(axis, x, y, trials.filter(["cell"]))
         ring(axis, x[-1], y[-1])
         axis.set_xlabel(short_name(key["key"]))
         axis.set_yscale("log")
@@ -136,7 +137,7 @@ def _parallel(
 
 def _scaled(trials: pd.DataFrame, key: dict[str, Any]) -> tuple[np.ndarray, dict[float, str]]:
     """Heights between 0 and 1 on an axis of its own, and the labels of its ends or choices."""
-    x, labels = _places(trials[key["key"]], key)
+    x, labels = _places(trials, key)
     shown = labels or {float(end): number(float(end)) for end in (x.min(), x.max())}
     if key["log"] and not labels:
         x, shown = np.log(x), {float(np.log(end)): words for end, words in shown.items()}
@@ -152,4 +153,4 @@ def _which(tables: Tables, search: SearchResults) -> str:
 
 def _data(search: SearchResults, trials: pd.DataFrame) -> pd.DataFrame:
     names = [*search.keys["key"], *(objective.column for objective in search.objectives)]
-    return trials[["number", *dict.fromkeys(names)]].sort_values("number")
+    return trials.filter(["number", *dict.fromkeys(names)]).sort_values("number")

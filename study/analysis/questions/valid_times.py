@@ -103,7 +103,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
         times = law.rows[VALID_TIME.column].to_numpy(float)
         style = look(k, len(found))
         panel.plot(eps, times, ls="none", alpha=0.6, markersize=4, label=law.where, **style)
-        mark(panel, eps, times, law.rows[["cell", "replicate"]])
+        mark(panel, eps, times, law.rows.filter(["cell", "replicate"]))
         ends = np.array([eps.min(), eps.max()])
         line = law.fit.intercept * np.log(10) - law.fit.slope.value * np.log(ends)
         panel.plot(ends, line, color=style["color"], linewidth=1.2)
