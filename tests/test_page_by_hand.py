@@ -7,14 +7,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from study.analysis import answers, style
+from study.analysis import style
 from study.analysis.answer import Tables, curve
 from study.analysis.motion import gif, motions
-from study.analysis.questions import points_and_parameters, registered
+from study.analysis.questions import points_and_parameters
 from study.analysis.words import count, number
 from study.page import cells, page
 from study.tables.measures import TEST
@@ -33,7 +34,8 @@ LARGEST = 3_000_000  # bytes of a page
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One figure, its answers, the table of cells and the motion, without the rest of a study."""
-    question = registered().index(points_and_parameters.QUESTION)
+    with mpl.rc_context(style.RC):
+        plot = next(iter(points_and_parameters.QUESTION.plots(TABLES)))
     numbers, table = cells.cell_table(ROWS)
     text = page.render(
         "synthetic",
@@ -43,7 +45,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table=table,
         numbers=numbers,
         answers=list(points_and_parameters.QUESTION.answers(TABLES)),
-        drawn=answers.drawn(question, ROWS, None, ())[:1],
+        drawn=[style.draw(plot)],
         motions=motions(TABLES),
     )
     target = tmp_path_factory.mktemp("page") / "index.html"
@@ -191,7 +193,7 @@ def test_a_gif_moves_at_the_speed_of_the_motion(tmp_path: Path) -> None:
     from PIL import Image, ImageSequence
 
     (first, *_) = motions(TABLES)
-    short = first.times <= 1
+    short = first.times <= 0.5
     assert first.bodies is not None
     part = {"times": first.times[short], "bodies": first.bodies[:, short]}
     first = dataclasses.replace(first, **part, coordinates=first.coordinates[:, short])

@@ -85,7 +85,8 @@ def write(folder: str | Path) -> Path:
         effect=_effect,
         standing=_standing,
         rules=page.RULES,
-        figures=[page.figure(one) for one in drawn],
+        # without points: there is no table of cells here that a click could filter
+        figures=[{**page.figure(one), "points": ()} for one in drawn],
         figure_ids=ids,
         figure_titles={key: titles[name] for key, name in ids.items() if name in titles},
     )
