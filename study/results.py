@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "THRESHOLDS",
     "TableError",
+    "animation",
     "error_plot",
     "load",
     "load_curves",
@@ -121,6 +122,21 @@ def rollout_plot(rows: pd.DataFrame, ax: Axes | None = None, error: str = "media
     from study.analysis import figures
 
     return figures.rollout_by_acceleration(rows, error, ax)
+
+
+def animation(folder: str | Path, path: str | Path) -> Path:
+    """Write a GIF of the true and the learned system: the best and the middle cell of a study.
+
+    **Raises:** `TableError` if it has no rollouts of a system whose bodies are known.
+    """
+    from study.analysis import motion
+    from study.analysis.answer import Tables
+
+    shown = motion.motions(Tables(load(folder), load_curves(folder)))
+    firsts = [one for one in shown if one.bodies is not None and one.number == 0]
+    if not firsts:
+        raise TableError(f"{folder} has no rollouts of a system that states its bodies")
+    return motion.gif(firsts, path)
 
 
 def _loaded_system(name: str, constants: dict[str, float], sha256: str):

@@ -7,7 +7,7 @@ import pytest
 
 from study.block import run
 from study.config.errors import ConfigError
-from study.page.page import cell_table
+from study.page.cells import cell_table
 from study.sweeping.space import check_objectives
 from study.tables import gather
 from study.tables.measures import MEASURES, Measure, Predictions

@@ -23,6 +23,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, NullLocator
 
+from study.analysis.marks import Point, mark, points_of
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.words import SUPERSCRIPT
 
@@ -78,12 +79,14 @@ class Plot(Described):
 
 @dataclass(frozen=True)
 class Drawn(Described):
-    """A plot as the content of its files, which other processes can be sent; `size` in inches."""
+    """A plot as the content of its files, which other processes can be sent; `size` in inches,
+    `points` those that are cells."""
 
     size: tuple[float, float]
     svg: bytes
     png: bytes
     csv: str
+    points: tuple[Point, ...] = ()
 
 
 def canvas(
@@ -154,7 +157,7 @@ def errorbars(
 
     - `x`: where each row of the table stands, or the name of its column; points are joined in the
       order of it.
-    - `table`: columns `value`, `low` and `high`.
+    - `table`: columns `value`, `low` and `high`; with `cell` the page tells them of each point.
     - `horizontal`: errors along x, rows along y, points not joined.
     - `look`: of the points and their line, for `Axes.errorbar`.
     """
@@ -167,8 +170,10 @@ def errorbars(
     if horizontal:
         look = {"linestyle": "none", **look}
         axis.errorbar(values[shown], places[shown], xerr=lengths, **look)
+        mark(axis, values[shown], places[shown], table.iloc[shown], value)
     else:
         axis.errorbar(places[shown], values[shown], yerr=lengths, **look)
+        mark(axis, places[shown], values[shown], table.iloc[shown], value)
 
 
 def lines(axis: Axes, x: str, tables: Mapping[str, pd.DataFrame], **look_of: Any) -> None:
@@ -192,6 +197,18 @@ def dot_plot(
     axis.set_yticks(places, labels)
     axis.set_ylim(-0.6, len(labels) - 0.4)
     return places
+
+
+def legible(ground: Sequence[float]) -> str:
+    """Black or white, whichever has more contrast on a colour of the range 0 to 1.
+
+    It is at least 4.5, as the Web Content Accessibility Guidelines 2.2, criterion 1.4.3, ask; the
+    relative luminance is theirs.
+    """
+    rgb = np.asarray(ground, float)[:3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
 
 
 def ring(axis: Axes, x: float, y: float) -> None:
@@ -291,6 +308,7 @@ def draw(plot: Plot) -> Drawn:
             _give_range(axis)
         plot.figure.draw_without_rendering()  # the layout is found once, not for each format
         plot.figure.set_layout_engine("none")
+        points = points_of(plot.figure)
         svg, png = io.BytesIO(), io.BytesIO()
         # savefig would draw each twice, to find a layout
         FigureCanvasSVG(plot.figure).print_svg(svg, metadata={"Date": None})
@@ -299,7 +317,8 @@ def draw(plot: Plot) -> Drawn:
     width, height = plot.figure.get_size_inches().tolist()
     text = _NO_XML.sub("\ufffd", svg.getvalue().decode()).encode()
     described = (plot.id, plot.title, plot.caption, plot.alt)
-    return Drawn(*described, (width, height), text, png.getvalue(), plot.data.to_csv(index=False))
+    csv = plot.data.to_csv(index=False)
+    return Drawn(*described, (width, height), text, png.getvalue(), csv, points)
 
 
 def save(figures: Sequence[Drawn], folder: Path) -> None:

@@ -15,7 +15,7 @@ from study.analysis.forest import forest
 from study.analysis.words import number
 from study.config.terminal import studies_in
 from study.core.files import write_text
-from study.page import page
+from study.page import cells, page
 from study.page.write import tables
 from study.tables.records import TableError, read_study
 
@@ -43,7 +43,7 @@ def write(folder: str | Path) -> Path:
         except TableError as error:
             missing.append(f"Not read: {error}.")
             continue
-        rows, sentence = page.thinned(rows)
+        rows, sentence = cells.thinned(rows)
         if sentence:
             curves = curves_of(rows, curves)
             missing.append(f"{path.name}: {sentence}")
@@ -85,7 +85,8 @@ def write(folder: str | Path) -> Path:
         effect=_effect,
         standing=_standing,
         rules=page.RULES,
-        figures=[page.figure(one) for one in drawn],
+        # without points: there is no table of cells here that a click could filter
+        figures=[{**page.figure(one), "points": ()} for one in drawn],
         figure_ids=ids,
         figure_titles={key: titles[name] for key, name in ids.items() if name in titles},
     )

@@ -1,13 +1,13 @@
 """The text of `report/index.html`: one file with everything in it, which needs no network.
 
-The templates escape everything that comes from a config, a table or a file name. Answers and
-figures take time for each cell and curve, and nobody reads a hundred curves in one figure: so a
-grid that is too large is made coarser, by whole ladders with fewer rungs.
+The templates escape everything that comes from a config, a table or a file name. Without its
+scripts the page can be read too: it then only does not sort, filter, tell and move.
 """
 
 import base64
 import contextlib
 import gzip
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,17 +19,17 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from study.analysis.answer import Answer, curve
-from study.analysis.design import Design, counted, sort_key
-from study.analysis.statistics.limits import AT_END, EQUIVALENT
+from study.analysis.answer import Answer
+from study.analysis.design import POINTS
+from study.analysis.motion import Motion
+from study.analysis.statistics.limits import EQUIVALENT
 from study.analysis.statistics.medians import ENOUGH
 from study.analysis.style import Drawn
 from study.analysis.summary import NONE, Summary
-from study.analysis.words import count, estimate, plural
-from study.tables.measures import MEASURES, VALID_TIME, diverged
+from study.analysis.words import count, plural
+from study.page.sections import sections
 
 HERE = Path(__file__).parent / "templates"
-MOST_CELLS = 512  # that answers and figures rest on
 MOST_ROWS = 400  # of the table on the page; the CSV beside it has all
 LARGEST_CSV = 30_000  # bytes of a table; a larger one is embedded compressed, as .csv.gz
 LARGE = 150_000  # bytes of SVG, above which the PNG is smaller and is shown instead
@@ -89,12 +89,13 @@ def render(
     settings: Mapping[str, Any],
     now: Unfinished | None,
     *,
-    rows: Sequence[Any] | pd.DataFrame = (),
-    cells: pd.DataFrame | None = None,
+    rows: pd.DataFrame | None = None,
+    table: pd.DataFrame | None = None,
     numbers: pd.DataFrame | None = None,
     answers: Sequence[Answer] = (),
     told: Summary = NONE,
     drawn: Sequence[Drawn] = (),
+    motions: Sequence[Motion] = (),
     missing: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> str:
@@ -102,7 +103,7 @@ def render(
 
     - `settings`: the content of `study.yaml`; may be empty.
     - `now`: what is still missing, if the study is not finished.
-    - `numbers`, `cells`: of `cell_table`, None before the first block.
+    - `numbers`, `table`: of `cell_table`, None before the first block.
     - `told`: the summary of the answers, which comes first.
     - `missing`: a sentence for each thing that is not there; `notes`: what else to read first.
     """
@@ -110,7 +111,8 @@ def render(
     provenance = provenance if isinstance(provenance, Mapping) else {}
     verdicts = [answer.verdict for answer in answers]
     counts = {verdict: verdicts.count(verdict) for verdict in ("yes", "no", "undecided")}
-    cells = pd.DataFrame() if cells is None else cells
+    table = pd.DataFrame() if table is None else table
+    rows = pd.DataFrame() if rows is None else rows
     figures = [figure(one) for one in drawn]
     return filled(
         "page.html.jinja",
@@ -119,7 +121,7 @@ def render(
         title=settings.get("question") or study,
         budget=settings.get("budget"),
         started=_date(provenance.get("started")),
-        n_cells=plural(len(cells), "cell"),
+        n_cells=plural(len(table), "cell"),
         n_replicates=plural(len(rows), "replicate"),
         missing=missing,
         notes=notes,
@@ -127,41 +129,36 @@ def render(
         verdicts=", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n),
         told=told,
         figures={one["id"]: one for one in figures},
-        sections=_sections(answers, figures),
+        sections=sections(answers, figures, rows),
         hero=next((line.figure for line in told.lines if line.figure), ""),
         rules=RULES,
-        columns=list(cells.columns),
-        table=cells.head(MOST_ROWS).to_numpy().tolist(),
-        n_hidden=max(0, len(cells) - MOST_ROWS),
+        columns=list(table.columns),
+        table=list(zip(table.index, table.to_numpy().tolist(), strict=True))[:MOST_ROWS],
+        example=_example(table),
+        motions=[_moving(motion) for motion in motions],
+        n_hidden=max(0, len(table) - MOST_ROWS),
         csv="" if numbers is None else _embedded(numbers.to_csv(index=False)),
         provenance=_provenance(settings, provenance),
         settings=[(DETAILS[key], _yaml(settings[key])) for key in DETAILS if settings.get(key)],
     )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A figure, if there is one, with the answers that it shows: a group for each question."""
-
-    figure: dict[str, Any] | None
-    groups: list[list[Answer]]
-
-
-def _sections(answers: Sequence[Answer], figures: Sequence[dict[str, Any]]) -> list[Section]:
-    """In the order of the answers; figures that no answer names, and answers without one, last."""
-    by_id = {figure["id"]: figure for figure in figures}
-    groups: dict[str, dict[str, list[Answer]]] = {}
-    for answer in answers:
-        home = answer.figure if answer.figure in by_id else ""
-        groups.setdefault(home, {}).setdefault(answer.question, []).append(answer)
-    alone = groups.pop("", {})
-    sections = [Section(by_id[id], list(of.values())) for id, of in groups.items()]
-    sections += [Section(None, list(alone.values()))] if alone else []
-    return sections + [Section(one, []) for id, one in by_id.items() if id not in groups]
+def _example(table: pd.DataFrame) -> str:
+    """Terms for the filter that hold for some cells, of the first factors that vary."""
+    names = list(table.columns)
+    factors = names[1 : names.index("P")] if "P" in names else []
+    of_middle = table.iloc[len(table) // 2 :].head(1)
+    values = {name: str(of_middle[name].iloc[0]) for name in factors}
+    terms = [
+        f"N>{value}" if name == POINTS else f"{name.rpartition('.')[2]}={value}"
+        for name, value in values.items()
+        if " " not in value
+    ]
+    return " ".join(terms[:2])
 
 
 def filled(template: str, *, plural: Callable[..., str], **values: Any) -> str:
-    """A template with the page's style and these values."""
+    """A template with the page's style, scripts and these values."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -170,8 +167,11 @@ def filled(template: str, *, plural: Callable[..., str], **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["plural"] = plural
-    css = markupsafe.Markup((HERE / "page.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(css=css, **values)
+    css, *scripts = (
+        markupsafe.Markup((HERE / name).read_text(encoding="utf-8"))
+        for name in ("page.css", "page.js", "motion.js")
+    )
+    return environment.get_template(template).render(css=css, scripts=scripts, **values)
 
 
 def figure(drawn: Drawn) -> dict[str, Any]:
@@ -182,6 +182,22 @@ def figure(drawn: Drawn) -> dict[str, Any]:
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     size = {"width": width, "height": height}
     return {**vars(drawn), "source": source, **size, "csv": _embedded(drawn.csv)}
+
+
+def _moving(motion: Motion) -> dict[str, Any]:
+    """A motion as `motion.js` reads it: None for a number that is not finite."""
+    arrays = {"coordinates": motion.coordinates, "bodies": motion.bodies, "times": motion.times}
+    lists = {
+        name: None if values is None else _finite(np.round(values, 3).tolist())
+        for name, values in arrays.items()
+    }
+    return {"name": motion.name, "label": motion.label, "axes": motion.axes, **lists}
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_finite(value) for value in values]
+    return values if math.isfinite(values) else None
 
 
 def _embedded(csv: str) -> str:
@@ -223,107 +239,3 @@ def _date(value: Any) -> str | None:
 
 def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).strip()
-
-
-def cell_table(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a cell, in the order of the factors that vary: numbers for the CSV, and the same as
-    text for a reader, in fewer columns."""
-    design = Design(rows.drop(columns=["tuned", "role"], errors="ignore"))  # values as they are
-    by = [*design.varying, "n_params"]
-    place = {str(c): sort_key(tuple(row)) for c, row in design.cells.loc[:, by].iterrows()}
-    cells = tuple(sorted(place, key=lambda cell: place[cell]))
-    order = design.cells.loc[list(cells)]
-    of_cell = dict(list(rows.groupby("cell")))
-    parts = [of_cell[cell] for cell in cells]
-    sizes = [len(part) for part in parts]
-    n_diverged = [int(diverged(part).to_numpy().sum()) for part in parts]
-    data: dict[str, list] = {"cell": list(cells)}
-    for factor in [*design.factors, "n_params", "n_equations", "n_over_p", "equations_per_param"]:
-        data[factor] = order[factor].to_list()
-    data |= {"replicates": sizes, "diverged": n_diverged}
-    text: dict[str, list] = {"cell": list(cells)}
-    text |= {factor: [_text(v) for v in order[factor]] for factor in design.varying}
-    text["P"] = [count(v) for v in order["n_params"]]
-    text["N·D/P"] = [f"{v:.3g}" for v in order["equations_per_param"]]
-    text["replicates"] = [count(v) for v in sizes]
-    shown = [m for m in MEASURES.values() if m.shown and m.column in rows]
-    for measure in [m for m in shown if not m.share]:
-        medians = curve(rows, cells, measure)
-        # a measure that no replicate has though none diverged was not measured: energy, say,
-        # without a known system
-        estimates = [
-            None if not n and part[measure.column].isna().to_numpy().all() else medians.estimate(k)
-            for k, (part, n) in enumerate(zip(parts, n_diverged, strict=True))
-        ]
-        for end, attribute in (("", "value"), ("_low", "low"), ("_high", "high")):
-            data[measure.column + end] = [getattr(e, attribute, np.nan) for e in estimates]
-        name = measure.words + (f" ({measure.unit})" if measure.unit else "")
-        text[name] = ["not measured" if e is None else estimate(e) for e in estimates]
-        if measure is VALID_TIME and "rollout.horizon" in order:
-            caps = AT_END * order["rollout.horizon"].to_numpy(float)
-            text[name] = [
-                t if e is None or e.value < cap else f"{t}, at the cap"
-                for t, e, cap in zip(text[name], estimates, caps, strict=True)
-            ]
-    for measure in [m for m in shown if m.share]:
-        middle = np.mean if rows[measure.column].dtype == bool else np.median
-        shares = [float(middle(part[measure.column].to_numpy(float))) for part in parts]
-        data[measure.column] = shares
-        text[measure.words] = [
-            f"{100 * share:.3g} %" if np.isfinite(share) else "unknown" for share in shares
-        ]
-    text["diverged"] = [count(v) for v in n_diverged]
-    return pd.DataFrame(data), pd.DataFrame(text)
-
-
-def _text(value) -> str:
-    if isinstance(value, int | np.integer):
-        return count(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def thinned(rows: pd.DataFrame, most: int = MOST_CELLS) -> tuple[pd.DataFrame, str]:
-    """The rows of at most `most` cells and of all trials of searches, and a sentence that says so;
-    empty if all are kept.
-
-    Every second value is left out, again and again, of the number with the longest ladder.
-    """
-    evidence = counted(rows)
-    cells = evidence.drop_duplicates("cell").set_index("cell").loc[:, "system":"precision"]
-    varying = [name for name in cells.columns if len(cells[name].unique()) > 1]
-    numbers = [name for name in varying if pd.api.types.is_numeric_dtype(cells[name])]
-    kept = cells.sort_values(varying, kind="stable") if varying else cells
-    while len(kept) > most:
-        places = {name: _places(kept, name, varying) for name in numbers}
-        longest = max(places, key=lambda name: places[name][1].max(), default=None)
-        if longest is None or places[longest][1].max() <= 2:
-            even = np.linspace(0, len(kept) - 1, most).round().astype(int)
-            kept = kept.iloc[np.unique(even)]
-            break
-        place, length = places[longest]
-        kept = kept.loc[(place % 2 == 0) | (place == length - 1)]
-    if len(kept) == len(cells):
-        return rows, ""
-    parts = [
-        f"{count(kept[name].nunique())} of the {count(cells[name].nunique())} values of {name}"
-        for name in varying
-        if kept[name].nunique() < cells[name].nunique()
-    ]
-    spread = f", with {', '.join(parts)}" if parts else ""
-    sentence = (
-        f"{count(len(cells))} cells are more than one page can show: answers and figures rest on "
-        f"{plural(len(kept), 'cell')}, spread evenly{spread}. results.parquet and curves.parquet "
-        "hold all."
-    )
-    shown = evidence.loc[evidence["cell"].isin(kept.index)].reset_index(drop=True)
-    if evidence is not rows:
-        shown = pd.concat([shown, rows.loc[rows["role"] == "trial"]], ignore_index=True)
-    return shown, sentence
-
-
-def _places(cells: pd.DataFrame, name: str, varying: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each cell on its ladder along `name`, from 0, and the length of that ladder."""
-    others: Any = [other for other in varying if other != name] or np.zeros(len(cells))
-    ladders = cells.groupby(others, sort=False, dropna=False)[name]
-    places = ladders.rank(method="first", na_option="top").to_numpy(int) - 1
-    return places, ladders.transform("size").to_numpy(int)

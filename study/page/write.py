@@ -45,8 +45,10 @@ def write(
         start(joblib, "study.analysis.answers")
     # here, so that an error about the folder does not wait for the plotting libraries
     from study.analysis import answers, style, summary
+    from study.analysis.answer import Tables
+    from study.analysis.motion import motions
     from study.analysis.searches import searches
-    from study.page import notes, page
+    from study.page import cells, notes, page
 
     folder = Path(folder)
     target, figures = folder / "report" / "index.html", folder / "report" / "figures"
@@ -63,7 +65,7 @@ def write(
         write_text(target, page.render(folder.resolve().name, settings, now))
         return target
     searched = searches(gather.load_trials(folder), gather.load_searches(folder))
-    rows, sentence = page.thinned(every)
+    rows, sentence = cells.thinned(every)
     curves = curves_of(rows, all_curves) if sentence else all_curves
     if stop():
         return target
@@ -88,18 +90,19 @@ def write(
     write_text(folder / "report" / "summary.json", text + "\n", fsync=False)
     count = counted(rows)
     shown = rows if count.empty else count  # of a search of which nothing was trained again, all
-    numbers, cells = page.cell_table(shown)
+    numbers, table = cells.cell_table(shown)
     numbers.to_csv(figures / "cells.csv", index=False)
     text = page.render(
         str(shown["study"].iloc[0]),
         settings,
         now,
         rows=shown,
-        cells=cells,
+        table=table,
         answers=verdicts,
         told=told,
         numbers=numbers,
         drawn=drawn,
+        motions=motions(Tables(rows, curves)),
         missing=missing,
         notes=[*notes.searched(rows, searched), *notes.measured(rows, settings)],
     )

@@ -18,8 +18,13 @@ with warnings.catch_warnings(), np.printoptions():
     warnings.simplefilter("ignore")
     import colour
 
+from matplotlib.colors import to_hex
+
 from study.analysis import style
+from study.analysis.answer import Tables
+from study.analysis.questions import comparisons
 from study.page import page
+from tests.analysis import synthetic
 
 APART = 10.0  # CIEDE2000 between any two colours; 2.3 is just noticeable side by side
 READABLE = 4.5  # WCAG 2.2, 1.4.3: contrast of text
@@ -71,6 +76,19 @@ def test_text_of_the_page_is_readable():
     root = re.search(r":root \{(.*?)\}", css, re.DOTALL)
     assert root
     found = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", root[1]))
-    names = ["ink", "quiet", "yes", "no", "open"]
+    names = ["ink", "quiet", "yes", "no", "open", "learned"]
     luminance = linear([found[name] for name in names]) @ [0.2126, 0.7152, 0.0722]
     assert (1.05 / (luminance + 0.05)).min() > READABLE
+
+
+def test_numbers_in_a_heat_map_are_readable():
+    settings = synthetic.product(
+        model__activation=["softplus", "tanh", "gelu"], model__beta=[0.5, 1.0, 2.0, 4.0]
+    )
+    plots = comparisons.QUESTION.plots(Tables(synthetic.rows(settings, synthetic.Law())))
+    axis = next(plot for plot in plots if plot.id == "activation_beta").figure.axes[0]
+    grounds = [to_hex(c) for c in axis.collections[0].get_facecolors()]
+    assert len(axis.texts) == len(grounds) == 12
+    ink = linear([to_hex(text.get_color()) for text in axis.texts])
+    light = np.stack([ink, linear(grounds)]) @ [0.2126, 0.7152, 0.0722] + 0.05
+    assert (light.max(axis=0) / light.min(axis=0)).min() > READABLE

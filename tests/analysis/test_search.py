@@ -176,7 +176,8 @@ def test_a_study_of_trials_alone_is_about_its_search() -> None:
     assert found
     assert all(a.id.startswith("search") for a in found)
     plots = {p.id: p for p in answers.plots(rows, synthetic.curves(rows), search)}
-    assert set(plots) == {"search_front", "search_history", "search_importance"}
+    of_trials = {"search_slices", "search_parallel"}
+    assert set(plots) == {"search_front", "search_history", "search_importance", *of_trials}
     front = plots["search_front"].data
     pair = front[["test_nmse_median", "rollout_error"]].to_numpy(float)
     beaten = [((pair <= one).all(1) & (pair < one).any(1)).any() for one in pair]

@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from study.page.page import thinned
+from study.page.cells import thinned
 
 
 def grid(**factors) -> pd.DataFrame:

@@ -7,6 +7,7 @@ of activation and beta.
 
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from study.analysis.questions.beta import as_it_comes
 from study.analysis.statistics.limits import CHANGED
 from study.analysis.statistics.medians import LEVEL
 from study.analysis.statistics.ratios import mean_ratio
-from study.analysis.style import Plot, bars_are, canvas, decade_axis, dot_plot, finish
+from study.analysis.style import Plot, bars_are, canvas, decade_axis, dot_plot, finish, legible
 from study.analysis.words import capital, estimate, number, plural, span, with_article
 from study.tables.measures import TEST, VALID_TIME
 from study.tables.schema import RESULTS
@@ -150,6 +151,10 @@ def _heat_map(rows: pd.DataFrame, both: Comparison) -> Plot:
         linewidths=1,
         cbar_kws={"label": TEST.label, "aspect": 16},
     )
+    mesh: Any = axis.collections[0]
+    written = ~np.ma.getmaskarray(np.ma.ravel(mesh.get_array()))
+    for text, ground in zip(axis.texts, mesh.get_facecolors()[written], strict=True):
+        text.set_color(legible(ground))
     bar = figure.axes[-1]  # seaborn keeps it to itself
     decade_axis(bar, most=5)
     bar.yaxis.set_minor_locator(NullLocator())

@@ -60,21 +60,12 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     curves, design = tables.curves, tables.design
     if curves is None:
         return
-    cells = tuple(design.cells.index)
-    errors = curve(tables.rows, cells, ROLLOUT).middle
-    ranked = [cells[k] for k in np.argsort(errors, kind="stable")]
-    with_curve = {
-        metric: set(curves.loc[curves["metric"] == f"true.{metric}[0]", "cell"])
-        for metric in ("q0", "energy")
-    }
-    have = [cell for cell in ranked if cell in with_curve["q0"]]
-    chosen = {"best": have[0]} if have else {}
-    if len(have) > 1:
-        chosen["middle"] = have[len(have) // 2]
+    ranked, chosen = _ranked(tables), shown_cells(tables)
     for which, cell in chosen.items():
         yield _rollouts(curves, design, cell, which)
+    with_energy = _with_curve(curves, "energy")
     for which, cell in chosen.items():
-        if cell in with_curve["energy"]:
+        if cell in with_energy:
             yield _energy(curves, cell, which)
     ranks = np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_CELLS))
     spread = [ranked[k] for k in np.unique(ranks.round().astype(int))]
@@ -86,11 +77,42 @@ def _plots(tables: Tables) -> Iterator[Plot]:
             yield draw(lines, design, spread)
 
 
+def shown_cells(tables: Tables) -> dict[str, str]:
+    """The cells whose rollouts are shown: `best` and `middle` in rollout error, as far as there
+    are any with curves."""
+    if tables.curves is None or tables.rows.empty:
+        return {}
+    with_curve = _with_curve(tables.curves, "q0")
+    have = [cell for cell in _ranked(tables) if cell in with_curve]
+    middle = {"middle": have[len(have) // 2]} if len(have) > 1 else {}
+    return {"best": have[0], **middle} if have else {}
+
+
+def _ranked(tables: Tables) -> list[str]:
+    """All cells, ascending in the median rollout error."""
+    cells = tuple(tables.design.cells.index)
+    errors = curve(tables.rows, cells, ROLLOUT).middle
+    return [cells[k] for k in np.argsort(errors, kind="stable")]
+
+
+def _with_curve(curves: pd.DataFrame, metric: str) -> set[str]:
+    return set(curves.loc[curves["metric"] == f"true.{metric}[0]", "cell"])
+
+
+def trajectories(curves: pd.DataFrame, cell: str) -> pd.DataFrame:
+    """The trajectories of a cell's first replicate that has them: a row a time, in seconds, and
+    the columns `true.q0[k]`, `learned.q0[k]` and so on."""
+    own = curves.loc[(curves["cell"] == cell) & (curves["curve"] == "rollout")]
+    first = own.loc[own["metric"] == "true.q0[0]", "replicate"].min()
+    own = own.loc[(own["replicate"] == first) & own["metric"].str.match(r"(true|learned)\.")]
+    return own.pivot_table(index="x", columns="metric", values="value", dropna=False)
+
+
 def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Plot:
     """The coordinates along two rollouts."""
     metrics = set(curves.loc[curves["cell"] == cell, "metric"])
     D = sum(1 for metric in metrics if re.fullmatch(r"true\.q\d+\[0\]", metric))
-    coordinates = _coordinates(design.cells.loc[cell], D)
+    coordinates = coordinates_of(design.cells.loc[cell], D)
     measured = design.cells.loc[cell, "system"] == "unknown"
     true, truth = ("measured", "as measured") if measured else ("true", "the true")
     figure, axes = canvas(D, height=1.1 + 1.45 * D, sharex=True)
@@ -103,8 +125,7 @@ def _rollouts(curves: pd.DataFrame, design: Design, cell: str, which: str) -> Pl
         shown = shown[np.isfinite(shown)]
         low, high = min(shown, default=0.0), max(shown, default=0.0)
         pad = 0.35 * max(high - low, 1e-9)
-        written = name.replace("theta", "θ").translate(_LOWERED)
-        axis.set(ylim=(low - pad, high + pad), ylabel=f"{written} ({unit})")
+        axis.set(ylim=(low - pad, high + pad), ylabel=axis_label(name, unit))
     axes[-1].set_xlabel("time (s)")
     finish(figure, axes[0])
     title = f"Rollouts of the {which} cell"
@@ -125,7 +146,12 @@ _RANK = {"best": "with the lowest", "middle": "with the middle"}
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-def _coordinates(cell: pd.Series, D: int) -> list[tuple[str, str]]:
+def axis_label(name: str, unit: str) -> str:
+    """A coordinate as a physicist writes it: θ₁ (rad)."""
+    return f"{name.replace('theta', 'θ').translate(_LOWERED)} ({unit})"
+
+
+def coordinates_of(cell: pd.Series, D: int) -> list[tuple[str, str]]:
     """(name, unit) of each coordinate: the table's, or the system's if the table has none."""
     listed = re.findall(r"([^,()]+) \(([^()]*)\)", str(cell.get("coordinates")))
     if len(listed) == D:
@@ -164,17 +190,14 @@ def _pairs(
 
     **Returns:** what was drawn: `time`, `true.<name>[k]` and `learned.<name>[k]`.
     """
-    own = curves.loc[(curves["cell"] == cell) & (curves["curve"] == "rollout")]
-    first = own.loc[own["metric"] == "true.q0[0]", "replicate"].min()
-    own = own.loc[(own["replicate"] == first) & own["metric"].str.match(r"(true|learned)\.")]
-    wide = own.pivot_table(index="x", columns="metric", values="value", dropna=False)
+    wide = trajectories(curves, cell)
     time = wide.index.to_numpy()
     drawn = {"time": time}
     for k in (0, 1):
         if f"true.{metric}[{k}]" not in wide:
             continue
         pair = wide[[f"true.{metric}[{k}]", f"learned.{metric}[{k}]"]].to_numpy()
-        pair = _continuous(pair) if angle else pair
+        pair = continuous(pair) if angle else pair
         drawn[f"true.{name}[{k}]"], drawn[f"learned.{name}[{k}]"] = solid, dashed = pair.T
         label, colour = f"trajectory {k + 1}", COLOURS[k]
         axis.plot(time, solid, color=colour, lw=1.6, alpha=0.55, label=f"{label}, {true}")
@@ -241,7 +264,7 @@ def _lines(
     return data.assign(setting=[labels[cell] for cell in data["cell"]])
 
 
-def _continuous(pair: np.ndarray) -> np.ndarray:
+def continuous(pair: np.ndarray) -> np.ndarray:
     """Two angles without jumps of 2 pi, both starting on the same turn; NaN ends a curve."""
     out = pair.copy()
     for column in out.T:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, curve, make
+from study.analysis.marks import mark
 from study.analysis.searches import HISTORY, SearchResults, exactly, spread
 from study.analysis.statistics.limits import CHANGED
 from study.analysis.statistics.medians import Estimate, Medians
@@ -179,6 +180,7 @@ def _plots(tables: Tables) -> Iterator[Plot]:
         limits = [members[names].to_numpy(float).T for names in ends]
         xerr, yerr = (bars(a, v, b) for v, (a, b) in zip((x, y), limits, strict=True))
         axis.step(x, y, where="post", color=colour, linewidth=1.1)
+        mark(axis, part[first.column], part[second.column], part.filter(["cell", "replicates"]))
         look_of: dict[str, Any] = {"color": colour, "marker": MARKERS[k], "markersize": 6}
         look_of |= {"capsize": 2.0, "elinewidth": 0.9, "label": front.search.label or "the front"}
         axis.errorbar(x, y, xerr=xerr, yerr=yerr, linestyle="none", **look_of)

@@ -20,6 +20,7 @@ from study.analysis.answer import (
     make,
     medians_table,
 )
+from study.analysis.marks import mark
 from study.analysis.statistics.limits import (
     AT_CAP,
     CHAOTIC,
@@ -272,6 +273,7 @@ def _plots(tables: Tables) -> Iterator[Plot]:
             part = medians_table(budget.columns[control], budget.cells, **about)
             look_of = look(k, len(drawn))
             axis.plot(model, part["median"], ls="none", alpha=0.85, label=label, **look_of)
+            mark(axis, model, part["median"], part)
             parts.append(part)
         finite = model[np.isfinite(model) & (model > 0)]
         ends = np.array([min(finite, default=0.2) / 2, min(1.0, 2 * max(finite, default=0.5))])
@@ -408,6 +410,7 @@ def scatter_on(
     hue = np.log2(shown["equations_per_param"].to_numpy(float))
     look = {"cmap": "viridis", "s": 20, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"}
     points = axis.scatter(x, y, c=hue, **look)
+    mark(axis, x, y, shown)
     if fit is not None:
         ends = np.array([x.min(), x.max()])
         label = f"slope {estimate(fit.slope)},  R² = {estimate(fit.r2)}"

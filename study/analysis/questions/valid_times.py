@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, make
+from study.analysis.marks import mark
 from study.analysis.statistics.limits import AT_CAP, LYAPUNOV
 from study.analysis.statistics.medians import Estimate
 from study.analysis.statistics.ratios import LogLogFit, loglog
@@ -102,6 +103,7 @@ def plots(tables: Tables) -> Iterator[Plot]:
         times = law.rows[VALID_TIME.column].to_numpy(float)
         style = look(k, len(found))
         panel.plot(eps, times, ls="none", alpha=0.6, markersize=4, label=law.where, **style)
+        mark(panel, eps, times, law.rows.filter(["cell", "replicate"]))
         ends = np.array([eps.min(), eps.max()])
         line = law.fit.intercept * np.log(10) - law.fit.slope.value * np.log(ends)
         panel.plot(ends, line, color=style["color"], linewidth=1.2)

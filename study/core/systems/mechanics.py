@@ -38,6 +38,7 @@ Array = np.ndarray
 Rows = Inexact[Array, "*n D"]  # complex ones are for derivatives by complex step
 Inputs = Inexact[Array, "*n m"]
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
+Bodies = Callable[[Inexact[Array, "n D"], Any], Inexact[Array, "n K 2"]]
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
 
 
@@ -66,6 +67,9 @@ class System:
       coordinate i is a power in watts. None if nothing but the Lagrangian acts.
     - `inputs`: name and unit of each input u that the forces depend on, such as a motor's torque.
       They are zero unless they are given.
+    - `bodies`: ((n, D) q, constants) -> (n, K, 2) where the K bodies are in a plane, in metres, y
+      upwards, each joined to the one before; a fixed pivot is the first of them. For pictures
+      alone; None if there is none.
     """
 
     name: str
@@ -83,6 +87,7 @@ class System:
     library: Library | None = None
     forces: Forces | None = None
     inputs: tuple[tuple[str, str], ...] = ()
+    bodies: Bodies | None = None
 
     def __post_init__(self) -> None:
         """Numpy's numbers count as Python's, which a cell's name is made from."""

@@ -20,6 +20,11 @@ def uniform(*half_widths: float) -> Sampler:
     return sample
 
 
+def _in_the_plane(q: Array, c: Any) -> Array:
+    """One body, whose coordinates are x and y."""
+    return q[:, None, :]
+
+
 def _directions(angle: Array) -> Array:
     """Unit vectors (n, 2) at angles given in turns."""
     return np.stack([np.cos(2 * np.pi * angle), np.sin(2 * np.pi * angle)], axis=1)
@@ -163,6 +168,7 @@ PARTICLES = (
         safe=lambda s, c: np.hypot(s[:, 0], s[:, 1]) > 0.4,
         horizon=20.0,
         energy_scale=lambda c: c.m * c.mu / 2,
+        bodies=_in_the_plane,
     ),
     System(
         name="magnetic_trap",
@@ -174,6 +180,7 @@ PARTICLES = (
         box=(1.5, 1.5, 2.0, 2.0),
         horizon=20.0,
         energy_scale=lambda c: c.m * 1.5**2 / 2 + c.k / 2 + c.kappa / 4,
+        bodies=_in_the_plane,
     ),
     System(
         name="henon_heiles",
@@ -187,6 +194,7 @@ PARTICLES = (
         safe=_henon_heiles_safe,
         horizon=30.0,
         energy_scale=_escape_energy,
+        bodies=_in_the_plane,
     ),
     # Kinetic energy that is not quadratic: the mass matrix depends on the velocities.
     System(
@@ -200,5 +208,6 @@ PARTICLES = (
         safe=lambda s, c: np.hypot(s[:, 2], s[:, 3]) < 0.9 * c.c,
         horizon=20.0,
         energy_scale=_relativistic_scale,
+        bodies=_in_the_plane,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core.systems.mechanics import Sampler, System
+from study.core.systems.mechanics import Bodies, Sampler, System
 
 Array = np.ndarray
 
@@ -93,6 +93,31 @@ def _cart_pole_start(rng: np.random.Generator, n: int, c: Any) -> Array:
     return np.stack([x, theta, recoil, rate], axis=1)
 
 
+def _below(angle: Array, length: Any) -> Array:
+    """(n, 2) the end of a rod that hangs from the origin at an angle to the vertical."""
+    return np.stack([length * np.sin(angle), -length * np.cos(angle)], axis=1)
+
+
+def _rods(*lengths: str) -> Bodies:
+    """A pivot and bobs, each on a rod below the one before."""
+
+    def bodies(q: Array, c: Any) -> Array:
+        steps = [_below(angle, getattr(c, name)) for angle, name in zip(q.T, lengths, strict=True)]
+        return np.cumsum([np.zeros_like(steps[0]), *steps], axis=0).swapaxes(0, 1)
+
+    return bodies
+
+
+def _spring_pendulum_bodies(q: Array, c: Any) -> Array:
+    bob = _below(q[:, 1], q[:, 0])
+    return np.stack([np.zeros_like(bob), bob], axis=1)
+
+
+def _cart_pole_bodies(q: Array, c: Any) -> Array:
+    cart = np.stack([q[:, 0], np.zeros_like(q[:, 0])], axis=1)
+    return np.stack([cart, cart + _below(q[:, 1], c.l)], axis=1)
+
+
 _DOUBLE = System(
     name="double_pendulum",
     lagrangian=_double_pendulum,
@@ -104,6 +129,7 @@ _DOUBLE = System(
     horizon=10.0,
     # from both bobs hanging to both level with the pivot: 29.4 J, as Cranmer et al. use
     energy_scale=lambda c: (c.m1 + c.m2) * c.g * c.l1 + c.m2 * c.g * c.l2,
+    bodies=_rods("l1", "l2"),
 )
 
 _CART_POLE = System(
@@ -116,6 +142,7 @@ _CART_POLE = System(
     box=(1.0, np.pi, 2.5, 7.0),
     horizon=10.0,
     energy_scale=lambda c: c.m * c.g * c.l,
+    bodies=_cart_pole_bodies,
 )
 
 PENDULUMS = (
@@ -148,6 +175,7 @@ PENDULUMS = (
         energy_scale=lambda c: (
             c.g * ((c.m1 + c.m2 + c.m3) * c.l1 + (c.m2 + c.m3) * c.l2 + c.m3 * c.l3)
         ),
+        bodies=_rods("l1", "l2", "l3"),
     ),
     System(
         name="spring_pendulum",
@@ -160,6 +188,7 @@ PENDULUMS = (
         centre=(1.245, 0.0, 0.0, 0.0),
         horizon=10.0,
         energy_scale=lambda c: c.m * c.g * (c.l + c.m * c.g / c.k),
+        bodies=_spring_pendulum_bodies,
     ),
     _CART_POLE,
 )
