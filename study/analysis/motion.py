@@ -84,12 +84,16 @@ def _of_cell(tables: Tables, which: str, cell: str) -> list[Motion]:
 
 
 def _system(row: pd.Series) -> System | None:
-    """The cell's system with its constants; None if it is none of the registry."""
+    """The cell's system with its constants; None if it is none of the registry, or if the table
+    names constants that it has not."""
     system, changed = SYSTEMS.get(str(row["system"])), str(row.get("system.constants"))
     if system is None or "=" not in changed:
         return system
-    pairs = (pair.split("=") for pair in changed.split(", "))
-    return system.with_constants(**{name: float(value) for name, value in pairs})
+    try:
+        pairs = (pair.split("=") for pair in changed.split(", "))
+        return system.with_constants(**{name: float(value) for name, value in pairs})
+    except (ValueError, KeyError):
+        return None
 
 
 def gif(motions: Sequence[Motion], path: str | Path) -> Path:

@@ -100,7 +100,7 @@ def test_solving_with_a_factor_is_dividing_by_the_damped_matrix(N):
 
 
 def test_steps_on_a_kept_factor_lower_the_error_further_and_end_where_scipy_does(monkeypatch):
-    """A P that is large enough for them is slow here, so their price is lowered, and their number."""
+    """A P that is large enough for them is slow here, so price and number are lowered."""
     model, made = lnn(width=4, depth=2), make_data(R=1, N=60)
     truth = model.initialise([1], torch.float64)
     data = taught(model, truth, made, noise=0.02)

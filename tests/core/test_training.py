@@ -125,7 +125,7 @@ def test_what_is_left_has_the_least_error_on_held_out_points(stages):
 
 @pytest.mark.parametrize("N", [20, 60], ids=["P > N D", "P < N D"])
 def test_steps_on_a_kept_factor_are_the_same_after_a_resume(N, monkeypatch):
-    """A P that is large enough for them is slow here, so their price is lowered, and their number."""
+    """A P that is large enough for them is slow here, so price and number are lowered."""
     monkeypatch.setattr(levenberg_marquardt, "COST", 1)
     monkeypatch.setattr(levenberg_marquardt, "MOST", 5)
     followed, follow = [], levenberg_marquardt._follow
