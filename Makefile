@@ -1,4 +1,5 @@
 # make study: the main job.  make test: the tests of every change.  make test-all: every test there is.
+# make docs: the documentation as a site in build/site.
 # make cover: make test, with the lines that no test runs.  Each makes .venv if it is missing.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ BIN := .venv/bin
 # one thread a process: the sweep has a process a core
 export OMP_NUM_THREADS := 1
 
-.PHONY: study test test-all cover lint format
+.PHONY: study test test-all cover docs lint format
 
 study: .venv/installed
 	$(BIN)/python -m study.sweep +experiment=n_vs_p
@@ -20,6 +21,9 @@ test-all: .venv/installed lint
 
 cover: .venv/installed
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not cluster" --cov --cov-report term
+
+docs: .venv/installed
+	$(BIN)/python docs/build.py
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

@@ -162,8 +162,9 @@ def _of_recording(path: Path, friction: str, overrides: list[str], seed: int) ->
 def _ready(overrides: list[str], own: System | None):
     """A block of one network, ready to train."""
     from study.block.setup import ready
-    from study.config.cell import check_device, make_cell, wants_cpp
+    from study.config.cell import make_cell
     from study.config.command_line import compose
+    from study.config.device import check_device, wants_cpp
     from study.core import native
 
     config = compose(overrides)

@@ -35,7 +35,8 @@ def _train(arguments: list[str], config: dict[str, Any]) -> None:
 
     from study.block.run import run_block, write_block
     from study.config import data_files
-    from study.config.cell import check_device, make_cell, wants_cpp
+    from study.config.cell import make_cell
+    from study.config.device import check_device, wants_cpp
     from study.config.run import make_run
     from study.config.terminal import console
     from study.core import native

@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from study.config.cell import check_device, make_cell
+from study.config.cell import make_cell
+from study.config.device import check_device
 from study.config.errors import ConfigError, first_line
 from study.config.factors import DERIVED, FACTORS
 from study.config.run import make_run

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from study import report, results
-from study.analysis import across
+from study.analysis import pooled_questions
 from study.tables import gather
 from tests.analysis import synthetic
 from tests.analysis import synthetic_science as science
@@ -45,7 +45,9 @@ def text_of(page):
 
 def test_answers_are_on_the_page_and_in_json(folder, page):
     found = json.loads((folder / "answers.json").read_text(), parse_constant=pytest.fail)
-    assert [each["id"] for each in found] == [q.id for q in (*across.QUESTIONS, *across.BESIDE)]
+    assert [each["id"] for each in found] == [
+        q.id for q in (*pooled_questions.QUESTIONS, *pooled_questions.BESIDE)
+    ]
     text = text_of(page)
     for each in found:
         assert each["question"] in text

@@ -6,18 +6,24 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from study.config import data_files, measured, own_system
-from study.config.as_typed import ONE
+from study.config import cell_checks, groups, measured
 from study.config.errors import ConfigError, altered, build
 from study.config.factors import FACTORS
-from study.config.physical_units import usual_name
+from study.config.named import (
+    inputs_of,
+    model_of,
+    points_of,
+    reading_of,
+    recording_of,
+    remarks_of,
+    system_of,
+)
 from study.config.sampled import chosen
 from study.config.schema import (
     ESTIMATES,
@@ -35,21 +41,14 @@ from study.config.schema import (
     SystemConfig,
     mapping,
 )
-from study.core.data.checks import Names, remarks
 from study.core.data.datasets import DataError
 from study.core.data.label_noise import Noise
 from study.core.data.recording import Recording
 from study.core.systems import System
 
-if TYPE_CHECKING:  # with torch, which help spares
-    from study.core.models import Model
-
 DEFAULT_N_TRAIN = 4096  # if neither data.n_train nor data.n_over_p is given
 MOST_CHOSEN = 1000  # unknowns that model.width=auto allows
-FREE_START = 3  # positions that a motion from an unknown state does not all fit, at least
 UNUSED_TRAJECTORIES = 100  # data.n_trajectories of states that are drawn uniformly
-
-_groups: dict[tuple[str, str], Any] = {}  # those made, by name and values
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -78,168 +77,24 @@ class Cell:
     block_size: Annotated[Count, "replicates trained together as one batched ensemble"]
 
     def __post_init__(self) -> None:
-        data = self.data
-        if self.n_train > data.pool_size:
-            raise ConfigError(
-                f"data.n_train={self.n_train} is larger than the pool: "
-                f"give at most data.pool_size={data.pool_size} points, or a larger pool"
-            )
-        share = self.optimizer.validation
-        if share and not 0 < self.n_validation < self.n_train:
-            raise ConfigError(
-                f"optimizer.validation={share:g} holds out {self.n_validation} of "
-                f"data.n_train={self.n_train} points: it should hold out one or more, and leave one"
-            )
-        if data.sampler == "trajectories" and data.n_trajectories >= data.pool_size:
-            raise ConfigError(
-                f"data.n_trajectories={data.n_trajectories} leaves each no point but its start: "
-                f"give fewer than data.pool_size={data.pool_size}"
-            )
-        from study.core.models import LinearModel
-
-        if self.n_driven and self.system.name != "unknown":
-            raise ConfigError(
-                f"data.columns.inputs drives the motion, and that of system={self.system.name} is "
-                "made without: use system=unknown"
-            )
-        model = _model(self.mechanics, self.model, self.n_driven)
-        solved = self.optimizer.name == "least_squares"
-        if solved and not isinstance(model, LinearModel):
-            raise ConfigError(
-                f"optimizer=least_squares solves linear models, and model={self.model.name} is "
-                "none: use model=linear_lagrangian or random_features, or another optimizer"
-            )
-        if self.optimizer.first == "soap" and isinstance(model, LinearModel):
-            raise ConfigError(
-                f"optimizer={self.optimizer.name} turns the layers of a network, and "
-                f"model={self.model.name} is none: use optimizer=adam or least_squares, or "
-                "model=lnn"
-            )
-        if self.model.name == "linear_lagrangian" and self.model.scale == "auto" and not solved:
-            raise ConfigError(
-                f"model.scale=auto is chosen by optimizer=least_squares: {self.optimizer.name} "
-                "needs a number, such as model.scale=0.5"
-            )
-        if self.model.name == "linear_lagrangian" and self.model.friction != "none" and not solved:
-            raise ConfigError(
-                f"model.friction={self.model.friction} of model=linear_lagrangian is kept from "
-                f"being negative by optimizer=least_squares, and {self.optimizer.name} does not: "
-                "use that, or model=structured_lnn"
-            )
-        if self.optimizer.followed:
-            self._check_segments(model)
-        if self.optimizer.weak:
-            self._check_weak()
-        if data.sampler == "trajectories" and (data.position_noise or self.optimizer.followed):
-            self._check_samples()
-
-    def _check_segments(self, model: Model) -> None:
-        """Whether learned motion can be compared with the samples that follow a point.
-
-        **Raises:** `ConfigError`.
-        """
-        data = self.data
-        from study.core.models import NetworkModel
-
-        if not isinstance(model, NetworkModel):
-            raise ConfigError(
-                "optimizer.loss=rollout needs the accelerations' gradient in the states, which "
-                f"model={self.model.name} has not: use lnn, structured_lnn or acceleration_mlp"
-            )
-        if data.sampler == "uniform":
-            raise ConfigError(
-                "optimizer.loss=rollout follows the samples of a trajectory, and data.sampler="
-                "uniform has no trajectories: use data=trajectories"
-            )
-        if self.n_driven:
-            raise ConfigError(
-                "optimizer.loss=rollout knows no inputs between the samples, and "
-                "data.columns.inputs names some: use optimizer.loss=squared"
-            )
-        self._check_noise()
-        steps = self.optimizer.rollout_steps
-        if data.position_noise and steps < FREE_START:
-            raise ConfigError(
-                f"optimizer.rollout_steps={steps} positions with data.position_noise="
-                f"{data.position_noise:g} lie on a straight line, which is no motion: it should "
-                f"be at least {FREE_START}"
-            )
-
-    def _check_weak(self) -> None:
-        """Whether there are positions for the weak form. **Raises:** `ConfigError`."""
-        from study.core.training.lagrangian_fit import FEWEST
-
-        data, name = self.data, self.model.name
-        if name != "linear_lagrangian":
-            raise ConfigError(
-                f"optimizer.loss=weak fits a Lagrangian, and model={name} is none: use "
-                "model=linear_lagrangian"
-            )
-        if self.model.friction != "none" or self.n_driven:
-            raise ConfigError(
-                "optimizer.loss=weak fits no forces in a sweep, and model.friction or "
-                "data.columns.inputs asks for some: use study.fit, or optimizer.loss=squared"
-            )
-        if data.sampler == "uniform":
-            raise ConfigError(
-                "optimizer.loss=weak integrates along trajectories, and data.sampler=uniform has "
-                "none: use data=trajectories"
-            )
-        self._check_noise()
-        recording = self.recording
-        longest = (
-            data.pool_size // data.n_trajectories
-            if recording is None
-            else max(len(motion.times) for motion in recording.training)
-        )
-        if longest < FEWEST:
-            raise ConfigError(
-                f"optimizer.loss=weak needs a trajectory of {FEWEST} samples, and the longest has "
-                f"{longest}: use longer ones, or optimizer.loss=squared"
-            )
-
-    def _check_noise(self) -> None:
-        """**Raises:** `ConfigError` for noise that the loss does not see."""
-        if noise := self.data.noise:
-            raise ConfigError(
-                f"data.noise={noise:g} is noise of the accelerations, which "
-                f"optimizer.loss={self.optimizer.loss} does not see: use data.position_noise"
-            )
-
-    def _check_samples(self) -> None:
-        """Whether each trajectory of the pool has samples enough. **Raises:** `ConfigError`."""
-        data, k = self.data, self.optimizer.followed
-        samples, rest = divmod(data.pool_size, data.n_trajectories)
-        if rest:
-            raise ConfigError(
-                f"data.pool_size={data.pool_size} gives data.n_trajectories={data.n_trajectories} "
-                "trajectories unequal numbers of samples: use a multiple, or data.sampling_rate"
-            )
-        points = _available(data, k)
-        if self.n_train > points:
-            short = f" that {k} samples follow" if k else ""
-            raise ConfigError(
-                f"data.n_train={self.n_train} is more than the {points} points{short} of "
-                f"{data.n_trajectories} trajectories of {samples} samples: give fewer, or a larger "
-                "data.pool_size or data.sampling_rate"
-            )
+        cell_checks.check(self)
 
     @property
     def mechanics(self) -> System:
         """The system with this cell's constants. **Raises:** `ConfigError` for code not loaded."""
-        return _mechanics(self.system, self.data)
+        return system_of(self.system, self.data)
 
     @property
     def recording(self) -> Recording | None:
         """What was measured; None for data that are made. **Raises:** `ConfigError`."""
-        return _recording(self.data, self.mechanics)
+        return recording_of(self.data, self.mechanics)
 
     @property
     def remarks(self) -> list[str]:
         """What its recording contradicts; nothing of data that are made."""
         if self.recording is None or (reading := self.reading) is None:
             return []
-        return _remarks(reading, self.mechanics)
+        return remarks_of(reading, self.mechanics)
 
     @property
     def findings(self) -> list[str]:
@@ -260,17 +115,17 @@ class Cell:
     @property
     def reading(self) -> measured.Reading | None:
         """How the recording is read; None for data that are made."""
-        return _reading(self.data)
+        return reading_of(self.data)
 
     @functools.cached_property
     def n_params(self) -> int:
         """P, trainable parameters of one network."""
-        return _model(self.mechanics, self.model, self.n_driven).n_params
+        return model_of(self.mechanics, self.model, self.n_driven).n_params
 
     @property
     def n_driven(self) -> int:
         """m, recorded inputs."""
-        return _n_driven(self.data)
+        return inputs_of(self.data)
 
     @property
     def n_train(self) -> int:
@@ -316,7 +171,7 @@ class Cell:
 
     def factors(self) -> dict[str, Any]:
         """The table's columns of factors, under their config keys, and what follows from them."""
-        mechanics, reading = self.mechanics, _reading(self.data)
+        mechanics, reading = self.mechanics, reading_of(self.data)
         linear, ridge = self.model.name == "linear_lagrangian", self.optimizer.ridge
         followed, stride = self.optimizer.followed, self.optimizer.rollout_stride
         named = {
@@ -393,11 +248,13 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
 
     **Raises:** `ConfigError`, one sentence, for a key or value that cannot be right.
     """
-    groups = {name: _unsigned(mapping(name, plain.get(name))) for name in GROUPS}
-    groups["system"], groups["data"] = _nested(*by_content(groups["system"], groups["data"]))
-    made = {name: _group(name, values) for name, values in groups.items()}
+    given = {name: groups.unsigned(mapping(name, plain.get(name))) for name in GROUPS}
+    given["system"], given["data"] = groups.nested(
+        *groups.by_content(given["system"], given["data"])
+    )
+    made = {name: groups.checked(name, values) for name, values in given.items()}
     data, model, optimizer = (made[name].normal() for name in ("data", "model", "optimizer"))
-    system = _mechanics(made["system"], data)
+    system = system_of(made["system"], data)
     if optimizer.weak:  # it takes every sample, and chooses the features
         from study.core.training.lagrangian_fit import COUNTS
 
@@ -408,7 +265,7 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
     data = chosen(data, system, seed if type(seed) is int else 0)
     data, rollout = _counted(data, made["rollout"], system, optimizer.followed)
     if data.n_train == "all":
-        data = altered(data, n_train=max(1, _available(data, optimizer.followed)))
+        data = altered(data, n_train=max(1, points_of(data, optimizer.followed)))
     if not any(system.angles):
         model = altered(model, encoding="raw")
     if data.sampler == "uniform":
@@ -424,117 +281,13 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
                 f"data.n_over_p={data.n_over_p:g} and model.width=auto, which follows from N: give "
                 "data.n_train or a number for model.width"
             )
-        n_train = max(1, round(data.n_over_p * _model(system, model, _n_driven(data)).n_params))
+        n_train = max(1, round(data.n_over_p * model_of(system, model, inputs_of(data)).n_params))
     data = altered(data, n_train=n_train, n_over_p=None)
     if model.width == "auto":  # two equations for each unknown, if there are so many
-        one = _model(system, altered(model, width=1, friction="none"), 0).n_params
+        one = model_of(system, altered(model, width=1, friction="none"), 0).n_params
         model = altered(model, width=max(1, min(n_train * system.n_dof // 2, MOST_CHOSEN) // one))
     made |= {"data": data, "model": model, "optimizer": optimizer, "rollout": rollout}
     return build(Cell, {**made, **top, "compile": compile and _compiles(optimizer, model)}, "")
-
-
-def _unsigned(group: dict[str, Any]) -> dict[str, Any]:
-    """The group with 0.0 in the place of -0.0, which is the same number and another text."""
-    return {key: 0.0 if type(v) is float and v == 0 else v for key, v in group.items()}
-
-
-def by_content(system: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict, dict]:
-    """The groups `system` and `data` with hashes in the place of paths.
-
-    The file of a system is run. **Raises:** `ConfigError` for one that cannot be used.
-    """
-    system, data = dict(system), dict(data)
-    if system.get("name") == "file":
-        _hashed(system, own_system.load, "system", "my_system.py")
-    if data.get("sampler") == "file":
-        _hashed(data, data_files.register, "data", "measured.csv (or .npz, .parquet)")
-    return system, data
-
-
-def _hashed(group: dict, load: Callable[[str], str], name: str, example: str) -> None:
-    if (path := group.pop("path", None)) is not None:
-        group["sha256"] = load(path)
-    elif not group.get("sha256"):
-        raise ConfigError(f"{name}.path is not given: {name}=file needs {name}.path={example}")
-
-
-def _nested(system: dict[str, Any], data: dict[str, Any]) -> tuple[dict, dict]:
-    """The two groups as their classes have them: constants apart, columns checked."""
-    own = {"name": system.pop("name", None)}
-    if own["name"] == "file":
-        own["sha256"] = system.pop("sha256", None)
-    if data.get("sampler") == "file" and "columns" not in data:
-        raise ConfigError("data.sampler=file needs the keys of data=file: write data=file")
-    if (columns := data.get("columns")) is not None:
-        if not isinstance(columns, Mapping):
-            raise ConfigError(f"data.columns={columns} is a group of keys: set them one by one")
-        lists = {  # one name stands for a list of one
-            key: (value,) if isinstance(value, str) else tuple(value)
-            for key, value in columns.items()
-            if f"data.columns.{key}" not in ONE and isinstance(value, str | list | tuple)
-        }
-        if (units := lists.get("units")) is not None:
-            lists["units"] = tuple(usual_name(u) if isinstance(u, str) else u for u in units)
-        unit = columns.get("time_unit")
-        of_time = {"time_unit": usual_name(unit)} if isinstance(unit, str) else {}
-        data["columns"] = build(ColumnsConfig, {**columns, **lists, **of_time}, "data.columns.")
-    return {**own, "constants": system}, data
-
-
-def _reading(data: DataConfig) -> measured.Reading | None:
-    """What is read from a file, and how; None for data that are made."""
-    if data.sampler != "file" or data.columns is None or data.sha256 is None:
-        return None
-    return measured.Reading(data.sha256, data.columns, data.method, data.held_out)
-
-
-def _remarks(reading: measured.Reading, system: System) -> list[str]:
-    """What contradicts the description of a recording, a sentence each."""
-    recording = measured.read(reading, system.coordinates, system.angles, system.name)
-    names, given = tuple(name for name, _ in system.coordinates), reading.columns.qdot
-    named = Names(names, given if given and len(given) == len(names) else None)
-    estimated = bool(reading.estimated)
-    return remarks(recording.training, system.angles, system, named, estimated)
-
-
-def _mechanics(system: SystemConfig, data: DataConfig) -> System:
-    """The system with its constants, or what measurements alone say of it.
-
-    **Raises:** `ConfigError` for a file whose code is not to run here, or nothing to learn from.
-    """
-    if system.name != "unknown":
-        return system.default.with_constants(**system.constants)
-    reading = _reading(data)
-    if reading is None:
-        raise ConfigError(
-            f"system=unknown has no motion to make data from, as data.sampler={data.sampler} "
-            "asks: give data=file data.path=measured.csv, or a system"
-        )
-    return reading.unknown_system()
-
-
-def _n_driven(data: DataConfig) -> int:
-    columns = data.columns if data.sampler == "file" else None
-    return len(columns.inputs or ()) if columns else 0
-
-
-def _model(system: System, model: ModelConfig, n_driven: int) -> Model:
-    """The model, in physical units. **Raises:** `ConfigError` for a library that is not stated."""
-    if model.features == "library" and system.library is None:
-        raise ConfigError(
-            f"model.features=library sums terms that the system states, and {system.name} states "
-            "none: give system=file with library=... in its System, or model.features=structured"
-        )
-    from study.core.models import make_model
-
-    settings = dataclasses.asdict(model)
-    return make_model(system.angles, settings, system=system, n_driven=n_driven)
-
-
-def _recording(data: DataConfig, system: System) -> Recording | None:
-    """What was measured; None for data that are made. **Raises:** `ConfigError`, by row."""
-    reading = _reading(data)
-    return reading and measured.read(reading, system.coordinates, system.angles, system.name)
 
 
 def _counted(
@@ -546,7 +299,7 @@ def _counted(
 
     **Raises:** `ConfigError` for a file that cannot be used, or more points than it holds.
     """
-    recording = _recording(data, system)
+    recording = recording_of(data, system)
     if recording is None:
         return data, altered(rollout, horizon=rollout.horizon or system.horizon)
     n = int(recording.curves.followed(k).sum())
@@ -572,46 +325,8 @@ def _counted(
     return data, altered(rollout, horizon=horizon, n_trajectories=starts)
 
 
-def _available(data: DataConfig, k: int) -> int:
-    """Points of a pool with a state and k samples after it; of a file, its pool."""
-    if data.sampler != "trajectories":
-        return data.pool_size
-    margin = data.method.margin if data.position_noise else 0
-    return data.n_trajectories * max(0, data.pool_size // data.n_trajectories - 2 * margin - k)
-
-
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
     """Whether anything is compiled: steps on minibatches are, and every model that C++ knows is."""
     return optimizer.first is not None or (
         model.name != "random_features" and model.features != "library"
     )
-
-
-def _group(name: str, values: dict[str, Any]) -> Any:
-    """A checked group; the cells of a grid share most of theirs, so each is made once."""
-    key = (name, repr(values))
-    if key not in _groups:
-        if len(_groups) >= 10_000:
-            _groups.clear()
-        _groups[key] = build(GROUPS[name], values, f"{name}.")
-    return _groups[key]
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that this machine lacks. **Raises:** `ConfigError`."""
-    if device == "cpu":
-        return
-    # asked in another way, a process could not use the device once it is forked
-    import torch
-
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    if not torch.cuda.is_available():
-        raise ConfigError("device=cuda: torch finds no CUDA device on this machine: use device=cpu")
-
-
-def wants_cpp(config: Mapping[str, Any]) -> bool:
-    """Whether a single cell is to be compiled: if that is asked for, and by `auto` on the CPU.
-
-    On the CPU it costs seconds once a machine; another device compiles anew for each shape.
-    """
-    return config["compile"] is True or (config["compile"] == "auto" and config["device"] == "cpu")

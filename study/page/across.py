@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from study.analysis import across, answers, style
+from study.analysis import across, answers, pooled_questions, style
 from study.analysis.design import counted, curves_of
 from study.analysis.evidence import Pooled, Study
 from study.analysis.forest import forest
@@ -54,8 +54,8 @@ def write(folder: str | Path) -> Path:
     if absent := [name for name in across.expected() if name not in names]:
         missing.append(f"Missing studies: {', '.join(absent)}.")
     sections = {
-        "The question": across.answer(studies, across.QUESTIONS),
-        "Beside it": across.answer(studies, across.BESIDE),
+        "The question": across.answer(studies, pooled_questions.QUESTIONS),
+        "Beside it": across.answer(studies, pooled_questions.BESIDE),
     }
     pooled = [answer for section in sections.values() for answer in section]
     answers.write([_entry(answer) for answer in pooled], folder / "answers.json")

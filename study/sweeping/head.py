@@ -14,8 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from study.config import own_system
-from study.config.cell import check_device
 from study.config.command_line import read_overrides
+from study.config.device import check_device
 from study.config.errors import ConfigError, refuse_passwords
 from study.config.terminal import console
 from study.core.files import write_text

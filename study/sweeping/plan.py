@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from study.config.as_typed import once
-from study.config.cell import Cell, by_content, make_cell, wants_cpp
+from study.config.cell import Cell, make_cell
 from study.config.command_line import COMMAND_KEYS, CommandLine
+from study.config.device import wants_cpp
 from study.config.errors import ConfigError
 from study.config.factors import DERIVED
+from study.config.groups import by_content
 from study.config.run import Run, make_run
 from study.config.schema import GROUPS, TOP
 from study.sweeping import cost, space

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.analysis import across, answers, evidence
+from study.analysis import across, answers, evidence, pooled_questions
 from study.analysis.evidence import Evidence, Study
 from study.analysis.forest import forest
 from tests.analysis import control, synthetic
@@ -20,7 +20,10 @@ def study(name, rows, curves=None):
 
 
 def verdicts(*studies):
-    return {a.id: a for a in across.answer(studies, [*across.QUESTIONS, *across.BESIDE])}
+    return {
+        a.id: a
+        for a in across.answer(studies, [*pooled_questions.QUESTIONS, *pooled_questions.BESIDE])
+    }
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_known_causes_are_found(many):
 
 def test_every_question_has_a_verdict_a_rule_and_its_rows(many):
     found = verdicts(*many)
-    assert set(found) == {q.id for q in (*across.QUESTIONS, *across.BESIDE)}
+    assert set(found) == {q.id for q in (*pooled_questions.QUESTIONS, *pooled_questions.BESIDE)}
     for each in found.values():
         assert each.verdict in {"yes", "no", "undecided", "depends"}
         if each.evidence:
@@ -166,7 +169,7 @@ def said(*given):
 
 
 def test_answers_that_differ_are_named():
-    asked = dataclasses.replace(across.QUESTIONS[0], turn=None)
+    asked = dataclasses.replace(pooled_questions.QUESTIONS[0], turn=None)
     found = evidence.by_rule(asked, said("yes", "no"))
     assert found.verdict == "depends"
     assert found.sentence.startswith("It depends. Yes: a (P = 3425, Adam). No: a (P = 3425, Adam).")
@@ -192,7 +195,9 @@ def test_primary_claims_are_corrected_for_their_number():
 
 
 def test_the_p_of_a_rule_is_that_of_its_surest_yes_times_their_number():
-    asked = dataclasses.replace(across.QUESTIONS[0], turn=None, rule=evidence.beyond_chance)
+    asked = dataclasses.replace(
+        pooled_questions.QUESTIONS[0], turn=None, rule=evidence.beyond_chance
+    )
     sure, other = (
         dataclasses.replace(e, answer=dataclasses.replace(e.answer, p=p))
         for e, p in zip(said("yes", "no"), (0.001, 0.02), strict=True)
@@ -203,7 +208,7 @@ def test_the_p_of_a_rule_is_that_of_its_surest_yes_times_their_number():
 
 
 def test_every_primary_claim_is_asked():
-    assert set(across.PRIMARY) <= {question.id for question in across.QUESTIONS}
+    assert set(pooled_questions.PRIMARY) <= {question.id for question in pooled_questions.QUESTIONS}
 
 
 @pytest.mark.parametrize(
