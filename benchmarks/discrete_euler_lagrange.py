@@ -52,7 +52,8 @@ def moved(seed: int, n: int, rate: int) -> tuple[Array, Array, Array]:
     """Times, and true angles and rates of n trajectories."""
     start = SYSTEM.initial_conditions(np.random.default_rng(seed), n, SYSTEM.parameters)
     times = np.linspace(0, SECONDS, round(SECONDS * rate) + 1)
-    return times, *np.split(integrate(SYSTEM, start, times), 2, axis=-1)
+    q, qdot = np.split(integrate(SYSTEM, start, times), 2, axis=-1)
+    return times, q, qdot
 
 
 def discrete(model: StructuredLagrangian, theta: torch.Tensor, angles: Array, h: float) -> Design:
@@ -61,10 +62,10 @@ def discrete(model: StructuredLagrangian, theta: torch.Tensor, angles: Array, h:
     parts, gauges = [], []
     for q, qdot in zip(middle, velocity, strict=True):
         states = [torch.from_numpy(x.T.copy())[None] for x in (q, qdot)]
-        slopes = model.slopes(theta, *states)
+        slopes = model.slopes(theta, states[0], states[1])
         of_q, of_qdot = slopes.of_q[0].numpy(), slopes.of_qdot[0].numpy()  # (n, D, P)
         parts.append((of_qdot[:-1] - of_qdot[1:]) / h + (of_q[:-1] + of_q[1:]) / 2)
-        gauges.append(model.rows(theta, *states, torch.zeros_like(states[0]))[1][0].mean(0).numpy())
+        gauges.append(model.rows(theta, states[0], states[1], 0 * states[0])[1][0].mean(0).numpy())
     rows = np.concatenate(parts)
     rows = rows[:: -(-2 * len(rows) // MOST_ROWS)]
     flat, D = rows.reshape(-1, rows.shape[-1]), rows.shape[1]
@@ -106,7 +107,7 @@ def run(sigma: float, seed: int) -> dict[str, Any]:
             for ridge in RIDGES:
                 solved = theta.clone()
                 solved[0, : model.n_params] = torch.from_numpy(parts.solve(ridge, 0).c)
-                qddot = model.acceleration(solved, *states)[0].T.numpy()
+                qddot = model.acceleration(solved, states[0], states[1])[0].T.numpy()
                 tried.append((error(units.acceleration_to_physical(qddot)), step))
         return min(tried)
 

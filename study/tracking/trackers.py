@@ -165,7 +165,7 @@ class MLflow(Tracker):
     def __init__(self, place: Path, study: str):
         super().__init__(place, study)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow.tracking import MlflowClient
+        from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
 
         own = f"sqlite:///{place / 'mlflow.db'}"
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or own)
@@ -188,7 +188,7 @@ class MLflow(Tracker):
         )
 
     def block(self, rows: pd.DataFrame, curves: pd.DataFrame) -> None:
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         for run in replicates(rows, curves):
             now = int(time.time() * 1000)
@@ -207,7 +207,7 @@ class MLflow(Tracker):
     def _run(
         self, name: str, tags: Mapping[str, str], settings: Mapping[str, Any], metrics: list[Any]
     ) -> str:
-        from mlflow.entities import Param
+        from mlflow.entities import Param  # pyright: ignore[reportMissingImports]
 
         made = self._client.create_run(self._experiment, tags=dict(tags), run_name=name)
         number = made.info.run_id
