@@ -87,7 +87,8 @@ def run(sigma: float, seed: int) -> dict[str, Any]:
     smoothed = np.stack([local_polynomial(times, x, window) for x in q])  # (n, 3, times, D)
     margin = window // 2
     inside = smoothed[:, :, margin : len(times) - margin]
-    units = Units.of(*(x.reshape(-1, 2) for x in (inside[:, 0], inside[:, 2])), SYSTEM.angles)
+    positions, accelerations = inside[:, 0].reshape(-1, 2), inside[:, 2].reshape(-1, 2)
+    units = Units.of(positions, accelerations, SYSTEM.angles)
     settings = FEATURES | {"encoding": "trig", "mass_prior": 0.0}
     model = make_model(SYSTEM.angles, settings, system=SYSTEM, units=units)
     assert isinstance(model, StructuredLagrangian)
