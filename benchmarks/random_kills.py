@@ -238,7 +238,8 @@ def _rows(path: Path) -> pd.DataFrame:
 
 def left_behind(study: Path) -> list[str]:
     """Files that no finished study has."""
-    beside = [*study.glob("cells/*/*"), *study.glob("cells/*/.*"), *study.glob(".*")]
+    hidden = set(study.glob(".*")) - {study / ".hydra"}
+    beside = [*study.glob("cells/*/*"), *study.glob("cells/*/.*"), *hidden]
     return [
         path.name
         for path in beside

@@ -70,7 +70,9 @@ def test_a_study_leaves_what_it_should(undisturbed: Path) -> None:
         (48, 6),
     }
     assert not litter(undisturbed)
-    assert not list(undisturbed.parents[1].rglob(".hydra"))
+    assert list(undisturbed.parents[1].rglob(".hydra")) == [undisturbed / ".hydra"]
+    kept = {path.name for path in (undisturbed / ".hydra").iterdir()}
+    assert kept == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     assert not list(undisturbed.parents[1].rglob("*.log")) or [
         path.name for path in undisturbed.parents[1].rglob("*.log")
     ] == ["ledger.log"]
