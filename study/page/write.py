@@ -46,7 +46,7 @@ def write(
     # here, so that an error about the folder does not wait for the plotting libraries
     from study.analysis import answers, style, summary
     from study.analysis.searches import searches
-    from study.page import notes, page
+    from study.page import advice, notes, page
 
     folder = Path(folder)
     target, figures = folder / "report" / "index.html", folder / "report" / "figures"
@@ -101,7 +101,11 @@ def write(
         numbers=numbers,
         drawn=drawn,
         missing=missing,
-        notes=[*notes.searched(rows, searched), *notes.measured(rows, settings)],
+        notes=[
+            *notes.searched(rows, searched),
+            *notes.measured(rows, settings),
+            *advice.lines(shown),
+        ],
     )
     write_text(target, text)
     return target
