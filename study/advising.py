@@ -10,6 +10,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def _check(**values: float | None) -> None:
         wants = "a whole number, 1 or more" if whole else f"a number, {wants}"
         if value is None:
             continue
-        good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        good = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
         if not good or not math.isfinite(value) or value < 0 or (least and not value):
             raise ConfigError(f"{key}={value} is not allowed: it should be {wants}")
 
@@ -206,14 +207,15 @@ def _command(line: Sequence[str], own: System | None) -> str:
 def _remarks(known: Mapping[str, float], taken: float, seconds: float) -> list[str]:
     """What of the question lies outside of the study."""
     table = read()
+    lowest, highest = table[DATA].to_numpy(float).min(0), table[DATA].to_numpy(float).max(0)
     remarks = [
         f"{key}={known[key]:.3g} is outside of the study, which has {low:.3g} to {high:.3g}."
-        for key, low, high in ((key, table[key].min(), table[key].max()) for key in DATA)
+        for key, low, high in zip(DATA, lowest, highest, strict=True)
         if not low <= known[key] <= high
     ]
     if taken > seconds:
         remarks.append(f"Nothing in the study takes as little as {seconds:g} s: this is quickest.")
-    longest = float(table["seconds"].max())
+    longest = table["seconds"].to_numpy(float).max()
     if seconds > longest:
         remarks.append(f"No network of the study trained for more than {longest:.2g} s.")
     return remarks

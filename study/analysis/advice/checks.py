@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ EVERY = "all"
 FACTOR = 3.0  # times the error of the best that still counts as good advice
 
 
-def _unseen(table: pd.DataFrame, systems: Collection[str]) -> pd.DataFrame:
+def _unseen(table: pd.DataFrame, systems: Sequence[str]) -> pd.DataFrame:
     """The rows of these systems with predictions of a fit to all others."""
     unseen = table["system"].isin(systems)
     forecast, rows = Forecasts(table.loc[~unseen]), table.loc[unseen].copy()
@@ -53,7 +53,7 @@ def calibration(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def regret(table: pd.DataFrame, held_out: Collection[str] = HELD_OUT) -> pd.DataFrame:
+def regret(table: pd.DataFrame, held_out: Sequence[str] = HELD_OUT) -> pd.DataFrame:
     """The recommended setting beside the best on each set of data of systems that no fit has seen.
 
     One row a system, set of data and replicate: `recommended` and `error`, `best` and `best_error`,
@@ -63,15 +63,15 @@ def regret(table: pd.DataFrame, held_out: Collection[str] = HELD_OUT) -> pd.Data
     rows = _unseen(table, held_out)
     rows["setting"] = rows[MODEL].agg(lambda names: " ".join(filter(None, names)), axis=1)
     lines = []
-    for (system, replicate), own in rows.groupby(["system", "replicate"]):
-        sets = [(dict(zip(DATA, key, strict=True)), part) for key, part in own.groupby(DATA)]
+    for _, own in rows.groupby(["system", "replicate"]):
+        sets = [(part.iloc[0][DATA].to_dict(), part) for _, part in own.groupby(DATA)]
         for data, part in [*sets, (dict.fromkeys(DATA, 0), own)]:
             taken = part.loc[part["error_value"].idxmin()]
             best = part.loc[part["error"].idxmin()]
             lines.append(
                 {
-                    "system": system,
-                    "replicate": replicate,
+                    "system": taken["system"],
+                    "replicate": taken["replicate"],
                     **data,
                     "recommended": taken["setting"],
                     "error": taken["error"],

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.analysis.advice.forecast import QUIET, Forecasts, Ridge
-from study.analysis.advice.table import DATA, FOUND, MODEL, read, settings
+from study.analysis.advice.table import DATA, FOUND, read, settings
 
 Interval = tuple[float, float, float]  # a value and the ends of its 90 % interval
 
@@ -65,13 +65,22 @@ def choose(known: Mapping[str, float], seconds: float) -> Choice:
     affordable = candidates["seconds"] <= max(seconds, candidates["seconds"].min())
     rows = predicted(forecasts(), candidates.loc[affordable].reset_index(drop=True), known)
     best = rows.loc[rows["error_value"].idxmin()]
-    intervals = {
-        target: tuple(float(best[f"{target}_{end}"]) for end in ("value", "low", "high"))
-        for target in ("error", "time")
-    }
-    counts = {name: int(best[name]) for name in ("width", "n_params", "steps")}
-    names = {name: str(best[name]) for name in MODEL}
-    return Choice(**names, **counts, seconds=float(best["seconds"]), **intervals)
+
+    def interval(target: str) -> Interval:
+        value, low, high = (float(best[f"{target}_{end}"]) for end in ("value", "low", "high"))
+        return value, low, high
+
+    return Choice(
+        model=str(best["model"]),
+        features=str(best["features"]),
+        optimizer=str(best["optimizer"]),
+        width=int(best["width"]),
+        n_params=int(best["n_params"]),
+        steps=int(best["steps"]),
+        seconds=float(best["seconds"]),
+        error=interval("error"),
+        time=interval("time"),
+    )
 
 
 def pilots(system: str, n: float, noise: float, trajectories: float) -> dict[str, float] | None:

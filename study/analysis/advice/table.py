@@ -44,14 +44,15 @@ def of_results(rows: pd.DataFrame) -> pd.DataFrame:
       which a diverged network has; `time`: valid time in s, within `LEAST_TIME` and `HORIZON`.
     - `structured_error`, ...: the pilots'.
     """
-    table = rows.rename(columns=_NAMES)
+    table = pd.DataFrame(rows.rename(columns=_NAMES))
     table["dof"] = table["n_equations"] // table["n"]
     table["features"] = table["features"].fillna("")
     table["error"] = table["error"].fillna(WORST).clip(LEAST, WORST)
     table["time"] = table["time"].fillna(LEAST_TIME).clip(LEAST_TIME, HORIZON)
     columns = ["system", "dof", *DATA, *MODEL, "width", "n_params", "steps", "seconds"]
-    table = table[[*columns, "replicate", "error", "time"]]
-    return _with_pilots(table).sort_values([*columns, "replicate"], ignore_index=True)
+    return _with_pilots(table.filter([*columns, "replicate", "error", "time"])).sort_values(
+        [*columns, "replicate"], ignore_index=True
+    )
 
 
 def measured(kind: str, error: float, time: float) -> dict[str, float]:
@@ -91,7 +92,7 @@ def settings(table: pd.DataFrame, dof: int) -> pd.DataFrame:
 
     P and seconds are medians over the systems with as many degrees of freedom, or next to as many.
     """
-    known = table["dof"].unique()
+    known = np.unique(table["dof"].to_numpy(int))
     nearest = known[np.abs(known - dof).argmin()]
     like = table.loc[table["dof"] == nearest].copy()
     linear = like["features"] != ""  # its size is chosen by the data: one setting, of any size
