@@ -19,17 +19,17 @@ LINEAR = (
     "model: linear_lagrangian, optimizer: least_squares, model.width: auto, "
     "model.features: [structured, random]"
 )
-# model and optimiser: widths, and the key and range that say how long it trains
+# model and optimiser: widths, and the key and range of the steps that it trains
 NETWORKS = {
-    "model: lnn, optimizer: adam": ((8, 64), "optimizer.steps", (1000, 12000)),
-    "model: lnn, optimizer: soap": ((8, 64), "optimizer.steps", (300, 3000)),
-    "model: lnn, optimizer: soap_lm, optimizer.steps: 300": (
+    "model: lnn, optimizer: adam": ((8, 64), "optimizer.steps", (500, 6000)),
+    "model: lnn, optimizer: soap": ((8, 64), "optimizer.steps", (200, 2000)),
+    "model: lnn, optimizer: soap_lm, optimizer.steps: 300, optimizer.seconds: 4": (
         (8, 20),
-        "optimizer.seconds",
-        (0.5, 3.0),
+        "optimizer.iterations",
+        (10, 200),
     ),
-    "model: structured_lnn, optimizer: soap": ((8, 64), "optimizer.steps", (300, 3000)),
-    "model: acceleration_mlp, optimizer: soap": ((8, 64), "optimizer.steps", (300, 3000)),
+    "model: structured_lnn, optimizer: soap": ((8, 64), "optimizer.steps", (200, 2000)),
+    "model: acceleration_mlp, optimizer: soap": ((8, 64), "optimizer.steps", (200, 2000)),
 }
 SYSTEMS = (
     "double_pendulum, double_pendulum_wide, triple_pendulum, spring_pendulum, cart_pole, "
@@ -76,9 +76,8 @@ def data(share: np.ndarray) -> str:
 def network(name: str, share: np.ndarray) -> str:
     """The keys of one network, its size and its training time."""
     widths, key, span = NETWORKS[name]
-    amount = between(span, share[1])
-    spent = f"{key}: {amount:.1f}" if key.endswith("seconds") else f"{key}: {amount:.0f}"
-    return f"{name}, model.width: {between(widths, share[0]):.0f}, {spent}"
+    width, steps = between(widths, share[0]), between(span, share[1])
+    return f"{name}, model.width: {width:.0f}, {key}: {steps:.0f}"
 
 
 def arms() -> list[str]:

@@ -20,7 +20,7 @@ from study.analysis.words import count, name_of, number
 from study.config.errors import ConfigError
 from study.core.systems import System
 
-DEPTH, FIRST_STEPS = 2, 300  # of the study's networks; of SOAP before Levenberg-Marquardt
+DEPTH, LM_SECONDS = 2, 4  # of the study's networks; at most, of Levenberg-Marquardt
 SECONDS = 10.0
 # as the study's networks are measured
 MEASURED = (
@@ -105,8 +105,10 @@ def advise(
     be used: one sentence.
     """
     from study import library
+    from study.config.hydra import register
     from study.core.threads import one_thread
 
+    register()
     _check(n=n, noise=noise, seconds=seconds, trajectories=trajectories)
     named, own = library.names_of(system)
     given = [*named, *overrides, *library.typed(settings)]
@@ -190,8 +192,9 @@ def _keys(chosen: choice.Choice) -> list[str]:
         return [*keys, f"model.features={chosen.features}"]
     keys += [f"model.width={chosen.width}", f"model.depth={DEPTH}"]
     keys.append(f"optimizer.steps={chosen.steps}")
-    second = chosen.optimizer.endswith("_lm")
-    return [*keys, f"optimizer.seconds={chosen.seconds:.1f}"] if second else keys
+    if chosen.iterations:
+        keys += [f"optimizer.iterations={chosen.iterations}", f"optimizer.seconds={LM_SECONDS}"]
+    return keys
 
 
 def _command(line: Sequence[str], own: System | None) -> str:

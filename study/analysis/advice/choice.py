@@ -19,7 +19,8 @@ Interval = tuple[float, float, float]  # a value and the ends of its 90 % interv
 class Choice:
     """One setting and what is expected of it.
 
-    - `features`: of a linear Lagrangian, else ''; `width`, `steps`: 0 if the data choose.
+    - `features`: of a linear Lagrangian, else ''; its `width` and `steps` are 0, the data choose.
+    - `iterations`: of Levenberg-Marquardt, after `steps` of SOAP.
     - `seconds`: of training, on the machine of the study.
     - `error`: median squared acceleration error over the variance; `time`: valid time in s, at most
       `HORIZON`.
@@ -31,6 +32,7 @@ class Choice:
     width: int
     n_params: int
     steps: int
+    iterations: int
     seconds: float
     error: Interval
     time: Interval
@@ -77,6 +79,7 @@ def choose(known: Mapping[str, float], seconds: float) -> Choice:
         width=int(best["width"]),
         n_params=int(best["n_params"]),
         steps=int(best["steps"]),
+        iterations=int(best["iterations"]),
         seconds=float(best["seconds"]),
         error=interval("error"),
         time=interval("time"),

@@ -22,17 +22,15 @@ TARGETS = {"error": (LEAST, WORST), "time": (LEAST_TIME, HORIZON)}
 
 
 def regressors(rows: pd.DataFrame) -> Array:
-    """(rows, k): logarithms of data, size, seconds and of what the pilots found."""
+    """(rows, k): logarithms of data, size, steps and of what the pilots found."""
     pilots = np.log10(rows[FOUND].to_numpy(float))
-    dof = rows["dof"].to_numpy(float)
     return np.column_stack(
         [
-            np.log10(rows["n"] * dof),
+            np.log10(rows["n"] * rows["dof"]),
             np.log10(rows["noise"] + QUIET),
             np.log10(rows["trajectories"]),
             np.log10(rows["n_params"]),
-            np.log10(rows["seconds"]),
-            dof,
+            np.log10(np.where(rows["iterations"] > 0, rows["iterations"], rows["steps"]) + 1),
             pilots,
             np.minimum(pilots[:, 0], pilots[:, 2]),  # of the pilot that suits the system
         ]

@@ -22,12 +22,14 @@ LEAST_TIME = 0.1  # s, half the spacing of the times that a rollout is compared 
 LEAST, WORST = 1e-16, 1e2  # errors: the first is rounding, the second that of a diverged network
 MODEL = ["model", "features", "optimizer"]
 DATA = ["n", "noise", "trajectories"]
+SPENT = ["width", "steps", "iterations"]
 PILOTS = ("structured", "random")
 FOUND = [f"{kind}_{what}" for kind in PILOTS for what in ("error", "time")]
 _NAMES = {
     "model.features": "features",
     "model.width": "width",
     "optimizer.steps": "steps",
+    "optimizer.iterations": "iterations",
     "data.n_train": "n",
     "data.noise": "noise",
     "data.n_trajectories": "trajectories",
@@ -49,7 +51,7 @@ def of_results(rows: pd.DataFrame) -> pd.DataFrame:
     table["features"] = table["features"].fillna("")
     table["error"] = table["error"].fillna(WORST).clip(LEAST, WORST)
     table["time"] = table["time"].fillna(LEAST_TIME).clip(LEAST_TIME, HORIZON)
-    columns = ["system", "dof", *DATA, *MODEL, "width", "n_params", "steps", "seconds"]
+    columns = ["system", "dof", *DATA, *MODEL, *SPENT, "n_params", "seconds"]
     return _with_pilots(table.filter([*columns, "replicate", "error", "time"])).sort_values(
         [*columns, "replicate"], ignore_index=True
     )
@@ -95,12 +97,5 @@ def settings(table: pd.DataFrame, dof: int) -> pd.DataFrame:
     known = np.unique(table["dof"].to_numpy(int))
     nearest = known[np.abs(known - dof).argmin()]
     like = table.loc[table["dof"] == nearest].copy()
-    linear = like["features"] != ""  # its size is chosen by the data: one setting, of any size
-    like.loc[linear, ["width", "steps"]] = 0
-    # Levenberg-Marquardt ends by the clock, not by steps: each of its cells is a setting
-    drawn = np.where(
-        like["optimizer"] == "soap_lm", like[DATA].astype(str).agg(" ".join, axis=1), ""
-    )
-    by = [*MODEL, "width", "steps"]
-    grouped = like.assign(drawn=drawn).groupby([*by, "drawn"], sort=True, as_index=False)
-    return grouped[["n_params", "seconds"]].median().drop(columns="drawn")
+    like.loc[like["features"] != "", SPENT] = 0  # one setting, whose size the data choose
+    return like.groupby([*MODEL, *SPENT], as_index=False)[["n_params", "seconds"]].median()
