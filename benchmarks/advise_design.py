@@ -39,7 +39,7 @@ HEAD = """\
 # @package _global_
 # What `study.advise` rests on: eleven systems times a space-filling design over points, noise,
 # trajectories, model, size and training time, which benchmarks/advise_design.py draws and writes.
-# `python -m study.advise --table outputs/advise` makes the table of the advice from its results.
+# `python benchmarks/advise_checks.py outputs/advise` makes the table of the advice of it.
 study: advise
 question: Which model, of what size, by which optimiser, for which data and time?
 replicates: 2

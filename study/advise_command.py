@@ -4,7 +4,6 @@ python -m study.advise double_pendulum n=256 seconds=5
 """
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from study.config.errors import ConfigError
@@ -22,9 +21,7 @@ Say which model, of what size, by which optimiser, and what error and valid time
     trajectories   that the points are of: 100; a recording has its own
     seconds        of training, at most: 10
 
-Other keys are those of `study.trial`, system.g=1.6 for instance. --table outputs/advise makes the
-table that the advice rests on from the finished study +experiment=advise, and its checks beside the
-study's results."""
+Other keys are those of `study.trial`, system.g=1.6 for instance."""
 OWN = {"n": int, "noise": float, "trajectories": int, "seconds": float}
 
 
@@ -36,24 +33,10 @@ def main(arguments: list[str]) -> None:
     if "--version" in arguments:
         print(VERSION)
         return
-    if arguments[0] == "--table":
-        _table(arguments[1:])
-        return
     system, own, overrides = _read(arguments)
     from study.advising import advise
 
     print(advise(system, **own, overrides=overrides))
-
-
-def _table(folders: list[str]) -> None:
-    from study.analysis.advice import checks, table
-    from study.tables.gather import load
-
-    if len(folders) != 1:
-        raise ConfigError("--table takes one folder of a study: --table outputs/advise")
-    table.write(load(folders[0]))
-    checks.write(table.read(), Path(folders[0]))
-    print(f"table:  {table.PATH}\nchecks: {Path(folders[0]) / 'calibration.csv'}, regret.csv")
 
 
 def _read(arguments: list[str]) -> tuple[str, dict[str, Any], list[str]]:
@@ -79,9 +62,7 @@ def _read(arguments: list[str]) -> tuple[str, dict[str, Any], list[str]]:
 
 def command() -> None:
     """What `python -m study.advise` does. **Raises:** `SystemExit` with one sentence."""
-    from study.tables.records import TableError
-
     try:
         main(sys.argv[1:])
-    except (ConfigError, DataError, TableError) as error:
+    except (ConfigError, DataError) as error:
         sys.exit(f"error: {error}")

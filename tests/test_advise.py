@@ -81,7 +81,6 @@ def test_mistakes_are_one_sentence(given, said) -> None:
         ("kepler seconds=long", "seconds=long is not allowed: it should be a number"),
         ("keplr", "unknown system keplr: did you mean kepler?"),
         ("kepler data.nois=1", "unknown key data.nois: did you mean data.noise?"),
-        ("--table", "--table takes one folder of a study: --table outputs/advise"),
     ],
 )
 def test_mistakes_of_the_command(typed, said) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -105,10 +104,3 @@ def summary(regrets: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines)
-
-
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Write calibration.csv and regret.csv beside the study's results."""
-    calibration(table).to_csv(folder / "calibration.csv", index=False)
-    regret(table).to_csv(folder / "regret.csv", index=False)
-    summary(each_left_out(table)).to_csv(folder / "regret_each.csv", index=False)

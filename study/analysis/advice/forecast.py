@@ -94,9 +94,8 @@ class Forecast:
         centres = np.stack([fitted.predict(x) for fitted in self.without], axis=1)
         draws = centres[:, self.left_out] + self.residuals
         tails = (0.5, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
-        values = 10 ** np.quantile(draws, tails, axis=1).T
-        columns = pd.DataFrame(values, rows.index, ["value", "low", "high"])
-        return columns.clip(*self.bounds)
+        values = np.quantile(draws, tails, axis=1).T.clip(*np.log10(self.bounds))
+        return pd.DataFrame(10**values, rows.index, ["value", "low", "high"])
 
 
 class Forecasts:
