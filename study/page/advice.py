@@ -12,7 +12,7 @@ from study.tables.measures import TEST
 def lines(rows: pd.DataFrame) -> list[str]:
     """One sentence, for the data and the seconds of the cell with the least median error; none for
     data or systems that the advice's study does not have."""
-    own = rows.loc[rows["data.sampler"].eq("trajectories") & rows["system.constants"].eq("")]
+    own = rows.loc[rows["data.sampler"].eq("trajectories") & rows["system.constants"].eq("default")]
     if "data.position_noise" in own:
         own = own.loc[own["data.position_noise"].fillna(0).eq(0)]
     if own.empty or own[TEST.column].isna().all():

@@ -110,7 +110,7 @@ def test_a_diverged_network_counts_as_the_worst() -> None:
 def test_the_page_says_how_far_its_best_is() -> None:
     rows = results().dropna(subset="test_nmse_median")
     rows = rows.assign(**{"cell": rows["model.features"], "data.sampler": "trajectories"})
-    rows["system.constants"] = ""
+    rows["system.constants"] = "default"
     (line,) = page.lines(rows)
     assert "N = 64 of 3 trajectories, noise 0)" in line
     assert "expected error" in line

@@ -88,13 +88,14 @@ def choose(known: Mapping[str, float], seconds: float) -> Choice:
 
 def pilots(system: str, n: float, noise: float, trajectories: float) -> dict[str, float] | None:
     """What pilots of a studied system find on data of these sizes, interpolated between the study's
-    own; None for another system."""
+    own, beyond which the nearest count; None for another system."""
     rows = read()
     rows = rows.loc[(rows["system"] == system) & (rows["features"] == "structured")]
     if rows.empty:
         return None
     at = pd.DataFrame({"n": [n], "noise": [noise], "trajectories": [trajectories]})
-    x, here = _sizes(rows), _sizes(at)
+    x = _sizes(rows)
+    here = _sizes(at).clip(x.min(0), x.max(0))
     values = {
         name: float(10 ** Ridge.fit(x, np.log10(rows[name].to_numpy(float))).predict(here)[0])
         for name in FOUND
