@@ -11,25 +11,24 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import qmc
 
+from study.analysis.advice.table import PILOTS, width
+
 HERE = Path(__file__).resolve()
 SETS = 12
 CLEAN = 0.3  # share of the sets without noise
 POINTS, NOISES, TRAJECTORIES = (32, 8192), (0.001, 0.3), (1, 100)
-LINEAR = (
-    "model: linear_lagrangian, optimizer: least_squares, model.width: auto, "
-    "model.features: [structured, random]"
-)
+LINEAR = "model: linear_lagrangian, optimizer: least_squares, model.features: {}, model.width: {}"
 # model and optimiser: widths, and the key and range of the steps that it trains
 NETWORKS = {
-    "model: lnn, optimizer: adam": ((8, 64), "optimizer.steps", (500, 6000)),
-    "model: lnn, optimizer: soap": ((8, 64), "optimizer.steps", (200, 2000)),
-    "model: lnn, optimizer: soap_lm, optimizer.steps: 300, optimizer.seconds: 4": (
+    "model: lnn, optimizer: adam": ((8, 48), "optimizer.steps", (500, 6000)),
+    "model: lnn, optimizer: soap": ((8, 48), "optimizer.steps", (200, 2000)),
+    "model: lnn, optimizer: soap_lm, optimizer.steps: 300, optimizer.seconds: 2": (
         (8, 20),
         "optimizer.iterations",
         (10, 200),
     ),
-    "model: structured_lnn, optimizer: soap": ((8, 64), "optimizer.steps", (200, 2000)),
-    "model: acceleration_mlp, optimizer: soap": ((8, 64), "optimizer.steps", (200, 2000)),
+    "model: structured_lnn, optimizer: soap": ((8, 48), "optimizer.steps", (200, 2000)),
+    "model: acceleration_mlp, optimizer: soap": ((8, 48), "optimizer.steps", (200, 2000)),
 }
 SYSTEMS = (
     "double_pendulum, double_pendulum_wide, triple_pendulum, spring_pendulum, cart_pole, "
@@ -53,7 +52,7 @@ grid:
 
 
 SMOKE = (
-    LINEAR,
+    LINEAR.format("[structured, random]", "auto"),
     "model: lnn, optimizer: soap, optimizer.steps: 20, model.width: 8",
 )
 
@@ -64,11 +63,16 @@ def between(span: tuple[float, float], share: float) -> float:
     return float(low * (high / low) ** share)
 
 
+def points(share: np.ndarray) -> int:
+    """N of one set of data."""
+    return round(between(POINTS, share[0]))
+
+
 def data(share: np.ndarray) -> str:
     """The keys of one set of data."""
     noise = 0.0 if share[1] < CLEAN else between(NOISES, (share[1] - CLEAN) / (1 - CLEAN))
     return (
-        f"data.n_train: {between(POINTS, share[0]):.0f}, data.noise: {float(f'{noise:.2g}')}, "
+        f"data.n_train: {points(share)}, data.noise: {float(f'{noise:.2g}')}, "
         f"data.n_trajectories: {between(TRAJECTORIES, share[2]):.0f}"
     )
 
@@ -76,8 +80,8 @@ def data(share: np.ndarray) -> str:
 def network(name: str, share: np.ndarray) -> str:
     """The keys of one network, its size and its training time."""
     widths, key, span = NETWORKS[name]
-    width, steps = between(widths, share[0]), between(span, share[1])
-    return f"{name}, model.width: {width:.0f}, {key}: {steps:.0f}"
+    units, steps = between(widths, share[0]), between(span, share[1])
+    return f"{name}, model.width: {units:.0f}, {key}: {steps:.0f}"
 
 
 def arms() -> list[str]:
@@ -86,8 +90,9 @@ def arms() -> list[str]:
     for k, share in enumerate(qmc.Sobol(3, rng=0).random(16)[:SETS]):
         systems = f"&every [{SYSTEMS}]" if k == 0 else "*every"
         first, *others = (network(name, next(shares)) for name in NETWORKS)
+        linear = (LINEAR.format(kind, width(kind, points(share))) for kind in PILOTS)
         lines.append(f"- &data{k} {{system: {systems}, {data(share)}, {first}}}")
-        lines += [f"- {{<<: *data{k}, {keys}}}" for keys in (LINEAR, *others)]
+        lines += [f"- {{<<: *data{k}, {keys}}}" for keys in (*linear, *others)]
     return lines
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from study.analysis.advice import choice
-from study.analysis.advice.table import DATA, HORIZON, PILOTS, measured, read
+from study.analysis.advice.table import DATA, HORIZON, PILOTS, measured, read, width
 from study.analysis.words import count, name_of, number
 from study.config.errors import ConfigError
 from study.core.systems import System
 
-DEPTH, LM_SECONDS = 2, 4  # of the study's networks; at most, of Levenberg-Marquardt
+DEPTH, LM_SECONDS = 2, 2  # of the study's networks; at most, of Levenberg-Marquardt
 SECONDS = 10.0
 # as the study's networks are measured
 MEASURED = (
@@ -125,7 +125,7 @@ def advise(
     with one_thread():  # as a block has
         known, sizes = _pilots(given, own, noise)
         chosen = choice.choose(known, seconds)
-        keys = _keys(chosen)
+        keys = _keys(chosen, int(known["n"]))
         size = sizes.get(chosen.features) or library.cell_of([*given, *keys], own).n_params
     return Advice(
         system=str(getattr(system, "name", system)),
@@ -135,7 +135,7 @@ def advise(
         model=chosen.model,
         features=chosen.features,
         optimizer=chosen.optimizer,
-        width=chosen.width or "auto",
+        width=chosen.width or width(chosen.features, int(known["n"])),
         n_params=size,
         seconds=chosen.seconds,
         error=chosen.error,
@@ -172,6 +172,8 @@ def _pilots(
     for kind in PILOTS:
         linear = ["model=linear_lagrangian", f"model.features={kind}", "optimizer=least_squares"]
         cell = cell_of([*given, *linear, *lines], own)
+        if isinstance(size := width(kind, cell.n_train), int):
+            cell = cell_of([*given, *linear, *lines, f"model.width={size}"], own)
         (row,) = run_block(cell, 0).rows
         sizes[kind] = cell.n_params
         floor = row.get("noise_floor", math.nan) if recorded else noise**2
@@ -185,11 +187,12 @@ def _pilots(
     return known, sizes
 
 
-def _keys(chosen: choice.Choice) -> list[str]:
+def _keys(chosen: choice.Choice, n: int) -> list[str]:
     """The setting as overrides."""
     keys = [f"model={chosen.model}", f"optimizer={chosen.optimizer}"]
     if chosen.features:
-        return [*keys, f"model.features={chosen.features}"]
+        size = width(chosen.features, n)
+        return [*keys, f"model.features={chosen.features}", f"model.width={size}"]
     keys += [f"model.width={chosen.width}", f"model.depth={DEPTH}"]
     keys.append(f"optimizer.steps={chosen.steps}")
     if chosen.iterations:

@@ -23,7 +23,9 @@ LEAST, WORST = 1e-16, 1e2  # errors: the first is rounding, the second that of a
 MODEL = ["model", "features", "optimizer"]
 DATA = ["n", "noise", "trajectories"]
 SPENT = ["width", "steps", "iterations"]
-PILOTS = ("structured", "random")
+FEATURES = {"structured": 64, "random": 256}  # of a pilot on many points, for it to take seconds
+MANY = 256
+PILOTS = tuple(FEATURES)
 FOUND = [f"{kind}_{what}" for kind in PILOTS for what in ("error", "time")]
 _NAMES = {
     "model.features": "features",
@@ -55,6 +57,11 @@ def of_results(rows: pd.DataFrame) -> pd.DataFrame:
     return _with_pilots(table.filter([*columns, "replicate", "error", "time"])).sort_values(
         [*columns, "replicate"], ignore_index=True
     )
+
+
+def width(kind: str, n: int) -> int | str:
+    """`model.width` of a pilot on n points."""
+    return FEATURES[kind] if n > MANY else "auto"
 
 
 def measured(kind: str, error: float, time: float) -> dict[str, float]:
