@@ -36,9 +36,9 @@ def page(calibration: pd.DataFrame, each: pd.DataFrame, pair: pd.DataFrame) -> l
         ]
         lines.append(f"| {system} | {' | '.join(cells)} |")
     told = "; ".join(
-        f"`{row['system']}` {row['whole_design']:g} times the error of the best of the whole design, "
-        f"and on {100 * row['within_3']:.0f} % of the sets of data within a factor of 3 of the best "
-        f"on them (median {row['median']:g}, largest {row['largest']:g})"
+        f"`{row['system']}` {row['whole_design']:g} times the error of the best of the design, on "
+        f"{100 * row['within_3']:.0f} % of the sets of data within a factor of 3 of the best there "
+        f"(median {row['median']:g}, largest {row['largest']:g})"
         for _, row in pair.iterrows()
     )
     return [*lines, "", f"Two systems that were chosen beforehand and left out together: {told}."]
