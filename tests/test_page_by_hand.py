@@ -6,6 +6,8 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,6 +20,7 @@ from study.analysis.motion import gif, motions
 from study.analysis.questions import points_and_parameters
 from study.analysis.words import count, number
 from study.page import cells, page
+from study.page.sections import Group
 from study.tables.measures import TEST
 from tests.analysis import synthetic
 from tests.analysis.synthetic import Law
@@ -174,6 +177,15 @@ def test_answers_to_one_question_are_a_table_by_setting(view: Page) -> None:
     group = view.locator(".answers > li", has=row)
     assert group.locator("tbody tr").count() == 2
     assert not group.locator("details li").first.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict"),
+    [("yes yes", "yes"), ("yes no undecided", "depends"), ("no undecided", "undecided")],
+)
+def test_some_undecided_do_not_make_it_depend(verdicts: str, verdict: str) -> None:
+    answers: Any = [SimpleNamespace(verdict=one) for one in verdicts.split()]
+    assert Group(answers, []).verdict == verdict
 
 
 def test_it_is_small_narrow_and_readable_without_scripts(

@@ -26,9 +26,11 @@ class Group:
 
     @property
     def verdict(self) -> str:
-        """The verdict of all, or `depends`."""
+        """The verdict of all; `depends` if there are both yes and no, else undecided."""
         verdicts = {answer.verdict for answer in self.answers}
-        return verdicts.pop() if len(verdicts) == 1 else "depends"
+        if len(verdicts) == 1:
+            return verdicts.pop()
+        return "depends" if {"yes", "no"} <= verdicts else "undecided"
 
     @property
     def lines(self) -> list[tuple[str, Answer, str]]:
