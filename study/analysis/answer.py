@@ -14,7 +14,7 @@ import pandas as pd
 from study.analysis import floors
 from study.analysis.design import Design, counted, curves_of, replicate_groups, replicate_table
 from study.analysis.statistics.limits import CONVERGED, EQUIVALENT, Turn, bounded
-from study.analysis.statistics.medians import Estimate, Medians, medians
+from study.analysis.statistics.medians import ENOUGH, Estimate, Medians, medians
 from study.analysis.words import duration, plural
 from study.tables.measures import Measure
 
@@ -129,16 +129,17 @@ def make(
     p: float = math.nan,
     trained: bool = True,
     errors: bool = True,
+    remedy: str = "",
 ) -> Answer:
     """An answer about the given cells; the sentence ends in what limits it.
 
     `turn`: where the verdict on `deciding`, a ratio, turns. With it an undecided answer says how
-    many replicates would decide it, and how long they take. `p` is that of
+    many replicates would decide it, and how long they take; without it, `remedy`. `p` is that of
     `Verdict`. `trained`: whether it is about networks as they are after training; `errors`: whether
     it rests on acceleration errors. On measured data errors at the noise of their labels do not say
     'no', and labels that contradict the system, or models no better than a constant, nothing.
     """
-    cells = tuple(dict.fromkeys(cells))
+    cells, limited = tuple(dict.fromkeys(cells)), False
     if not deciding.enough:
         few = plural(deciding.n, "replicate")
         if deciding.draws is not None:
@@ -150,12 +151,14 @@ def make(
         sentence += at_floor
         # noise brings a ratio nearer to one, so that one which is clearly below it is below it
         below = turn is not None and not turn.below and deciding.high < 1 / EQUIVALENT
-        verdict, turn = (verdict, turn) if verdict != "no" or below else ("undecided", None)
+        limited = verdict == "no" and not below
+        verdict = "undecided" if limited else verdict
     if trained and (why := floors.no_verdict(own)):
-        sentence, verdict, turn = why, "undecided", None
-    remedy = ""
-    if deciding.enough and verdict == "undecided" and turn:
-        remedy = more_replicates(deciding, turn, seconds_of_one(own))
+        sentence, verdict, limited = why, "undecided", True
+    if verdict != "undecided" or limited:
+        remedy = ""
+    elif trained:
+        remedy = _remedy(deciding, turn, seconds_of_one(own), remedy)
     sentence += remedy
     converged = float(own["converged"].to_numpy(bool).mean())
     if trained and converged < CONVERGED:
@@ -187,6 +190,21 @@ def seconds_of_one(rows: pd.DataFrame) -> float:
     """Seconds of one core that one replicate of each cell takes."""
     spent = rows.groupby("cell").agg({"train_seconds": "mean", "rollout_seconds": "mean"})
     return float(np.sum(spent.to_numpy(float)))
+
+
+def _remedy(deciding: Estimate, turn: Turn | None, seconds: float, given: str) -> str:
+    """What would decide an undecided answer, in a sentence; `given` if no ratio says more."""
+    if not deciding.enough:
+        few = deciding.n if deciding.draws is None else deciding.draws
+        return f" {ENOUGH} would allow one, {duration((ENOUGH - few) * seconds)} more of one core."
+    more = more_replicates(deciding, turn, seconds) if turn else ""
+    if more or given:
+        return more or given
+    again = duration(deciding.n * seconds)
+    return (
+        " How many replicates would decide it cannot be told from this interval; as many again "
+        f"take {again} of one core."
+    )
 
 
 def more_replicates(ratio: Estimate, turn: Turn, seconds: float) -> str:

@@ -41,7 +41,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
                 id, prominence = f"peak_along_{axis.lower()}", top.prominence
                 p = min(1.0, 2 * (top.p_none if verdict == "no" else top.p_peak))
                 about = (id, question, prominence, sentence, figure, test)
-                yield say(*about, verdict=verdict, p=p)
+                yield say(*about, verdict=verdict, p=p, remedy=remedy(top))
             question = "Can as many equations be fitted as there are parameters, N·D = P?"
             id, figure = f"threshold.{axis.lower()}", f"threshold_by_{axis.lower()}"
             turns = {"verdict": end.ratio.verdict(FITTED), "turn": Turn.at(FITTED)}
@@ -77,11 +77,16 @@ def height(ladder: Ladder, top: Peak, words: str = TEST.words) -> str:
         start = f"no inner point of the {error} is above both sides."
     if top.verdict == "no":
         return f"{start} A peak of a factor of {number(max(1.0, largest))} or more is excluded."
-    needed = max(math.ceil(top.needed), top.prominence.n + 1)
     return (
         f"{start} A peak of up to a factor of {number(largest)} is not excluded; there is said to "
-        f"be none below {NO_PEAK:g}. About {plural(needed, 'replicate')} a cell would decide it."
+        f"be none below {NO_PEAK:g}."
     )
+
+
+def remedy(top: Peak) -> str:
+    """How many replicates would decide whether there is a peak, in a sentence."""
+    needed = max(math.ceil(top.needed), top.prominence.n + 1)
+    return f" About {plural(needed, 'replicate')} a cell would decide it."
 
 
 def _place(ladder: Ladder, top: Peak, end: Threshold) -> str:

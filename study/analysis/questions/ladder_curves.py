@@ -44,13 +44,15 @@ def answer(
     p: float = math.nan,
     cells: tuple[str, ...] = (),
     errors: bool = True,
+    remedy: str = "",
 ) -> Answer:
     """An answer about one ladder.
 
     - `sentence`: what follows 'At P = 214, '.
     - `counted`: the medians whose diverged replicates the sentence mentions.
     - `verdict`, `turn`: by default whether `deciding` is above 1, and where that turns.
-    - `p`: of `answer.Verdict`; `cells`: by default all of the ladder; `errors`: as for `make`.
+    - `p`: of `answer.Verdict`; `cells`: by default all of the ladder.
+    - `errors`, `remedy`: as for `make`.
     """
     text = f"At {with_article(ladder.label)}, {sentence}{diverged_remark(*counted)}"
     return make(
@@ -65,6 +67,7 @@ def answer(
         turn=turn if verdict else CHANGED,
         p=p,
         errors=errors,
+        remedy=remedy,
     )
 
 

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.analysis.answer import Answer, Question, Tables, curve, make
+from study.analysis.answer import (
+    Answer,
+    Question,
+    Tables,
+    curve,
+    make,
+    more_replicates,
+    seconds_of_one,
+)
 from study.analysis.design import POINTS, WIDTH, Design
 from study.analysis.statistics.limits import BOUNDS, Turn
 from study.analysis.statistics.medians import LEVEL, Estimate
@@ -172,7 +180,9 @@ def _largest(rows: pd.DataFrame, design: Design, levers: list[Lever], k: int) ->
     )
     question = "Does one lever lower the error more than all others?"
     cells = tuple(cell for lever in levers for cell in lever.cells)
-    return make(f"lever.{k}", question, verdict, sentence, first.test, rows, cells, FIGURE)
+    more = more_replicates(ahead, Turn.at(1), seconds_of_one(rows.loc[rows["cell"].isin(cells)]))
+    about = (f"lever.{k}", question, verdict, sentence, first.test, rows, cells, FIGURE)
+    return make(*about, remedy=more)
 
 
 _CAUSES = {

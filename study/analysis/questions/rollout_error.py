@@ -337,9 +337,8 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
             continue
         id, question = f"rollout_by_{kind}_error", f"Does the {words} predict the rollout error?"
         verdict = "undecided" if blind else fit.r2.verdict(EXPLAINED)
-        if verdict == "undecided":
-            sentence += _would_decide(fit.r2, EXPLAINED, len(cells), blind)
-        yield make(id, question, verdict, sentence, fit.r2, rows, cells, id)
+        remedy = _would_decide(fit.r2, EXPLAINED, len(cells), blind, verdict)
+        yield make(id, question, verdict, sentence, fit.r2, rows, cells, id, remedy=remedy)
     median, mean = fits.get("median"), fits.get("mean")
     if median and mean and median.left_out == mean.left_out:
         difference = median.r2.value - mean.r2.value
@@ -350,15 +349,17 @@ def _predicted(tables: Tables) -> Iterator[Answer]:
             f"{estimate(gain)}."
         )
         question = "Does the median error predict rollouts better than the mean error?"
-        if blind or gain.verdict(0.0) == "undecided":
-            sentence += _would_decide(gain, 0.0, len(cells), blind)
-        verdict, figure = "undecided" if blind else gain.verdict(0.0), "rollout_by_median_error"
-        yield make("median_or_mean", question, verdict, sentence, gain, rows, cells, figure)
+        verdict = "undecided" if blind else gain.verdict(0.0)
+        about = ("median_or_mean", question, verdict, sentence, gain, rows, cells)
+        remedy = _would_decide(gain, 0.0, len(cells), blind, verdict)
+        yield make(*about, "rollout_by_median_error", remedy=remedy)
 
 
-def _would_decide(value: Estimate, limit: float, n_cells: int, blind: bool) -> str:
-    """A sentence on how many cells would put a value's interval on one side of a limit: an interval
-    is about 1 / sqrt(n) as wide with n cells."""
+def _would_decide(value: Estimate, limit: float, n_cells: int, blind: bool, verdict: str) -> str:
+    """A sentence on how many cells would put an undecided value's interval on one side of a limit:
+    an interval is about 1 / sqrt(n) as wide with n cells."""
+    if verdict != "undecided":
+        return ""
     if blind:
         return " A shorter horizon, over which rollouts are not lost, would decide it."
     distance = abs(value.value - limit)

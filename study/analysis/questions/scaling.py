@@ -65,11 +65,10 @@ def answers(tables: Tables) -> Iterator[Answer]:
             verdict = "yes" if len(supported) == len(fitted) else "undecided"
             if any(side.law.refuted for side in fitted):
                 verdict = "no"
-            if verdict == "undecided":
-                sentence += " More replicates, or rungs over a wider range, would decide it."
+            remedy = " More replicates, or rungs over a wider range, would decide it."
             cells = tuple(ladder.cells[i] for side in fitted for i in side.chosen)
             about = (id, question, alpha, sentence, id, test)
-            kept = {"verdict": verdict, "cells": cells}
+            kept = {"verdict": verdict, "cells": cells, "remedy": remedy}
             yield ladder_curves.answer(tables.rows, ladder, k, *about, **kept)
 
 

@@ -11,7 +11,7 @@ from study.analysis import style
 from study.analysis.answer import Answer, Question, Tables, curve, make, medians_of
 from study.analysis.searches import HISTORY, SearchResults, exactly, plain, spread
 from study.analysis.statistics.importance import DRAWS, ENOUGH, TOP
-from study.analysis.statistics.limits import NEEDED
+from study.analysis.statistics.limits import NEEDED, Turn
 from study.analysis.statistics.medians import Estimate
 from study.analysis.words import capital, estimate, number, plural, span
 from study.tables.measures import TEST, Measure
@@ -44,9 +44,11 @@ def _holds(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
         again = rows.loc[rows["role"] == "trial"]
         sentence += (
             " It was chosen by the replicates it was trained with, so new seeds will likely do "
-            "worse; search.rerun=true trains it again."
+            "worse."
         )
+        remedy, turn = " search.rerun=true trains it again, which would decide it.", None
     else:
+        remedy, turn = "", Turn.at(NEEDED, below=True)
         cell, figure = search.best, RERUN
         new = curve(again, (cell,), objective).estimate(0)
         deciding = new.map(lambda error: error / value)
@@ -57,7 +59,8 @@ def _holds(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:
         )
     question = "Do the settings that the search chose hold with new seeds?"
     id, sentence = f"search_best.{k}", capital(sentence)
-    return make(id, question, verdict, sentence, deciding, again, (cell,), figure)
+    about = (id, question, verdict, sentence, deciding, again, (cell,), figure)
+    return make(*about, turn=turn, remedy=remedy)
 
 
 def _lost(rows: pd.DataFrame, search: SearchResults, k: int) -> Answer:

@@ -14,7 +14,7 @@ import pandas as pd
 from study.analysis.answer import Answer, Question, Tables, curve
 from study.analysis.design import Design, Ladder
 from study.analysis.questions import ladder_curves
-from study.analysis.questions.double_descent import height
+from study.analysis.questions.double_descent import height, remedy
 from study.analysis.statistics.peaks import Peak
 from study.analysis.style import (
     Plot,
@@ -59,7 +59,7 @@ def answers(tables: Tables) -> Iterator[Answer]:
                 id, figure = f"peak_of_{name}_along_{axis.lower()}", f"tails_by_{axis.lower()}"
                 p = min(1.0, 2 * (top.p_none if top.verdict == "no" else top.p_peak))
                 about = (id, question, top.prominence, sentence, figure)
-                yield say(*about, verdict=top.verdict, p=p)
+                yield say(*about, verdict=top.verdict, p=p, remedy=remedy(top))
 
 
 def plots(tables: Tables) -> Iterator[Plot]:

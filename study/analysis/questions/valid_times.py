@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.analysis.answer import Answer, Question, Tables, make
 from study.analysis.marks import mark
-from study.analysis.statistics.limits import AT_CAP, LYAPUNOV
+from study.analysis.statistics.limits import AT_CAP, LYAPUNOV, Turn
 from study.analysis.statistics.medians import Estimate
 from study.analysis.statistics.ratios import LogLogFit, loglog
 from study.analysis.style import Plot, canvas, finish, log_axis, look
@@ -88,9 +88,8 @@ def answers(tables: Tables) -> Iterator[Answer]:
         )
         question = "Does every e-fold of accuracy buy one Lyapunov time of a right trajectory?"
         cells = tuple(map(str, law.rows["cell"].unique()))
-        yield make(
-            f"valid_time_law.{k}", question, verdict, sentence, share, law.rows, cells, FIGURE
-        )
+        about = (f"valid_time_law.{k}", question, verdict, sentence, share, law.rows, cells, FIGURE)
+        yield make(*about, turn=Turn.at(low if abs(share.value) < 1 else high))
 
 
 def plots(tables: Tables) -> Iterator[Plot]:
