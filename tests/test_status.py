@@ -260,7 +260,7 @@ def test_it_only_reads_while_a_sweep_runs_and_after_it_died(
     monkeypatch.chdir(tmp_path)
     study = prepare("optimizer.steps=20", "data.n_train=32,48")
     here = claims.this_host()
-    first = one_worker(study, "--host", here)
+    first = one_worker(study, "--host", here, "--pause", "5")  # killed before its second block
     wait_for(lambda: json.loads(said(study, "--json"))["done"] >= 1, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
