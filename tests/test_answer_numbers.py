@@ -173,8 +173,20 @@ def seconds_of_a_decade(system):
     """What ten times the accuracy adds to the valid time, where it is short of half the horizon."""
     rows = table("trajectories", rollout__horizon=100.0, system=system)
     rows = rows[(rows["valid_time"] > 0) & (rows["valid_time"] < 50) & (rows["lyapunov"] > 0)]
-    accuracy = -0.5 * np.log10(rows["test_nmse_median"])
-    return (np.polyfit(accuracy, rows["valid_time"], 1)[0],)
+    cells = [part for _, part in rows.groupby("cell")]
+    accuracy = [-0.5 * np.log10(part["test_nmse_median"].to_numpy()) for part in cells]
+    n = len(cells)
+    times, rng, slopes = (
+        [part["valid_time"].to_numpy() for part in cells],
+        np.random.default_rng(3),
+        [],
+    )
+    for _ in range(DRAWS // 4):  # cells, and the networks of each
+        ends = [(k, rng.integers(0, len(times[k]), len(times[k]))) for k in rng.integers(0, n, n)]
+        x, y = (np.concatenate([part[k][at] for k, at in ends]) for part in (accuracy, times))
+        slopes.append(np.polyfit(x, y, 1)[0])
+    value = np.polyfit(np.concatenate(accuracy), np.concatenate(times), 1)[0]
+    return (value, *np.quantile(slopes, [0.025, 0.975]))
 
 
 def r_squared(measure):
@@ -291,10 +303,19 @@ def medians_along_n(measure):
     return points, np.array([np.median(cell) for cell in cells])
 
 
-def stands_out(measure, above=0.0):
-    points, medians = medians_along_n(measure)
-    at, medians = int(np.flatnonzero(points == 51)[0]), medians + above
-    return (medians[at] / max(medians[:at].min(), medians[at + 1 :].min()),)
+def stands_out(measure):
+    """The error at N D = 0.74 P over the larger of the least before and after it."""
+    rows = to_the_end()
+    points = np.sort(rows["data.n_train"].unique())
+    errors = np.stack([by_seed(rows[rows["data.n_train"] == n], measure) for n in points], 1)
+    at = int(np.flatnonzero(points == 51)[0])
+
+    def height(medians):
+        ends = medians[..., :at].min(-1), medians[..., at + 1 :].min(-1)
+        return medians[..., at] / np.maximum(*ends)
+
+    draws = height(np.median(errors[drawn(len(errors))], axis=1))
+    return (height(np.median(errors, axis=0)), *np.quantile(draws, [0.025, 0.975]))
 
 
 def percent_indefinite():
@@ -372,9 +393,38 @@ def over_systems(ratios):
     return tuple(np.exp([mean, mean - half, mean + half]))
 
 
-def trajectories_help():
+def trajectories_help(instead_of=1):
     hundred = ADAM | {"data__n_trajectories": 100, "data__order": "shuffled"}
-    return over_systems(beside(ADAM | {"data__n_trajectories": 1}, hundred))
+    return over_systems(beside(ADAM | {"data__n_trajectories": instead_of}, hundred))
+
+
+def more_points_hurt(model, few):
+    """N = 4096 over fewer points, Adam then Levenberg-Marquardt in the same time."""
+    size = {"lnn": 401, "structured_lnn": 420}[model]
+    rows = table("levers", model=model, n_params=size, optimizer="adam_lm")
+    return ratio(*(by_seed(rows[rows["data.n_train"] == n]) for n in (4096, few)))
+
+
+def more_points_asked():
+    """The same with the question's settings, four times 4096 over 4096."""
+    asked = {"data__order": "shuffled", "data__n_trajectories": 100, "model__encoding": "raw"}
+    rows = table("seed_question", **asked)
+    return ratio(*(by_seed(rows[rows["data.n_train"] == n]) for n in (16384, 4096)))
+
+
+def soap_at_the_size_asked():
+    rows = n_vs_p(n_params=3425, data__n_train=4096, model__depth=4)
+    return ratio(*(by_seed(rows[rows["optimizer"] == name]) for name in ("adam", "soap")))
+
+
+def initialisation_costs(beta):
+    """PyTorch's over fan-in at one beta: paired cells of the factorial, Student's t."""
+    rows = table("recipe", model__beta=beta).fillna({"optimizer.clip": 0.0})
+    others = [name for name in FACTORS if name != "model.init"]
+    medians = rows.groupby(["model.init", *others])["test_nmse_median"].median()
+    logs = np.log(medians.loc["torch_default"] / medians.loc["fan_in"])
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std() / np.sqrt(len(logs))
+    return tuple(np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]))
 
 
 def shuffling_helps():
@@ -416,7 +466,7 @@ CLAIMS = {
     "stops falling at N =": lambda: flattens(401, 2),
     "gains a factor of": lambda: gain_by_points(0.125, 0.751),
     "0.75 P, and": lambda: gain_by_points(0.751, 2.0),
-    "SOAP improves by a factor of": gain_by_soap,
+    "SOAP improves it by a factor of": gain_by_soap,
     "last N below P has": lambda: over_systems(points_needed(0.1)),
     "hurts noisy data**,": lambda: over_systems(parameters_hurt(0.1)),
     "six networks costs a factor of": lambda: over_systems(parameters_hurt(0.1)),
@@ -424,11 +474,23 @@ CLAIMS = {
     "at N = 68 and": lambda: along_p(137),
     "structured LNN peaks": lambda: mean_peak("structured_lnn", 8),
     "matrix, peaks": lambda: mean_peak("acceleration_mlp", 8),
-    "many initial conditions**,": trajectories_help,
+    "instead of one:": trajectories_help,
     "instead of one lower the error": trajectories_help,
-    "over eleven systems, shuffling": shuffling_helps,
+    "instead of ten": lambda: trajectories_help(10),
+    "instead of ten lower it": lambda: trajectories_help(10),
+    "instead of thirty": lambda: trajectories_help(30),
+    "shuffling matters little,": shuffling_helps,
+    "has at N = 4096": lambda: more_points_hurt("lnn", 1024),
+    "(plain, P = 401), and": lambda: more_points_hurt("structured_lnn", 256),
+    "have at N = 16,384": more_points_asked,
+    "N = 4096) take SOAP:": soap_at_the_size_asked,
+    "the lever, at N = 4096": soap_at_the_size_asked,
+    "PyTorch's initialisation costs": lambda: initialisation_costs(0.5),
+    "question's beta 0.5 and gains": lambda: 1 / np.array(initialisation_costs(2.0))[[0, 2, 1]],
+    "2,400 by system), shuffling": shuffling_helps,
     "where theory says: random features": control_peak,
-    "the mean error peaks": lambda: stands_out("test_nmse"),
+    "from N·D = 0.4 to 1.0 P,": lambda: stands_out("test_nmse"),
+    "to 1.0 P, at 0.74 P": lambda: stands_out("test_nmse"),
     "The median error peaks": lambda: stands_out("test_nmse_median"),
     "nearly singular mass matrix at": percent_indefinite,
     "nearly singular at": percent_indefinite,

@@ -15,7 +15,7 @@ import study
 from study import fit_command as fit
 from study.config.errors import ConfigError
 from study.core.models import portable as lagrangian
-from study.core.systems import DRIVEN
+from study.core.systems import SYSTEMS
 
 FRICTION = 0.2  # torque per rate over inertia, 1/s
 
@@ -123,7 +123,7 @@ def test_the_page_has_its_figures(made):
 
 def test_recorded_inputs_are_those_of_their_own_run(tmp_path, monkeypatch):
     """All runs begin at t = 0, each is pushed in another way, and all rates are measured."""
-    cart, t, runs = DRIVEN["driven_cart_pole"], np.arange(0, 4, 0.02), []
+    cart, t, runs = SYSTEMS["driven_cart_pole"], np.arange(0, 4, 0.02), []
     starts = cart.initial_conditions(np.random.default_rng(0), 6, cart.parameters)
     for run, start in enumerate(starts):
         push = lambda s, k=run: 3 * np.sin((1 + 0.7 * k) * s) + np.cos(2.3 * s + k)  # noqa: E731

@@ -19,10 +19,10 @@ from study.config.hydra import register
 from study.core import native
 from study.core.learned import LearnedModel
 from study.core.measures.rollout import rollout
-from study.core.systems import DRIVEN, SYSTEMS
+from study.core.systems import SYSTEMS
 from tests.sweeping.commands import last_given
 
-CART = DRIVEN["driven_cart_pole"]
+CART = SYSTEMS["driven_cart_pole"]
 SHORT = ["budget=smoke", "replicates=1", "block_size=1", "diagnostics.error_budget=false"]
 FILE = [
     "data=file", "data.path=pushed.csv", "data.columns.trajectory=run", "system=unknown",

@@ -65,7 +65,12 @@ def test_rows_and_curves_are_of_the_schema(block):
     assert set(block.curves.curve) == {"training", "rollout"}
 
 
-CHAOTIC = ("triple_pendulum", "double_pendulum_wide", "cart_pole")  # whose trajectories take long
+CHAOTIC = (
+    "triple_pendulum",
+    "double_pendulum_wide",
+    "cart_pole",
+    "driven_cart_pole",
+)  # slow motion
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,10 @@ def more_replicates(ratio: Estimate, turn: Turn, seconds: float) -> str:
     towards = ratio.value / ratio.low if ratio.value > limit else ratio.high / ratio.value
     width, most = math.log(towards), MOST_REPLICATES
     if width >= distance * math.sqrt(most):
-        return f" More than {most} times as many replicates would be needed to decide it."
+        return (
+            f" It is at the limit of {limit:g} itself: to decide it more than {most} times as many "
+            "replicates would be needed."
+        )
     needed = max(math.ceil(ratio.n * (width / distance) ** 2), ratio.n + 1)
     more = duration((needed - ratio.n) * seconds)
     return f" About {plural(needed, 'replicate')} a cell would decide it, {more} more of one core."

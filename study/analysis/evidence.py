@@ -182,9 +182,10 @@ def _p_of(evidence: Sequence[Evidence], verdict: str) -> float:
     """That of a yes which the surest of several answers gives, or of a no which all of them give;
     NaN if they have none."""
     p = [e.answer.p for e in evidence if e.answer.verdict == verdict]
-    if not p or verdict == "undecided":
+    known = [each for each in p if not math.isnan(each)]
+    if not known or verdict == "undecided" or (verdict == "no" and len(known) < len(p)):
         return math.nan
-    return min(1.0, min(p) * len(evidence)) if verdict == "yes" else max(p)
+    return min(1.0, min(known) * len(evidence)) if verdict == "yes" else max(p)
 
 
 MEAN_OVER_SYSTEMS = (

@@ -247,9 +247,9 @@ def lagrangian(
 
 def _drive(held_out: Trajectories, k: int) -> Callable[[float], Array] | None:
     """The recorded inputs of a rollout as a function of the time."""
-    if held_out.inputs is None:
+    if (inputs := held_out.inputs) is None:
         return None
-    return lambda t: held_out.inputs_at(k, np.array([t]))[0]
+    return lambda t: inputs(k, np.array([t]))[0]
 
 
 @dataclasses.dataclass(frozen=True)

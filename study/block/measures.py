@@ -159,15 +159,18 @@ def _label_error(setup: Setup, r: int) -> dict[str, float]:
     if not (measured and setup.system.known):
         return {}
     D, units = setup.system.n_dof, setup.units
-    rows = setup.data.rows[r].cpu().double().numpy()
-    true = setup.system.rhs(units.to_physical(rows[:, : 2 * D]))[:, D:]
+    rows, m = setup.data.rows[r].cpu().double().numpy(), setup.model.n_driven
+    u = rows[:, 2 * D : 2 * D + m] * units.inputs if m else None
+    true = setup.system.rhs(units.to_physical(rows[:, : 2 * D]), u)[:, D:]
     labels = units.acceleration_to_physical(rows[:, -D:])
     return {"label_nmse": float(metrics.point_errors(labels, true, setup.test.variance).mean())}
 
 
 def budget_columns(setup: Setup, state: State) -> Iterator[Measured]:
-    """The error budget of each replicate; NaN if it is not asked for, or has no true system."""
-    if not (setup.cell.diagnostics.error_budget and setup.system.known):
+    """The error budget of each replicate; NaN if it is not asked for, has no true system, or an
+    input drives the motion."""
+    free = setup.system.known and not setup.model.n_driven
+    if not (setup.cell.diagnostics.error_budget and free):
         yield from (
             (dict.fromkeys([*BUDGET, OWN, "lyapunov"], math.nan), []) for _ in setup.replicates
         )
@@ -254,10 +257,11 @@ def _curve(setup: Setup, replicate: int, curve: str, metric: str, x, value) -> p
 
 
 def drive(truth: Trajectories, units: Units) -> Drive | None:
-    """The recorded inputs along the trajectories, in scaled units."""
+    """The inputs along the trajectories, in scaled units."""
     if truth.inputs is None:
         return None
-    return lambda k, times: truth.inputs_at(k, times * units.time) / units.inputs
+    inputs = truth.inputs
+    return lambda k, times: inputs(k, times * units.time) / units.inputs
 
 
 def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
@@ -305,12 +309,12 @@ def _force_error(setup: Setup, theta: Tensor, rows: Tensor) -> dict[str, float]:
     system, points, D = setup.system, setup.test.points, setup.system.n_dof
     if not system.known or (system.forces is None and setup.cell.model.friction == "none"):
         return {}
-    states = rows.to(theta).mT
-    learned = force_acceleration(setup.model, theta, states[:, :D], states[:, D : 2 * D])
+    states, m = rows.to(theta).mT, setup.model.n_driven
+    learned = force_acceleration(setup.model, theta, states[:, :D], states[:, D : 2 * D + m])
     if learned is None:
         return {}
     free = dataclasses.replace(system, forces=None)
-    true, without = (s.acceleration(points.q, points.qdot) for s in (system, free))
+    true, without = (s.acceleration(points.q, points.qdot, points.u) for s in (system, free))
     physical = setup.units.acceleration_to_physical(learned[0].T.cpu().numpy())
     error = metrics.point_errors(physical, true - without, setup.test.variance)
     return {"force_nmse": float(np.median(error))}

@@ -124,8 +124,8 @@ class Cell:
 
     @property
     def n_driven(self) -> int:
-        """m, recorded inputs."""
-        return inputs_of(self.data)
+        """m, inputs of the motion, recorded or of the system's own drive."""
+        return len(inputs_of(self.data, self.mechanics))
 
     @property
     def n_train(self) -> int:
@@ -194,7 +194,7 @@ class Cell:
             "data.file": reading and reading.sha256[:12],
             "data.estimate": reading.estimate() if reading else self._estimate(),
             "data.held_out": reading and self.data.held_out,
-            "data.inputs": (reading and ", ".join(reading.columns.inputs or ())) or None,
+            "data.inputs": ", ".join(inputs_of(self.data, mechanics)) or None,
         }
         columns: dict[str, Any] = {}
         for key, factor in FACTORS.items():
@@ -281,7 +281,8 @@ def make_cell(plain: Mapping[str, Any], *, compile: bool) -> Cell:
                 f"data.n_over_p={data.n_over_p:g} and model.width=auto, which follows from N: give "
                 "data.n_train or a number for model.width"
             )
-        n_train = max(1, round(data.n_over_p * model_of(system, model, inputs_of(data)).n_params))
+        m = len(inputs_of(data, system))
+        n_train = max(1, round(data.n_over_p * model_of(system, model, m).n_params))
     data = altered(data, n_train=n_train, n_over_p=None)
     if model.width == "auto":  # two equations for each unknown, if there are so many
         one = model_of(system, altered(model, width=1, friction="none"), 0).n_params

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.config.errors import ConfigError
-from study.config.named import model_of, points_of
+from study.config.named import inputs_of, model_of, points_of
 
 if TYPE_CHECKING:
     from study.config.cell import Cell
@@ -35,11 +35,17 @@ def check(cell: Cell) -> None:
         )
     from study.core.models import LinearModel
 
-    if cell.n_driven and cell.system.name != "unknown":
-        raise ConfigError(
-            f"data.columns.inputs drives the motion, and that of system={cell.system.name} is "
-            "made without: use system=unknown"
-        )
+    if data.sampler == "file" and cell.system.name != "unknown":
+        if cell.n_driven:
+            raise ConfigError(
+                f"data.columns.inputs drives the motion, and that of system={cell.system.name} is "
+                "made without: use system=unknown"
+            )
+        if cell.mechanics.drive:
+            raise ConfigError(
+                f"system={cell.system.name} draws its own inputs, and data.path was recorded with "
+                "others: use system=unknown, and name them in data.columns.inputs"
+            )
     model = model_of(cell.mechanics, cell.model, cell.n_driven)
     solved = cell.optimizer.name == "least_squares"
     if solved and not isinstance(model, LinearModel):
@@ -93,7 +99,7 @@ def _check_segments(cell: Cell, model: Model) -> None:
     if cell.n_driven:
         raise ConfigError(
             "optimizer.loss=rollout knows no inputs between the samples, and "
-            "data.columns.inputs names some: use optimizer.loss=squared"
+            f"{_inputs(cell)} drives the motion: use optimizer.loss=squared"
         )
     _check_noise(cell)
     steps = cell.optimizer.rollout_steps
@@ -117,8 +123,9 @@ def _check_weak(cell: Cell) -> None:
         )
     if cell.model.friction != "none" or cell.n_driven:
         raise ConfigError(
-            "optimizer.loss=weak fits no forces in a sweep, and model.friction or "
-            "data.columns.inputs asks for some: use study.fit, or optimizer.loss=squared"
+            "optimizer.loss=weak fits no forces in a sweep, and "
+            f"{_inputs(cell) or f'model.friction={cell.model.friction}'} is one: "
+            "use study.fit of a recording, or optimizer.loss=squared"
         )
     if data.sampler == "uniform":
         raise ConfigError(
@@ -137,6 +144,13 @@ def _check_weak(cell: Cell) -> None:
             f"optimizer.loss=weak needs a trajectory of {FEWEST} samples, and the longest has "
             f"{longest}: use longer ones, or optimizer.loss=squared"
         )
+
+
+def _inputs(cell: Cell) -> str:
+    """The key and the names of what drives the motion; empty if nothing does."""
+    names = ", ".join(inputs_of(cell.data, cell.mechanics))
+    key = "data.columns.inputs" if cell.data.sampler == "file" else f"system={cell.system.name}"
+    return f"{key} ({names})" if names else ""
 
 
 def _check_noise(cell: Cell) -> None:

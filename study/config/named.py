@@ -45,10 +45,11 @@ def model_of(system: System, model: ModelConfig, n_driven: int) -> Model:
     return make_model(system.angles, settings, system=system, n_driven=n_driven)
 
 
-def inputs_of(data: DataConfig) -> int:
-    """m, recorded inputs."""
-    columns = data.columns if data.sampler == "file" else None
-    return len(columns.inputs or ()) if columns else 0
+def inputs_of(data: DataConfig, system: System) -> tuple[str, ...]:
+    """The inputs that models see: those that were recorded, or that drive simulated motion."""
+    if data.sampler == "file":
+        return tuple(data.columns.inputs or ()) if data.columns else ()
+    return tuple(name for name, _ in system.inputs) if system.drive else ()
 
 
 def reading_of(data: DataConfig) -> measured.Reading | None:

@@ -71,6 +71,8 @@ def add(system: System) -> str:
     domain = system.box, system.centre, system.horizon, system.data_span
     words = repr([system.name, dict(system.constants), coordinates, domain]).encode()
     content = words + np.concatenate([start, system.rhs(start)]).tobytes()
+    if system.drive:
+        content += _inputs(system).tobytes()
     digest = hashlib.sha256(content).hexdigest()
     _loaded[digest] = system
     return digest
@@ -181,6 +183,35 @@ def _check(system: System, where: str) -> None:
         )
     if system.library is not None:
         _check_library(system, start, where)
+    if system.drive is not None:
+        _check_drive(system, where)
+
+
+def _inputs(system: System) -> np.ndarray:
+    """What drives a few trajectories, at a few times; the same twice."""
+    signals = system.signals(np.random.default_rng(0), STATES)
+    times = np.tile([0.0, 0.3, 1.0], (STATES, 1))
+    return np.empty(0) if signals is None else np.asarray([signals(times), signals(times)], float)
+
+
+def _check_drive(system: System, where: str) -> None:
+    """Draw some inputs. **Raises:** `ConfigError`."""
+    try:
+        u = _inputs(system)
+    except Exception as error:
+        raise ConfigError(f"{where}: drive raises {_words(error)}") from None
+    wanted = (STATES, 3, len(system.inputs))
+    if u.shape[1:] != wanted or not np.isfinite(u).all():
+        raise ConfigError(
+            f"{where}: drive(rng, {STATES}, c) gives a function that makes of times ({STATES}, 3) "
+            f"an array of shape {u.shape[1:]}: it should be {wanted} finite numbers, one for each "
+            "of the inputs"
+        )
+    if not np.array_equal(*u):
+        raise ConfigError(
+            f"{where}: drive gives a function that draws anew at each call: it should draw once, "
+            "and return a function of the times alone"
+        )
 
 
 def _check_library(system: System, start: np.ndarray, where: str) -> None:
@@ -229,9 +260,11 @@ def _wrong_fields(system: System) -> Iterator[str]:
             yield f"a constant cannot be called {key!r}: give it another name"
         if isinstance(value, bool) or not isinstance(value, int | float):
             yield f"constants[{key!r}]={value!r} should be a number"
-    for field, n in {"lagrangian": 4, "library": 4, "forces": 5}.items():
-        function = getattr(system, field)
-        names = ("q", "v", "u", "c", "xp") if n == 5 else ("q", "v", "c", "xp")
+    if system.drive and not (system.inputs and system.forces):
+        yield "drive draws inputs: state what they are in inputs, and what they do in forces"
+    arguments = {"lagrangian": "q v c xp", "library": "q v c xp", "forces": "q v u c xp"}
+    for field, words in {**arguments, "drive": "rng n c"}.items():
+        function, names = getattr(system, field), words.split()
         try:
             inspect.signature(function or (lambda *_: None)).bind(*names)
         except TypeError:

@@ -10,11 +10,11 @@ import torch
 
 from study.core.data.datasets import DataError, Trajectories, checked, integrate_with_work
 from study.core.measures import metrics
-from study.core.systems import DRIVEN, SYSTEMS
+from study.core.systems import SYSTEMS
 from study.core.systems.units import Units
 from tests.core import euler_lagrange
 
-DAMPED, CART = SYSTEMS["damped_double_pendulum"], DRIVEN["driven_cart_pole"]
+DAMPED, CART = SYSTEMS["damped_double_pendulum"], SYSTEMS["driven_cart_pole"]
 RNG = np.random.default_rng(3)
 
 
@@ -29,13 +29,13 @@ def states(system, n=40):
 
 
 def push(t):
-    return np.array([3.0 * np.sin(2.0 * t) + np.cos(5.1 * t)])
+    return (3.0 * np.sin(2.0 * t) + np.cos(5.1 * t))[..., None]
 
 
-def motion(system, drive=None, seconds=10.0):
+def motion(system, signals=None, seconds=10.0):
     start = system.initial_conditions(np.random.default_rng(0), 5, system.parameters)
     times = np.linspace(0, seconds, 60)
-    return times, *integrate_with_work(system, start, times, drive=drive)
+    return times, *integrate_with_work(system, start, times, signals=signals)
 
 
 def test_the_damped_double_pendulum_by_a_rayleigh_function():
@@ -83,12 +83,12 @@ def test_no_input_is_an_input_of_zero_and_no_force_is_none():
 
 
 @pytest.mark.parametrize(
-    ("system", "drive"),
+    ("system", "signals"),
     [(DAMPED, None), (CART, None), (CART, push)],
     ids=["damped", "cart", "push"],
 )
-def test_energy_changes_by_the_work_of_the_forces(system, drive):
-    _, curves, work = motion(system, drive)
+def test_energy_changes_by_the_work_of_the_forces(system, signals):
+    _, curves, work = motion(system, signals)
     energy = system.energy(*np.split(curves, 2, axis=-1))
     scale = system.energy_scale(system.parameters)
     assert np.abs(energy - energy[:, :1] - work).max() < 1e-8 * scale
@@ -103,7 +103,8 @@ def test_power_along_a_trajectory_is_the_rate_of_energy():
     h = 1e-4
     start = CART.initial_conditions(np.random.default_rng(1), 3, CART.parameters)
     times = 0.7 + h * np.arange(-2, 3)
-    curves = integrate_with_work(CART, start, np.concatenate([[0.0], times]), drive=push)[0][:, 1:]
+    whole = np.concatenate([[0.0], times])
+    curves = integrate_with_work(CART, start, whole, signals=push)[0][:, 1:]
     energy = CART.energy(*np.split(curves, 2, axis=-1))
     rate = (energy @ np.array([1.0, -8.0, 0.0, 8.0, -1.0])) / (12 * h)
     q, v = np.split(curves[:, 2], 2, axis=-1)

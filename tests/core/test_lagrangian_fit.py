@@ -8,13 +8,13 @@ import scipy
 
 from study.core.data.datasets import integrate, integrate_with_work
 from study.core.data.trajectory import FEW, Trajectory, split
-from study.core.systems import DRIVEN, SYSTEMS
+from study.core.systems import SYSTEMS
 from study.core.systems.mechanics import DataError
 from study.core.training import lagrangian_fit, lagrangian_forms
 from study.core.training.lagrangian_fit import fit_strong, fit_weak
 
 PENDULUM, DAMPED = SYSTEMS["double_pendulum"], SYSTEMS["damped_double_pendulum"]
-CART = DRIVEN["driven_cart_pole"]
+CART = SYSTEMS["driven_cart_pole"]
 NAMES = ("q", "qdot", "qddot")
 JOINTS = np.array([[1.0, 0.0], [-1.0, 1.0]])  # rates of the joints from those of the angles
 PUSH = np.array([[1.0], [0.0]])
@@ -27,13 +27,15 @@ def record(system, n, seconds, noise=0.0, seed=0, hz=100):
     if system.inputs:  # the same for all
 
         def drive(t):
-            return np.array([np.sin(np.multiply([1.3, 3.1, 5.0], t) + seed) @ [4, 3, 2]])
+            return (np.sin(np.multiply([1.3, 3.1, 5.0], t[..., None]) + seed) @ [4, 3, 2])[
+                ..., None
+            ]
 
-        u = np.stack([drive(t) for t in times])
+        u = drive(times)
     else:
         drive = None
     tracks = []
-    for states in integrate_with_work(system, starts, times, 1e-10, drive=drive)[0]:
+    for states in integrate_with_work(system, starts, times, 1e-10, signals=drive)[0]:
         q, qdot = np.split(states, 2, axis=1)
         if noise:
             tracks.append(Trajectory(times, q + noise * rng.standard_normal(q.shape), u=u))

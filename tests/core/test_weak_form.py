@@ -12,12 +12,12 @@ from study.core.data.trajectory import Trajectory
 from study.core.models import make_model
 from study.core.models.forced_lagrangian import ForcedLagrangian
 from study.core.models.forces import LinearForces
-from study.core.systems import DRIVEN
+from study.core.systems import SYSTEMS
 from study.core.systems.units import Units
 from study.core.training import lagrangian_equations
 from study.core.training.lagrangian_equations import Motion, strong_form, weak_form
 
-CART = DRIVEN["driven_cart_pole"]
+CART = SYSTEMS["driven_cart_pole"]
 UNITS = Units(0.4, np.array([0.7, 1.0]), np.array([0.3, 0.0]))
 PUSH = np.array([[1.0], [0.0]])
 
@@ -35,7 +35,7 @@ TRUE = np.array([1.0, 1, 1, 1, 0])
 
 
 def drive(t):
-    return np.array([3 * np.sin(2 * t) + np.cos(4.3 * t)])
+    return (3 * np.sin(2 * t) + np.cos(4.3 * t))[..., None]
 
 
 def motion(step=0.01, uneven=False, seconds=4.0):
@@ -43,8 +43,8 @@ def motion(step=0.01, uneven=False, seconds=4.0):
     if uneven:
         times[1:] += np.random.default_rng(0).uniform(-0.3, 0.3, len(times) - 1) * step
     start = CART.initial_conditions(np.random.default_rng(4), 1, CART.parameters)
-    q, qdot = np.split(integrate_with_work(CART, start, times, drive=drive)[0][0], 2, axis=1)
-    u = np.stack([drive(t) for t in times])
+    q, qdot = np.split(integrate_with_work(CART, start, times, signals=drive)[0][0], 2, axis=1)
+    u = drive(times)
     return Trajectory(times, q, qdot, CART.acceleration(q, qdot, u), u)
 
 

@@ -185,17 +185,17 @@ def answers(tables: Tables) -> Iterator[Answer]:
             other, factor = in_steps[setting]
             which = "and" if other == name else f"and {other}"
             sentence += f", {which} a factor of {estimate(factor)} in steps to {REACHED:g}"
-        question, turn = f"Does the setting matter: {setting}?", CHANGED
         yield make(
             f"factorial.{setting.replace(' ', '_')}",
-            question,
-            turn.verdict(effect.factor),
+            f"Does the setting matter: {setting}?",
+            CHANGED.verdict(effect.factor),
             f"{sentence}.{words}",
             effect.factor,
             tables.rows,
             design.cells,
             FIGURE,
-            turn=turn,
+            remedy=" It differs between the other settings, which no more replicates would change: "
+            "say it for some of them, by the interactions.",
         )
     first = errors.pairs[0]
     sentence = (

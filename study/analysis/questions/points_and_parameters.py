@@ -154,8 +154,8 @@ def _rise_clause(ladder: Ladder, test: Medians) -> str:
     if sure:
         return f"the curve rises at {at}, by a factor of {estimate(rise.factor)} above {above}"
     return (
-        f"no point of the curve rises by more than its interval (the largest rise, at {at}, is a "
-        f"factor of {estimate(rise.factor)})"
+        f"no rise of the curve is sure among all that were looked at (the largest, at {at}, is a "
+        f"factor of {estimate(rise.factor)} above {above})"
     )
 
 

@@ -31,7 +31,7 @@ from study.analysis.statistics.limits import (
     SATURATED,
     Turn,
 )
-from study.analysis.statistics.medians import Estimate, Medians, medians, resamples
+from study.analysis.statistics.medians import ENOUGH, Estimate, Medians, medians, resamples
 from study.analysis.statistics.ratios import LogLogFit, loglog, mean_ratio
 from study.analysis.style import REFERENCE, Plot, canvas, decade_axis, finish, look
 from study.analysis.words import estimate, number, plural, span
@@ -126,6 +126,7 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
     measured = rows.loc[np.isfinite(rows[BUDGET].to_numpy(float)).all(axis=1)]
     budgets = []
     for _, part in measured.groupby(["system", "system.constants", "rollout.horizon"], sort=False):
+        part = _with_own(part)
         first = part.drop_duplicates("cell")
         cells = tuple(first["cell"])
         has_own = OWN in part and bool(np.isfinite(part[OWN].to_numpy(float)).all())
@@ -144,6 +145,17 @@ def budgets_of(rows: pd.DataFrame) -> list[Budget]:
         where = f"{system} over {number(horizon)} s"
         budgets.append(Budget(part, where, cells, columns, growth, horizon))
     return sorted(budgets, key=lambda budget: -len(budget.cells))
+
+
+def _with_own(part: pd.DataFrame) -> pd.DataFrame:
+    """The replicates that the model's own error was measured of; all of them where some cells have
+    it and others not, or too few have it."""
+    if OWN not in part:
+        return part
+    has_it = np.isfinite(part[OWN].to_numpy(float))
+    share = pd.Series(has_it, part.index).groupby(part["replicate"]).mean()
+    whole = share.isin((0.0, 1.0)).all() and (share == 1).sum() >= ENOUGH
+    return part.loc[has_it] if whole else part
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:

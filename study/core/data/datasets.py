@@ -21,7 +21,7 @@ from study.core.data.derivatives import Method
 from study.core.data.trajectory import Trajectory
 from study.core.files import cache_folder, write_whole
 from study.core.systems.lyapunov import finite_time_exponent
-from study.core.systems.mechanics import DataError, System
+from study.core.systems.mechanics import DataError, Signals, System
 from study.core.systems.units import Units
 
 Array = np.ndarray
@@ -31,7 +31,7 @@ ENERGY_TOLERANCE = 1e-8  # of the energy scale; a trajectory that drifts more is
 SECOND = (1e-11, "LSODA")  # tolerance and solver that it is compared with
 AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up to there
 # purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
-POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE, POSITION_NOISE = range(7)
+POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE, POSITION_NOISE, DRIVE = range(8)
 N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
 VERSION = 3  # raise it when the numbers a dataset holds change
 
@@ -145,20 +145,14 @@ class Trajectories:
     - `times` (T) seconds, `states` (K, T, 2 D).
     - `trusted` (K) seconds to which two tight solvers agree: no comparison goes further.
     - `lyapunov` (K) finite-time maximal exponents over the horizon, 1/s.
-    - `inputs`: of each trajectory, times in seconds since its start and what was recorded then.
+    - `inputs`: number of a trajectory, seconds since its start -> its inputs then.
     """
 
     times: Float[Array, " T"]
     states: Float[Array, "K T two_D"]
     trusted: Float[Array, " K"]
     lyapunov: Float[Array, " K"]
-    inputs: tuple[tuple[Float[Array, " n"], Float[Array, "n m"]], ...] | None = None
-
-    def inputs_at(self, k: int, times: Float[Array, " t"]) -> Float[Array, "t m"]:
-        """Those of trajectory k, by straight lines between the samples."""
-        assert self.inputs is not None
-        recorded, u = self.inputs[k]
-        return np.stack([np.interp(times, recorded, column) for column in u.T], axis=1)
+    inputs: Callable[[int, Float[Array, " t"]], Float[Array, "t m"]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,12 +181,13 @@ def integrate(
     times: Float[Array, " T"],
     tolerance: float = TOLERANCE,
     method: str = "DOP853",
+    signals: Signals | None = None,
 ) -> Float[Array, "K T two_D"]:
     """Reference trajectories, all integrated as one system (one step size, the smallest needed).
 
     **Raises:** `DataError` if the solver fails.
     """
-    return integrate_with_work(system, start, times, tolerance, method)[0]
+    return integrate_with_work(system, start, times, tolerance, method, signals)[0]
 
 
 def integrate_with_work(
@@ -201,13 +196,13 @@ def integrate_with_work(
     times: Float[Array, " T"],
     tolerance: float = TOLERANCE,
     method: str = "DOP853",
-    drive: Callable[[float], Float[Array, " m"]] | None = None,
+    signals: Signals | None = None,
 ) -> tuple[Float[Array, "K T two_D"], Float[Array, "K T"]]:
     """As `integrate`, and the work of the forces since the start in joules, as one more unknown.
 
-    - `drive`: the inputs at a time in seconds, the same for all trajectories; zero if not given.
+    - `signals`: the inputs of each trajectory; zero if not given.
     """
-    forced, D, m = system.forces is not None, system.n_dof, len(system.inputs)
+    forced, D = system.forces is not None, system.n_dof
     begin = np.concatenate([start, np.zeros((len(start), 1))], 1) if forced else start
     shape = begin.shape
 
@@ -215,7 +210,7 @@ def integrate_with_work(
         if not forced:
             return system.rhs(flat.reshape(shape)).reshape(-1)
         state = flat.reshape(shape)[:, :-1]
-        u = None if drive is None else np.broadcast_to(drive(t), (len(start), m))
+        u = signals and signals(np.full((len(start), 1), t))[:, 0]
         power = system.power(state[:, :D], state[:, D:], u)
         return np.concatenate([system.rhs(state, u), power[:, None]], 1).reshape(-1)
 
@@ -294,7 +289,7 @@ class Source:
         if self.method is not None and self.position_noise:
             q = np.concatenate([track.q for track in tracks])
             estimates = [self.method(times, track.q) for track in tracks]
-            points = Points(*map(np.concatenate, zip(*estimates, strict=True)))
+            points = Points(*map(np.concatenate, zip(*estimates, strict=True)), u=points.u)
             samples = np.concatenate([q, np.full_like(q, np.nan)], axis=1)
             grid = grid[:, self.method.margin : grid.shape[1] - self.method.margin]
         kept = grid.ravel()
@@ -328,29 +323,35 @@ class Source:
     def pool(self, *seed: int) -> tuple[Points, Int[Array, " n"]]:
         """Points in shuffled order, spread evenly over trajectories and their time; and each one's
         place along these."""
-        size = self.pool_size
+        size, system = self.pool_size, self.system
 
         def make() -> dict[str, Array]:
-            rng = np.random.default_rng(seed)
+            rng, drawn = np.random.default_rng(seed), np.random.default_rng((DRIVE, *seed))
             if self.sampler == "uniform":
-                states = self.system.uniform_states(rng, size)
+                states, u = system.uniform_states(rng, size), None
+                if signals := system.signals(drawn, size):
+                    u = signals(drawn.uniform(0, system.data_span, (size, 1)))[:, 0]
             else:
-                start = self.system.initial_conditions(
-                    rng, self.n_trajectories, self.system.parameters
+                K = self.n_trajectories
+                start, signals = (
+                    system.initial_conditions(rng, K, system.parameters),
+                    system.signals(drawn, K),
                 )
-                times = np.linspace(0, self.system.data_span, -(-size // self.n_trajectories))
-                curves = checked(self.system, *integrate_with_work(self.system, start, times))
-                states = curves.reshape(-1, 2 * self.system.n_dof)
+                times = np.linspace(0, system.data_span, -(-size // K))
+                motion = integrate_with_work(system, start, times, signals=signals)
+                states = checked(system, *motion).reshape(-1, 2 * system.n_dof)
+                u = signals and signals(np.tile(times, (K, 1))).reshape(len(states), -1)
             along = rng.permutation(len(states))[:size]
             q, qdot = np.split(states[along], 2, axis=1)
-            qddot = self.system.acceleration(q, qdot)
-            return {"q": q, "qdot": qdot, "qddot": qddot, "along": along}
+            driven = {} if u is None else {"u": u[along]}
+            qddot = system.acceleration(q, qdot, driven.get("u"))
+            return {"q": q, "qdot": qdot, "qddot": qddot, "along": along} | driven
 
         key = ["pool", self.sampler, *seed, size]
         if self.sampler == "trajectories":
             key.append(self.n_trajectories)
         made = cached(self.system, key, make)
-        return Points(made["q"], made["qdot"], made["qddot"]), made["along"]
+        return Points(made["q"], made["qdot"], made["qddot"], made.get("u")), made["along"]
 
 
 def test_set(system: System) -> TestSet:
@@ -379,10 +380,12 @@ def motion_from(
 def _motion(
     system: System, start: Float[Array, "K two_D"], horizon: float, n_times: int, key: list
 ) -> Trajectories:
+    signals = system.signals(np.random.default_rng((DRIVE, HELD_OUT)), len(start))
+
     def make() -> dict[str, Array]:
         times = np.linspace(0, horizon, n_times)
-        states = checked(system, *integrate_with_work(system, start, times))
-        second = integrate(system, start, times, *SECOND)
+        states = checked(system, *integrate_with_work(system, start, times, signals=signals))
+        second = integrate(system, start, times, *SECOND, signals)
         apart = np.abs(second - states) / spread(system, states)
         agree = np.cumprod(apart.max(2) < AGREEMENT, axis=1).astype(bool)
         trusted = np.where(agree, times, 0.0).max(1)
@@ -395,11 +398,16 @@ def _motion(
             "times": times,
             "states": states,
             "trusted": trusted,
-            "lyapunov": finite_time_exponent(system, start, horizon),
+            "lyapunov": finite_time_exponent(system, start, horizon, signals=signals),
         }
 
+    def inputs(k: int, times: Float[Array, " t"]) -> Float[Array, "t m"]:
+        assert signals is not None
+        return signals(np.tile(times, (len(start), 1)))[k]
+
     made = cached(system, [*key, horizon, n_times], make)
-    return Trajectories(made["times"], made["states"], made["trusted"], made["lyapunov"])
+    fields = (made[name] for name in ("times", "states", "trusted", "lyapunov"))
+    return Trajectories(*fields, signals and inputs)
 
 
 def spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
@@ -439,4 +447,9 @@ def _fingerprint(system: System) -> list:
     moved = system.rhs(np.concatenate([start, drawn[safe][:3]]) + 0.01)
     numbers = np.concatenate([start, drawn[:3], moved]).ravel()
     domain = np.packbits(safe).tobytes().hex()
-    return [system.data_span, system.angles, domain, [f"{x:.9e}" for x in numbers]]
+    known = [system.data_span, system.angles, domain, [f"{x:.9e}" for x in numbers]]
+    if signals := system.signals(rng, 3):  # and what an input does
+        u = signals(np.tile([0.1, 1.0], (3, 1)))
+        pushed = system.rhs(np.repeat(start[:, None], 2, axis=1), u)
+        known.append([f"{x:.9e}" for x in np.concatenate([u.ravel(), pushed.ravel()])])
+    return known

@@ -52,6 +52,11 @@ class Motion:
         """Seconds from the first point to the last."""
         return float(self.times[-1] - self.times[0])
 
+    def inputs_at(self, times: Float[Array, " t"]) -> Float[Array, "t m"]:
+        """Recorded inputs, by straight lines between the samples."""
+        assert self.u is not None
+        return np.stack([np.interp(times, self.times, column) for column in self.u.T], axis=1)
+
     def states_at(self, times: Float[Array, " T"]) -> Float[Array, "T two_D"]:
         """(q, qdot) between the points, by the cubic that has the derivatives too."""
         pairs = ((self.q, self.qdot), (self.qdot, self.qddot))
@@ -178,9 +183,14 @@ class Recording:
             [motion.states_at(np.minimum(t + times, motion.times[-1])) for motion, t in starts]
         )
         unknown = np.full(len(starts), np.nan)
-        driven = tuple((m.times - t, m.u) for m, t in starts if m.u is not None)
         trusted = np.full(len(starts), float(times[-1]))
-        return Trajectories(times, states, trusted, unknown, driven or None)
+
+        def inputs(k: int, times: Float[Array, " t"]) -> Float[Array, "t m"]:
+            motion, begun = starts[k]
+            return motion.inputs_at(begun + times)
+
+        driven = self.training[0].u is not None
+        return Trajectories(times, states, trusted, unknown, inputs if driven else None)
 
 
 def pieces(times: Float[Array, " n"], rows: Int[Array, " m"]) -> list[Int[Array, " k"]]:

@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from study.core.systems.mechanics import System
+from study.core.systems.mechanics import Signals, System
 
 Array = np.ndarray
 
@@ -21,21 +21,27 @@ RENORMALISATIONS = 20
 
 
 def finite_time_exponent(
-    system: System, start: Float[Array, "K two_D"], horizon: float, tolerance: float = 1e-9
+    system: System,
+    start: Float[Array, "K two_D"],
+    horizon: float,
+    tolerance: float = 1e-9,
+    signals: Signals | None = None,
 ) -> Float[Array, " K"]:
     """(1/T) ln(|w(T)| / |w(0)|) along each trajectory over T = `horizon` seconds, in 1/s.
 
     The tangent w starts in a fixed generic direction and is renormalised 20 times on the way.
     For integrable systems the value falls as ln T / T; it is not zero.
+
+    - `signals`: the inputs, which do not depend on the state.
     """
     K, n = start.shape
     rng = np.random.default_rng(0)
     tangent = np.tile(rng.standard_normal(n), (K, 1))
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
 
-    def field(_: float, flat: Array) -> Array:
+    def field(t: float, flat: Array) -> Array:
         x, w = flat.reshape(2, K, n)
-        value = system.rhs(x + 1j * STEP * w)
+        value = system.rhs(x + 1j * STEP * w, signals and signals(np.full((K, 1), t))[:, 0])
         return np.stack([np.real(value), np.imag(value) / STEP]).reshape(-1)
 
     state, growth = start, np.zeros(K)

@@ -40,6 +40,10 @@ Inputs = Inexact[Array, "*n m"]
 DRAWS = 1000  # how often as many states as are wanted are drawn, at most, to find safe ones
 Bodies = Callable[[Inexact[Array, "n D"], Any], Inexact[Array, "n K 2"]]
 Sampler = Callable[[np.random.Generator, int, Any], Float[Array, "n two_D"]]
+Signals = Callable[
+    [Float[Array, "n T"]], Float[Array, "n T m"]
+]  # seconds -> inputs, n trajectories
+Drive = Callable[[np.random.Generator, int, Any], Signals]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +71,9 @@ class System:
       coordinate i is a power in watts. None if nothing but the Lagrangian acts.
     - `inputs`: name and unit of each input u that the forces depend on, such as a motor's torque.
       They are zero unless they are given.
+    - `drive`: draws the inputs of n trajectories for simulated data, a function of times (n, T) in
+      seconds, a row for each, to u (n, T, m); the first k of n are the same as k alone. Without it
+      simulated inputs are zero, and models are not told of them.
     - `bodies`: ((n, D) q, constants) -> (n, K, 2) where the K bodies are in a plane, in metres, y
       upwards, each joined to the one before; a fixed pivot is the first of them. For pictures
       alone; None if there is none.
@@ -87,6 +94,7 @@ class System:
     library: Library | None = None
     forces: Forces | None = None
     inputs: tuple[tuple[str, str], ...] = ()
+    drive: Drive | None = None
     bodies: Bodies | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +111,11 @@ class System:
     def n_dof(self) -> int:
         """D, degrees of freedom."""
         return len(self.coordinates)
+
+    @property
+    def n_driven(self) -> int:
+        """m, inputs that simulated motion has and models see."""
+        return len(self.inputs) if self.drive else 0
 
     @property
     def data_span(self) -> float:
@@ -160,26 +173,39 @@ class System:
         """Q . qdot in watts, the rate at which the forces change the energy."""
         return (self.generalised_force(q, qdot, u) * qdot).sum(-1)
 
+    def signals(self, rng: np.random.Generator, n: int) -> Signals | None:
+        """The inputs of n trajectories, drawn; None if nothing drives the system."""
+        return self.drive(rng, n, self.parameters) if self.drive else None
+
     def starts(self, n: int, seed: int = 0) -> tuple[Float[Array, "n D"], Float[Array, "n D"]]:
         """q and qdot of n states that trajectories start from, as those of the training do."""
         start = self.initial_conditions(np.random.default_rng(seed), n, self.parameters)
         return start[:, : self.n_dof], start[:, self.n_dof :]
 
     def rollout(
-        self, q: Any, qdot: Any, t: Any, tolerance: float = 1e-12
+        self,
+        q: Any,
+        qdot: Any,
+        t: Any,
+        u: Callable[[float], Any] | None = None,
+        tolerance: float = 1e-12,
     ) -> tuple[Float[Array, "*n T D"], Float[Array, "*n T D"]]:
         """Motion from each state: q and qdot at the times t in seconds, the first the start's.
 
-        All are integrated as one system by DOP853; inputs are zero.
+        All are integrated as one system by DOP853.
+
+        - `u`: the inputs (m) at a time, the same for all; zero if not given.
 
         **Raises:** `ValueError` for other shapes than q, qdot (*n, D) and t (T).
         """
-        D = self.n_dof
+        D, m = self.n_dof, len(self.inputs)
         (q, qdot), t = checked_states(q, qdot, D), checked_times(t)
         start = np.concatenate([q, qdot], -1)
 
-        def field(_: float, flat: Array) -> Array:
-            return self.rhs(flat.reshape(start.shape)).reshape(-1)
+        def field(now: float, flat: Array) -> Array:
+            state = flat.reshape(start.shape)
+            driven = None if u is None else np.broadcast_to(u(now), (*q.shape[:-1], m))
+            return self.rhs(state, driven).reshape(-1)
 
         ends, how = (t[0], t[-1]), {"method": "DOP853", "rtol": tolerance, "atol": tolerance}
         states = scipy.integrate.solve_ivp(field, ends, start.reshape(-1), t_eval=t, **how).y

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core.systems.mechanics import Bodies, Sampler, System
+from study.core.systems.mechanics import Bodies, Sampler, Signals, System
 
 Array = np.ndarray
 
@@ -113,6 +113,13 @@ def _spring_pendulum_bodies(q: Array, c: Any) -> Array:
     return np.stack([np.zeros_like(bob), bob], axis=1)
 
 
+def _three_sines(rng: np.random.Generator, n: int, c: Any) -> Signals:
+    """A force of three sines for each trajectory, 0.5 to 2 N at 0.5 to 3 rad/s each."""
+    size, rate, phase = np.moveaxis(rng.uniform(size=(n, 3, 3)), 2, 0)[:, :, :, None]
+    size, rate, phase = 0.5 + 1.5 * size, 0.5 + 2.5 * rate, 2 * np.pi * phase
+    return lambda t: (size * np.sin(rate * t[:, None] + phase)).sum(1)[:, :, None]
+
+
 def _cart_pole_bodies(q: Array, c: Any) -> Array:
     cart = np.stack([q[:, 0], np.zeros_like(q[:, 0])], axis=1)
     return np.stack([cart, cart + _below(q[:, 1], c.l)], axis=1)
@@ -191,15 +198,12 @@ PENDULUMS = (
         bodies=_spring_pendulum_bodies,
     ),
     _CART_POLE,
-)
-
-# What moves by an input is simulated with one, or recorded: data are not drawn from it.
-DRIVEN = (
     dataclasses.replace(
         _CART_POLE,
         name="driven_cart_pole",
         constants={**_CART_POLE.constants, "b_cart": 0.5, "b_joint": 0.05},
         forces=_push_and_friction,
         inputs=(("force", "N"),),
+        drive=_three_sines,
     ),
 )

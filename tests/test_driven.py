@@ -1,0 +1,171 @@
+"""A system that draws its own inputs: data, reference motion, a trained block, and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import study
+from study.config import own_system
+from study.config.errors import ConfigError
+from study.core.data.datasets import Source, held_out
+from study.core.systems import SYSTEMS
+from study.core.systems.lyapunov import finite_time_exponent
+from tests.test_forces import FILE, LINEAR, SHORT, cell_of, pushed, trained
+
+__all__ = ["pushed"]  # a fixture
+
+CART = SYSTEMS["driven_cart_pole"]
+
+
+def shaken(rng, n, c):
+    """A weight on a spring, shaken at a phase of its own."""
+    phase = rng.uniform(0, 2 * np.pi, (n, 1))
+    return lambda t: np.sin(1.7 * t + phase)[..., None]
+
+
+SHAKEN = dataclasses.replace(
+    SYSTEMS["oscillator"],
+    name="shaken",
+    forces=lambda q, v, u, c, xp: [u[0]],
+    inputs=(("push", "N"),),
+    drive=shaken,
+)
+
+
+@pytest.mark.parametrize("sampler", ["trajectories", "uniform"])
+def test_a_pool_has_the_accelerations_of_its_inputs(sampler):
+    points = Source(SHAKEN, sampler, 300, 3).training_set(0, 300, 0.0).points
+    (q, v), u, c = (points.q, points.qdot), points.u, SHAKEN.parameters
+    expected = (u - c.k * q - c.kappa * q**3) / c.m
+    np.testing.assert_allclose(points.qddot, expected, atol=1e-12)
+    assert v.shape == u.shape == (300, 1)
+    assert np.abs(u).max() > 0.9
+
+
+def test_a_pool_follows_the_motion_of_each_input():
+    source = Source(SHAKEN, "trajectories", 90, 3)
+    points = source.training_set(5, 90, 0.0)
+    order = np.argsort(points.along)
+    states, u = (x[order].reshape(3, 30, -1) for x in (points.points.states, points.points.u))
+    times = np.linspace(0, SHAKEN.data_span, 30)
+    signals = SHAKEN.signals(np.random.default_rng((7, 0, 5)), 3)
+    np.testing.assert_array_equal(u, signals(np.tile(times, (3, 1))))
+    c = SHAKEN.parameters
+    for k in range(3):
+
+        def field(t, y, k=k):
+            push = signals(np.full((3, 1), t))[k, 0, 0]
+            return [y[1], (push - c.k * y[0] - c.kappa * y[0] ** 3) / c.m]
+
+        ends = solve_ivp(
+            field, (0, times[-1]), states[k, 0], "LSODA", times, rtol=1e-10, atol=1e-10
+        )
+        np.testing.assert_allclose(ends.y.T, states[k], atol=1e-6)
+
+
+def test_reference_motion_has_its_inputs_and_the_first_are_those_of_a_smaller_number():
+    few, many = (held_out(SHAKEN, n, 5.0, 20) for n in (2, 4))
+    np.testing.assert_allclose(few.states, many.states[:2], atol=1e-8)
+    times = np.array([0.3, 2.0])
+    np.testing.assert_array_equal(few.inputs(1, times), many.inputs(1, times))
+    assert np.abs(many.inputs(2, times) - many.inputs(3, times)).max() > 1e-3
+    still = dataclasses.replace(SHAKEN, drive=None)
+    assert np.abs(held_out(still, 2, 5.0, 20).states - few.states).max() > 0.1
+    assert held_out(still, 2, 5.0, 20).inputs is None
+
+
+def test_a_push_that_knows_no_state_bends_no_tangent_of_a_linear_motion():
+    linear = SHAKEN.with_constants(kappa=0.0)
+    start = np.concatenate(linear.starts(3), axis=1)
+    signals = linear.signals(np.random.default_rng(0), 3)
+    driven = finite_time_exponent(linear, start, 5.0, signals=signals)
+    np.testing.assert_allclose(driven, finite_time_exponent(linear, start, 5.0), atol=1e-7)
+
+
+def test_another_drive_is_another_dataset():
+    def twice(*given):
+        signals = shaken(*given)
+        return lambda t: 2 * signals(t)
+
+    louder = dataclasses.replace(SHAKEN, drive=twice)
+    pools = [Source(s, "trajectories", 50, 5).training_set(0, 50, 0.0) for s in (SHAKEN, louder)]
+    assert np.abs(pools[0].points.qddot - pools[1].points.qddot).max() > 0.1
+    assert own_system.add(SHAKEN) != own_system.add(louder)
+
+
+def test_a_block_learns_what_the_force_does():
+    short = ["rollout.horizon=2", "rollout.n_trajectories=3", "data.n_train=400"]
+    pool = ["data.pool_size=1000", "data.n_trajectories=10"]
+    cell = cell_of("system=driven_cart_pole", *LINEAR, "model.width=40", *short, *pool,
+                   "model.friction=diagonal", "rollout.n_times=30")  # fmt: skip
+    row, model = trained(cell)
+    assert row["data.inputs"] == "force"
+    assert row["test_nmse_median"] < 1e-8
+    assert row["force_nmse"] < 1e-6
+    assert row["power_balance"] < 1e-4
+    assert row["valid_time"] == pytest.approx(2.0, rel=0.05)
+    still = cell_of("system=cart_pole", *LINEAR, "model.width=20", *short, *pool)
+    assert still.n_driven == 0
+    assert cell.n_driven == 1
+    (q, v), u = CART.starts(4), np.array([[1.0], [0.0], [-2.0], [0.5]])
+    learned = model.acceleration(q, v, u)
+    np.testing.assert_allclose(learned, CART.acceleration(q, v, u), atol=1e-3)
+
+
+def test_a_model_and_the_truth_under_the_same_push():
+    overrides = [*SHORT[:1], "data.pool_size=1000", "data.n_trajectories=10"]
+    model = study.fit(SHAKEN, n=300, friction="diagonal", overrides=overrides)
+    t = np.linspace(0, 3, 20)
+    q, qdot = SHAKEN.starts(1)
+
+    def push(t):
+        return [np.cos(2 * t)]
+
+    true, learned = SHAKEN.rollout(q, qdot, t, push)[0], model.rollout(q, qdot, t, push)[0]
+    np.testing.assert_allclose(learned, true, atol=1e-2)
+    assert np.abs(SHAKEN.rollout(q, qdot, t)[0] - true).max() > 0.1
+
+
+WRONG = {
+    "drive(rng, 8, c) gives a function that makes of times": {
+        "drive": lambda rng, n, c: lambda t: np.sin(t)
+    },
+    "drive gives a function that draws anew at each call": {
+        "drive": lambda rng, n, c: lambda t: rng.normal(size=(*t.shape, 1))
+    },
+    "drive raises ZeroDivisionError": {"drive": lambda rng, n, c: 1 / 0},
+    "drive draws inputs: state what they are in inputs": {"forces": None},
+    "drive takes (rng, n): it should take (rng, n, c)": {"drive": lambda rng, n: None},
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_a_wrong_drive_is_told_in_one_sentence(sentence):
+    with pytest.raises(ConfigError) as told:
+        own_system.add(dataclasses.replace(SHAKEN, **WRONG[sentence]))
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([*FILE[:-2], FILE[-1], "system=driven_cart_pole"], "draws its own inputs, and data.path"),
+        (
+            ["system=driven_cart_pole", "optimizer.loss=rollout"],
+            "between the samples, and system=driven_cart_pole (force) drives the motion",
+        ),
+        (
+            ["system=driven_cart_pole", *LINEAR, "optimizer.loss=weak"],
+            "fits no forces in a sweep, and system=driven_cart_pole (force) is one",
+        ),
+    ],
+)
+def test_what_a_driven_system_cannot_do(pushed, overrides, sentence):
+    with pytest.raises(ConfigError) as told:
+        cell_of(*overrides)
+    assert sentence in str(told.value)
