@@ -6,15 +6,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
+from scipy.integrate import cumulative_simpson, solve_ivp
 
 import study
+from study.block import run
+from study.block.setup import set_up
 from study.config import own_system
 from study.config.errors import ConfigError
 from study.core.data.datasets import Source, held_out
+from study.core.learned import LearnedModel
 from study.core.systems import SYSTEMS
 from study.core.systems.lyapunov import finite_time_exponent
-from tests.test_forces import FILE, LINEAR, SHORT, cell_of, pushed, trained
+from tests.test_forces import FILE, LINEAR, SHORT, cell_of, pushed
 
 __all__ = ["pushed"]  # a fixture
 
@@ -102,12 +105,25 @@ def test_a_block_learns_what_the_force_does():
     pool = ["data.pool_size=1000", "data.n_trajectories=10"]
     cell = cell_of("system=driven_cart_pole", *LINEAR, "model.width=40", *short, *pool,
                    "model.friction=diagonal", "rollout.n_times=30")  # fmt: skip
-    row, model = trained(cell)
+    result = run.run_block(cell, 0)
+    row, model = result.replicates.iloc[0], LearnedModel.from_saved(result.weights, 0)
     assert row["data.inputs"] == "force"
     assert row["test_nmse_median"] < 1e-8
     assert row["force_nmse"] < 1e-6
     assert row["power_balance"] < 1e-4
     assert row["valid_time"] == pytest.approx(2.0, rel=0.05)
+    # where the energy goes: by the work of the true forces along the true motion
+    curves = result.curves.set_index("metric")["value"]
+    gained, lost, given = (
+        curves.loc[f"power.{name}[0]"].to_numpy() for name in ("gained", "friction", "inputs")
+    )
+    truth, c = set_up(cell, 0).truth, CART.parameters
+    x, rate = truth.states[0, :, 2], truth.states[0, :, 3]
+    powers = truth.inputs(0, truth.times)[:, 0] * x, -c.b_cart * x**2 - c.b_joint * rate**2
+    works = [cumulative_simpson(power, x=truth.times, initial=0) for power in powers]
+    np.testing.assert_allclose(given / lost[-1], works[0] / works[1][-1], atol=2e-3)
+    np.testing.assert_allclose(lost / lost[-1], works[1] / works[1][-1], atol=2e-3)
+    np.testing.assert_allclose(gained, lost + given, atol=1e-4)
     still = cell_of("system=cart_pole", *LINEAR, "model.width=20", *short, *pool)
     assert still.n_driven == 0
     assert cell.n_driven == 1

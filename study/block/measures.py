@@ -17,7 +17,7 @@ from study.core.data.recording import COUNTS, Recording
 from study.core.measures import metrics
 from study.core.measures.error_budget import error_budget
 from study.core.measures.identifiability import condition, effective_dimension, rank, spectrum
-from study.core.measures.power import force_acceleration, power_balance
+from study.core.measures.power import PowerBalance, force_acceleration, power_balance
 from study.core.measures.rollout import Drive, rollout
 from study.core.systems.units import Units
 from study.core.training.train import State, relative_gradient, verdicts
@@ -284,7 +284,7 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
     computed = {m.column: m.compute for m in MEASURES.values() if m.compute}
     predicted = _accelerations(setup, state.theta.double(), _test_rows(setup)) if computed else ()
     balance = None
-    if setup.cell.model.friction != "none":
+    if setup.cell.model.friction != "none" or setup.model.n_driven:
         given = rolled.states, times, drive(truth, units)
         balance = power_balance(setup.model, state.theta.double(), *given)
     for r, replicate in enumerate(setup.replicates):
@@ -295,7 +295,7 @@ def rollouts(setup: Setup, state: State) -> Iterator[Measured]:
             column: float(compute(Predictions(predicted[r], setup.test, *rolls)))
             for column, compute in computed.items()
         }
-        curves |= _shown(setup, learned[r]) if r == 0 else {}
+        curves |= _shown(setup, learned[r], balance) if r == 0 else {}
         tables = [
             _curve(setup, replicate, "rollout", metric, truth.times, values)
             for metric, values in curves.items()
@@ -320,18 +320,24 @@ def _force_error(setup: Setup, theta: Tensor, rows: Tensor) -> dict[str, float]:
     return {"force_nmse": float(np.median(error))}
 
 
-def _power(balance: np.ndarray | None, r: int) -> dict[str, float]:
+def _power(balance: PowerBalance | None, r: int) -> dict[str, float]:
     """Mean over time and median over trajectories of |power balance|; infinite once diverged."""
     if balance is None:
         return {}
-    size = np.nan_to_num(np.abs(balance[r]), nan=np.inf).mean(1)
+    size = np.nan_to_num(np.abs(balance.rest[r]), nan=np.inf).mean(1)
     return {"power_balance": float(np.median(size))}
 
 
-def _shown(setup: Setup, learned: np.ndarray) -> dict[str, np.ndarray]:
-    """The first trajectories, true and learned, coordinate by coordinate, and their energies."""
+def _shown(
+    setup: Setup, learned: np.ndarray, balance: PowerBalance | None
+) -> dict[str, np.ndarray]:
+    """The first trajectories, true and learned, coordinate by coordinate, and their energies; where
+    that of the first network goes, if forces act."""
     system, truth = setup.system, setup.truth
     curves = {}
+    if balance is not None:
+        for name in ("gained", "friction", "inputs"):
+            curves[f"power.{name}[0]"] = getattr(balance, name)[0, 0]
     for name, states in (("true", truth.states), ("learned", learned)):
         for k in range(min(SHOWN, len(states))):
             if system.known:

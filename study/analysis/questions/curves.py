@@ -16,6 +16,8 @@ from study.analysis.words import count, number, plural, span
 from study.core.systems import SYSTEMS
 from study.tables.measures import ROLLOUT, diverged
 
+GAINED = "gained"  # its own energy, by a model with forces
+WORK = {"friction": "work of friction", "inputs": "work of the inputs"}
 MOST_CELLS = 7  # in the figures of error growth and of training
 
 
@@ -67,6 +69,10 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     for which, cell in chosen.items():
         if cell in with_energy:
             yield _energy(curves, cell, which)
+    with_forces = set(curves.loc[curves["metric"] == f"power.{GAINED}[0]", "cell"])
+    for which, cell in chosen.items():
+        if cell in with_forces:
+            yield _power(curves, cell, which)
     ranks = np.linspace(0, len(ranked) - 1, min(len(ranked), MOST_CELLS))
     spread = [ranked[k] for k in np.unique(ranks.round().astype(int))]
     shown = curves.loc[curves["cell"].isin(spread)]
@@ -174,6 +180,32 @@ def _energy(curves: pd.DataFrame, cell: str, which: str) -> Plot:
     )
     alt = "Energy over time along two learned and two true trajectories."
     return Plot(f"energy_{which}", title, caption, alt, pd.DataFrame(data), figure)
+
+
+def _power(curves: pd.DataFrame, cell: str, which: str) -> Plot:
+    """Where the energy goes along the first rollout, by the model's own Lagrangian and forces."""
+    own = curves.loc[(curves["cell"] == cell) & curves["metric"].str.startswith("power.")]
+    own = own.loc[own["replicate"] == own["replicate"].min()]
+    wide = own.pivot_table(index="x", columns="metric", values="value", dropna=False)
+    parts = {name: wide[f"power.{name}[0]"].to_numpy(float) for name in (GAINED, *WORK)}
+    rest = parts[GAINED] - sum(parts[name] for name in WORK)
+    figure, (axis,) = canvas(height=3.1)
+    data = {"time": wide.index.to_numpy(float), **parts, "rest": rest}
+    for k, (name, label) in enumerate({GAINED: "energy gained", **WORK}.items()):
+        if np.nanmax(np.abs(parts[name])) > 0:
+            axis.plot(data["time"], parts[name], color=COLOURS[k], linewidth=1.5, label=label)
+    axis.plot(data["time"], rest, color=REFERENCE, linewidth=1.2, ls=(0, (4, 2)), label="the rest")
+    axis.set(xlabel="time (s)", ylabel="energy / mean kinetic energy")
+    finish(figure, axis)
+    caption = (
+        "Energy that the learned Lagrangian says was gained since the start of the first rollout, "
+        "and the work of the learned forces on the way; the rest is zero but for the errors of the "
+        f"solver, at most {number(float(np.nanmax(np.abs(rest))))}. One network of the cell "
+        f"{_RANK[which]} median rollout error."
+    )
+    alt = "Energy gained, and the work of friction and inputs, over time along one rollout."
+    title = f"Where the energy goes, {which} cell"
+    return Plot(f"power_{which}", title, caption, alt, pd.DataFrame(data), figure)
 
 
 def _pairs(

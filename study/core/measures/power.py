@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -12,7 +14,27 @@ from study.core.measures.rollout import Drive
 from study.core.models.mass_matrix import invert
 from study.core.models.model import Model
 
+Array = np.ndarray
 NODES = 5  # of Gauss and Legendre in each interval: exact for powers of the interpolant
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerBalance:
+    """Where the energy of learned motion goes, over the mean kinetic energy; NaN once diverged.
+
+    - `gained`: the model's own energy less that at the start.
+    - `friction`, `inputs`: the work of its forces since the start, of -C qdot and of B u.
+    """
+
+    gained: Float[Array, "R K T"]
+    friction: Float[Array, "R K T"]
+    inputs: Float[Array, "R K T"]
+
+    @property
+    def rest(self) -> Float[Array, "R K T"]:
+        """What is left, zero but for the errors of the rollout's solver and of the quintic
+        interpolation between times."""
+        return self.gained - self.friction - self.inputs
 
 
 def power_balance(
@@ -21,12 +43,8 @@ def power_balance(
     states: Float[Tensor, "R K T two_D"],
     times: Float[Tensor, " T"],
     drive: Drive | None = None,
-) -> Float[np.ndarray, "R K T"] | None:
-    """Energy gained since the start less the work of the forces, both the model's own, over the
-    mean kinetic energy; scaled units, NaN once diverged; None without a Lagrangian.
-
-    Zero but for the errors of the rollout's solver and of the quintic interpolation between times.
-    """
+) -> PowerBalance | None:
+    """That of rollouts in scaled units; None without a Lagrangian."""
     R, K, T, W = states.shape
     lost = states.isnan().any(3)
     q, qdot = torch.nan_to_num(states).flatten(1, 2).mT.contiguous().chunk(2, 1)
@@ -36,7 +54,7 @@ def power_balance(
     energy, action = (x.view(R, K, T) for x in known)
 
     def driven(qdot: Tensor, at: Float[np.ndarray, " n"]) -> Tensor:
-        """With the inputs at these times, the same for all trajectories, below qdot (R, D, K n)."""
+        """With the inputs at these times below qdot (R, D, K n)."""
         if drive is None:
             return qdot
         u = torch.from_numpy(np.stack([drive(k, at) for k in range(K)], 0)).to(qdot)
@@ -50,13 +68,23 @@ def power_balance(
     half = np.diff(t)[:, None] / 2
     at = t[:-1, None] + half * (1 + nodes)
     rates = torch.from_numpy(np.moveaxis(motion(at.ravel(), 1), 0, 3)).to(theta)
-    force = model.learned_force(theta, driven(rates.flatten(2), at.ravel()))
-    power = (force.view_as(rates) * rates).sum(1)
-    work = (power.view(R, K, T - 1, NODES) * torch.from_numpy(half * weights).to(theta)).sum(3)
-    work = torch.cat([torch.zeros_like(work[..., :1]), work.cumsum(2)], 2)
+    steps = torch.from_numpy(half * weights).to(theta)
+
+    def work(qdot: Tensor) -> Tensor:
+        """Of the forces at these rates, since the start."""
+        power = (model.learned_force(theta, qdot).view_as(rates) * rates).sum(1)
+        each = (power.view(R, K, T - 1, NODES) * steps).sum(3)
+        return torch.cat([torch.zeros_like(each[..., :1]), each.cumsum(2)], 2)
+
     moving = torch.where(lost, torch.nan, action).nanmean((1, 2), keepdim=True) / 2
-    balance = (energy - energy[..., :1] - work) / moving
-    return torch.where(lost, torch.nan, balance).cpu().numpy()
+    with_inputs = driven(rates.flatten(2), at.ravel())
+    without = with_inputs.clone()
+    without[:, W // 2 :] = 0
+    friction = work(without)
+    parts = energy - energy[..., :1], friction, work(with_inputs) - friction
+    return PowerBalance(
+        *(torch.where(lost, torch.nan, part / moving).cpu().numpy() for part in parts)
+    )
 
 
 def force_acceleration(
