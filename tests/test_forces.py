@@ -144,6 +144,10 @@ def test_the_controls_see_the_inputs_too(pushed):
             "model.friction=diagonal of model=linear_lagrangian is kept from being negative by "
             "optimizer=least_squares, and adam does not",
         ),
+        (
+            [*LINEAR, "model.friction=varying"],
+            "model.friction=varying is not linear in what is fitted",
+        ),
         (["model.friction=dry"], "model.friction=dry is not"),
     ],
 )  # fmt: skip
@@ -218,3 +222,24 @@ def test_a_network_finds_the_friction_of_both_joints():
             assert row["power_balance"] < 1e-4
     damped = (error["damped_double_pendulum", kind] for kind in ("none", "matrix"))
     assert next(damped) > 300 * next(damped)
+
+
+def test_friction_that_depends_on_the_place():
+    """What is odd in qdot is -M^-1 C(q) qdot, for all else of a structured Lagrangian is even."""
+    small = ["model.width=6", "model.depth=1", "optimizer.steps=30", "data.n_train=64"]
+    names = ["system=damped_double_pendulum", "model=structured_lnn", "model.friction=varying"]
+    cell = cell_of(*names, *small, "optimizer=adam", "rollout.horizon=0.5")
+    assert not cell.compile
+    row, model = trained(cell)
+    assert row["model.friction"] == "varying"
+    assert row["power_balance"] < 1e-3
+    q, v = SYSTEMS["damped_double_pendulum"].starts(5, seed=3)
+    v += np.array([0.7, -0.4])
+    C = model.friction_at(q)
+    assert np.ptp(C[:, 0, 0]) > 1e-4
+    assert np.linalg.eigvalsh(C).min() > 0
+    odd = (model.acceleration(q, v) - model.acceleration(q, -v)) / 2
+    expected = -np.linalg.solve(model.mass_matrix(q, v), (C @ v[:, :, None]))[:, :, 0]
+    np.testing.assert_allclose(odd, expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="ask friction_at"):
+        _ = model.friction

@@ -328,6 +328,8 @@ def _counted(
 
 def _compiles(optimizer: OptimizerConfig, model: ModelConfig) -> bool:
     """Whether anything is compiled: steps on minibatches are, and every model that C++ knows is."""
+    if model.friction == "varying":
+        return False
     return optimizer.first is not None or (
         model.name != "random_features" and model.features != "library"
     )

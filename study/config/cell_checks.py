@@ -70,6 +70,11 @@ def check(cell: Cell) -> None:
             f"being negative by optimizer=least_squares, and {cell.optimizer.name} does not: "
             "use that, or model=structured_lnn"
         )
+    if cell.model.name == "linear_lagrangian" and cell.model.friction == "varying":
+        raise ConfigError(
+            "model.friction=varying is not linear in what is fitted, as model=linear_lagrangian "
+            "needs it: use model=structured_lnn or lnn, or model.friction=matrix"
+        )
     if cell.optimizer.followed:
         _check_segments(cell, model)
     if cell.optimizer.weak:

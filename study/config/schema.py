@@ -230,9 +230,9 @@ class ModelConfig:
         "of linear_lagrangian: inverse length of its features; auto: by held-out points",
     ] = "auto"
     friction: Annotated[
-        Literal["none", "diagonal", "matrix"],
+        Literal["none", "diagonal", "matrix", "varying"],
         "learned beside the Lagrangian, -C times the velocities; C diagonal, or any matrix that is "
-        "never negative",
+        "never negative; varying: such a matrix that depends on q, of networks",
     ] = "none"
 
     def __post_init__(self) -> None:

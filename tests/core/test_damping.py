@@ -33,7 +33,7 @@ from tests.core.test_segments import drawn
 KINDS = ("diagonal", "matrix")
 every_network = pytest.mark.parametrize(
     ("name", "kind", "D"),
-    [(n, k, D) for n in ("lnn", "structured_lnn") for k in KINDS for D in (1, 3)],
+    [(n, k, D) for n in ("lnn", "structured_lnn") for k in (*KINDS, "varying") for D in (1, 3)],
 )
 FORCES = (
     ("diagonal", 0, 1),
@@ -41,6 +41,8 @@ FORCES = (
     ("none", 1, 2),
     ("matrix", 2, 3),
     ("diagonal", 1, 3),
+    ("varying", 0, 2),
+    ("varying", 1, 3),
 )
 
 
@@ -50,17 +52,20 @@ def make(name, kind, D=2, native=False, m=0, **more):
     return settings, make_model(ANGLES[D], settings, native=native, n_driven=m)
 
 
-def matrix(model, row):
-    """C of one network, from its last parameters."""
-    D = model.mlp.n_dof
+def matrix(model, row, q):
+    """C of one network at a state q (D), from its last parameters."""
+    D, features = model.mlp.n_dof, [torch.ones((), dtype=q.dtype)]
     places = [(i, j) for i in range(D) for j in range(i + 1)]
-    if model.damping.kind != "matrix":
+    if model.damping.kind in ("none", "diagonal"):
         places = [(i, i) for i in range(D) if model.damping.kind == "diagonal"]
-    A = torch.zeros(D, D, dtype=row.dtype)
-    for value, (i, j) in zip(row[model.mlp.n_params :], places, strict=False):
+    if model.damping.kind == "varying":
+        for x, angle in zip(q, model.mlp.angles, strict=True):
+            features += [torch.cos(x), torch.sin(x)] if angle else [x]
+    A, rest = torch.zeros(D, D, dtype=row.dtype), iter(row[model.mlp.n_params :])
+    for i, j in places:
         unit = torch.zeros(D, D, dtype=row.dtype)
         unit[i, j] = 1
-        A = A + value * unit
+        A = A + sum(next(rest) * feature for feature in features) * unit
     return A @ A.T
 
 
@@ -77,7 +82,8 @@ def reference(settings, model, row, q, qdot):
     qdot, u = qdot.T.split([D, m], 1)
     mass, force = euler_lagrange.terms(own_lagrangian(settings, model, row), q.T, qdot)
     pushed = u @ row[len(row) - D * m :].view(D, m).T
-    return torch.linalg.solve(mass, force - qdot @ matrix(model, row) + pushed)
+    lost = torch.stack([matrix(model, row, at) @ v for at, v in zip(q.T, qdot, strict=True)])
+    return torch.linalg.solve(mass, force - lost + pushed)
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -201,7 +207,7 @@ def test_power_balance_of_a_rollout_closes(name):
     torch.testing.assert_close(few[0].states, few[1].states, rtol=1e-9, atol=1e-9)
     q, qdot = rolled.states.flatten(1, 2).mT.contiguous().chunk(2, 1)
     energy = model.energy(theta, q, qdot)[0].view(2, 3, -1)
-    power = (model.learned_force(theta, qdot) * qdot).sum(1).view(2, 3, -1)
+    power = (model.learned_force(theta, q, qdot) * qdot).sum(1).view(2, 3, -1)
     assert (power <= 0).all()
     weights = torch.tensor([7.0, 32.0, 12.0, 32.0, 7.0]).double() * (2 / 45) * float(times[1])
     work = (power.unfold(2, 5, 4) * weights).sum(3).cumsum(2)
@@ -270,13 +276,16 @@ def test_the_nearest_definite_matrix_is_that_without_negative_eigenvalues(D):
 @pytest.mark.parametrize(
     ("stage", "kind", "m"),
     [("soap", "diagonal", 1), ("levenberg_marquardt", "diagonal", 0),
-     ("levenberg_marquardt", "matrix", 2)],
+     ("levenberg_marquardt", "matrix", 2), ("levenberg_marquardt", "varying", 0)],
 )  # fmt: skip
 def test_training_finds_the_forces_of_a_teacher(stage, kind, m):
     _, model = make("structured_lnn", kind, 2, True, m)
     teacher = model.initialise([9], torch.float64)
     entries = [0.5, 0.2, 0.8] if kind == "matrix" else [0.5, 0.8]
     f = torch.tensor(entries + [0.6, -0.3, 0.2, 0.7][: 2 * m]).double()
+    if kind == "varying":
+        generator = torch.Generator().manual_seed(2)
+        f = 0.3 * torch.randn(model.damping.count, generator=generator, dtype=torch.float64)
     teacher[:, model.mlp.n_params :] = f
     data = taught(model, teacher, driven(make_data(R=1, N=300), m))
     stages = {
@@ -287,8 +296,11 @@ def test_training_finds_the_forces_of_a_teacher(stage, kind, m):
     q, qdot, _ = data.states(slice(None), slice(None))
     masses = [model.mass_matrix(x, q, qdot) for x in (trained, teacher)]
     scale = float((masses[0] * masses[1]).sum() / (masses[1] ** 2).sum())
-    found, expected = matrix(model, trained[0]) / scale, matrix(model, teacher[0])
-    np.testing.assert_allclose(found, expected, rtol=0.03, atol=0.01)
+    for at in q[0].T[:10]:
+        found, expected = matrix(model, trained[0], at) / scale, matrix(model, teacher[0], at)
+        np.testing.assert_allclose(found, expected, rtol=0.03, atol=0.01)
+    own = model.damping.matrix(model.coefficients(teacher), q)[0]
+    np.testing.assert_allclose(own[:, :, min(9, own.shape[2] - 1)], expected, rtol=1e-12)
     found, expected = (
         model.damping.input_matrix(model.coefficients(x))[0] for x in (trained, teacher)
     )

@@ -67,12 +67,15 @@ def power_balance(
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     half = np.diff(t)[:, None] / 2
     at = t[:-1, None] + half * (1 + nodes)
-    rates = torch.from_numpy(np.moveaxis(motion(at.ravel(), 1), 0, 3)).to(theta)
+    here, rates = (
+        torch.from_numpy(np.moveaxis(motion(at.ravel(), order), 0, 3)).to(theta) for order in (0, 1)
+    )
+    places = here.flatten(2)
     steps = torch.from_numpy(half * weights).to(theta)
 
     def work(qdot: Tensor) -> Tensor:
         """Of the forces at these rates, since the start."""
-        power = (model.learned_force(theta, qdot).view_as(rates) * rates).sum(1)
+        power = (model.learned_force(theta, places, qdot).view_as(rates) * rates).sum(1)
         each = (power.view(R, K, T - 1, NODES) * steps).sum(3)
         return torch.cat([torch.zeros_like(each[..., :1]), each.cumsum(2)], 2)
 
@@ -94,4 +97,4 @@ def force_acceleration(
     mass = model.mass_matrix(theta, q, qdot)
     if mass is None:
         return None
-    return (invert(mass)[0] * model.learned_force(theta, qdot).unsqueeze(1)).sum(2)
+    return (invert(mass)[0] * model.learned_force(theta, q, qdot).unsqueeze(1)).sum(2)

@@ -77,7 +77,7 @@ def _structured_lnn(angles: tuple[bool, ...], settings: Settings) -> Model:
 def _damping(angles: tuple[bool, ...], settings: Settings) -> Damping | None:
     """The forces; models of earlier versions have none."""
     kind, m = settings.get("friction", "none"), settings["n_driven"]
-    return Damping(len(angles), kind, m) if kind != "none" or m else None
+    return Damping(len(angles), kind, m, angles) if kind != "none" or m else None
 
 
 def _linear_lagrangian(angles: tuple[bool, ...], settings: Settings) -> Model:
@@ -200,9 +200,22 @@ class TrainedModel:
         """C of the force -C qdot; zero if none is learned.
 
         It is known up to the factor of the mass matrix, which accelerations do not see.
+
+        **Raises:** `ValueError` if it depends on q.
         """
-        length = self.units.length
+        length, damping = self.units.length, getattr(self.model, "damping", None)
+        if damping and damping.varies:
+            raise ValueError("the friction of the model depends on q: ask friction_at(q)")
         return -self._slopes[:, : len(length)] / np.outer(length, length) / self.units.time
+
+    def friction_at(self, q: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D D"]:
+        """C at positions q in physical units."""
+        length, damping = self.units.length, getattr(self.model, "damping", None)
+        if not (damping and damping.varies):
+            return np.broadcast_to(self.friction, (len(q), len(length), len(length)))
+        f = self.theta[:, -damping.count :]
+        C = damping.matrix(f, self._scaled(q, np.zeros_like(q))[0])[0].permute(2, 0, 1).numpy()
+        return C / np.outer(length, length) / self.units.time
 
     @property
     def input_matrix(self) -> Float[np.ndarray, "D m"]:
@@ -213,9 +226,10 @@ class TrainedModel:
 
     @property
     def _slopes(self) -> Float[np.ndarray, "D V"]:
-        """Of the learned force in (qdot, u), scaled units: it is linear in them."""
+        """Of the learned force in (qdot, u) at q = 0, scaled units: it is linear in them."""
         units = torch.eye(len(self.units.length) + len(self.units.inputs), dtype=torch.float64)
-        return self.model.learned_force(self.theta, units[None])[0].numpy()
+        origin = torch.zeros(1, len(self.units.length), len(units), dtype=torch.float64)
+        return self.model.learned_force(self.theta, origin, units[None])[0].numpy()
 
     def _scaled(self, q: np.ndarray, qdot: np.ndarray, u: np.ndarray | None = None) -> list[Tensor]:
         scaled = self.units.scale_driven(q, qdot, u)

@@ -65,7 +65,7 @@ class DampedLagrangian(LinearLagrangian):
     def mass_and_force(self, theta: Tensor, q: States, qdot: Rates) -> tuple[Tensor, States]:
         v = qdot[:, : self.damping.n_dof]
         mass, force = self.free.mass_and_force(self.parts(theta)[1], q, v)
-        return mass, force + self.learned_force(theta, qdot)
+        return mass, force + self.learned_force(theta, q, qdot)
 
     def mass_matrix(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         return self.free.mass_matrix(self.parts(theta)[1], q, qdot[:, : self.damping.n_dof])
@@ -75,10 +75,10 @@ class DampedLagrangian(LinearLagrangian):
 
     def friction(self, theta: Tensor) -> Float[Tensor, "R D D"]:
         """C."""
-        lower = self.damping.lower(self.parts(theta)[0])
+        lower = self.damping.lower(self.parts(theta)[0])[..., 0]
         return lower + lower.tril(-1).mT
 
-    def learned_force(self, theta: Tensor, qdot: Rates) -> States:
+    def learned_force(self, theta: Tensor, q: States, qdot: Rates) -> States:
         v, u = qdot.split([self.damping.n_dof, self.damping.n_inputs], 1)
         B = self.damping.input_matrix(self.parts(theta)[0])
         return torch.bmm(B, u) - torch.bmm(self.friction(theta), v)

@@ -80,7 +80,7 @@ class Model(abc.ABC):
         """d2L/dqdot2, or None for a model that has none."""
         return None
 
-    def learned_force(self, theta: Theta, qdot: Rates) -> States:
+    def learned_force(self, theta: Theta, q: States, qdot: Rates) -> States:
         """Q of friction and inputs that is learned beside a Lagrangian."""
         return torch.zeros_like(qdot[:, : qdot.shape[1] - self.n_driven])
 
@@ -206,20 +206,21 @@ class NetworkModel(Model):
 
     def evaluate(self, theta: Theta, q: States, qdot: Rates) -> Forward:
         """`forward` with the forces, if there are any."""
-        seen = seen_by(self.damping, self.coefficients(theta), qdot)
+        seen = seen_by(self.damping, self.coefficients(theta), q, qdot)
         return self.forward(self.mlp, self.mlp.layers(theta), q, *seen)
 
     def coefficients(self, theta: Theta) -> Float[Tensor, "R k"]:
         """The parameters of forces; none without."""
         return theta[:, self.mlp.n_params :]
 
-    def learned_force(self, theta: Tensor, qdot: Tensor) -> Tensor:
+    def learned_force(self, theta: Tensor, q: Tensor, qdot: Tensor) -> Tensor:
         if self.damping is None:
-            return super().learned_force(theta, qdot)
-        return self.damping.force(self.coefficients(theta), qdot)
+            return super().learned_force(theta, q, qdot)
+        return self.damping.force(self.coefficients(theta), q, qdot)
 
     def in_cpp(self, theta: Tensor) -> tuple[native.Network, Tensor] | None:
         known = "kind" in vars(type(self)) and self.mlp.activation in native.ACTIVATIONS
+        known = known and not (self.damping and self.damping.varies)
         if not (self.native and known and theta.device.type == "cpu"):
             return None
         return cpp_network(self.kind, self.mlp, theta.dtype, self.damping), theta
@@ -244,7 +245,7 @@ class NetworkModel(Model):
             fill_jacobian(pairs, J[:, :P, i])
             if self.damping:
                 u = solved(sweep.inverse, along)
-                J[:, P:, i] = self.damping.gradient(self.coefficients(theta), u, qdot)
+                J[:, P:, i] = self.damping.gradient(self.coefficients(theta), q, u, qdot)
         return qddot, J.permute(0, 3, 2, 1)
 
     def loss_and_gradient(self, theta, q, qdot, target, loss="squared", compiled=False):
@@ -276,9 +277,11 @@ def error_and_cotangent(loss: str, residual: States) -> tuple[Float[Tensor, " R"
     return (residual * residual).mean((1, 2)), residual * (2 / count)
 
 
-def seen_by(damping: Damping | None, f: Float[Tensor, "R k"], qdot: Rates) -> list[Tensor]:
+def seen_by(
+    damping: Damping | None, f: Float[Tensor, "R k"], q: States, qdot: Rates
+) -> list[Tensor]:
     """What `forward` takes after q: qdot alone and the force, or all rates as they are."""
-    return [qdot[:, : damping.n_dof], damping.force(f, qdot)] if damping else [qdot]
+    return [qdot[:, : damping.n_dof], damping.force(f, q, qdot)] if damping else [qdot]
 
 
 def solved(inverse: Float[Tensor, "R D D B"], vector: States) -> States:
@@ -297,12 +300,12 @@ def _loss_and_gradient(
     qdot: Tensor,
     target: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    seen = seen_by(damping, f, qdot)
+    seen = seen_by(damping, f, q, qdot)
     qddot, floored, sweep = kind.forward(mlp, layers, q, *seen)
     value, cotangent = error_and_cotangent(loss, qddot - target)
     gradient = gradient_of(kind.backward(mlp, layers, seen[0], qddot, cotangent, sweep))
     if damping:
-        own = damping.gradient(f, solved(sweep.inverse, cotangent), qdot)
+        own = damping.gradient(f, q, solved(sweep.inverse, cotangent), qdot)
         gradient = torch.cat([gradient, own.sum(2)], 1)
     return value, gradient, floored.to(q.dtype).mean(1)
 

@@ -111,6 +111,7 @@ class _Field:
         gradient = gradient_of(pairs)
         if model.damping:
             f, u = model.coefficients(self.theta), solved(sweep.inverse, of_qddot)
-            to_qdot = to_qdot + model.damping.friction(f, u)
-            gradient = torch.cat([gradient, model.damping.gradient(f, u, qdot).sum(2)], 1)
+            to_q = to_q + model.damping.pull(f, q, u, qdot)
+            to_qdot = to_qdot + model.damping.friction(f, q, u)
+            gradient = torch.cat([gradient, model.damping.gradient(f, q, u, qdot).sum(2)], 1)
         return torch.cat([to_q, to_qdot + of_qdot], 1), gradient
