@@ -400,6 +400,20 @@ BESIDE = [
         turn=CHANGED,
     ),
     PooledQuestion(
+        "positions",
+        "Is one method best at learning from noisy positions alone?",
+        ("noisy_positions.",),
+        ("positions",),
+        anywhere=True,
+    ),
+    PooledQuestion(
+        "through_integrator",
+        "Does training through the integrator beat training on differentiated positions?",
+        ("integrator.",),
+        ("positions",),
+        turn=CHANGED,
+    ),
+    PooledQuestion(
         "published",
         "Is the published energy error of the double pendulum met, by the targets set?",
         ("published.lnn", "published.structured_lnn"),
