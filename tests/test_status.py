@@ -264,9 +264,10 @@ def test_it_only_reads_while_a_sweep_runs_and_after_it_died(
     wait_for(lambda: json.loads(said(study, "--json"))["done"] >= 1, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    second = one_worker(study, "--host", here, "--pause", "600")
+    log = tmp_path / "begun"
+    second = one_worker(study, "--host", here, "--pause", "600", "--log", str(log))
     try:
-        wait_for(lambda: bool(json.loads(said(study, "--json"))["running"]), second)
+        wait_for(log.exists, second)  # it has taken the dead one's claim, and trains
         os.killpg(second.pid, signal.SIGSTOP)  # so that what changes is not its doing
         before = listing(study)
         text = said(study)
