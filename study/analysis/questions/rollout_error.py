@@ -153,9 +153,9 @@ def _with_own(part: pd.DataFrame) -> pd.DataFrame:
     if OWN not in part:
         return part
     has_it = np.isfinite(part[OWN].to_numpy(float))
-    share = pd.Series(has_it, part.index).groupby(part["replicate"]).mean()
-    whole = share.isin((0.0, 1.0)).all() and (share == 1).sum() >= ENOUGH
-    return part.loc[has_it] if whole else part
+    replicate = part["replicate"].to_numpy()
+    own, rest = set(replicate[has_it]), set(replicate[~has_it])
+    return part.loc[has_it] if len(own) >= ENOUGH and not own & rest else part
 
 
 def _answers(tables: Tables) -> Iterator[Answer]:

@@ -406,8 +406,8 @@ def _motion(
         return signals(np.tile(times, (len(start), 1)))[k]
 
     made = cached(system, [*key, horizon, n_times], make)
-    fields = (made[name] for name in ("times", "states", "trusted", "lyapunov"))
-    return Trajectories(*fields, signals and inputs)
+    fields = {name: made[name] for name in ("times", "states", "trusted", "lyapunov")}
+    return Trajectories(**fields, inputs=signals and inputs)
 
 
 def spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
