@@ -100,8 +100,8 @@ def fit(
       minutes.
     - `n`: training points; 4096, or all that a file has, if not given.
     - `seed`: of the data and of the initialisation.
-    - `friction`: `none`, `diagonal` or `matrix`; `auto` asks a recording whether it has any, and is
-      `none` for all else.
+    - `friction`: `none`, `diagonal`, `matrix`, or `varying` of a network; `auto` asks a recording
+      whether it has any, and is `none` for all else.
     - `inputs`: columns of a file with recorded forces, SI units.
     - `overrides`: other settings, as on the command line: `["model.width=32", "data.noise=0.1"]`.
     - `settings`: the same as keywords, `**{"model.width": 32}`; of a file its columns.
@@ -127,6 +127,10 @@ def fit(
         given.append(f"data.columns.inputs={_typed(list(inputs))}")
     if not weak and friction != "auto":
         given.append(f"model.friction={friction}")
+    if weak and friction == "varying":
+        raise ConfigError(
+            "friction='varying' is learned by a network: give model='structured_lnn' or 'lnn' too"
+        )
     if weak and n is not None:
         raise ConfigError(
             f"n={n}: a recording is fitted whole: leave n out, or give optimizer='least_squares' "

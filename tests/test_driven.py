@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from scipy.integrate import cumulative_simpson, solve_ivp
 
 import study
+from study import library
 from study.block import run
 from study.block.setup import set_up
 from study.config import own_system
@@ -74,8 +76,9 @@ def test_reference_motion_has_its_inputs_and_the_first_are_those_of_a_smaller_nu
     few, many = (held_out(SHAKEN, n, 5.0, 20) for n in (2, 4))
     np.testing.assert_allclose(few.states, many.states[:2], atol=1e-8)
     times = np.array([0.3, 2.0])
-    np.testing.assert_array_equal(few.inputs(1, times), many.inputs(1, times))
-    assert np.abs(many.inputs(2, times) - many.inputs(3, times)).max() > 1e-3
+    two, four = few.inputs(np.tile(times, (2, 1))), many.inputs(np.tile(times, (4, 1)))
+    np.testing.assert_array_equal(two, four[:2])
+    assert np.abs(four[2] - four[3]).max() > 1e-3
     still = dataclasses.replace(SHAKEN, drive=None)
     assert np.abs(held_out(still, 2, 5.0, 20).states - few.states).max() > 0.1
     assert held_out(still, 2, 5.0, 20).inputs is None
@@ -100,6 +103,37 @@ def test_another_drive_is_another_dataset():
     assert own_system.add(SHAKEN) != own_system.add(louder)
 
 
+def pulse(size):
+    """A push between two and three seconds, and none before."""
+    return dataclasses.replace(
+        SHAKEN, drive=lambda rng, n, c: lambda t: size * ((t > 2) & (t < 3))[..., None]
+    )
+
+
+def test_a_late_pulse_is_another_dataset_and_another_system():
+    few, many = pulse(1.0), pulse(6.0)
+    first, second = (Source(s, "trajectories", 60, 3).training_set(0, 60, 0.0) for s in (few, many))
+    assert second.points.u.max() == 6 * first.points.u.max() > 0
+    states = [held_out(s, 2, 4.0, 21).states[:, -1] for s in (few, many)]
+    assert np.abs(states[0] - states[1]).max() > 0.1
+    stronger = dataclasses.replace(few, forces=lambda q, v, u, c, xp: [6 * u[0]])
+    digests = {own_system.add(s) for s in (few, many, stronger)}
+    assert len(digests) == 3
+
+
+def test_the_window_chosen_for_made_data_knows_what_drives_it():
+    fast = dataclasses.replace(
+        SHAKEN, drive=lambda rng, n, c: lambda t: 30 * np.sin(25 * t + 0 * rng.uniform())[..., None]
+    )
+    windows = []
+    for system in (dataclasses.replace(SHAKEN, drive=None), fast):
+        given = {"data.position_noise": 1e-3, "data.sampling_rate": 50, "data.window": "auto"}
+        given |= {"data.n_trajectories": 4, "data.n_train": 100}
+        cell = library._ready([f"{k}={v}" for k, v in given.items()], system).cell
+        windows.append(cell.data.window)
+    assert windows[0] > windows[1]
+
+
 def test_a_block_learns_what_the_force_does():
     short = ["rollout.horizon=2", "rollout.n_trajectories=3", "data.n_train=400"]
     pool = ["data.pool_size=1000", "data.n_trajectories=10"]
@@ -119,7 +153,8 @@ def test_a_block_learns_what_the_force_does():
     )
     truth, c = set_up(cell, 0).truth, CART.parameters
     x, rate = truth.states[0, :, 2], truth.states[0, :, 3]
-    powers = truth.inputs(0, truth.times)[:, 0] * x, -c.b_cart * x**2 - c.b_joint * rate**2
+    given_then = truth.inputs(np.tile(truth.times, (len(truth.states), 1)))[0, :, 0]
+    powers = given_then * x, -c.b_cart * x**2 - c.b_joint * rate**2
     works = [cumulative_simpson(power, x=truth.times, initial=0) for power in powers]
     np.testing.assert_allclose(given / lost[-1], works[0] / works[1][-1], atol=2e-3)
     np.testing.assert_allclose(lost / lost[-1], works[1] / works[1][-1], atol=2e-3)
@@ -130,6 +165,16 @@ def test_a_block_learns_what_the_force_does():
     (q, v), u = CART.starts(4), np.array([[1.0], [0.0], [-2.0], [0.5]])
     learned = model.acceleration(q, v, u)
     np.testing.assert_allclose(learned, CART.acceleration(q, v, u), atol=1e-3)
+
+
+def test_a_drive_may_give_lists_and_a_push_has_a_shape():
+    lists = dataclasses.replace(
+        SHAKEN, drive=lambda rng, n, c: lambda t: np.sin(t)[..., None].tolist()
+    )
+    own_system.add(lists)
+    assert held_out(lists, 2, 1.0, 5).states.shape == (2, 5, 2)
+    with pytest.raises(ValueError, match=re.escape("u(0) has the shape (2,): it should be (1,)")):
+        SHAKEN.rollout(*SHAKEN.starts(1), [0.0, 1.0], lambda t: [1, 2])
 
 
 def test_a_model_and_the_truth_under_the_same_push():
@@ -150,8 +195,13 @@ WRONG = {
     "drive(rng, 8, c) gives a function that makes of times": {
         "drive": lambda rng, n, c: lambda t: np.sin(t)
     },
-    "drive gives a function that draws anew at each call": {
+    "drive(rng, n, c) gives other inputs with the same rng": {
         "drive": lambda rng, n, c: lambda t: rng.normal(size=(*t.shape, 1))
+    },
+    "drive(rng, n, c) gives other inputs": {
+        "drive": lambda rng, n, c: (lambda p: lambda t: np.sin(t + p)[..., None])(
+            np.random.default_rng().uniform()
+        )
     },
     "drive raises ZeroDivisionError": {"drive": lambda rng, n, c: 1 / 0},
     "drive draws inputs: state what they are in inputs": {"forces": None},

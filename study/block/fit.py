@@ -249,7 +249,7 @@ def _drive(held_out: Trajectories, k: int) -> Callable[[float], Array] | None:
     """The recorded inputs of a rollout as a function of the time."""
     if (inputs := held_out.inputs) is None:
         return None
-    return lambda t: inputs(k, np.array([t]))[0]
+    return lambda t: inputs(np.full((len(held_out.states), 1), t))[k, 0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -261,7 +261,7 @@ def drive(truth: Trajectories, units: Units) -> Drive | None:
     if truth.inputs is None:
         return None
     inputs = truth.inputs
-    return lambda k, times: inputs(k, times * units.time) / units.inputs
+    return lambda times: inputs(times * units.time) / units.inputs
 
 
 def rollouts(setup: Setup, state: State) -> Iterator[Measured]:

@@ -64,16 +64,16 @@ def check(cell: Cell) -> None:
             f"model.scale=auto is chosen by optimizer=least_squares: {cell.optimizer.name} "
             "needs a number, such as model.scale=0.5"
         )
+    if cell.model.name == "linear_lagrangian" and cell.model.friction == "varying":
+        raise ConfigError(
+            "model.friction=varying is not linear in what is fitted, as model=linear_lagrangian "
+            "needs it: use model=structured_lnn or lnn, or model.friction=matrix"
+        )
     if cell.model.name == "linear_lagrangian" and cell.model.friction != "none" and not solved:
         raise ConfigError(
             f"model.friction={cell.model.friction} of model=linear_lagrangian is kept from "
             f"being negative by optimizer=least_squares, and {cell.optimizer.name} does not: "
             "use that, or model=structured_lnn"
-        )
-    if cell.model.name == "linear_lagrangian" and cell.model.friction == "varying":
-        raise ConfigError(
-            "model.friction=varying is not linear in what is fitted, as model=linear_lagrangian "
-            "needs it: use model=structured_lnn or lnn, or model.friction=matrix"
         )
     if cell.optimizer.followed:
         _check_segments(cell, model)

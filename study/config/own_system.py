@@ -25,6 +25,7 @@ from study.core.systems.mechanics import FUNCTIONS, DataError, System
 ALLOWED = "STUDY_OWN_CODE"  # hashes of the files that a sweep's workers may run, set by its head
 KEYS = ("name", "path", "sha256")  # of `system`, so that no constant can be called so
 STATES = 8  # initial conditions at which a new system is tried
+MOMENTS = 200  # times at which what drives it is tried
 SINGULAR = 1e12  # condition number of a mass matrix that cannot be inverted
 
 # what functions of numpy, torch and math say of a symbol
@@ -72,7 +73,9 @@ def add(system: System) -> str:
     words = repr([system.name, dict(system.constants), coordinates, domain]).encode()
     content = words + np.concatenate([start, system.rhs(start)]).tobytes()
     if system.drive:
-        content += _inputs(system).tobytes()
+        u = _inputs(system)[0]
+        states = np.repeat(start[:, None], u.shape[1], axis=1)
+        content += u.tobytes() + system.rhs(states, u).tobytes()
     digest = hashlib.sha256(content).hexdigest()
     _loaded[digest] = system
     return digest
@@ -188,10 +191,12 @@ def _check(system: System, where: str) -> None:
 
 
 def _inputs(system: System) -> np.ndarray:
-    """What drives a few trajectories, at a few times; the same twice."""
-    signals = system.signals(np.random.default_rng(0), STATES)
-    times = np.tile([0.0, 0.3, 1.0], (STATES, 1))
-    return np.empty(0) if signals is None else np.asarray([signals(times), signals(times)], float)
+    """What drives a few trajectories, (3, STATES, MOMENTS, m): drawn from the same twice, and the
+    first asked again."""
+    seconds = max(system.horizon, system.data_span)
+    times = np.tile(np.linspace(0, seconds, MOMENTS), (STATES, 1))
+    one, other = (system.signals(np.random.default_rng(0), STATES) for _ in range(2))
+    return np.stack([signals(times) for signals in (one, other, one) if signals])
 
 
 def _check_drive(system: System, where: str) -> None:
@@ -200,17 +205,17 @@ def _check_drive(system: System, where: str) -> None:
         u = _inputs(system)
     except Exception as error:
         raise ConfigError(f"{where}: drive raises {_words(error)}") from None
-    wanted = (STATES, 3, len(system.inputs))
+    wanted = (STATES, MOMENTS, len(system.inputs))
     if u.shape[1:] != wanted or not np.isfinite(u).all():
         raise ConfigError(
-            f"{where}: drive(rng, {STATES}, c) gives a function that makes of times ({STATES}, 3) "
-            f"an array of shape {u.shape[1:]}: it should be {wanted} finite numbers, one for each "
-            "of the inputs"
+            f"{where}: drive(rng, {STATES}, c) gives a function that makes of times "
+            f"({STATES}, {MOMENTS}) an array of shape {u.shape[1:]}: it should be {wanted} finite "
+            "numbers, one for each of the inputs"
         )
-    if not np.array_equal(*u):
+    if (u != u[0]).any():
         raise ConfigError(
-            f"{where}: drive gives a function that draws anew at each call: it should draw once, "
-            "and return a function of the times alone"
+            f"{where}: drive(rng, n, c) gives other inputs with the same rng: it should draw from "
+            "rng alone, once, and return a function of the times"
         )
 
 

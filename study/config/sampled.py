@@ -48,8 +48,9 @@ def of_file(reading: measured.Reading, system: System) -> int:
 
 def _of_made(source: Source, seed: int) -> int:
     system = source.system
-    about = (system.lagrangian, repr(system.constants), source.pool_size, source.n_trajectories)
-    key = (*about, source.position_noise, seed)
+    motion = (system.lagrangian, system.forces, system.drive, repr(system.constants))
+    begun = (system.initial_conditions, system.data_span)
+    key = (*motion, *begun, source.pool_size, source.n_trajectories, source.position_noise, seed)
     if key not in _chosen:
         samples, rest = divmod(source.pool_size, source.n_trajectories)
         if rest or samples < 2 * SHORTEST_WINDOW:

@@ -85,6 +85,12 @@ class LearnedModel(TrainedModel):
         """
         return super().friction + self._law.friction.numpy()
 
+    def friction_at(self, q: Any) -> Float[Array, "*n D D"]:
+        """C at positions, which depends on them if the model's friction varies."""
+        q, _ = checked_states(q, np.zeros(np.shape(q)), self.n_dof)
+        C = super().friction_at(q.reshape(-1, self.n_dof))
+        return C.reshape(*q.shape, self.n_dof)
+
     @property
     def input_matrix(self) -> Float[Array, "D m"]:
         """B of the force B u, in the same units."""
@@ -189,9 +195,7 @@ class LearnedModel(TrainedModel):
         """Whether inputs are given. **Raises:** `ValueError` if there should be, and are none."""
         m = self.input_matrix.shape[1]
         if m and u is None:
-            raise ValueError(
-                f"the model has {m} recorded inputs, and no u is given: give zeros for none"
-            )
+            raise ValueError(f"the model has {m} inputs, and no u is given: give zeros for none")
         return u is not None
 
     def _inputs(self, u: Any, of: tuple[int, ...]) -> Float[Array, "*n m"]:

@@ -69,7 +69,10 @@ def _plots(tables: Tables) -> Iterator[Plot]:
     for which, cell in chosen.items():
         if cell in with_energy:
             yield _energy(curves, cell, which)
-    with_forces = set(curves.loc[curves["metric"] == f"power.{GAINED}[0]", "cell"])
+    gained = (
+        (curves["metric"] == f"power.{GAINED}[0]") & curves["value"].notna() & (curves["x"] > 0)
+    )
+    with_forces = set(curves.loc[gained, "cell"])
     for which, cell in chosen.items():
         if cell in with_forces:
             yield _power(curves, cell, which)

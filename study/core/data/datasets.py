@@ -33,12 +33,13 @@ AGREEMENT = 1e-3  # of a coordinate's standard deviation: two solvers agree up t
 # purposes of random streams, none of which depends on N or on a model (SHUFFLE is training's)
 POOL, NOISE, REFERENCE, TEST, HELD_OUT, SHUFFLE, POSITION_NOISE, DRIVE = range(8)
 N_REFERENCE, N_TEST, TEST_TRAJECTORIES = 20_000, 4_000, 100
+MOMENTS = 1000  # at which the name of a dataset knows its inputs
 VERSION = 3  # raise it when the numbers a dataset holds change
 
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Triplets in physical units: q, qdot, qddot, each (n, D); and recorded inputs u."""
+    """Triplets in physical units: q, qdot, qddot, each (n, D); and inputs u."""
 
     q: Float[Array, "n D"]
     qdot: Float[Array, "n D"]
@@ -145,14 +146,14 @@ class Trajectories:
     - `times` (T) seconds, `states` (K, T, 2 D).
     - `trusted` (K) seconds to which two tight solvers agree: no comparison goes further.
     - `lyapunov` (K) finite-time maximal exponents over the horizon, 1/s.
-    - `inputs`: number of a trajectory, seconds since its start -> its inputs then.
+    - `inputs`: seconds since the start, a row a trajectory -> the inputs then.
     """
 
     times: Float[Array, " T"]
     states: Float[Array, "K T two_D"]
     trusted: Float[Array, " K"]
     lyapunov: Float[Array, " K"]
-    inputs: Callable[[int, Float[Array, " t"]], Float[Array, "t m"]] | None = None
+    inputs: Signals | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -348,8 +349,12 @@ class Source:
             return {"q": q, "qdot": qdot, "qddot": qddot, "along": along} | driven
 
         key = ["pool", self.sampler, *seed, size]
+        K = 50  # of the points' own, the first of all
         if self.sampler == "trajectories":
-            key.append(self.n_trajectories)
+            K = self.n_trajectories
+            key.append(K)
+        drawn = np.random.default_rng((DRIVE, *seed))
+        key += _digest(system.signals(drawn, K), K, system.data_span)
         made = cached(self.system, key, make)
         return Points(made["q"], made["qdot"], made["qddot"], made.get("u")), made["along"]
 
@@ -401,13 +406,10 @@ def _motion(
             "lyapunov": finite_time_exponent(system, start, horizon, signals=signals),
         }
 
-    def inputs(k: int, times: Float[Array, " t"]) -> Float[Array, "t m"]:
-        assert signals is not None
-        return signals(np.tile(times, (len(start), 1)))[k]
-
-    made = cached(system, [*key, horizon, n_times], make)
+    driven = _digest(signals, len(start), horizon)
+    made = cached(system, [*key, horizon, n_times, *driven], make)
     fields = {name: made[name] for name in ("times", "states", "trusted", "lyapunov")}
-    return Trajectories(**fields, inputs=signals and inputs)
+    return Trajectories(**fields, inputs=signals)
 
 
 def spread(system: System, states: Float[Array, "K T two_D"]) -> Float[Array, " two_D"]:
@@ -448,8 +450,15 @@ def _fingerprint(system: System) -> list:
     numbers = np.concatenate([start, drawn[:3], moved]).ravel()
     domain = np.packbits(safe).tobytes().hex()
     known = [system.data_span, system.angles, domain, [f"{x:.9e}" for x in numbers]]
-    if signals := system.signals(rng, 3):  # and what an input does
-        u = signals(np.tile([0.1, 1.0], (3, 1)))
-        pushed = system.rhs(np.repeat(start[:, None], 2, axis=1), u)
-        known.append([f"{x:.9e}" for x in np.concatenate([u.ravel(), pushed.ravel()])])
+    if system.drive:  # and what each input does
+        pushed = [system.rhs(start, np.tile(u, (3, 1))) for u in np.eye(len(system.inputs))]
+        known.append([f"{x:.9e}" for x in np.ravel(pushed)])
     return known
+
+
+def _digest(signals: Signals | None, n: int, seconds: float) -> list[str]:
+    """The inputs of n trajectories in a word, at `MOMENTS` times; nothing without any."""
+    if signals is None:
+        return []
+    u = signals(np.tile(np.linspace(0, seconds, MOMENTS), (n, 1)))
+    return [hashlib.sha256(" ".join(f"{x:.9e}" for x in u.ravel()).encode()).hexdigest()]

@@ -185,9 +185,9 @@ class Recording:
         unknown = np.full(len(starts), np.nan)
         trusted = np.full(len(starts), float(times[-1]))
 
-        def inputs(k: int, times: Float[Array, " t"]) -> Float[Array, "t m"]:
-            motion, begun = starts[k]
-            return motion.inputs_at(begun + times)
+        def inputs(times: Float[Array, "K t"]) -> Float[Array, "K t m"]:
+            pairs = zip(starts, times, strict=True)
+            return np.stack([motion.inputs_at(begun + since) for (motion, begun), since in pairs])
 
         driven = self.training[0].u is not None
         return Trajectories(times, states, trusted, unknown, inputs if driven else None)

@@ -57,7 +57,7 @@ def power_balance(
         """With the inputs at these times below qdot (R, D, K n)."""
         if drive is None:
             return qdot
-        u = torch.from_numpy(np.stack([drive(k, at) for k in range(K)], 0)).to(qdot)
+        u = torch.from_numpy(drive(np.tile(at, (K, 1)))).to(qdot)
         return torch.cat([qdot, u.permute(2, 0, 1).flatten(1).expand(R, -1, -1)], 1)
 
     qddot = model.acceleration(theta, q, driven(qdot, times.cpu().numpy()))

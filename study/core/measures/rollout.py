@@ -20,8 +20,8 @@ from study.core.measures import tsitouras
 from study.core.models.model import Model
 
 LIMIT = 100.0  # true motion stays below about 10, in either units
-Drive = Callable[[int, Float[np.ndarray, " n"]], Float[np.ndarray, "n m"]]
-"""(number of a trajectory, times) -> its inputs then."""
+Drive = Callable[[Float[np.ndarray, "K n"]], Float[np.ndarray, "K n m"]]
+"""Times, a row a trajectory -> the inputs then."""
 
 STEEPEST = 1e8  # accelerations are clamped here, so that the solver's norms stay finite
 
@@ -48,10 +48,10 @@ def rollout(
 ) -> Rollout:
     """Motion by every network of the ensemble from every initial state; see `rollout_field`.
 
-    **Raises:** `ValueError` if the model has recorded inputs, and no `drive` gives them.
+    **Raises:** `ValueError` if the model has inputs, and no `drive` gives them.
     """
     if model.n_driven and drive is None:
-        raise ValueError(f"the model has {model.n_driven} recorded inputs: give them along the way")
+        raise ValueError(f"the model has {model.n_driven} inputs: give them along the way")
     known = None if drive else model.in_cpp(theta)
     if known and theta.dtype == torch.float64:
         bounded = _bounded(angles, len(angles))
@@ -97,9 +97,8 @@ def rollout_field(
         if drive is None:
             qddot = acceleration(q, qdot)
         else:
-            now = t.view(R, K).cpu().numpy()
-            u = torch.from_numpy(np.stack([drive(k, now[:, k]) for k in range(K)], 2)).to(y)
-            qddot = acceleration(q, torch.cat([qdot, u], 1))
+            u = torch.from_numpy(drive(t.view(R, K).cpu().numpy().T)).to(y)
+            qddot = acceleration(q, torch.cat([qdot, u.permute(1, 2, 0)], 1))
         qddot = torch.nan_to_num(qddot, nan=STEEPEST).clamp_(-STEEPEST, STEEPEST)
         change = torch.cat([qdot, qddot], 1).mT.reshape(R * K, width)
         return torch.where(_inside(y, bounded).unsqueeze(1), change, 0.0)

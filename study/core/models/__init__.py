@@ -117,7 +117,7 @@ def make_model(
     units: Units | None = None,
     n_driven: int = 0,
 ) -> Model:
-    """The model of a cell from its plain settings (`name`, `width`, ...), with recorded inputs.
+    """The model of a cell from its plain settings (`name`, `width`, ...), with inputs.
 
     If `native`, C++ computes it on the CPU, provided it is a network. The terms of a library are
     those of `system`; `units`, physical if not given, are those of the states it is asked about.
@@ -177,7 +177,7 @@ class TrainedModel:
     ) -> Float[np.ndarray, "n D"]:
         """qddot (n, D) at states q and qdot (n, D), all in physical units (s; m or rad).
 
-        - `u`: (n, m), of a model with recorded inputs, in the units of the recording.
+        - `u`: (n, m), of a model with inputs, in the units they were told in.
 
         **Raises:** `ValueError` if q, qdot and u do not have this shape.
         """
@@ -190,7 +190,7 @@ class TrainedModel:
         m = len(self.units.inputs)
         if m != (0 if u is None else u.shape[-1]) or (u is not None and u.shape != (len(q), m)):
             given = "no u is given" if u is None else f"u has the shape {u.shape}"
-            raise ValueError(f"the model has {m} recorded inputs, and {given}: (n, {m}) is needed")
+            raise ValueError(f"the model has {m} inputs, and {given}: (n, {m}) is needed")
         with torch.no_grad():
             qddot = self.model.acceleration(self.theta, *self._scaled(q, qdot, u))[0].T.numpy()
         return self.units.acceleration_to_physical(qddot)

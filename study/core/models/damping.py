@@ -3,7 +3,7 @@
 C = A A^T, A lower triangular or diagonal, so that friction takes energy away whatever A is: C is
 the matrix of Rayleigh's dissipation function F = qdot^T C qdot / 2 (Goldstein, Classical Mechanics,
 eq. 1-67). It is a constant, or A = sum_f A_f phi_f(q) with the features 1, cos and sin of an angle,
-and a length. u are recorded inputs, motors for instance; they stand below qdot in one tensor of
+and a length. u are inputs, motors for instance; they stand below qdot in one tensor of
 `rates` (R, D + m, B).
 
 M qddot = g - c + Q, so with w = M^-T z the gradient of <z, qddot> gains that of <w, Q>, w held

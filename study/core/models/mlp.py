@@ -117,7 +117,7 @@ class MLP:
     - `mass_prior`: L + mass_prior |qdot|^2 / 2.
     - `n_outputs`: 1 for an MLP Lagrangian.
     - `velocities`: whether qdot is among the inputs, after the encoded q.
-    - `n_driven`: recorded inputs of the motion that the network sees, after qdot.
+    - `n_driven`: inputs of the motion that the network sees, after qdot.
     """
 
     angles: tuple[bool, ...]

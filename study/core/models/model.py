@@ -1,7 +1,7 @@
 """`Model`, what training, rollout and measures use of a model; `NetworkModel`, one that is an MLP.
 
 Everything is in scaled units, and states are feature-major: (R networks, D coordinates, B states).
-If the motion has recorded inputs, their rows (R, m, B) stand below those of qdot, wherever a model
+If the motion has inputs, their rows (R, m, B) stand below those of qdot, wherever a model
 takes qdot.
 """
 
@@ -43,7 +43,7 @@ class Model(abc.ABC):
 
     @property
     def n_driven(self) -> int:
-        """m, recorded inputs of the motion."""
+        """m, inputs of the motion."""
         return 0
 
     @abc.abstractmethod

@@ -113,11 +113,6 @@ class System:
         return len(self.coordinates)
 
     @property
-    def n_driven(self) -> int:
-        """m, inputs that simulated motion has and models see."""
-        return len(self.inputs) if self.drive else 0
-
-    @property
     def data_span(self) -> float:
         """Seconds of motion that data are taken from."""
         return self.horizon if self.span is None else self.span
@@ -175,7 +170,10 @@ class System:
 
     def signals(self, rng: np.random.Generator, n: int) -> Signals | None:
         """The inputs of n trajectories, drawn; None if nothing drives the system."""
-        return self.drive(rng, n, self.parameters) if self.drive else None
+        if self.drive is None:
+            return None
+        drawn = self.drive(rng, n, self.parameters)
+        return lambda t: np.asarray(drawn(t), float)
 
     def starts(self, n: int, seed: int = 0) -> tuple[Float[Array, "n D"], Float[Array, "n D"]]:
         """q and qdot of n states that trajectories start from, as those of the training do."""
@@ -196,10 +194,12 @@ class System:
 
         - `u`: the inputs (m) at a time, the same for all; zero if not given.
 
-        **Raises:** `ValueError` for other shapes than q, qdot (*n, D) and t (T).
+        **Raises:** `ValueError` for other shapes than q, qdot (*n, D), t (T) and u (m).
         """
         D, m = self.n_dof, len(self.inputs)
         (q, qdot), t = checked_states(q, qdot, D), checked_times(t)
+        if u is not None and np.shape(u(t[0])) != (m,):
+            raise ValueError(f"u({t[0]:g}) has the shape {np.shape(u(t[0]))}: it should be ({m},)")
         start = np.concatenate([q, qdot], -1)
 
         def field(now: float, flat: Array) -> Array:

@@ -20,7 +20,7 @@ class Units:
 
     - `time` in seconds, `length` (D) in metres (1 for an angle).
     - `origin` (D): where coordinates are measured from, in metres (0 for an angle).
-    - `inputs` (m): of recorded inputs, in the units of the recording.
+    - `inputs` (m): of inputs, in the units they are told in.
     """
 
     time: float

@@ -51,7 +51,7 @@ class TrainingData:
 
     **Arguments:**
 
-    - `rows`: (R, N, 3 D + m), q, qdot, m recorded inputs and qddot side by side, float64.
+    - `rows`: (R, N, 3 D + m), q, qdot, m inputs and qddot side by side, float64.
     - `along`: (R, N) place of each point along its curves, for order `sequential`.
     - `order`: `shuffled` or `sequential`.
     - `seeds`: one a replicate, for the shuffling.
