@@ -10,10 +10,9 @@ import pytest
 from scipy.integrate import cumulative_simpson, solve_ivp
 
 import study
-from study import library
 from study.block import run
 from study.block.setup import set_up
-from study.config import own_system
+from study.config import own_system, sampled
 from study.config.errors import ConfigError
 from study.core.data.datasets import Source, held_out
 from study.core.learned import LearnedModel
@@ -125,12 +124,9 @@ def test_the_window_chosen_for_made_data_knows_what_drives_it():
     fast = dataclasses.replace(
         SHAKEN, drive=lambda rng, n, c: lambda t: 30 * np.sin(25 * t + 0 * rng.uniform())[..., None]
     )
-    windows = []
-    for system in (dataclasses.replace(SHAKEN, drive=None), fast):
-        given = {"data.position_noise": 1e-3, "data.sampling_rate": 50, "data.window": "auto"}
-        given |= {"data.n_trajectories": 4, "data.n_train": 100}
-        cell = library._ready([f"{k}={v}" for k, v in given.items()], system).cell
-        windows.append(cell.data.window)
+    systems = dataclasses.replace(SHAKEN, drive=None), fast
+    sources = (Source(system, "trajectories", 4 * 1001, 4, 1e-3) for system in systems)
+    windows = [sampled._of_made(source, 0) for source in sources]
     assert windows[0] > windows[1]
 
 

@@ -26,7 +26,8 @@ from study.analysis.statistics.medians import Estimate
         ),
         (
             Estimate(1.0, 0.5, 2.0, 5),
-            " More than 100 times as many replicates would be needed to decide it.",
+            " It is at the limit of 1 itself: to decide it more than 100 times as many replicates "
+            "would be needed.",
         ),
         (Estimate(2.0, 0.0, 8.0, 5), ""),
         (Estimate(2.0, 1.5, 8.0, 5), ""),

@@ -25,7 +25,7 @@ def test_scaled_accelerations_belong_to_the_lagrangian_in_scaled_units(name):
 
     q, v = (torch.from_numpy(x) for x in units.scale(points.q, points.qdot))
     mass = system.mass_matrix(points.q, points.qdot)
-    forces = system.generalised_force(points.q, points.qdot)
+    forces = system.generalised_force(points.q, points.qdot, points.u)
     pushed = np.linalg.solve(mass, forces[..., None])[..., 0]
     expected = euler_lagrange.acceleration(scaled, q, v).numpy()
     expected = expected + units.acceleration_to_scaled(pushed)
