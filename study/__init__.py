@@ -6,18 +6,20 @@
 
 The folder listing is the map: `core/` is physics and learning, `config/` what a user may say,
 `tables/` the tables, `block/` trains one block, `sweeping/` runs many, `analysis/` turns tables
-into answers and figures, `page/` shows them. `library` is what Python code and notebooks call, and
-`results` the public reader; the other modules beside these folders are the commands.
+into answers and figures, `page/` shows them. `library` and `advising`
+are what Python code and notebooks call, and `results` the public reader; the other modules beside
+these folders are the commands.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["System", "fit", "load", "results", "run", "systems"]
+__all__ = ["System", "advise", "fit", "load", "results", "run", "systems"]
 
 if TYPE_CHECKING:
     from study import results
+    from study.advising import advise
     from study.core.systems import System
     from study.library import fit, load, run, systems
 
@@ -28,7 +30,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
     if name == "results":
         return importlib.import_module("study.results")
-    home = importlib.import_module("study.core.systems" if name == "System" else "study.library")
+    homes = {"System": "study.core.systems", "advise": "study.advising"}
+    home = importlib.import_module(homes.get(name, "study.library"))
     return globals().setdefault(name, getattr(home, name))
 
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "sweep": ("+experiment=n_vs_p", "a grid or a search of cells, its answers, its page"),
     "trial": ("model.width=32", "one cell, no sweep"),
     "status": ("outputs/n_vs_p", "how far a sweep is"),
+    "advise": ("double_pendulum n=256", "which model for a system or a recording, what to expect"),
     "fit": ("measured.csv", "the Lagrangian of a recording, its page and its model"),
     "report": ("outputs/n_vs_p", "tables, answers and page anew from the cells"),
     "export": ("outputs/n_vs_p --to=mlflow", "a study for MLflow, W&B, TensorBoard, CSV"),

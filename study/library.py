@@ -27,6 +27,7 @@ from study.core.systems import SYSTEMS, System
 if TYPE_CHECKING:  # with torch, or pandas
     import pandas as pd
 
+    from study.config.cell import Cell
     from study.core.learned import LearnedModel
 
 # what a model is trained by if nothing else is said
@@ -114,9 +115,8 @@ def fit(
     from study.core.threads import one_thread
 
     register()
-    named, own = _named(system)
-    keys = {f"data.columns.{k}" if k in COLUMNS else k: v for k, v in settings.items()}
-    given = [*overrides, *(f"{key}={_typed(value)}" for key, value in keys.items())]
+    named, own = names_of(system)
+    given = [*overrides, *typed(settings)]
     recorded = named[:1] == ["data=file"]
     weak = recorded and model == "linear_lagrangian" and optimizer is None
     if inputs and not recorded:
@@ -166,6 +166,12 @@ def _of_recording(path: Path, friction: str, overrides: list[str], seed: int) ->
 def _ready(overrides: list[str], own: System | None):
     """A block of one network, ready to train."""
     from study.block.setup import ready
+
+    return ready(cell_of(overrides, own), 0)
+
+
+def cell_of(overrides: list[str], own: System | None) -> Cell:
+    """The cell of a command line, of a system made by hand if there is one."""
     from study.config.cell import make_cell
     from study.config.command_line import compose
     from study.config.device import check_device, wants_cpp
@@ -176,10 +182,10 @@ def _ready(overrides: list[str], own: System | None):
         config["system"] = {"name": "file", "sha256": own_system.add(own), **own.constants}
     cell = make_cell(config, compile=wants_cpp(config) and native.trouble() is None)
     check_device(cell.device)
-    return ready(cell, 0)
+    return cell
 
 
-def _named(system: str | Path | System) -> tuple[list[str], System | None]:
+def names_of(system: str | Path | System) -> tuple[list[str], System | None]:
     """The overrides that name a system or a file, and the system if it was made by hand."""
     if isinstance(system, System):
         usual, own = SYSTEMS.get(system.name), system.constants
@@ -194,6 +200,12 @@ def _named(system: str | Path | System) -> tuple[list[str], System | None]:
     if suffix in RECORDINGS:
         return ["data=file", f"data.path={system}"], None
     return [f"system={system}"], None
+
+
+def typed(settings: Mapping[str, Any]) -> list[str]:
+    """Keywords as overrides; `q`, `units` and the like are columns of a file."""
+    keys = {f"data.columns.{k}" if k in COLUMNS else k: v for k, v in settings.items()}
+    return [f"{key}={_typed(value)}" for key, value in keys.items()]
 
 
 def _typed(value: Any) -> str:

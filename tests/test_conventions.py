@@ -181,6 +181,7 @@ assert not heavy, heavy
         "study.status --version",
         "study.report --version",
         "study.fit --version",
+        "study.advise --version",
     ],
 )
 def test_help_and_version_load_nothing_heavy(typed: str, tmp_path: Path) -> None:

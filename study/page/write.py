@@ -48,7 +48,7 @@ def write(
     from study.analysis.answer import Tables
     from study.analysis.motion import motions
     from study.analysis.searches import searches
-    from study.page import cells, notes, page
+    from study.page import advice, cells, notes, page
 
     folder = Path(folder)
     target, figures = folder / "report" / "index.html", folder / "report" / "figures"
@@ -104,7 +104,11 @@ def write(
         drawn=drawn,
         motions=motions(Tables(rows, curves)),
         missing=missing,
-        notes=[*notes.searched(rows, searched), *notes.measured(rows, settings)],
+        notes=[
+            *notes.searched(rows, searched),
+            *notes.measured(rows, settings),
+            *advice.lines(shown),
+        ],
     )
     write_text(target, text)
     return target
