@@ -46,6 +46,8 @@ def test_the_noise_and_its_floor(monkeypatch, capsys):
     assert noise == pytest.approx(NOISE, rel=0.1)
     findings = yaml.safe_load(Path("outputs/mine/study.yaml").read_text())["findings"]
     assert findings[0].startswith("the noise is theta 0.00")
+    assert findings[1].startswith("the motion loses energy: friction lowers the error of held-out")
+    assert "add model.friction=diagonal" in findings[1]
 
     rows = results.load("outputs/mine")
     variance = float((rows["test_mse"] / rows["test_nmse"]).median())
@@ -59,6 +61,7 @@ def test_the_noise_and_its_floor(monkeypatch, capsys):
     assert one["verdict"] != "no"
     page = Path("outputs/mine/report/index.html").read_text()
     assert "The noise is theta 0.00" in page
+    assert "conservative models will be wrong by about that" in page
     assert "Dashed, grey: noise of the test labels (" in page
 
 

@@ -141,7 +141,8 @@ def _draw(axis: Axes, which: str, values: np.ndarray, words: str) -> bool:
         if which == "y":
             axis.axhline(value, zorder=0, **line)
             place = axis.get_yaxis_transform()
-            axis.text(0.99, value, words, transform=place, ha="right", va="bottom", **text)
+            # left, where errors are far above it: they fall onto the line at the right end
+            axis.text(0.01, value, words, transform=place, ha="left", va="bottom", **text)
         else:
             axis.axvline(value, zorder=0, **line)
             place = axis.get_xaxis_transform()

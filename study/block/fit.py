@@ -25,7 +25,7 @@ from study.core.data.datasets import Trajectories
 from study.core.data.recording import Recording
 from study.core.data.trajectory import Trajectory
 from study.core.measures import metrics
-from study.core.measures.rollout import rollout
+from study.core.measures.rollout import rollout, rollout_field
 from study.core.models.fitted_lagrangian import FittedLagrangian
 from study.core.systems.mechanics import DataError, System
 from study.core.threads import one_thread
@@ -141,9 +141,18 @@ def fit(
     judge = _Judge(setup, held_out)
 
     def roll(start: Array, times: Array) -> Array:
-        drives = (_drive(held_out, k) for k in range(len(start)))
-        pairs = zip(start, drives, strict=True)
-        return np.concatenate([fitted.rollout(one[None], times, drive) for one, drive in pairs])
+        units, inputs, D = fitted.forced.units, held_out.inputs, system.n_dof
+        rolled = rollout_field(
+            lambda q, v: fitted.scaled_acceleration(q, v[:, :D], v[:, D:] if inputs else None),
+            1,
+            torch.tensor(units.to_scaled(start)),
+            torch.tensor(times / units.time),
+            system.angles,
+            rtol=cell.rollout.rtol,
+            max_steps=cell.rollout.max_steps,
+            drive=None if inputs is None else lambda t: inputs(t * units.time),
+        )
+        return units.to_physical(rolled.states[0].numpy())
 
     u = setup.test.points.u
     scores = [judge.score(LAGRANGIAN, lambda q, v: fitted.acceleration(q, v, u), roll, spent)]
@@ -243,13 +252,6 @@ def lagrangian(
     lower, _ = damped.friction.interval()
     gain = without.choices.held_out / damped.choices.held_out
     return (damped if gain > CLEARER and (lower > 0).any() else without), gain
-
-
-def _drive(held_out: Trajectories, k: int) -> Callable[[float], Array] | None:
-    """The recorded inputs of a rollout as a function of the time."""
-    if (inputs := held_out.inputs) is None:
-        return None
-    return lambda t: inputs(np.full((len(held_out.states), 1), t))[k, 0]
 
 
 @dataclasses.dataclass(frozen=True)

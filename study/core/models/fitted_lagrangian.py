@@ -9,7 +9,6 @@ not depend on it: `rates`, in 1/s.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import scipy
@@ -19,12 +18,11 @@ from torch import Tensor
 
 from study.core.models.forced_lagrangian import ForcedLagrangian
 from study.core.models.linear_lagrangian import StructuredLagrangian
+from study.core.models.mlp import States
 from study.core.models.portable import Portable
 from study.core.systems.mechanics import DataError
-from study.core.systems.motion import motion
 
 Array = np.ndarray
-LIMIT = 1e3  # scaled units: motion that goes further has diverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +124,14 @@ class FittedLagrangian:
     ) -> Float[Array, "n D"]:
         """qddot; inputs that are not given are zero."""
         driven = None if u is None else _states(u)
-        f = self.f[None] / self.unit
-        qddot = self.forced.acceleration(self.theta, f, *self._scaled(q, qdot), driven)
+        qddot = self.scaled_acceleration(*self._scaled(q, qdot), driven)
         return self.forced.units.acceleration_to_physical(qddot[0].T.numpy())
+
+    def scaled_acceleration(
+        self, q: States, qdot: States, u: Float[Tensor, "1 m B"] | None = None
+    ) -> States:
+        """The same in scaled units, inputs in their own."""
+        return self.forced.acceleration(self.theta, self.f[None] / self.unit, q, qdot, u)
 
     def mass_matrix(
         self, q: Float[Array, "n D"], qdot: Float[Array, "n D"]
@@ -181,28 +184,6 @@ class FittedLagrangian:
     ) -> Float[Array, " n"]:
         """Q . qdot."""
         return (self.generalised_force(qdot, u) * qdot).sum(1)
-
-    def rollout(
-        self,
-        start: Float[Array, "K two_D"],
-        times: Float[Array, " T"],
-        drive: Callable[[float], Float[Array, " m"]] | None = None,
-        tolerance: float = 1e-8,
-    ) -> Float[Array, "K T two_D"]:
-        """Motion from each start by DOP853, NaN once it has diverged.
-
-        - `drive`: the inputs at a time; zero if not given.
-        """
-
-        def field(t: float, state: Array) -> Array:
-            q, qdot = np.split(state[None], 2, axis=1)
-            u = None if drive is None else np.asarray(drive(t), float)[None]
-            return np.concatenate([qdot[0], self.acceleration(q, qdot, u)[0]])
-
-        def room(state: Array) -> float:
-            return LIMIT - float(np.abs(self.forced.units.to_scaled(state)).max())
-
-        return motion(field, start, times, tolerance, room)
 
     def _value_and_momentum(
         self, q: Float[Array, "n D"], qdot: Float[Array, "n D"]
