@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from study.core.data import datasets
-from study.core.data.datasets import DataError, Source, cached, held_out, integrate
+from study.core.data.cache import cached
+from study.core.data.datasets import DataError, Source, held_out, integrate
 from study.core.data.datasets import test_set as make_test_set
 from study.core.data.derivatives import Method
 from study.core.files import cache_folder

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from study.core.data import datasets
+from study.core.data.cache import cached
 from study.core.data.datasets import TestSet, Trajectories
 from study.core.measures import metrics
 from study.core.measures.perturbations import (
@@ -163,7 +164,7 @@ def _cached_motion(
         states = make()
         return {"states": np.nan_to_num(states), "lost": np.isnan(states)}
 
-    made = datasets.cached(system, [*key, digest], finite)
+    made = cached(system, [*key, digest], finite)
     return np.where(made["lost"], np.nan, made["states"])
 
 
