@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,13 @@ def pendulum(t, state):
     return rate, -9.8 * np.sin(angle) - FRICTION * rate
 
 
-def recording(path, noise=1e-3):
+def in_air(t, state):
+    """With drag that grows with the square of the rate, which no friction coefficient is."""
+    angle, rate = state
+    return rate, -9.8 * np.sin(angle) - 0.3 * rate * abs(rate)
+
+
+def recording(path, noise=1e-3, pendulum=pendulum):
     """Six runs of 4 s at 100 Hz, the angle in degrees with noise."""
     rng, t, runs = np.random.default_rng(0), np.arange(0, 4, 0.01), []
     for run, start in enumerate((0.4, 0.9, 1.3, 1.7, 2.0, 2.3)):
@@ -119,6 +126,21 @@ def test_the_page_has_its_figures(made):
     assert len(re.findall("<figure id=", page)) == 4
     for name in ("errors", "rollouts", "terms", "energy"):
         assert not pd.read_csv(folder / "report" / "figures" / f"{name}.csv").empty
+
+
+def test_a_force_that_friction_is_not_is_said(tmp_path, monkeypatch, capsys):
+    recording(tmp_path / "drag.csv", 5e-4, in_air)
+    monkeypatch.chdir(tmp_path)
+    columns = ["data.columns.q=theta", "data.columns.units=deg", "data.columns.trajectory=run"]
+    fit.main(["drag.csv", *columns])
+    said, numbers = capsys.readouterr().out, json.loads(Path("outputs/drag/fit.json").read_text())
+    own, network, free = (score["acceleration"][0] for score in numbers["scores"])
+    assert free < min(own, network) / 3
+    assert "limits the error" in said
+    assert "so that the Lagrangian lacks a force: one that grows otherwise than" in said
+    assert "The motion loses energy" in said
+    assert "conservative within its noise" not in said
+    assert numbers["choices"]["indefinite"] == 0
 
 
 def test_recorded_inputs_are_those_of_their_own_run(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.integrate import cumulative_trapezoid
 
 from study.block.measures import drive
 from study.block.setup import Setup, set_up
@@ -29,15 +30,14 @@ from study.core.measures.rollout import rollout, rollout_field
 from study.core.models.fitted_lagrangian import FittedLagrangian
 from study.core.systems.mechanics import DataError, System
 from study.core.threads import one_thread
-from study.core.training.lagrangian_fit import fit_strong, fit_weak
+from study.core.training.lagrangian_fit import AS_GOOD, fit_strong, fit_weak
 
 Array = np.ndarray
 Value = tuple[float, float, float]  # an estimate with its 95 % interval
 
 CLEARER = 1.25  # friction is kept if it lowers the held-out error by so much
 BLOCKS, DRAWS = 20, 1000  # of held-out states in a row, which are drawn together
-FLOOR = 3.0  # an error within this factor of the floor stands on the noise
-FALLS = 1.5  # an error that falls by so much from half the pieces to all falls on
+ENDS = 0.1  # of a piece, over which its energy is averaged
 ROLLOUTS, TIMES = 8, 201
 LAGRANGIAN = "Lagrangian"
 MOST = 4096  # points that the networks beside it are trained on
@@ -52,7 +52,8 @@ class Score:
     """One model on what was held out.
 
     - `acceleration`: median squared error over the variance of the accelerations.
-    - `valid_time`: seconds that a rollout stays right, mean; `horizon` at most.
+    - `valid_time`: seconds that a rollout stays right, mean; `horizon` at most. Of a single one
+      there is no interval: its ends are NaN.
     - `rolled` (K, T, 2 D): its rollouts. `seconds`: what the fit took.
     """
 
@@ -94,25 +95,24 @@ class Fit:
         """Seconds that rollouts are compared over."""
         return float(self.held_out.times[-1])
 
-    def limits(self) -> str:
-        """What limits the result: noise, data or features; one sentence."""
-        error = self.scores[0].acceleration[0]
-        if error < FLOOR * self.noise_floor:
-            return (
-                "The noise of the positions limits what can be seen: the error on the estimated "
-                f"accelerations, {error:.2g}, is at the floor of {self.noise_floor:.2g} that it "
-                "leaves in them, and the Lagrangian may be better than that."
-            )
-        if self.half > FALLS * error:
-            return (
-                f"The data limit it: with half of the pieces the error is {self.half:.2g}, with "
-                f"all {error:.2g}; more, or other, motion would lower it."
-            )
-        return (
-            f"Neither noise (floor {self.noise_floor:.2g}) nor the number of pieces (with half of "
-            f"them {self.half:.2g}) limits the error of {error:.2g}: the model does. Forces that "
-            "it does not know (dry friction, an input) are the first suspects."
-        )
+    def energy_lost(self) -> tuple[float, float]:
+        """How much of the range of the potential the energy of the fitted Lagrangian falls along a
+        recorded piece, work of the inputs counted, and in how many seconds: medians over pieces.
+
+        Energies are means over the first and the last `ENDS` of a piece.
+        """
+        lost, seconds = [], []
+        for motion in (*self.recording.training, *self.recording.held_out):
+            energy = self.fitted.energy(motion.q, motion.qdot)
+            if motion.u is not None:
+                power = self.fitted.power(motion.qdot, motion.u)
+                energy = energy - cumulative_trapezoid(power, motion.times, initial=0)
+            n = max(1, round(ENDS * len(energy)))
+            still = self.fitted.energy(motion.q, 0 * motion.q)
+            span = max(float(np.ptp(still)), np.finfo(float).tiny)
+            lost.append((energy[:n].mean() - energy[-n:].mean()) / span)
+            seconds.append(motion.duration)
+        return float(np.median(lost)), float(np.median(seconds))
 
 
 @one_thread()
@@ -164,7 +164,7 @@ def fit(
         fewer, _ = lagrangian(training[::2], system, kind, say)
         half = judge.score("", lambda q, v: fewer.acceleration(q, v, u), None, 0).acceleration[0]
     for name, model in (
-        ("network", _with_friction(cell, fitted, friction)),
+        ("network", _with_friction(cell, friction)),
         ("no mechanics", _without_mechanics(cell)),
     ):
         say(name)
@@ -223,10 +223,9 @@ def _without_mechanics(cell: Cell) -> Cell:
     return dataclasses.replace(cell, model=model)
 
 
-def _with_friction(cell: Cell, fitted: FittedLagrangian, friction: str) -> Cell:
-    """With the kind of friction that the Lagrangian has."""
-    kind = "matrix" if friction == "matrix" else "diagonal"
-    kind = kind if fitted.forced.forces.n_friction else "none"
+def _with_friction(cell: Cell, friction: str) -> Cell:
+    """With friction, if it is not ruled out: what the Lagrangian's fit decided is no part of it."""
+    kind = "diagonal" if friction == "auto" else friction
     return dataclasses.replace(cell, model=dataclasses.replace(cell.model, friction=kind))
 
 
@@ -251,7 +250,8 @@ def lagrangian(
     damped = method(friction="diagonal")
     lower, _ = damped.friction.interval()
     gain = without.choices.held_out / damped.choices.held_out
-    return (damped if gain > CLEARER and (lower > 0).any() else without), gain
+    needed = gain > AS_GOOD or damped.choices.indefinite <= without.choices.indefinite
+    return (damped if needed and gain > CLEARER and (lower > 0).any() else without), gain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,7 +302,9 @@ class _Judge:
 
 
 def _over(blocks: Sequence[Array], statistic: Callable[[Array], float]) -> Value:
-    """A statistic with the interval of drawing blocks anew (Künsch 1989)."""
+    """A statistic with the interval of drawing blocks anew (Künsch 1989); NaN of a single one."""
+    if len(blocks) == 1:
+        return float(statistic(blocks[0])), np.nan, np.nan
     random = np.random.default_rng(0)
     drawn = [
         statistic(np.concatenate([blocks[k] for k in random.integers(0, len(blocks), len(blocks))]))

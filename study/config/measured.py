@@ -57,6 +57,13 @@ class Reading:
             detail = f"smoothing {method.smoothing:g}"
         return f"{' and '.join(self.estimated)} by {_METHODS[method.name]}, {detail}"
 
+    def _known(self) -> str:
+        """The file's columns, for a sentence."""
+        from study.config.table import Table
+
+        table = Table(self.sha256)
+        return f"{table.name} has the columns {', '.join(table.names)}"
+
     def unknown_system(self) -> System:
         """The system as its measurements alone describe it. **Raises:** `ConfigError`."""
         q, units = self.columns.q, self.columns.units
@@ -67,7 +74,7 @@ class Reading:
             example = ",".join(stated) if stated and all(stated) else "rad,m" if q else "theta,x"
             raise ConfigError(
                 f"{key} is not given: system=unknown needs {what} for each coordinate, "
-                f"{key}=[{example}] for instance"
+                f"{key}=[{example}] for instance{'' if q else f'; {self._known()}'}"
             )
         D = len(units)
         if len(q) not in (1, D):

@@ -64,6 +64,11 @@ class Table:
         names, columns, self._decimal = read_text(data, wanted, self.where)
         return zip(names, columns, strict=True)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the columns that have one."""
+        return [name for name in self._columns if name]
+
     def numbers(self, name: str, key: str, names: Sequence[str] = ()) -> Array:
         """A column of numbers, (n) or, in an NPZ, (n, k); NaN where none is.
 
@@ -165,7 +170,7 @@ class Table:
 
     def _hint(self, name: str, key: str, names: Sequence[str]) -> str:
         """What to type instead of a name that is no column."""
-        known = [column for column in self._columns if column]
+        known = self.names
         alike = [c for c in known if in_brackets(c)[0].lower() == name.strip().lower()]
         close = alike[0] if alike else close_name(name, known)
         if close is None:

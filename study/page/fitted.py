@@ -20,6 +20,13 @@ from study.core.files import write_text
 from study.core.models import portable
 from study.page import page
 
+FLOOR = 3.0  # errors within this factor count as alike: of the noise, of another model
+FALLS = 1.5  # an error that falls by so much from half the pieces to all falls on
+LOSES = 0.05  # of the range of the potential: a smaller loss of energy is none
+OTHER = (
+    "one that grows otherwise than the velocity (dry friction, drag of the air) or an input that "
+    "was not recorded"
+)
 GRID = 121  # points of a curve over a coordinate
 CURVES = 2  # held-out trajectories that are drawn
 CHOICES = {
@@ -29,6 +36,7 @@ CHOICES = {
     "n_params": "unknowns",
     "n_features": "features",
     "held_out": "error that chose all this, scaled units",
+    "indefinite": "share of the states at which M is not positive definite",
 }
 
 
@@ -43,7 +51,7 @@ def summary(fit: Fit) -> list[str]:
         f"Beside it, {score.name}: {_value(score.acceleration)} and {_value(score.valid_time)} s."
         for score in others
     ]
-    lines += [*_friction(fit), fit.limits(), *(f"{remark}." for remark in fit.remarks)]
+    lines += [*_forces(fit), *_mass(fit), _limits(fit), *(f"{remark}." for remark in fit.remarks)]
     return [line[0].upper() + line[1:] for line in lines]
 
 
@@ -83,28 +91,106 @@ def write(fit: Fit, folder: Path, file: str) -> Path:
 
 
 def _value(value: Value) -> str:
-    return f"{number(value[0])} [{number(value[1])}, {number(value[2])}]"
+    """With its interval, to as many digits as tell its ends apart, four at most."""
+    if np.isnan(value[1]):
+        return f"{number(value[0])} (one piece, no interval)"
+    digits = next((n for n in (2, 3, 4) if number(value[1], n) != number(value[2], n)), 2)
+    middle, low, high = (number(x, digits) for x in value)
+    return f"{middle} [{low}, {high}]"
 
 
-def _friction(fit: Fit) -> list[str]:
-    """The rates of friction, free of the scale of L, with intervals."""
-    fitted = fit.fitted
-    known, gain = np.isfinite(fit.friction_gain), number(fit.friction_gain)
+def _forces(fit: Fit) -> list[str]:
+    """Friction and inputs over the mass, free of the scale of L, with intervals."""
+    fitted, lines = fit.fitted, list[str]()
+    names = [name for name, _ in fit.system.coordinates]
+    over_mass = "(entries {} of M⁻¹{} at the mean M)"
     if not fitted.forced.forces.n_friction:
-        if not known:
-            return ["Whether the motion is conservative was not asked: friction=none."]
-        return [
-            "The motion is conservative within its noise: friction changes the error of held-out "
-            f"motion by a factor of {gain}."
-        ]
-    rates = fitted.rates
-    low, high = rates.interval()
-    each = (
-        f"{name} {_value((rates.mean[i, i], low[i, i], high[i, i]))}"
-        for i, (name, _) in enumerate(fit.system.coordinates)
+        lines.append(_conservative(fit))
+    else:
+        if np.isfinite(fit.friction_gain):
+            lines.append(
+                "The motion loses energy: friction lowers the error of held-out motion "
+                f"{number(fit.friction_gain)}-fold."
+            )
+        rates = fitted.rates
+        low, high = rates.interval()
+        each = (
+            f"{name} {_value((rates.mean[i, i], low[i, i], high[i, i]))}"
+            for i, name in enumerate(names)
+        )
+        of = over_mass.format("i, i", "C")
+        lines.append(f"Friction over mass {of}, 1/s: {', '.join(each)}.")
+    if fit.inputs:
+        matrix = np.linalg.solve(fitted.mean_mass, fitted.input_matrix)
+        each = (
+            f"{given} on {name} {number(matrix[i, j], 3)}"
+            for j, given in enumerate(fit.inputs)
+            for i, name in enumerate(names)
+        )
+        of = over_mass.format("i, j", "B")
+        lines.append(f"Inputs over mass {of}, in SI units: {', '.join(each)}.")
+    return lines
+
+
+def _conservative(fit: Fit) -> str:
+    """What a fit without friction says of friction."""
+    if not np.isfinite(fit.friction_gain):
+        return "Whether the motion is conservative was not asked: friction=none."
+    changes = (
+        "with friction in proportion to the velocity the error of held-out motion is "
+        f"{number(1 / fit.friction_gain)} times as large"
     )
-    loses = f"The motion loses energy: friction lowers the error of held-out motion {gain}-fold. "
-    return [f"{loses if known else ''}Friction over mass, 1/s: {', '.join(each)}."]
+    lost, seconds = fit.energy_lost()
+    if abs(lost) < LOSES:
+        return f"The motion is conservative within its noise: {changes}."
+    return (
+        f"The motion {'loses' if lost > 0 else 'gains'} energy, {number(abs(lost))} of the range "
+        f"of the potential in {number(seconds)} s (median over the pieces), and {changes}: another "
+        f"force is at work, {OTHER}."
+    )
+
+
+def _mass(fit: Fit) -> list[str]:
+    """A warning of a mass matrix that no mechanics has."""
+    if not (share := fit.fitted.choices.indefinite):
+        return []
+    return [
+        f"The fitted mass matrix is not positive definite at {number(100 * share)} % of the "
+        "recorded states: accelerations are wrong near them. More motion, or the network, would "
+        "cure it."
+    ]
+
+
+def _limits(fit: Fit) -> str:
+    """What limits the result: noise, data, forces, features or model."""
+    error, network, free = (score.acceleration[0] for score in fit.scores)
+    if error < FLOOR * fit.noise_floor:
+        return (
+            "The noise of the positions limits what can be seen: the error on the estimated "
+            f"accelerations, {number(error)}, is within a factor of {FLOOR:g} of the "
+            f"{number(fit.noise_floor)} that it leaves in them, and the Lagrangian may be better "
+            "than that."
+        )
+    if fit.half > FALLS * error:
+        return (
+            f"The data limit it: with half of the pieces the error is {number(fit.half)}, with "
+            f"all {number(error)}; more, or other, motion would lower it."
+        )
+    seen = (
+        f"Neither noise (floor {number(fit.noise_floor)}) nor the number of pieces (with half of "
+        f"them {number(fit.half)}) limits the error of {number(error)}"
+    )
+    if min(error, network) > FLOOR * max(free, fit.noise_floor):
+        return (
+            f"{seen}: the forces do. Without mechanics it is {number(free)}, so that the "
+            f"Lagrangian lacks a force: {OTHER}."
+        )
+    if error > FLOOR * network:
+        return (
+            f"{seen}: the features of this fit do. The network of the same mechanics has "
+            f"{number(network)}: take that, by study.fit(..., model='structured_lnn')."
+        )
+    return f"{seen}: the model does. The first suspect is another force: {OTHER}."
 
 
 def _numbers(fit: Fit) -> dict:
@@ -188,22 +274,25 @@ def _rollouts(fit: Fit) -> Plot:
 
 def _terms(fit: Fit) -> Plot:
     D, q = fit.system.n_dof, fit.recording.points.q
-    figure, axes = canvas(2, D, height=4.6, sharex="col")
+    figure, axes = canvas(2, D, height=4.6, sharex="col", sharey="row")
     middle, parts = np.median(q, axis=0), []
+    names = [name for name, _ in fit.system.coordinates]
+    lower = [(a, b) for a in range(D) for b in range(a + 1)]
+    labels = [f"M {names[a]} {names[b]}" if D > 1 else "M" for a, b in lower]
     for i, (name, unit) in enumerate(fit.system.coordinates):
         low, high = np.quantile(q[:, i], [0.005, 0.995])
         along = np.tile(middle, (GRID, 1))
         along[:, i] = np.linspace(low, high, GRID)
         still = np.zeros_like(along)
         mass, potential = fit.fitted.mass_matrix(along, still), fit.fitted.energy(along, still)
-        lower = [(a, b) for a in range(D) for b in range(a + 1)]
-        for a, b in lower:
-            axes[i].plot(along[:, i], mass[:, a, b], label=f"M{a + 1}{b + 1}")
+        for label, (a, b) in zip(labels, lower, strict=True):
+            axes[i].plot(along[:, i], mass[:, a, b], label=label)
         axes[D + i].plot(along[:, i], potential - potential.min(), label="V")
         axes[D + i].set_xlabel(f"{name} ({unit})")
-        columns = {f"M{a + 1}{b + 1}": mass[:, a, b] for a, b in lower}
+        columns = {label: mass[:, a, b] for label, (a, b) in zip(labels, lower, strict=True)}
         about = {"coordinate": name, "at": along[:, i], "V": potential - potential.min()}
         parts.append(pd.DataFrame(about | columns))
+    axes[0].set_ylim(bottom=min(0.0, axes[0].get_ylim()[0]))
     axes[0].set_ylabel("mass matrix")
     axes[D].set_ylabel("potential")
     finish(figure, axes[0], columns=6)

@@ -34,6 +34,7 @@ class Choices:
     - `n_features`, `scale`, `n_params`, `ridge`: of the Lagrangian.
     - `held_out`: the error they were chosen by: the geometric mean of the squared prediction error
       of positions (weak), or the mean squared error of accelerations (strong), scaled units.
+    - `indefinite`: share of the recorded states at which M is not positive definite.
     """
 
     form: str
@@ -44,6 +45,7 @@ class Choices:
     n_params: int
     ridge: float
     held_out: float
+    indefinite: float
 
 
 @dataclasses.dataclass(frozen=True)

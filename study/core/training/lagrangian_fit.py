@@ -38,6 +38,7 @@ RIDGES = (0.0, *(10.0**k for k in range(-18, -3, 2)))
 SCALES = (0.5, 0.25, 1.0)  # inverse lengths of drawn features, scaled units
 COUNTS = (60, 30, 120)  # of drawn features
 FEWEST = 4 * WINDOWS[0]  # samples of a trajectory that is used
+AS_GOOD = 10.0  # an indefinite M is taken if its held-out error is so many times lower, squares
 FEATURES = ("structured", "random", "library")
 
 
@@ -165,8 +166,8 @@ def _fit(
         model, theta = task.model(candidate, units)
         return ForcedLagrangian(model, forces, units), theta
 
-    def judge(candidate: Candidate) -> tuple[float, float]:
-        """The least score over the ridges, and that ridge."""
+    def judge(candidate: Candidate) -> tuple[float, float, float]:
+        """Of the best ridge: its score, with what an indefinite M costs and without, and itself."""
         lagrangian, theta = forced(candidate)
         design = form.design(lagrangian, theta, candidate, everything=False)
         parts = Eliminated.of(design, lagrangian.model.equilibrated)
@@ -174,9 +175,11 @@ def _fit(
         thetas = theta.repeat(len(RIDGES), 1)
         thetas[:, : len(parts.offset)] = torch.from_numpy(np.stack([x.c for x in solutions]))
         scores = form.scores(lagrangian, thetas, np.stack([x.f for x in solutions]))
-        return min(zip(scores.tolist(), RIDGES, strict=True))
+        bad = form.indefinite(lagrangian, thetas) > 0
+        judged = scores + np.log(AS_GOOD) * bad
+        return min(zip(judged.tolist(), scores.tolist(), RIDGES, strict=True))
 
-    best, (score, ridge) = _search(judge, form, task)
+    best, (_, score, ridge) = _search(judge, form, task)
     lagrangian, theta = forced(best)
     design = form.design(lagrangian, theta, best, everything=True)
     solution = Eliminated.of(design, lagrangian.model.equilibrated).with_covariance(
@@ -201,6 +204,7 @@ def _fit(
             n_params=len(solution.c),
             ridge=ridge,
             held_out=float(np.exp(score)),
+            indefinite=float(form.indefinite(lagrangian, theta)[0]),
         ),
         absolute=absolute,
         mean_mass=np.eye(len(task.angles)),
@@ -208,8 +212,8 @@ def _fit(
     return fitted.with_mean_mass(np.concatenate([x.q for x in form.trajectories]))
 
 
-def _search(judge, form: Form, task: Task) -> tuple[Candidate, tuple[float, float]]:
-    """The candidate with the least score, one axis after the other; its score and ridge."""
+def _search(judge, form: Form, task: Task) -> tuple[Candidate, tuple[float, float, float]]:
+    """The candidate that is judged best, one axis after the other; and the judgement."""
     drawn = {} if task.features == "library" else {"scale": SCALES, "n_features": COUNTS}
     axes = form.axes() | drawn
     if task.quick:

@@ -75,6 +75,22 @@ class Form(abc.ABC):
         """The equations of everything, or of what is not held out."""
 
     @abc.abstractmethod
+    def moving(self) -> list[Motion]:
+        """All trajectories in scaled units."""
+
+    def indefinite(
+        self, forced: ForcedLagrangian, theta: Float[Tensor, "R S"]
+    ) -> Float[Array, " R"]:
+        """The share of states, of all trajectories, at which M is not positive definite."""
+        motions = self.moving()
+        every = max(1, sum(len(motion.times) for motion in motions) // STATES)
+        parts = [motion.every(every) for motion in motions]
+        states = (np.concatenate([getattr(x, name) for x in parts]).T for name in ("q", "qdot"))
+        rows = (torch.from_numpy(x.copy()).expand(len(theta), -1, -1) for x in states)
+        mass = torch.nan_to_num(forced.model.mass_matrix(theta, *rows).permute(0, 3, 1, 2))
+        return (torch.linalg.eigvalsh(mass)[..., 0] <= 0).double().mean(1).numpy()
+
+    @abc.abstractmethod
     def scores(
         self, forced: ForcedLagrangian, theta: Float[Tensor, "R S"], f: Float[Array, "R k"]
     ) -> Float[Array, " R"]:
@@ -112,6 +128,9 @@ class WeakForm(Form):
         motions = (Motion.smoothed(x, self.units, window) for x in chosen)
         return [motion for motion in motions if motion is not None]
 
+    def moving(self):
+        return self.motions(self.window, everything=True)
+
     def design(self, forced, theta, candidate, everything):
         return weak_form(forced, theta, self.motions(candidate.window, everything), candidate.half)
 
@@ -127,6 +146,9 @@ class StrongForm(Form):
 
     def motions(self, chosen: Sequence[Trajectory]) -> list[Motion]:
         return [Motion.measured(x, self.units) for x in chosen]
+
+    def moving(self):
+        return self.motions(self.trajectories)
 
     def design(self, forced, theta, candidate, everything):
         chosen = self.trajectories if everything else self.fitted
