@@ -8,6 +8,7 @@ page docs/commands.md shows the same.
 """
 
 import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -30,18 +31,17 @@ def page(calibration: pd.DataFrame, each: pd.DataFrame, pair: pd.DataFrame) -> l
     for system, *shares in inside.itertuples():
         row = each.loc[each["system"] == system]
         cells = [f"{100 * share:.0f} %" for share in shares]
-        cells += [f"{100 * row['within_3'].iloc[0]:.0f} %"] if len(row) else ["", "", "", ""]
-        cells += [
-            f"{row[name].iloc[0]:g}" for name in ("median", "largest", "whole_design") if len(row)
-        ]
+        cells.append(f"{100 * row['within_3'].iloc[0]:.0f} %")
+        cells += [f"{row[name].iloc[0]:.2g}" for name in ("median", "largest", "whole_design")]
         lines.append(f"| {system} | {' | '.join(cells)} |")
     told = "; ".join(
-        f"`{row['system']}` {row['whole_design']:g} times the error of the best of the design, on "
-        f"{100 * row['within_3']:.0f} % of the sets of data within a factor of 3 of the best there "
-        f"(median {row['median']:g}, largest {row['largest']:g})"
-        for _, row in pair.iterrows()
+        f"`{row['system']}` {row['whole_design']:.2g} times the error of the best of the whole "
+        f"design, and on {100 * row['within_3']:.0f} % of the sets of data at most 3 times the best "
+        f"there (median {row['median']:.2g}, largest {row['largest']:.2g})"
+        for _, row in pair.loc[pair["system"] != checks.EVERY].iterrows()
     )
-    return [*lines, "", f"Two systems that were chosen beforehand and left out together: {told}."]
+    told = f"Two systems that were chosen beforehand and left out together: {told}."
+    return [*lines, "", *textwrap.wrap(told, 110)]
 
 
 def main() -> None:
