@@ -36,8 +36,8 @@ def page(calibration: pd.DataFrame, each: pd.DataFrame, pair: pd.DataFrame) -> l
         lines.append(f"| {system} | {' | '.join(cells)} |")
     told = "; ".join(
         f"`{row['system']}` {row['whole_design']:.2g} times the error of the best of the whole "
-        f"design, and on {100 * row['within_3']:.0f} % of the sets of data at most 3 times the best "
-        f"there (median {row['median']:.2g}, largest {row['largest']:.2g})"
+        f"design, and on {100 * row['within_3']:.0f} % of the sets of data at most 3 times the best"
+        f" there (median {row['median']:.2g}, largest {row['largest']:.2g})"
         for _, row in pair.loc[pair["system"] != checks.EVERY].iterrows()
     )
     told = f"Two systems that were chosen beforehand and left out together: {told}."

@@ -88,8 +88,8 @@ def each_left_out(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(regrets: pd.DataFrame) -> pd.DataFrame:
-    """One row a system, and one for all: the share of sets within `FACTOR` of the best, median and largest factor,
-    and the factor of the whole design, geometric mean over replicates."""
+    """One row a system, and one for all: the share of sets within `FACTOR` of the best, median and
+    largest factor, and the factor of the whole design, geometric mean over replicates."""
     lines = []
     for system, rows in [*regrets.groupby("system"), (EVERY, regrets)]:
         sets, whole = (rows.loc[of, "factor"] for of in (rows["n"] > 0, rows["n"] == 0))
