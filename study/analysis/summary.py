@@ -38,8 +38,6 @@ KINDS: dict[str, tuple[str, str]] = {
     "beta_beyond_scale": ("", "the worst beta has {} times the error of the best"),
     "compare.activation*": ("", "a factor of {}"),
     "compare.recipe": ("", "a factor of {}"),
-    "compare.initial_conditions": ("", "a factor of {}"),
-    "compare.order": ("", "a factor of {}"),
     "n_at_least_p.*": (
         "Are at least as many points as parameters needed, N ≥ P?",
         "with fewer the error is {} times as large",
@@ -52,16 +50,18 @@ KINDS: dict[str, tuple[str, str]] = {
         "Do more parameters than equations hurt?",
         "the largest network has {} times the error of the best with P ≤ N·D",
     ),
+    "budget.explained.*": (
+        "Is it the network's acceleration error that makes trajectories wrong?",
+        "the rollout error is {} times what that error alone makes",
+    ),
+    "compare.initial_conditions": ("", "a factor of {}"),
+    "compare.order": ("", "a factor of {}"),
     "peak_along_n.*": ("Does the error peak along N (double descent)?", "a factor of {}"),
     "peak_along_p.*": ("Does the error peak along P (double descent)?", "a factor of {}"),
     "epochs.*": ("", FIRST),
     "lever.*": (
         "Does one change lower the error more than all others?",
         "{first}, {} times",
-    ),
-    "budget.explained.*": (
-        "Is it the network's acceleration error that makes trajectories wrong?",
-        "the rollout error is {} times what that error alone makes",
     ),
     "budget.integrator.*": (
         "Is it the integrator?",
