@@ -150,7 +150,7 @@ def test_a_sweep_tells_its_tracker(
     assert run_here(monkeypatch, *command) == 0
     assert "warning" not in capfd.readouterr().err
     place = tmp_path / "outputs" / "mine" / "tracking" / "csv"
-    heard = pd.read_csv(place / "replicates.csv")
+    heard = pd.read_csv(place / "replicates.csv", float_precision="round_trip")
     results = pd.read_parquet("outputs/mine/results.parquet")
     assert heard["test_nmse"].tolist() == results["test_nmse"].tolist()
     settings = pd.read_csv(place / "settings.csv", index_col="key")["value"]

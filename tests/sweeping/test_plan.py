@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from study.config import hydra
 from study.config.command_line import read_overrides
@@ -193,8 +194,14 @@ def test_experiments_cannot_be_swept(plan: Planner) -> None:
         plan("+experiment=a,b")
 
 
-@pytest.mark.parametrize("budget", ["smoke", "laptop", "full"])
-@pytest.mark.parametrize("name", sorted(p.stem for p in (hydra.CONF / "experiment").glob("*.yaml")))
+def planned_budgets() -> list[tuple[str, str]]:
+    """Each experiment with the budgets it has; a search, which has no grid, has all."""
+    named = {p.stem: yaml.safe_load(p.read_text()) for p in (hydra.CONF / "experiment").glob("*")}
+    budgets = ("smoke", "laptop", "full")
+    return [(name, b) for name in sorted(named) for b in named[name].get("grid") or budgets]
+
+
+@pytest.mark.parametrize(("name", "budget"), planned_budgets())
 def test_every_experiment_can_be_planned_at_every_budget(plan, name, budget):
     planned = plan(f"+experiment={name}", f"budget={budget}")
     assert planned.run.study == name
