@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from study.config.errors import ConfigError
-from study.config.terminal import VERSION
+from study.config.terminal import told
 from study.core.systems.mechanics import DataError
 
 HELP = """\
@@ -27,11 +27,7 @@ OWN = {"n": int, "noise": float, "trajectories": int, "seconds": float}
 
 def main(arguments: list[str]) -> None:
     """Print one advice. **Raises:** `ConfigError`, `DataError`."""
-    if not arguments or set(arguments) & {"-h", "--help"}:
-        print(HELP)
-        return
-    if "--version" in arguments:
-        print(VERSION)
+    if told(arguments, HELP):
         return
     system, own, overrides = _read(arguments)
     from study.advising import advise

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from study.config.errors import ConfigError, nearest
-from study.config.terminal import VERSION
+from study.config.terminal import told
 from study.core.data.datasets import DataError
 
 HELP = """\
@@ -28,11 +28,7 @@ OWN = ("friction", "inputs", "study")
 
 def main(arguments: list[str]) -> None:
     """Fit one recording. **Raises:** `ConfigError`, `DataError`."""
-    if not arguments or set(arguments) & {"-h", "--help"}:
-        print(HELP)
-        return
-    if "--version" in arguments:
-        print(VERSION)
+    if told(arguments, HELP):
         return
     path, own, overrides = _read(arguments)
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

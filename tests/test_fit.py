@@ -135,8 +135,11 @@ def test_a_force_that_friction_is_not_is_said(tmp_path, monkeypatch, capsys):
     fit.main(["drag.csv", *columns])
     said, numbers = capsys.readouterr().out, json.loads(Path("outputs/drag/fit.json").read_text())
     own, network, free = (score["acceleration"][0] for score in numbers["scores"])
+    own_ends = numbers["scores"][0]["valid_time"][1:]
     assert free < min(own, network) / 3
     assert "limits the error" in said
+    assert "NaN" not in Path("outputs/drag/fit.json").read_text()
+    assert own_ends == [None, None], "one piece is held out"
     assert "so that the Lagrangian lacks a force: one that grows otherwise than" in said
     assert "The motion loses energy" in said
     assert "conservative within its noise" not in said

@@ -96,21 +96,22 @@ class Fit:
         return float(self.held_out.times[-1])
 
     def energy_lost(self) -> tuple[float, float]:
-        """How much of the range of the potential the energy of the fitted Lagrangian falls along a
-        recorded piece, work of the inputs counted, and in how many seconds: medians over pieces.
+        """How much the energy of the fitted Lagrangian falls along a recorded piece, work of the
+        inputs counted, and in how many seconds: medians over pieces.
 
-        Energies are means over the first and the last `ENDS` of a piece.
+        It is a share of the range of the potential, or of the largest kinetic energy if that is
+        more; energies are means over the first and the last `ENDS` of a piece.
         """
         lost, seconds = [], []
         for motion in (*self.recording.training, *self.recording.held_out):
             energy = self.fitted.energy(motion.q, motion.qdot)
+            still = self.fitted.energy(motion.q, 0 * motion.q)
+            scale = max(np.ptp(still), np.abs(energy - still).max(), np.finfo(float).tiny)
             if motion.u is not None:
                 power = self.fitted.power(motion.qdot, motion.u)
                 energy = energy - cumulative_trapezoid(power, motion.times, initial=0)
             n = max(1, round(ENDS * len(energy)))
-            still = self.fitted.energy(motion.q, 0 * motion.q)
-            span = max(float(np.ptp(still)), np.finfo(float).tiny)
-            lost.append((energy[:n].mean() - energy[-n:].mean()) / span)
+            lost.append((energy[:n].mean() - energy[-n:].mean()) / scale)
             seconds.append(motion.duration)
         return float(np.median(lost)), float(np.median(seconds))
 

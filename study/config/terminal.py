@@ -76,6 +76,17 @@ def _to_nowhere(file: IO[str]) -> None:
 VERSION = f"lagrangian-study {__version__}"
 
 
+def told(arguments: list[str], usage: str) -> bool:
+    """Print `usage` or the version if that, or nothing, is asked for; whether it was."""
+    if not arguments or set(arguments) & {"-h", "--help"}:
+        print(usage)
+        return True
+    if "--version" in arguments:
+        print(VERSION)
+        return True
+    return False
+
+
 class Parser(argparse.ArgumentParser):
     """A command with one folder and some flags, whose errors are one sentence."""
 

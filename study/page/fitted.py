@@ -22,7 +22,7 @@ from study.page import page
 
 FLOOR = 3.0  # errors within this factor count as alike: of the noise, of another model
 FALLS = 1.5  # an error that falls by so much from half the pieces to all falls on
-LOSES = 0.05  # of the range of the potential: a smaller loss of energy is none
+LOSES = 0.05  # of the energy in a motion: a smaller loss of energy is none
 OTHER = (
     "one that grows otherwise than the velocity (dry friction, drag of the air) or an input that "
     "was not recorded"
@@ -144,9 +144,9 @@ def _conservative(fit: Fit) -> str:
     if abs(lost) < LOSES:
         return f"The motion is conservative within its noise: {changes}."
     return (
-        f"The motion {'loses' if lost > 0 else 'gains'} energy, {number(abs(lost))} of the range "
-        f"of the potential in {number(seconds)} s (median over the pieces), and {changes}: another "
-        f"force is at work, {OTHER}."
+        f"The motion {'loses' if lost > 0 else 'gains'} energy, {number(100 * abs(lost))} % of "
+        f"the range of its potential or kinetic energy in {number(seconds)} s (median over the "
+        f"pieces), and {changes}: another force is at work, {OTHER}."
     )
 
 
@@ -194,14 +194,18 @@ def _limits(fit: Fit) -> str:
 
 
 def _numbers(fit: Fit) -> dict:
-    """All figures of the page."""
+    """All figures of the page; null where one is unknown, which JSON has no NaN for."""
     fitted, rates = fit.fitted, fit.fitted.rates
+
+    def known(value: float) -> float | None:
+        return float(value) if np.isfinite(value) else None
+
     return {
         "scores": [
             {
                 "model": s.name,
-                "acceleration": s.acceleration,
-                "valid_time": s.valid_time,
+                "acceleration": [known(x) for x in s.acceleration],
+                "valid_time": [known(x) for x in s.valid_time],
                 "seconds": s.seconds,
             }
             for s in fit.scores
@@ -209,9 +213,12 @@ def _numbers(fit: Fit) -> dict:
         "horizon": fit.horizon,
         "noise": fitted.noise.tolist(),
         "noise_floor": fit.noise_floor,
-        "friction_gain": fit.friction_gain if np.isfinite(fit.friction_gain) else None,
-        "half": fit.half,
-        "choices": dataclasses.asdict(fitted.choices),
+        "friction_gain": known(fit.friction_gain),
+        "half": known(fit.half),
+        "choices": {
+            name: known(value) if isinstance(value, float) else value
+            for name, value in dataclasses.asdict(fitted.choices).items()
+        },
         "friction_over_mass": rates.mean.tolist(),
         "friction_over_mass_errors": rates.error.tolist(),
         "input_matrix": fitted.input_matrix.tolist(),
